@@ -1,0 +1,1 @@
+"""The kernel: what two strangers must agree on."""

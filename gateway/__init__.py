@@ -1,0 +1,1 @@
+"""The exchange: routes queries, never reads them."""

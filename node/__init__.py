@@ -1,0 +1,1 @@
+"""The owner: keeps its data and answers for itself."""
