@@ -20,6 +20,7 @@
         ├── NotEnrolled            FAILED_PRECONDITION
         ├── PolicyUnavailable      UNAVAILABLE           no valid policy, no decision
         ├── LogUnavailable         UNAVAILABLE           the audit log cannot be written
+        ├── Unreachable            UNAVAILABLE           the other side does not respond
         └── Overloaded             RESOURCE_EXHAUSTED
 
 An error's message is fixed text: it never carries a term, a name, a key or another
@@ -183,6 +184,14 @@ class LogUnavailable(OperatorError):
 
     status = grpc.StatusCode.UNAVAILABLE
     default_code = "LOG_UNAVAILABLE"
+
+
+class Unreachable(OperatorError):
+    """The other side does not respond."""
+
+    status = grpc.StatusCode.UNAVAILABLE
+    default_code = "UNREACHABLE"
+    exit_code = 7
 
 
 class Overloaded(OperatorError):

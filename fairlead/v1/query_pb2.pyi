@@ -374,7 +374,7 @@ Global___AddressedPart: _TypeAlias = AddressedPart  # noqa: Y015
 
 @_typing.final
 class Question(_message.Message):
-    """What an owner finds in its part."""
+    """What an owner finds in its part: framed by its length (4 octets) and zeroes up to a fixed size."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -385,7 +385,6 @@ class Question(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
-    PADDING_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
     partner_salt: _builtins.bytes
@@ -393,8 +392,6 @@ class Question(_message.Message):
     since: _builtins.int
     """Unix seconds; 0 means unbounded."""
     until: _builtins.int
-    padding: _builtins.bytes
-    """Zeroes up to the fixed size."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermLeaf]: ...
     @_builtins.property
@@ -411,11 +408,10 @@ class Question(_message.Message):
         since: _builtins.int = ...,
         until: _builtins.int = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,
-        padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "padding", b"padding", "partner_id", b"partner_id", "partner_salt", b"partner_salt", "query_id", b"query_id", "since", b"since", "terms", b"terms", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "partner_id", b"partner_id", "partner_salt", b"partner_salt", "query_id", b"query_id", "since", b"since", "terms", b"terms", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -628,18 +624,15 @@ Global___SignedAnswer: _TypeAlias = SignedAnswer  # noqa: Y015
 
 @_typing.final
 class AnswerBody(_message.Message):
-    """The sealed content of an answer."""
+    """The sealed content of an answer, framed like Question."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     QUERY_ID_FIELD_NUMBER: _builtins.int
     PARTNER_ID_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
-    PADDING_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
-    padding: _builtins.bytes
-    """Zeroes up to the fixed size."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermAnswer]: ...
     def __init__(
@@ -648,11 +641,10 @@ class AnswerBody(_message.Message):
         query_id: _builtins.bytes = ...,
         partner_id: _builtins.str = ...,
         answers: _abc.Iterable[Global___TermAnswer] | None = ...,
-        padding: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "padding", b"padding", "partner_id", b"partner_id", "query_id", b"query_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "partner_id", b"partner_id", "query_id", b"query_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,109 @@
+# The only door. `make help` lists every target from its ## comment.
+# A target runs in .venv, which `setup` builds once from requirements/dev.lock (hashes, wheels only).
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+VENV := .venv
+BIN := $(VENV)/bin
+PY := $(BIN)/python
+STAMP := $(VENV)/.ready
+
+export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+export PIP_NO_INPUT := 1
+
+# The first Python on PATH that is 3.11 or newer and can make virtual environments;
+# `make setup PYTHON=/path/to/python3` chooses another.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 python; do \
+	"$$p" -c 'import sys, venv, ensurepip; sys.exit(sys.version_info < (3, 11))' \
+	>/dev/null 2>&1 && { echo "$$p"; break; }; done)
+# With none, any Python can still run the doctor, which says what is missing.
+ANY_PYTHON := $(or $(PYTHON),$(shell command -v python3 || echo python3))
+
+PROTOS := $(sort $(wildcard protos/fairlead/v1/*.proto))
+PROTOC = $(PY) -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
+	--mypy_out=$(1) --mypy_grpc_out=$(1) $(PROTOS)
+UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
+	--quiet $(UPGRADE)
+
+.PHONY: help doctor setup demo demo-up demo-down test attacks check proto policies tools \
+	test-opa certs bench-gateway lock clean
+
+help: ## list every target
+	@echo "Fairlead: make TARGET"; echo
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+
+doctor: ## name every missing system package and the command that installs it
+	@command -v $(ANY_PYTHON) >/dev/null || { echo "doctor: no Python at all" \
+		"(next: apt-get install python3 python3-venv)" >&2; exit 1; }
+	@$(ANY_PYTHON) tools/doctor.py $(DOCTOR)
+
+setup: $(STAMP) ## build .venv from the lock file (done once, again when the lock changes)
+
+$(STAMP): requirements/dev.lock pyproject.toml
+	@$(MAKE) doctor DOCTOR=--quiet
+	@echo "setup: building $(VENV) with $(PYTHON)" >&2
+	@test -x $(PY) || rm -rf $(VENV)
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(PY) -m pip install --quiet --only-binary :all: --require-hashes -r requirements/dev.lock
+	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --no-index -e .
+	@touch $@
+
+demo: $(STAMP) ## six partners, one question, their answers; then everything is stopped
+	@$(PY) -m demo.run
+
+demo-up: $(STAMP) ## start the demo's federation and leave it running
+	@$(PY) -m demo.run --up
+
+demo-down: $(STAMP) ## stop what demo-up started
+	@$(PY) -m demo.run --down
+
+test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
+	@$(PY) -m pytest -q $(ARGS)
+
+attacks: $(STAMP) ## only the attacks, one test each
+	@$(PY) -m pytest -q tests/attacks $(ARGS)
+
+check: $(STAMP) ## style, types, import floors, wire contract, stubs, locks, house rules
+	@echo "check: ruff" >&2; ruff check --quiet .
+	@echo "check: ruff format" >&2; ruff format --quiet --check .
+	@echo "check: mypy" >&2; mypy --no-error-summary
+	@echo "check: import floors" >&2; lint-imports --no-logo
+	@echo "check: buf lint" >&2; cd protos && buf lint
+	@echo "check: generated stubs" >&2; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+		$(call PROTOC,"$$fresh") && \
+		diff -r --exclude=__pycache__ --exclude=__init__.py "$$fresh/fairlead/v1" fairlead/v1 \
+		|| { echo "check: the stubs are not what the protos say (next: make proto)" >&2; exit 1; }
+	@echo "check: house rules" >&2; $(PY) -m pytest -q tests/test_house.py
+
+proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
+	@$(call PROTOC,.)
+
+policies: $(STAMP) ## rebuild policies/policy.wasm with the pinned OPA (commit the result)
+	@$(PY) tools/build_policies.py
+
+tools: $(STAMP) ## obtain the pinned OPA and grpcurl into .tools/bin
+	@$(PY) tools/get_opa.py
+	@$(PY) tools/get_grpcurl.py
+
+test-opa: $(STAMP) ## rebuild the policies and compare; opa test; opa check --strict
+	@$(PY) tools/test_opa.py
+
+certs: $(STAMP) ## make development keys and certificates under certs/dev/out (never commit them)
+	@$(PY) -m certs.dev.make
+
+bench-gateway: $(STAMP) ## the gateway against a bare relay; the last line is one JSON object
+	@$(PY) -m bench.gateway $(ARGS)
+
+lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
+	@$(UV_LOCK) --group dev --output-file requirements/dev.lock
+	@$(UV_LOCK) --constraints requirements/dev.lock --output-file requirements/run.lock
+
+clean: ## remove .venv and every cache; keys and demo data stay
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \
+		.hypothesis build dist
+	@find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +

@@ -1,0 +1,22 @@
+"""The audit log: a durable, append-only Merkle log of :class:`AuditLeaf` in one SQLite file.
+
+An append is acknowledged only when its leaf, and a signed checkpoint that covers it, are on
+disk. One writer thread commits up to 256 waiting appends in one transaction, because a flush
+costs the same for one as for many. A failed write is final: the log never guesses whether its
+last bytes reached the disk, it stops, and whoever serves from it stops too.
+"""
+
+from fairlead.auditlog.heads import put_foreign_head
+from fairlead.auditlog.log import AuditLog
+from fairlead.auditlog.verification import LogReport, verify_log
+from fairlead.auditlog.writer import BATCH, Also, Appended
+
+__all__ = [
+    "BATCH",
+    "Also",
+    "Appended",
+    "AuditLog",
+    "LogReport",
+    "put_foreign_head",
+    "verify_log",
+]

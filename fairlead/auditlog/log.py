@@ -1,0 +1,225 @@
+"""The log as its process sees it: append, prove, read."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import errors, merkle, receipts, signing, storage
+from fairlead.auditlog.heads import FOREIGN_HEAD, as_head
+from fairlead.auditlog.leaves import parse_leaf
+from fairlead.auditlog.writer import REMEDY, Also, Appended, Entry, Writer
+from fairlead.v1 import audit_pb2
+
+_MIGRATIONS = (
+    """
+    CREATE TABLE leaf (
+        idx INTEGER PRIMARY KEY,
+        hash BLOB NOT NULL,
+        body BLOB NOT NULL,
+        detail BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE checkpoint (
+        size INTEGER PRIMARY KEY,
+        note TEXT NOT NULL,
+        time_ms INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE foreign_head (
+        origin TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        root BLOB NOT NULL,
+        note TEXT NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """,
+)
+
+
+class AuditLog:
+    """One process's own log. Make it with :meth:`open`; appends come from any event loop."""
+
+    def __init__(
+        self, *, origin: str, writer: Writer, tree: merkle.Tree, reader: storage.Database
+    ) -> None:
+        self._origin = origin
+        self._writer = writer
+        self._tree = tree
+        self._reader = reader
+        self._reading = threading.Lock()
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        origin: str,
+        key: Ed25519PrivateKey,
+        clock: Callable[[], float],
+        migrations: Sequence[str] = (),
+        on_failure: Callable[[], None] | None = None,
+    ) -> AuditLog:
+        """Open or create the log at ``path``, rebuild its tree and check its last checkpoint.
+
+        :param origin: the log's name, first line of its checkpoints (c2sp.org/tlog-checkpoint).
+        :param clock: Unix seconds.
+        :param migrations: tables of the caller in the same file, for ``also`` and :meth:`read`.
+        :param on_failure: called once, on the writer thread, when the log fails.
+        :raises Misconfigured: the file is in use, damaged or foreign (see storage).
+        :raises LogUnavailable: ``LOG_CORRUPTED``: leaves and last checkpoint do not agree.
+        """
+        receipts.require_origin(origin)
+        database = storage.open_database(path, _MIGRATIONS, scope="auditlog")
+        reader: storage.Database | None = None
+        try:
+            storage.migrate(database, migrations, scope="application")
+            reader = storage.open_readonly(path)
+            tree = merkle.Tree()
+            head = _restore(database, tree, origin, signing.public_bytes(key))
+            writer = Writer(
+                database=database,
+                tree=tree,
+                origin=origin,
+                key=key,
+                clock=clock,
+                on_failure=on_failure,
+            )
+            writer.start(head)
+        except BaseException as error:
+            if reader is not None:
+                reader.close()
+            database.close()
+            if isinstance(error, sqlite3.Error):
+                raise _corrupted() from error
+            raise
+        return cls(origin=origin, writer=writer, tree=tree, reader=reader)
+
+    @property
+    def origin(self) -> str:
+        """The log's name."""
+        return self._origin
+
+    @property
+    def healthy(self) -> bool:
+        """False once a write failed or the log was closed; it never turns true again."""
+        return self._writer.healthy
+
+    @property
+    def head(self) -> receipts.Head:
+        """The last durable head."""
+        return self._writer.head
+
+    def checkpoint(self) -> str:
+        """The last durable checkpoint: a signed note."""
+        return self._writer.head.checkpoint
+
+    async def append(
+        self, leaf: bytes, *, detail: bytes = b"", also: Also | None = None
+    ) -> Appended:
+        """Append a leaf; returns when it is durable.
+
+        A cancelled caller gives up waiting, not the leaf.
+
+        :param leaf: a canonical :class:`AuditLeaf`, at most 64 KiB.
+        :param detail: stored beside the leaf; its SHA-256 must be ``leaf.detail_digest``.
+        :param also: runs in the same transaction, after the leaf's row was written. Whatever it
+            raises fails this append alone: neither the leaf nor its own changes remain.
+        :raises InvalidInput: not a canonical leaf, no type, too large, or another detail.
+        :raises LogUnavailable: the log failed or was closed; nothing may be answered.
+        """
+        parse_leaf(leaf, detail)
+        loop = asyncio.get_running_loop()
+        entry = Entry(
+            body=leaf,
+            leaf_hash=merkle.leaf_hash(leaf),
+            detail=detail,
+            also=also,
+            loop=loop,
+            future=loop.create_future(),
+        )
+        self._writer.put(entry)
+        return await entry.future
+
+    def receipt(self, index: int, consistency_from: int = 0) -> audit_pb2.Receipt:
+        """Prove leaf ``index`` under the last durable checkpoint.
+
+        :param consistency_from: size of the head the reader accepted last; 0 for none.
+        :raises NotFound: no such durable leaf.
+        :raises InvalidInput: ``HEAD_UNKNOWN``: the reader's head is ahead of this log, so either
+            this log has lost its tail or the reader trusts another.
+        """
+        head = self._writer.head
+        if not 0 <= consistency_from <= head.size:
+            raise errors.InvalidInput(
+                "the reader's log head is ahead of this log", reasons=("HEAD_UNKNOWN",)
+            )
+        if not 0 <= index < head.size:
+            raise errors.NotFound("the log has no such leaf", reasons=("LEAF_UNKNOWN",))
+        ((body,),) = self.read("SELECT body FROM leaf WHERE idx = ?", (index,))
+        return receipts.make_receipt(
+            leaf=body,
+            index=index,
+            inclusion=self._tree.inclusion(index, head.size),
+            checkpoint=head.checkpoint,
+            consistency_from=consistency_from,
+            consistency=(
+                self._tree.consistency(consistency_from, head.size) if consistency_from else ()
+            ),
+        )
+
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one small query on what is durable, from any thread.
+
+        :raises LogUnavailable: ``LOG_UNREADABLE``.
+        """
+        try:
+            with self._reading:
+                return self._reader.execute(sql, parameters).fetchall()
+        except sqlite3.Error as error:
+            raise errors.LogUnavailable(
+                "the audit log cannot be read", reasons=("LOG_UNREADABLE",), remedy=REMEDY
+            ) from error
+
+    def foreign_head(self, origin: str) -> receipts.Head | None:
+        """The durable head accepted last of another log; None before first contact."""
+        rows = self.read(FOREIGN_HEAD, (origin,))
+        return as_head(origin, rows[0]) if rows else None
+
+    def close(self) -> None:
+        """Write what is queued, then release the file. Appends after this fail."""
+        self._writer.close()
+        with self._reading:
+            self._reader.close()
+
+
+def _restore(
+    database: storage.Database, tree: merkle.Tree, origin: str, public_key: bytes
+) -> receipts.Head | None:
+    """Rebuild the tree and check it against the last checkpoint; None for a new log."""
+    for index, leaf_hash in database.execute("SELECT idx, hash FROM leaf ORDER BY idx"):
+        if index != tree.size or len(leaf_hash) != merkle.HASH_SIZE:
+            raise _corrupted()
+        tree.append(leaf_hash)
+    row = database.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
+    if row is None and tree.size == 0:
+        return None
+    note = row[0] if row else ""
+    try:
+        last = receipts.open_checkpoint(note, origin, public_key)
+    except errors.FairleadError as error:
+        raise _corrupted(error.code) from error
+    if (last.size, last.root) != (tree.size, tree.root()):
+        raise _corrupted()
+    return receipts.Head(origin=origin, size=last.size, root=last.root, checkpoint=note)
+
+
+def _corrupted(*more: str) -> errors.LogUnavailable:
+    return errors.LogUnavailable(
+        "the audit log does not match its last checkpoint",
+        reasons=("LOG_CORRUPTED", *more),
+        remedy="fairlead audit verify",
+    )

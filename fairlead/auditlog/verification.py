@@ -1,0 +1,147 @@
+"""Verification of a whole log file by somebody who holds only its public key."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from fairlead import errors, merkle, receipts, storage
+from fairlead.auditlog.leaves import parse_leaf, type_name
+from fairlead.v1 import audit_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogReport:
+    """What :func:`verify_log` found: a sound log and what it holds.
+
+    ``leaves`` counts by type name (``"INTENT"``); ``open_queries`` are the ids of queries with an
+    INTENT that nothing closed, in order: a crash leaves those, they are not errors.
+    """
+
+    size: int
+    root: bytes
+    checkpoints: int
+    leaves: Mapping[str, int]
+    open_queries: tuple[bytes, ...]
+
+
+def verify_log(
+    path: Path, *, origin: str, public_key: bytes, known: Sequence[receipts.Head] = ()
+) -> LogReport:
+    """Re-derive everything in a log file, without its key and without writing to it.
+
+    :param public_key: the log's Ed25519 key, 32 bytes, from the directory.
+    :param known: heads verified elsewhere (receipts, witnesses) that the log must extend. Only
+        these betray an operator who rewrites history and signs it again.
+    :raises Misconfigured: the file cannot be opened.
+    :raises Forged: the first fault, with its leaf index.
+    :raises CheckpointFork: the log does not extend a head of ``known``.
+    """
+    database = storage.open_readonly(path)
+    try:
+        database.execute("BEGIN")  # One snapshot, also beside a running writer.
+        return _Verification(origin=origin, public_key=public_key).run(database, known)
+    except sqlite3.Error as error:
+        raise errors.Forged("the log cannot be read", reasons=("LOG_CORRUPTED",)) from error
+    finally:
+        database.close()
+
+
+@dataclass(slots=True, kw_only=True)
+class _Verification:
+    """One pass over a log."""
+
+    origin: str
+    public_key: bytes
+    tree: merkle.Tree = field(default_factory=merkle.Tree)
+    log: str = ""
+    leaves: Counter[str] = field(default_factory=Counter)
+    intents: set[bytes] = field(default_factory=set)
+    unclosed: dict[bytes, None] = field(default_factory=dict)
+
+    def run(self, database: sqlite3.Connection, known: Sequence[receipts.Head]) -> LogReport:
+        checkpoints = 0
+        rows = iter(database.execute("SELECT idx, hash, body, detail FROM leaf ORDER BY idx"))
+        last: receipts.Checkpoint | None = None
+        for size, note in database.execute("SELECT size, note FROM checkpoint ORDER BY size"):
+            # 1. The leaves up to this checkpoint: hash, form, order.
+            self._leaves(rows, size)
+            # 2. The checkpoint: signature, size, root.
+            last = self._checkpoint(size, note)
+            checkpoints += 1
+        # 3. No leaf beyond the last checkpoint, and a checkpoint at all.
+        if last is None or next(rows, None) is not None:
+            self._fault("no checkpoint covers it")
+        # 4. The heads others hold are heads of this log.
+        for head in known:
+            extends = head.origin == self.origin and head.size <= self.tree.size
+            if not extends or self.tree.root(head.size) != head.root:
+                raise receipts.CheckpointFork(accepted=head.checkpoint, offered=note)
+        return LogReport(
+            size=last.size,
+            root=last.root,
+            checkpoints=checkpoints,
+            leaves=dict(self.leaves),
+            open_queries=tuple(self.unclosed),
+        )
+
+    def _leaves(self, rows: Iterator[tuple[Any, ...]], size: int) -> None:
+        while self.tree.size < size:
+            index, leaf_hash, body, detail = next(rows, (None, None, None, None))
+            if index != self.tree.size:
+                self._fault("it is missing")
+            if not isinstance(body, bytes) or merkle.leaf_hash(body) != leaf_hash:
+                self._fault("its hash does not match its body")
+            try:
+                leaf = parse_leaf(body, detail)
+            except errors.InvalidInput:
+                self._fault("it is not a canonical leaf with its detail")
+            self.log = self.log or leaf.log
+            if leaf.log != self.log:
+                self._fault("it names another log")
+            self._order(leaf)
+            self.leaves[type_name(leaf)] += 1
+            self.tree.append(leaf_hash)
+
+    def _order(self, leaf: audit_pb2.AuditLeaf) -> None:
+        """INTENT before RELEASE and OUTCOME; times need not be monotonic."""
+        strict = self.log.startswith("gateway/")
+        if leaf.type == audit_pb2.LEAF_TYPE_INTENT:
+            if strict and leaf.query_id in self.intents:
+                self._fault("it is a second INTENT of one query")
+            self.intents.add(leaf.query_id)
+            self.unclosed[leaf.query_id] = None
+        elif leaf.type == audit_pb2.LEAF_TYPE_RELEASE:
+            queries = {answer.query_id for answer in leaf.released}
+            queries |= {leaf.query_id} if leaf.query_id else set()
+            if strict and not (queries and queries <= self.intents):
+                self._fault("it is a RELEASE without INTENT")
+            if not strict:  # An owner's part of a query ends with its release.
+                for query_id in queries:
+                    self.unclosed.pop(query_id, None)
+        elif leaf.type == audit_pb2.LEAF_TYPE_OUTCOME:
+            if strict and leaf.query_id not in self.intents:
+                self._fault("it is an OUTCOME without INTENT")
+            self.unclosed.pop(leaf.query_id, None)
+
+    def _checkpoint(self, size: int, note: str) -> receipts.Checkpoint:
+        if not isinstance(note, str):
+            self._fault("the checkpoint before it is malformed")
+        try:
+            checkpoint = receipts.open_checkpoint(note, self.origin, self.public_key)
+        except (errors.InvalidInput, errors.Forged):
+            self._fault("the checkpoint before it is not signed by this log")
+        if (checkpoint.size, checkpoint.root) != (size, self.tree.root()):
+            self._fault("the checkpoint before it has another size or root")
+        return checkpoint
+
+    def _fault(self, fault: str) -> NoReturn:
+        raise errors.Forged(
+            f"audit log fault at leaf {self.tree.size}: {fault}",
+            reasons=("LOG_FORGED",),
+            remedy="keep the file as evidence and compare it with the receipts of the partners",
+        )

@@ -1,0 +1,236 @@
+"""The one thread that writes a log: group commit, one signed checkpoint a batch."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import queue
+import sqlite3
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import errors, merkle, receipts, storage
+
+BATCH = 256
+"""Appends in one transaction at most."""
+
+REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify"
+
+Also = Callable[[sqlite3.Connection], None]
+"""Work done in the transaction of a leaf. It runs on the writer thread and must not commit."""
+
+_ENTRY_ERRORS = frozenset(
+    {
+        sqlite3.SQLITE_ERROR,
+        sqlite3.SQLITE_CONSTRAINT,
+        sqlite3.SQLITE_MISMATCH,
+        sqlite3.SQLITE_MISUSE,
+        sqlite3.SQLITE_RANGE,
+        sqlite3.SQLITE_TOOBIG,
+    }
+)
+"""SQLite's primary result codes that blame a statement; all others blame the file."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Appended:
+    """A durable leaf: its index, and its RFC 6962 leaf hash (32 bytes)."""
+
+    index: int
+    leaf_hash: bytes
+
+
+@dataclass(slots=True, kw_only=True)
+class Entry:
+    """One append on its way: what to write, and who waits for it."""
+
+    body: bytes
+    leaf_hash: bytes
+    detail: bytes
+    also: Also | None
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[Appended]
+    result: Appended | Exception | None = None
+
+
+class Writer:
+    """Owns the writing connection and the growing tree; ``head`` is the last durable one."""
+
+    def __init__(
+        self,
+        *,
+        database: storage.Database,
+        tree: merkle.Tree,
+        origin: str,
+        key: Ed25519PrivateKey,
+        clock: Callable[[], float],
+        on_failure: Callable[[], None] | None,
+    ) -> None:
+        self._database = database
+        self._tree = tree
+        self._origin = origin
+        self._key = key
+        self._clock = clock
+        self._on_failure = on_failure
+        self._failed = False
+        self._closed = False
+        self._gate = threading.Lock()
+        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="auditlog", daemon=True)
+        self.head = receipts.Head(origin=origin, size=0, root=merkle.EMPTY_ROOT, checkpoint="")
+
+    @property
+    def healthy(self) -> bool:
+        """Whether an append can still succeed."""
+        return not self._failed and not self._closed
+
+    def start(self, head: receipts.Head | None) -> None:
+        """Begin at the last stored head; a new log first signs and stores an empty one."""
+        if head is None:
+            head = self._sign_head()
+            self._store_checkpoint(head)
+        self.head = head
+        self._thread.start()
+
+    def put(self, entry: Entry) -> None:
+        """Queue an append. :raises LogUnavailable: the log failed or was closed."""
+        with self._gate:
+            if not self.healthy:
+                raise unavailable()
+            self._queue.put(entry)
+
+    def close(self) -> None:
+        """Write what is queued, stop the thread, release the file."""
+        with self._gate:
+            if self._closed:
+                return
+            self._closed = True
+            self._queue.put(None)
+        self._thread.join()
+        self._database.close()
+
+    def _run(self) -> None:
+        while (batch := self._next_batch()) is not None:
+            self._write(batch)
+            _wake(batch)
+
+    def _next_batch(self) -> list[Entry] | None:
+        """Wait for work; None once the log is closed and the queue drained."""
+        first = self._queue.get()
+        if first is None:
+            return None
+        batch = [first]
+        while len(batch) < BATCH:
+            try:
+                entry = self._queue.get_nowait()
+            except queue.Empty:
+                break
+            if entry is None:  # Nothing can follow: the gate was shut before it was queued.
+                self._queue.put(None)
+                break
+            batch.append(entry)
+        return batch
+
+    def _write(self, batch: list[Entry]) -> None:
+        """Commit one batch, or fail for good."""
+        if not self._failed:
+            try:
+                self._transact(batch)
+            except BaseException:  # noqa: BLE001  whatever it was, the file is now in doubt
+                self._fail()
+        if self._failed:
+            for entry in batch:
+                entry.result = unavailable()
+
+    def _transact(self, batch: list[Entry]) -> None:
+        # 1. One transaction; each entry in its own savepoint.
+        self._database.execute("BEGIN IMMEDIATE")
+        written = [entry for entry in batch if self._insert(entry)]
+        if not written:
+            self._database.execute("ROLLBACK")
+            return
+        # 2. One signed checkpoint over all of them.
+        head = self._sign_head()
+        self._store_checkpoint(head)
+        # 3. Durable, and only then visible.
+        self._database.execute("COMMIT")
+        self.head = head
+
+    def _insert(self, entry: Entry) -> bool:
+        """Write one entry's rows; False if its ``also`` refused and nothing of it remains."""
+        index = self._tree.size
+        self._database.execute("SAVEPOINT entry")
+        self._database.execute(
+            "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)",
+            (index, entry.leaf_hash, entry.body, entry.detail),
+        )
+        if entry.also is not None:
+            try:
+                entry.also(self._database)
+            except Exception as error:
+                if _blames_the_file(error):
+                    raise
+                # A future cannot carry StopIteration.
+                entry.result = RuntimeError() if isinstance(error, StopIteration) else error
+                self._database.execute("ROLLBACK TO entry")
+        self._database.execute("RELEASE entry")
+        if entry.result is not None:
+            return False
+        self._tree.append(entry.leaf_hash)
+        entry.result = Appended(index=index, leaf_hash=entry.leaf_hash)
+        return True
+
+    def _sign_head(self) -> receipts.Head:
+        size, root = self._tree.size, self._tree.root()
+        note = receipts.sign_checkpoint(
+            receipts.Checkpoint(origin=self._origin, size=size, root=root), self._key
+        )
+        return receipts.Head(origin=self._origin, size=size, root=root, checkpoint=note)
+
+    def _store_checkpoint(self, head: receipts.Head) -> None:
+        self._database.execute(
+            "INSERT INTO checkpoint (size, note, time_ms) VALUES (?, ?, ?)",
+            (head.size, head.checkpoint, int(self._clock() * 1000)),
+        )
+
+    def _fail(self) -> None:
+        with self._gate:
+            self._failed = True
+        with contextlib.suppress(sqlite3.Error):
+            self._database.execute("ROLLBACK")
+        if self._on_failure is not None:
+            with contextlib.suppress(Exception):
+                self._on_failure()
+
+
+def unavailable() -> errors.LogUnavailable:
+    """The error for everybody who needs a log that stopped."""
+    return errors.LogUnavailable("the audit log cannot be written", remedy=REMEDY)
+
+
+def _wake(batch: list[Entry]) -> None:
+    """Hand the results to the waiting callers: one call per event loop."""
+    for loop in {entry.loop for entry in batch}:
+        mine = [entry for entry in batch if entry.loop is loop]
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits there.
+            loop.call_soon_threadsafe(_resolve, mine)
+
+
+def _resolve(entries: list[Entry]) -> None:
+    for entry in entries:
+        if entry.future.done():  # The caller was cancelled.
+            continue
+        if isinstance(entry.result, Appended):
+            entry.future.set_result(entry.result)
+        else:
+            entry.future.set_exception(entry.result or unavailable())
+
+
+def _blames_the_file(error: Exception) -> bool:
+    if not isinstance(error, sqlite3.Error):
+        return False
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF not in _ENTRY_ERRORS

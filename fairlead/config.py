@@ -1,0 +1,304 @@
+"""Configuration files: TOML in, frozen models out, every error reported at once.
+
+An unknown or mistyped key is an error, never ignored. Diagnostics name the key and what is
+expected there, never the value: a value may be a secret pasted into the wrong place. Secrets
+stand in a file only by reference, ``env:NAME`` or ``file:path``. Relative paths start at the
+folder of the configuration file. Nothing is taken from the environment behind the file's back.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, NewType, TypeVar
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    WithJsonSchema,
+)
+from pydantic_core import ErrorDetails, PydanticCustomError
+
+from fairlead.errors import InvalidInput, Misconfigured
+from fairlead.names import check_partner_id
+
+MAX_FILE = 1024 * 1024
+"""Octets; no configuration file is larger."""
+
+_KEY = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
+_PLACE = re.compile(r"line (\d+), column (\d+)")
+_ADDRESS = re.compile(
+    r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):(\d{1,5})\Z"
+)
+_REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z|file:[^\x00]+\Z")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong: the dotted key (empty for the whole file) and what is expected."""
+
+    key: str
+    expected: str
+
+
+class ConfigurationInvalid(Misconfigured):
+    """A configuration file cannot be used; ``problems`` holds every reason, in file order."""
+
+    default_code = "CONFIG_INVALID"
+
+    def __init__(self, code: str, problems: Sequence[Problem], *, remedy: str) -> None:
+        super().__init__("the configuration file cannot be used", reasons=(code,), remedy=remedy)
+        self.problems = tuple(problems)
+
+    def diagnostics(self) -> str:
+        """One line per problem between the message and the next command."""
+        head, *rest = super().diagnostics().split("\n")
+        lines = [f"  {p.key}: {p.expected}" if p.key else f"  {p.expected}" for p in self.problems]
+        return "\n".join([head, *lines, *rest])
+
+
+# ── Values ───────────────────────────────────────────────────────────────────────────────────
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if isinstance(value, str):
+        value = Path(value) if value and "\0" not in value else None
+    if not isinstance(value, Path):
+        raise PydanticCustomError("path", "not a path")
+    base = (info.context or {}).get("base", Path())
+    return Path(os.path.normpath(Path(base) / value.expanduser()))
+
+
+def _existing(path: Path) -> Path:
+    if not path.exists():
+        raise PydanticCustomError("path_missing", "nothing is there")
+    return path
+
+
+def _address(value: str, lowest: int) -> str:
+    found = _ADDRESS.fullmatch(value)
+    if found is None or not lowest <= int(found[1]) <= 65535:
+        raise PydanticCustomError("address", "not an address")
+    return value
+
+
+def _partner(value: str) -> str:
+    try:
+        return check_partner_id(value)
+    except InvalidInput:
+        raise PydanticCustomError("partner", "not a partner id") from None
+
+
+def _reference(value: str, info: ValidationInfo) -> str:
+    if _REFERENCE.fullmatch(value) is None:
+        raise PydanticCustomError("reference", "not a reference")
+    kind, _, rest = value.partition(":")
+    return f"file:{_path(rest, info)}" if kind == "file" else value
+
+
+_PathLike = Annotated[
+    Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})
+]
+Creatable = _PathLike
+"""A path that the process may make itself."""
+Existing = Annotated[_PathLike, AfterValidator(_existing)]
+"""A path that must be there before the process starts."""
+Listen = Annotated[str, AfterValidator(lambda value: _address(value, 0))]
+Endpoint = Annotated[str, AfterValidator(lambda value: _address(value, 1))]
+PartnerId = Annotated[str, AfterValidator(_partner)]
+SecretReference = NewType("SecretReference", str)
+"""``env:NAME`` or ``file:path``: where a secret is, never the secret."""
+Reference = Annotated[SecretReference, AfterValidator(_reference)]
+LogLevel = Literal["debug", "info", "warning", "error"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
+
+
+class Limits(_Table):
+    """What one process accepts before it says no."""
+
+    max_concurrent_queries: int = Field(
+        default=256, ge=1, le=65_536, description="a whole number of queries in progress at once"
+    )
+    max_message_bytes: int = Field(
+        default=4 * 1024 * 1024,
+        ge=65_536,
+        le=4 * 1024 * 1024,
+        description="a whole number of octets",
+    )
+    deadline_ms: int = Field(
+        default=5_000, ge=100, le=60_000, description="a whole number of milliseconds for one query"
+    )
+
+
+class _Process(_Table):
+    listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
+    state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
+    keys_dir: Existing = Field(description="a path to the existing folder of keys")
+    directory: Existing = Field(description="a path to the existing signed directory")
+    pins: Existing = Field(description="a path to the existing file of pinned root fingerprints")
+    deny_lists: Existing = Field(description="a path to the existing signed deny lists")
+    policy_dir: Existing = Field(description="a path to the existing folder of the policy bundle")
+    policy_data: tuple[Existing, ...] = Field(
+        default=(), strict=False, description="a list of paths to existing agreement files"
+    )
+    log_level: LogLevel = Field(
+        default="info", description='one of "debug", "info", "warning", "error"'
+    )
+    limits: Limits = Field(default=Limits(), description="a table of limits")
+
+
+class GatewayConfig(_Process):
+    """``fairlead-gateway``'s file."""
+
+    name: PartnerId = Field(description="the gateway's id, as the directory spells it")
+
+
+class NodeConfig(_Process):
+    """``fairlead-node``'s file."""
+
+    partner: PartnerId = Field(description="the partner's id, as the directory spells it")
+    gateway: Endpoint = Field(description='the gateway\'s "host:port"')
+    sources: tuple[Existing, ...] = Field(
+        default=(), strict=False, description="a list of paths to existing source mappings"
+    )
+    local_policy: Existing | None = Field(
+        default=None, description="a path to existing local agreements, which can only tighten"
+    )
+    index_key: Reference | None = Field(
+        default=None, description='a reference to the secret, "env:NAME" or "file:path"'
+    )
+
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+# ── Loading ──────────────────────────────────────────────────────────────────────────────────
+
+
+def load(model: type[Model], path: Path) -> Model:
+    """Read ``path`` as ``model`` (:class:`GatewayConfig`, :class:`NodeConfig`, or another).
+
+    :raises ConfigurationInvalid: unreadable (``CONFIG_UNREADABLE``), not UTF-8 TOML
+        (``CONFIG_SYNTAX``), or wrong keys and values (``CONFIG_INVALID``), all at once.
+    """
+    document = _parse(_read(path))
+    try:
+        return model.model_validate(document, context={"base": path.absolute().parent})
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_input=False)
+        problems = [_problem(model, detail) for detail in details]
+    raise ConfigurationInvalid(
+        "CONFIG_INVALID", problems, remedy="correct these keys and start again"
+    )
+
+
+def reveal(reference: SecretReference, environ: Mapping[str, str]) -> bytes:
+    """Fetch the secret that a validated reference points to; a file's last newline is not part.
+
+    :raises Misconfigured: ``SECRET_MISSING``: unset, empty or unreadable.
+    """
+    kind, _, place = reference.partition(":")
+    try:
+        secret = environ.get(place, "").encode() if kind == "env" else Path(place).read_bytes()
+    except (OSError, UnicodeError):
+        secret = b""
+    secret = secret.removesuffix(b"\n")
+    if not secret:
+        raise Misconfigured(
+            "a referenced secret is missing or empty",
+            reasons=("SECRET_MISSING",),
+            remedy="set the variable, or make the file readable, that the configuration refers to",
+        )
+    return secret
+
+
+def json_schema(model: type[BaseModel]) -> dict[str, Any]:
+    """Return the JSON Schema (2020-12) of a configuration file, for editors."""
+    schema = "https://json-schema.org/draft/2020-12/schema"
+    return {"$schema": schema, **model.model_json_schema()}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            content = file.read(MAX_FILE + 1)
+    except (OSError, ValueError):
+        raise ConfigurationInvalid(
+            "CONFIG_UNREADABLE",
+            [Problem(key="", expected="a file that exists and that this user may read")],
+            remedy="check the path and its permissions (ls -l)",
+        ) from None
+    if len(content) > MAX_FILE:
+        raise _syntax("at most 1 MiB")
+    return content
+
+
+def _parse(content: bytes) -> dict[str, Any]:
+    try:
+        return tomllib.loads(content.decode("utf-8"))
+    except UnicodeDecodeError:
+        problem = _syntax("UTF-8 text")
+    except RecursionError:
+        problem = _syntax("less deeply nested values")
+    except ValueError as error:  # TOMLDecodeError, and int() on absurdly long numbers
+        place = _PLACE.search(str(error))
+        where = f", but line {place[1]}, column {place[2]} is not" if place else ""
+        problem = _syntax(f"TOML{where}")
+    raise problem
+
+
+def _syntax(expected: str) -> ConfigurationInvalid:
+    return ConfigurationInvalid(
+        "CONFIG_SYNTAX",
+        [Problem(key="", expected=f"expected {expected}")],
+        remedy="correct the file's syntax (https://toml.io) and start again",
+    )
+
+
+# ── Saying what is wrong without saying what was written ─────────────────────────────────────
+
+
+def _problem(model: type[BaseModel], detail: ErrorDetails) -> Problem:
+    keys = [part for part in detail["loc"] if part not in {"function-after", "nullable"}]
+    parent, description = _describe(model, keys)
+    key = ".".join(
+        str(part) if isinstance(part, int) or _KEY.fullmatch(part) else "(unprintable key)"
+        for part in keys
+    )
+    kind, limits = detail["type"], detail.get("ctx", {})
+    if kind == "extra_forbidden":
+        near = difflib.get_close_matches(
+            str(keys[-1]).lower().replace("-", "_"), list(parent.model_fields), n=1
+        )
+        hint = f"did you mean {near[0]}?" if near else "this key does not exist here"
+        return Problem(key=key, expected=f"unknown; {hint}")
+    bounds = [f"at least {limits['ge']}"] if "ge" in limits else []
+    bounds += [f"at most {limits['le']}"] if "le" in limits else []
+    missing = "missing; " if kind == "missing" else ""
+    return Problem(key=key, expected=f"{missing}expected {', '.join([description, *bounds])}")
+
+
+def _describe(model: type[BaseModel], keys: Sequence[int | str]) -> tuple[type[BaseModel], str]:
+    """Walk to the table that holds the last key; return it and what that key expects."""
+    description = "another value"
+    for key in keys:
+        field = model.model_fields.get(key) if isinstance(key, str) else None
+        if field is None:
+            continue
+        description = field.description or description
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            model = field.annotation
+    return model, description

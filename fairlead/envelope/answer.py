@@ -1,0 +1,137 @@
+"""Answers: a clear header that no record influences, and a body sealed at a fixed size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import sealing, signing
+from fairlead.envelope.query import Query
+from fairlead.errors import Forged, InvalidInput
+from fairlead.partners import Partner
+from fairlead.v1 import query_pb2 as pb
+
+SEAL_OVERHEAD = 1088 + 32 + 16
+"""Octets HPKE adds: ML-KEM-768 ciphertext, X25519 share, AES-GCM tag."""
+OWNER_STATUSES = (pb.STATUS_ANSWERED, pb.STATUS_REFUSED, pb.STATUS_OVERLOADED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What an owner's signed header says; ages in seconds."""
+
+    partner_id: str
+    status: int
+    reason: str
+    policy_serial: int
+    index_age_s: int
+    index_root: bytes
+    digest: bytes
+
+
+def answer_info(query_id: bytes, owner: str) -> bytes:
+    """HPKE info binding an answer to its query and its owner."""
+    return b"fairlead/v1/answer\x00" + query_id + owner.encode()
+
+
+def fits(query_id: bytes, owner: str, answers: Sequence[pb.TermAnswer], terms: int) -> bool:
+    """Whether these answers fit the fixed size for ``terms`` terms."""
+    body = pb.AnswerBody(query_id=query_id, partner_id=owner, answers=answers)
+    return body.ByteSize() + 4 <= sealing.answer_size(terms)
+
+
+def sign_answer(
+    query: Query,
+    owner: str,
+    *,
+    key: Ed25519PrivateKey,
+    status: int,
+    reason: str = "",
+    answers: Sequence[pb.TermAnswer] = (),
+    policy_serial: int,
+    index_age_s: int,
+    index_root: bytes,
+) -> pb.SignedAnswer:
+    """Seal and sign one owner's answer; a refusal has no body.
+
+    :raises InvalidInput: the answers do not fit the fixed size.
+    """
+    body = b""
+    if status == pb.STATUS_ANSWERED:
+        content = pb.AnswerBody(query_id=query.query_id, partner_id=owner, answers=answers)
+        padded = sealing.pad(signing.canonical(content), sealing.answer_size(query.term_count))
+        body = sealing.seal(padded, query.reply_key, info=answer_info(query.query_id, owner))
+    header = signing.canonical(
+        pb.AnswerHeader(
+            query_id=query.query_id,
+            partner_id=owner,
+            status=status,  # type: ignore[arg-type]
+            reason=reason,
+            policy_serial=policy_serial,
+            index_age_s=index_age_s,
+            index_root=index_root,
+            body_digest=signing.digest(body),
+            header_digest=query.header_digest,
+        )
+    )
+    return pb.SignedAnswer(header=header, signature=signing.sign(key, "answer", header), body=body)
+
+
+def verify_answer(
+    signed: pb.SignedAnswer, *, query_id: bytes, header_digest: bytes, terms: int, owner: Partner
+) -> Answer:
+    """Verify one answer without opening it; the gateway does this, and so does the asker.
+
+    1. The owner signed this header.
+    2. It is this owner's, about this query.
+    3. Its status is one an owner may give, and a reason stands only with a refusal.
+    4. The body is the signed one, of exactly the agreed size, empty unless answered.
+
+    :raises Forged: any of it is wrong. :raises InvalidInput: malformed.
+    """
+    # 1
+    signing.verify(owner.signing_key, "answer", signed.header, signed.signature)
+    header = signing.parse_canonical(pb.AnswerHeader, signed.header, limit=4096)
+    # 2
+    if (header.query_id, header.header_digest) != (query_id, header_digest):
+        raise Forged("an answer is to another query", reasons=("ANSWER_BINDING",))
+    if header.partner_id != owner.partner_id:
+        raise Forged("an answer speaks for another partner", reasons=("ANSWER_BINDING",))
+    # 3
+    refused = header.status == pb.STATUS_REFUSED
+    if header.status not in OWNER_STATUSES or refused != bool(header.reason):
+        raise InvalidInput("an answer's status is not an owner's to give", reasons=("STATUS",))
+    # 4
+    answered = header.status == pb.STATUS_ANSWERED
+    size = sealing.answer_size(terms) + SEAL_OVERHEAD if answered else 0
+    if len(signed.body) != size or signing.digest(signed.body) != header.body_digest:
+        raise Forged("an answer's body is not the signed one", reasons=("ANSWER_BODY",))
+    return Answer(
+        partner_id=header.partner_id,
+        status=header.status,
+        reason=header.reason,
+        policy_serial=header.policy_serial,
+        index_age_s=header.index_age_s,
+        index_root=header.index_root,
+        digest=signing.digest(signed.header),
+    )
+
+
+def open_answer(
+    signed: pb.SignedAnswer, *, query_id: bytes, owner: str, terms: int, key: sealing.SealingKey
+) -> tuple[pb.TermAnswer, ...]:
+    """Open a verified answer with the query's reply key, as the asker.
+
+    :returns: one entry per term, in order.
+    :raises Forged: not sealed to this query, wrongly framed, or not one entry per term.
+    """
+    padded = key.open(signed.body, info=answer_info(query_id, owner))
+    content = sealing.unpad(padded, sealing.answer_size(terms))
+    body = signing.parse_canonical(pb.AnswerBody, content)
+    if (body.query_id, body.partner_id) != (query_id, owner):
+        raise Forged("an answer's body is of another query", reasons=("ANSWER_BINDING",))
+    if [item.index for item in body.answers] != list(range(terms)):
+        raise Forged("an answer does not cover every term", reasons=("ANSWER_TERMS",))
+    return tuple(body.answers)

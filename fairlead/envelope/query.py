@@ -1,0 +1,374 @@
+"""Mandate, header and statement: the signed front of a query (PROTOCOL §2).
+
+The user signs the mandate, the mandate's session key signs each query's header, and the
+asker's node signs that the case is open and the user assigned to it. Gateway and owner run
+the same :func:`verify_query`; neither believes the other's verification.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from uuid import UUID
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import merkle, sealing, signing
+from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
+from fairlead.errors import Forged, InvalidInput, Refused, Stale
+from fairlead.names import check_code
+from fairlead.partners import DenyLists, Directory, Partner
+from fairlead.v1 import query_pb2 as pb
+
+WINDOW_S = 120
+"""A header is accepted this many seconds around its issue."""
+MANDATE_LIFETIME_S = 24 * 3600
+MAX_SCHEMES = 16
+_HASH = 32
+_ID = 16
+_LIMIT = 64 * 1024
+
+Random = Callable[[int], bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Query:
+    """A query whose every signature and binding verified."""
+
+    query_id: bytes
+    asker: Partner
+    user: Identity
+    mode: int
+    purpose: str
+    legal_basis: str
+    schemes: tuple[str, ...]
+    term_count: int
+    terms_root: bytes
+    case_commitment: bytes
+    mandate_id: bytes
+    partner_digests: tuple[bytes, ...]
+    part_digests: tuple[bytes, ...]
+    reply_key: bytes
+    session_key: bytes
+    required_approvals: int
+    mandate_digest: bytes
+    header_digest: bytes
+    mandate_signature: bytes
+    statement_signature: bytes
+    policy_serial: int
+    expires_at: int
+
+    @property
+    def mode_name(self) -> str:
+        """``sealed`` or ``blind``."""
+        return mode_name(self.mode)
+
+
+def mode_name(mode: int) -> str:
+    """The word for a wire mode.
+
+    :raises InvalidInput: unspecified or unknown.
+    """
+    names: Mapping[int, str] = {pb.MODE_SEALED: "sealed", pb.MODE_BLIND: "blind"}
+    if mode not in names:
+        raise InvalidInput("a query's mode is unspecified", reasons=("MODE",))
+    return names[mode]
+
+
+def uuid7(now: float, random: Random = os.urandom) -> bytes:
+    """A UUID of version 7 (RFC 9562 §5.7) for ``now`` in unix seconds: 16 octets."""
+    value = int(now * 1000).to_bytes(6, "big") + random(10)
+    bits = int.from_bytes(value, "big")
+    bits &= ~(0xF << 76) & ~(0x3 << 62)
+    bits |= (7 << 76) | (2 << 62)
+    return bits.to_bytes(_ID, "big")
+
+
+def term_leaf(scheme: str, value: str, nonce: bytes) -> bytes:
+    """RFC 6962 leaf hash of one term; the 32-octet nonce defeats guessing."""
+    leaf = pb.TermLeaf(scheme=scheme, value=value, nonce=nonce)
+    return merkle.leaf_hash(signing.canonical(leaf))
+
+
+def terms_root(leaves: Sequence[bytes]) -> bytes:
+    """RFC 6962 root over leaf hashes in the order of the terms."""
+    tree = merkle.Tree()
+    for leaf in leaves:
+        tree.append(leaf)
+    return tree.root()
+
+
+def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes) -> bytes:
+    """The salted digest by which a mandate names a wanted partner."""
+    return signing.commit(salt, partner_id.encode() + b"\x00" + mandate_id)
+
+
+def draft_mandate(
+    *,
+    directory: Directory,
+    partner_id: str,
+    user_certificate: bytes,
+    purpose: str,
+    legal_basis: str,
+    case_commitment: bytes,
+    mode: int,
+    terms: Sequence[tuple[str, str]],
+    nonces: Sequence[bytes],
+    salts: Mapping[str, bytes],
+    session_key: bytes,
+    now: float,
+    lifetime_s: int = 3600,
+    random: Random = os.urandom,
+) -> bytes:
+    """Draft the canonical octets a user signs.
+
+    :param terms: (scheme, canonical value) in order, with one nonce each.
+    :param salts: wanted partner id → 32-octet salt; everybody else gets random filler.
+    """
+    mandate_id = uuid7(now, random)
+    leaves = [term_leaf(s, v, n) for (s, v), n in zip(terms, nonces, strict=True)]
+    mandate = pb.Mandate(
+        federation=directory.federation,
+        mandate_id=mandate_id,
+        partner_id=partner_id,
+        user_certificate_digest=signing.digest(user_certificate),
+        purpose=purpose,
+        legal_basis=legal_basis,
+        case_commitment=case_commitment,
+        mode=mode,  # type: ignore[arg-type]
+        schemes=sorted({scheme for scheme, _ in terms}),
+        term_count=len(terms),
+        terms_root=terms_root(leaves),
+        partner_digests=[
+            partner_digest(salts[p], p, mandate_id) if p in salts else random(_HASH)
+            for p in directory.partners
+        ],
+        issued_at=int(now),
+        expires_at=int(now) + lifetime_s,
+        session_key=session_key,
+    )
+    return signing.canonical(mandate)
+
+
+def sign_query(
+    *,
+    mandate: bytes,
+    mandate_signature: bytes,
+    user_certificate: bytes,
+    session: Ed25519PrivateKey,
+    node_key: Ed25519PrivateKey,
+    query_id: bytes,
+    parts: Mapping[str, bytes],
+    reply_key: bytes,
+    directory: Directory,
+    policy_serial: int,
+    now: float,
+    random: Random = os.urandom,
+) -> pb.SignedQuery:
+    """Make the signed front of one query over its sealed ``parts`` (partner id → octets)."""
+    content = signing.parse_canonical(pb.Mandate, mandate)
+    header = signing.canonical(
+        pb.QueryHeader(
+            query_id=query_id,
+            mandate_digest=signing.digest(mandate),
+            term_count=content.term_count,
+            issued_at=int(now),
+            reply_key=reply_key,
+            part_digests=[
+                signing.digest(parts[p]) if p in parts else random(_HASH)
+                for p in directory.partners
+            ],
+            directory_serial=directory.serial,
+        )
+    )
+    statement = signing.canonical(
+        pb.NodeStatement(
+            query_id=query_id,
+            header_digest=signing.digest(header),
+            mandate_digest=signing.digest(mandate),
+            partner_id=content.partner_id,
+            case_commitment=content.case_commitment,
+            case_open=True,
+            user_assigned=True,
+            policy_serial=policy_serial,
+            issued_at=int(now),
+        )
+    )
+    return pb.SignedQuery(
+        mandate=mandate,
+        mandate_signature=mandate_signature,
+        user_certificate=user_certificate,
+        header=header,
+        session_signature=signing.sign(session, "header", header),
+        statement=statement,
+        statement_signature=signing.sign(node_key, "statement", statement),
+    )
+
+
+def verify_query(
+    signed: pb.SignedQuery, *, directory: Directory, deny_lists: DenyLists | None, now: float
+) -> Query:
+    """Verify the front of a query. The numbers are those of ``docs/protocol.md``.
+
+    1. The three signed messages are canonical and name this federation and this directory.
+    2. The user's certificate is the mandate's, in force, issued by the asker's user authority,
+       and not denied.
+    3. The user signed the mandate.
+    4. The mandate is in force and within its limits.
+    5. The mandate's session key signed the header, which is fresh and of this mandate.
+    6. The asker's node signed that the case is open and the user assigned to it.
+
+    :param deny_lists: None only when verifying old evidence offline.
+    :raises Forged: a signature or binding is wrong.
+    :raises InvalidInput: malformed or beyond a limit.
+    :raises Stale: outside its window, or another directory.
+    :raises Refused: the statement does not claim an open case and an assigned user.
+    :raises Unauthenticated: the user's certificate is not acceptable.
+    """
+    # 1
+    mandate = signing.parse_canonical(pb.Mandate, signed.mandate, limit=_LIMIT)
+    header = signing.parse_canonical(pb.QueryHeader, signed.header, limit=_LIMIT)
+    statement = signing.parse_canonical(pb.NodeStatement, signed.statement, limit=_LIMIT)
+    if mandate.federation != directory.federation:
+        raise Forged("a mandate is for another federation", reasons=("FEDERATION",))
+    if header.directory_serial != directory.serial:
+        raise Stale(
+            "the query was made under another directory",
+            reasons=("DIRECTORY_MISMATCH",),
+            remedy="fetch the current directory and ask again",
+        )
+    asker = directory.partner(mandate.partner_id)
+    # 2
+    user, key = _verify_user(signed, mandate, directory, now)
+    if deny_lists is not None:
+        deny_lists.check(user.spiffe_id, now)
+    # 3
+    signing.verify_as_user(key, "mandate", signed.mandate, signed.mandate_signature)
+    # 4
+    _check_mandate(mandate, directory, now)
+    # 5
+    signing.verify(mandate.session_key, "header", signed.header, signed.session_signature)
+    _check_header(header, mandate, signing.digest(signed.mandate), directory, now)
+    # 6
+    signing.verify(asker.signing_key, "statement", signed.statement, signed.statement_signature)
+    _check_statement(statement, header, mandate, signed, now)
+    return Query(
+        query_id=header.query_id,
+        asker=asker,
+        user=user,
+        mode=mandate.mode,
+        purpose=mandate.purpose,
+        legal_basis=mandate.legal_basis,
+        schemes=tuple(mandate.schemes),
+        term_count=header.term_count,
+        terms_root=mandate.terms_root,
+        case_commitment=mandate.case_commitment,
+        mandate_id=mandate.mandate_id,
+        partner_digests=tuple(mandate.partner_digests),
+        part_digests=tuple(header.part_digests),
+        reply_key=header.reply_key,
+        session_key=mandate.session_key,
+        required_approvals=mandate.required_approvals,
+        mandate_digest=signing.digest(signed.mandate),
+        header_digest=signing.digest(signed.header),
+        mandate_signature=signed.mandate_signature,
+        statement_signature=signed.statement_signature,
+        policy_serial=statement.policy_serial,
+        expires_at=mandate.expires_at,
+    )
+
+
+def _verify_user(
+    signed: pb.SignedQuery, mandate: pb.Mandate, directory: Directory, now: float
+) -> tuple[Identity, ec.EllipticCurvePublicKey]:
+    if signing.digest(signed.user_certificate) != mandate.user_certificate_digest:
+        raise Forged("a mandate names another certificate", reasons=("USER_CERTIFICATE",))
+    user = identity_from_certificate(signed.user_certificate, directory=directory, now=now)
+    if user.kind is not IdentityKind.USER or user.partner_id != mandate.partner_id:
+        raise Forged("a mandate's certificate is not a user of the asker", reasons=("USER",))
+    key = x509.load_der_x509_certificate(signed.user_certificate).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise Forged("a user's key is not P-256", reasons=("USER",))
+    return user, key
+
+
+def _check_id(value: bytes) -> None:
+    if len(value) != _ID or UUID(bytes=value).version != 7:  # noqa: PLR2004
+        raise InvalidInput("an id is not a UUID of version 7", reasons=("ID",))
+
+
+def _check_hashes(values: Sequence[bytes], count: int) -> None:
+    if len(values) != count or any(len(value) != _HASH for value in values):
+        raise InvalidInput("a list of digests has the wrong shape", reasons=("DIGESTS",))
+
+
+def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> None:
+    _check_id(mandate.mandate_id)
+    mode_name(mandate.mode)
+    check_code(mandate.purpose)
+    check_code(mandate.legal_basis)
+    schemes = list(mandate.schemes)
+    if not 0 < len(schemes) <= MAX_SCHEMES or schemes != sorted(set(schemes)):
+        raise InvalidInput("a mandate's schemes are not a sorted set", reasons=("SCHEMES",))
+    for scheme in schemes:
+        check_code(scheme)
+    _check_hashes(mandate.partner_digests, len(directory.partners))
+    _check_hashes([mandate.terms_root, mandate.case_commitment, mandate.session_key], 3)
+    if not 0 < mandate.term_count <= sealing.MAX_TERMS:
+        raise InvalidInput("a mandate has too few or too many terms", reasons=("TERM_COUNT",))
+    if not 0 < mandate.expires_at - mandate.issued_at <= MANDATE_LIFETIME_S:
+        raise InvalidInput("a mandate lives longer than allowed", reasons=("MANDATE_LIFETIME",))
+    if not mandate.issued_at - WINDOW_S <= now < mandate.expires_at:
+        raise Stale("a mandate is not in force", reasons=("MANDATE_EXPIRED",))
+
+
+def _check_header(
+    header: pb.QueryHeader,
+    mandate: pb.Mandate,
+    mandate_digest: bytes,
+    directory: Directory,
+    now: float,
+) -> None:
+    _check_id(header.query_id)
+    if header.mandate_digest != mandate_digest:
+        raise Forged("a header is of another mandate", reasons=("MANDATE_DIGEST",))
+    if abs(now - header.issued_at) > WINDOW_S:
+        raise Stale(
+            "a query is outside its time window",
+            reasons=("QUERY_WINDOW",),
+            remedy="check both clocks, then ask again",
+        )
+    # One chunk carries all terms of its mandate; splitting comes with batches.
+    if header.chunk != 0 or header.term_count != mandate.term_count:
+        raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
+    _check_hashes(header.part_digests, len(directory.partners))
+    sealing.check_public_key(header.reply_key)
+
+
+def _check_statement(
+    statement: pb.NodeStatement,
+    header: pb.QueryHeader,
+    mandate: pb.Mandate,
+    signed: pb.SignedQuery,
+    now: float,
+) -> None:
+    bound = (
+        statement.query_id == header.query_id
+        and statement.header_digest == signing.digest(signed.header)
+        and statement.mandate_digest == header.mandate_digest
+        and statement.partner_id == mandate.partner_id
+        and statement.case_commitment == mandate.case_commitment
+    )
+    if not bound:
+        raise Forged("a node's statement is about another query", reasons=("STATEMENT",))
+    if abs(now - statement.issued_at) > WINDOW_S:
+        raise Stale("a node's statement is outside its time window", reasons=("QUERY_WINDOW",))
+    if not (statement.case_open and statement.user_assigned):
+        raise Refused(
+            "the asker's node does not vouch for an open case with this user assigned",
+            reasons=("CASE",),
+            remedy="fairlead cases list",
+        )

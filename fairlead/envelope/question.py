@@ -1,0 +1,122 @@
+"""The sealed part: what one owner is asked, readable by that owner alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fairlead import identifiers, sealing, signing
+from fairlead.envelope.query import Query, partner_digest, term_leaf, terms_root
+from fairlead.errors import Forged, InvalidInput
+from fairlead.names import check_code
+from fairlead.partners import Directory, Partner
+from fairlead.v1 import query_pb2 as pb
+
+MAX_EVENTS = 16
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an owner is asked: terms in order, a half-open time range, events (empty = any).
+
+    ``since`` and ``until`` are unix seconds, 0 for unbounded.
+    """
+
+    terms: tuple[identifiers.Identifier, ...]
+    since: int
+    until: int
+    events: tuple[str, ...]
+
+
+def part_info(query_id: bytes, owner: str) -> bytes:
+    """HPKE info binding a part to its query and its owner."""
+    return b"fairlead/v1/question\x00" + query_id + owner.encode()
+
+
+def seal_part(
+    *,
+    query_id: bytes,
+    owner: Partner,
+    salt: bytes,
+    terms: Sequence[tuple[str, str]],
+    nonces: Sequence[bytes],
+    since: int = 0,
+    until: int = 0,
+    events: Sequence[str] = (),
+) -> bytes:
+    """Seal one owner's question; the size depends on the number of terms alone."""
+    question = pb.Question(
+        query_id=query_id,
+        partner_id=owner.partner_id,
+        partner_salt=salt,
+        terms=[
+            pb.TermLeaf(scheme=s, value=v, nonce=n)
+            for (s, v), n in zip(terms, nonces, strict=True)
+        ],
+        since=since,
+        until=until,
+        events=sorted(set(events)),
+    )
+    padded = sealing.pad(signing.canonical(question), sealing.question_size(len(terms)))
+    wrapped, ciphertext = sealing.wrap(
+        padded, owner.sealing_key, info=part_info(query_id, owner.partner_id)
+    )
+    return signing.canonical(pb.SealedPart(wrapped_key=wrapped, ciphertext=ciphertext))
+
+
+def open_part(
+    part: bytes, query: Query, *, owner: str, key: sealing.SealingKey, directory: Directory
+) -> Question:
+    """Open and verify a part as its owner.
+
+    1. The header commits to exactly this part at this owner's place.
+    2. It opens with this owner's key, for this query, at the agreed size.
+    3. The mandate names this owner: the user wanted it asked.
+    4. The terms are exactly those the user signed for.
+    5. Every term is in its scheme's canonical form and in a scheme of the mandate.
+
+    :raises Forged: any binding is wrong. :raises InvalidInput: malformed or beyond a limit.
+    """
+    # 1
+    place = list(directory.partners).index(owner)
+    if signing.digest(part) != query.part_digests[place]:
+        raise Forged("a part is not the one the header names", reasons=("PART_DIGEST",))
+    # 2
+    sealed = signing.parse_canonical(pb.SealedPart, part)
+    padded = sealing.unwrap(
+        sealed.wrapped_key, sealed.ciphertext, key, info=part_info(query.query_id, owner)
+    )
+    content = sealing.unpad(padded, sealing.question_size(query.term_count))
+    question = signing.parse_canonical(pb.Question, content)
+    if question.query_id != query.query_id or question.partner_id != owner:
+        raise Forged("a part is for another query or owner", reasons=("PART_BINDING",))
+    # 3
+    salted = partner_digest(question.partner_salt, owner, query.mandate_id)
+    if salted != query.partner_digests[place]:
+        raise Forged("the user's mandate does not name this owner", reasons=("NOT_WANTED",))
+    # 4
+    leaves = [term_leaf(term.scheme, term.value, term.nonce) for term in question.terms]
+    if len(leaves) != query.term_count or terms_root(leaves) != query.terms_root:
+        raise Forged("the terms are not those the user signed for", reasons=("TERMS_ROOT",))
+    # 5
+    return Question(
+        terms=tuple(_term(term, query.schemes) for term in question.terms),
+        since=question.since,
+        until=question.until,
+        events=_events(question.events),
+    )
+
+
+def _term(leaf: pb.TermLeaf, schemes: tuple[str, ...]) -> identifiers.Identifier:
+    if leaf.scheme not in schemes:
+        raise InvalidInput("a term's scheme is not in the mandate", reasons=("SCHEMES",))
+    term = identifiers.parse(leaf.scheme, leaf.value)
+    if term.value != leaf.value:
+        raise InvalidInput("a term is not in canonical form", reasons=("NOT_CANONICAL",))
+    return term
+
+
+def _events(events: Sequence[str]) -> tuple[str, ...]:
+    if len(events) > MAX_EVENTS or list(events) != sorted(set(events)):
+        raise InvalidInput("a question's events are not a sorted set", reasons=("EVENTS",))
+    return tuple(check_code(event) for event in events)

@@ -1,0 +1,66 @@
+"""From verified things to policy facts, and from denying decisions to refusals.
+
+Attributes of organisations come from the directory, never from the request.
+"""
+
+from __future__ import annotations
+
+from fairlead.certificates import Identity
+from fairlead.envelope.query import Query
+from fairlead.errors import Refused
+from fairlead.partners import Partner
+from fairlead.policy.decision import Decision
+from fairlead.policy.inputs import PartyFacts, QueryFacts, UserFacts
+
+
+def party_facts(partner: Partner) -> PartyFacts:
+    """What policy knows of an organisation."""
+    return PartyFacts(
+        partner_id=partner.partner_id,
+        kind=partner.kind.value,
+        sector=partner.sector.value,
+        country=partner.country,
+        schemes=partner.schemes,
+    )
+
+
+def user_facts(user: Identity) -> UserFacts:
+    """What policy knows of a person: a pseudonym and roles."""
+    return UserFacts(pseudonym=user.name, roles=tuple(sorted(user.roles)))
+
+
+def query_facts(
+    query: Query, *, window_days: int | None = None, events: tuple[str, ...] | None = None
+) -> QueryFacts:
+    """What policy knows of a query; window and events only where the sealed part was opened."""
+    return QueryFacts(
+        mode=query.mode_name,
+        purpose=query.purpose,
+        legal_basis=query.legal_basis,
+        schemes=query.schemes,
+        term_count=query.term_count,
+        window_days=window_days,
+        events=events,
+    )
+
+
+def requester_code(decision: Decision) -> str:
+    """The first reason code the requester may see."""
+    return next((r.code for r in decision.reasons if r.audience == "requester"), "POLICY")
+
+
+def refusal_of(decision: Decision) -> Refused:
+    """The error that carries a denying decision to the requester: its own reasons only."""
+    visible = [reason for reason in decision.reasons if reason.audience == "requester"]
+    return Refused(
+        "policy does not permit this query",
+        reasons=tuple(reason.code for reason in visible) or ("POLICY",),
+        remedy=next((reason.remedy for reason in visible if reason.remedy), ""),
+    )
+
+
+def window_days(since: int, until: int, now: float) -> int | None:
+    """Whole days a question reaches over, or None when it has no beginning."""
+    if since == 0:
+        return None
+    return max(1, -(-int((until or int(now)) - since) // 86_400))

@@ -1,0 +1,146 @@
+"""What each event looks like in the audit log. No leaf holds a term, a record or a name.
+
+``docs/audit-events.md`` lists every type with the class of each field.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from fairlead import signing
+from fairlead.envelope.outcome import PartnerState
+from fairlead.envelope.query import Query, Random
+from fairlead.errors import FairleadError
+from fairlead.v1 import audit_pb2 as pb
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeafWriter:
+    """Writes the leaves of one log, named ``gateway/<id>`` or ``partner/<id>``."""
+
+    log: str
+    clock: Callable[[], float]
+    random: Random = field(default=os.urandom)
+
+    def _leaf(self, kind: int, **fields: object) -> pb.AuditLeaf:
+        return pb.AuditLeaf(
+            type=kind,  # type: ignore[arg-type]
+            time_ms=int(self.clock() * 1000),
+            log=self.log,
+            **fields,  # type: ignore[arg-type]
+        )
+
+    def intent(
+        self,
+        query: Query,
+        *,
+        rules: Iterable[str],
+        policy_serial: int,
+        commits_to: bytes,
+        detail_digest: bytes = b"",
+        intent_leaf_hash: bytes = b"",
+    ) -> tuple[bytes, bytes]:
+        """The leaf written before anything is asked or answered.
+
+        :param commits_to: octets the leaf commits to without showing them (at the gateway, who
+            is asked; owners see this leaf and must not learn it).
+        :returns: the leaf and the nonce that opens its commitment.
+        """
+        nonce = self.random(32)
+        leaf = self._leaf(
+            pb.LEAF_TYPE_INTENT,
+            query_id=query.query_id,
+            partner_id=query.asker.partner_id,
+            user=query.user.spiffe_id,
+            mandate_digest=query.mandate_digest,
+            header_digest=query.header_digest,
+            purpose=query.purpose,
+            legal_basis=query.legal_basis,
+            mode=query.mode,
+            schemes=list(query.schemes),
+            term_count=query.term_count,
+            policy_serial=policy_serial,
+            rules=sorted(set(rules)),
+            commitment=signing.commit(nonce, commits_to),
+            detail_digest=detail_digest,
+            intent_leaf_hash=intent_leaf_hash,
+            signatures=[query.mandate_signature, query.statement_signature],
+        )
+        return signing.canonical(leaf), nonce
+
+    def release(self, released: Sequence[pb.ReleasedAnswer]) -> bytes:
+        """The leaf that lets a batch of answers out."""
+        return signing.canonical(self._leaf(pb.LEAF_TYPE_RELEASE, released=released))
+
+    def outcome(self, query: Query, states: Mapping[str, PartnerState]) -> bytes:
+        """The leaf that closes a query."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_OUTCOME,
+            query_id=query.query_id,
+            partner_id=query.asker.partner_id,
+            user=query.user.spiffe_id,
+            header_digest=query.header_digest,
+            partners=[states[p].to_wire() for p in sorted(states)],
+        )
+        return signing.canonical(leaf)
+
+    def refusal(
+        self,
+        error: FairleadError,
+        *,
+        subject: str,
+        partner_id: str = "",
+        user: str = "",
+        query_id: bytes = b"",
+        purpose: str = "",
+    ) -> bytes:
+        """The leaf of something refused; ``subject`` is an RPC or step from a fixed list.
+
+        ``query_id`` and ``purpose`` may be unverified claims of the refused caller: they are
+        cut to their longest valid size and never interpreted.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_REFUSAL,
+            reasons=list(error.reasons),
+            subject=subject,
+            partner_id=partner_id,
+            user=user,
+            query_id=query_id[:16],
+            purpose=purpose[:64],
+        )
+        return signing.canonical(leaf)
+
+    def alarm(
+        self, reasons: Sequence[str], *, subject: str, checkpoints: Sequence[str] = ()
+    ) -> bytes:
+        """The leaf of evidence that somebody cheats, with the signed heads that show it."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_ALARM,
+            reasons=list(reasons),
+            subject=subject,
+            checkpoints=list(checkpoints),
+        )
+        return signing.canonical(leaf)
+
+    def case(self, *, subject: str, user: str, purpose: str, commits_to: bytes) -> bytes:
+        """The leaf of a case opened or closed; the reference itself is only committed to."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_CASE,
+            subject=subject,
+            user=user,
+            purpose=purpose,
+            commitment=signing.commit(self.random(32), commits_to),
+        )
+        return signing.canonical(leaf)
+
+    def activation(self, subject: str, *, serial: int, digest: bytes) -> bytes:
+        """The leaf of a directory or policy that became active."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_ACTIVATION,
+            subject=subject,
+            policy_serial=serial,
+            detail_digest=digest,
+        )
+        return signing.canonical(leaf)

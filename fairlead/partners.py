@@ -1,0 +1,380 @@
+"""Partners, their nodes, and the signed directory that says who they are.
+
+Trust in the directory rests on two independent legs: two operators sign the list, and each
+partner signs its own entry with an offline root key whose fingerprint the other participants
+pinned out of band. Two bought operators can therefore withhold or delay an entry, but not
+change a partner's keys. See PROTOCOL §1 and ``docs/protocol.md``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import sealing, signing
+from fairlead.errors import Forged, InvalidInput, NotFound, Stale, Unauthenticated
+from fairlead.names import check_partner_id
+from fairlead.v1 import directory_pb2 as pb
+
+MAX_PARTNERS = 1024
+OPERATOR_QUORUM = 2
+
+
+class Sector(StrEnum):
+    """Whether a partner exercises public authority."""
+
+    PUBLIC = "public"
+    PRIVATE = "private"
+
+
+class PartnerKind(StrEnum):
+    """What kind of organisation a partner is."""
+
+    CUSTOMS = "customs"
+    POLICE = "police"
+    PORT_AUTHORITY = "port_authority"
+    INLAND_PORT = "inland_port"
+    EU_AGENCY = "eu_agency"
+    TERMINAL = "terminal"
+    SHIPPING_LINE = "shipping_line"
+    FORWARDER = "forwarder"
+    SECURITY_COMPANY = "security_company"
+
+    @property
+    def sector(self) -> Sector:
+        """Public authorities are public; everybody else is private."""
+        public = {"customs", "police", "port_authority", "inland_port", "eu_agency"}
+        return Sector.PUBLIC if self.value in public else Sector.PRIVATE
+
+    @classmethod
+    def from_wire(cls, value: int) -> PartnerKind:
+        """:raises InvalidInput: unspecified or unknown."""
+        try:
+            name = pb.PartnerKind.Name(value)  # type: ignore[arg-type]
+            return cls(name.removeprefix("PARTNER_KIND_").lower())
+        except ValueError:
+            raise InvalidInput("a partner's kind is unknown", reasons=("PARTNER_KIND",)) from None
+
+    def to_wire(self) -> int:
+        """The wire number."""
+        return int(pb.PartnerKind.Value(f"PARTNER_KIND_{self.value.upper()}"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Node:
+    """One of a partner's nodes: its identity and where the gateway dials it."""
+
+    spiffe_id: str
+    endpoint: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Partner:
+    """One partner as its own root key describes it. Keys are raw octets."""
+
+    partner_id: str
+    display_name: str
+    kind: PartnerKind
+    country: str
+    nodes: tuple[Node, ...]
+    signing_key: bytes
+    sealing_key: bytes
+    witness_key: bytes
+    oversight_key: bytes
+    user_authority: x509.Certificate
+    schemes: tuple[str, ...]
+    contact_desk: str
+    sequence: int
+    entry_digest: bytes
+    root_key: bytes
+
+    @property
+    def sector(self) -> Sector:
+        """Public or private."""
+        return self.kind.sector
+
+    @classmethod
+    def from_signed(cls, signed: pb.SignedPartnerEntry, pin: bytes) -> Partner:
+        """Verify one entry against the pinned root fingerprint (SHA-256 of the root key).
+
+        :raises Forged: another root, or the root's signature does not cover these octets.
+        :raises InvalidInput: malformed content.
+        """
+        entry = signing.parse_canonical(pb.PartnerEntry, signed.entry, limit=64 * 1024)
+        if signing.digest(entry.root_key) != pin:
+            raise Forged("a partner's root key is not the pinned one", reasons=("ROOT_PIN",))
+        signing.verify(entry.root_key, "partner-entry", signed.entry, signed.root_signature)
+        if entry.sequence < 1 or (entry.sequence == 1) != (entry.previous_digest == b""):
+            raise InvalidInput("a partner entry's chain is broken", reasons=("ENTRY_CHAIN",))
+        sealing.check_public_key(entry.sealing_key)
+        sealing.check_public_key(entry.oversight_key)
+        return cls(
+            partner_id=check_partner_id(entry.partner_id),
+            display_name=entry.display_name,
+            kind=PartnerKind.from_wire(entry.kind),
+            country=entry.country,
+            nodes=tuple(Node(spiffe_id=n.spiffe_id, endpoint=n.endpoint) for n in entry.nodes),
+            signing_key=entry.signing_key,
+            sealing_key=entry.sealing_key,
+            witness_key=entry.witness_key,
+            oversight_key=entry.oversight_key,
+            user_authority=_certificate(entry.user_authority),
+            schemes=tuple(entry.schemes),
+            contact_desk=entry.contact_desk,
+            sequence=entry.sequence,
+            entry_digest=signing.digest(signed.entry),
+            root_key=entry.root_key,
+        )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gateway:
+    """One gateway: its identity, its keys and the origin of its audit log."""
+
+    spiffe_id: str
+    endpoint: str
+    signing_key: bytes
+    log_key: bytes
+    log_origin: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Directory:
+    """The verified directory. ``partners`` is ordered by partner id, as digests on the wire are."""
+
+    federation: str
+    serial: int
+    issued_at: int
+    expires_at: int
+    partners: Mapping[str, Partner]
+    gateways: Mapping[str, Gateway]
+    federation_ca: x509.Certificate
+    release_tick_s: float
+
+    @classmethod
+    def from_signed(
+        cls,
+        data: bytes,
+        *,
+        operators: Sequence[bytes],
+        pins: Mapping[str, bytes],
+        now: float,
+        previous: Directory | None = None,
+    ) -> Directory:
+        """Verify a directory as transmitted (``pb.SignedDirectory`` octets).
+
+        1. Two different configured operators signed these octets.
+        2. It is in force now, and not older than ``previous``.
+        3. Every entry is signed by its partner's pinned root.
+        4. Against ``previous``: an unchanged sequence means unchanged octets; a changed entry
+           has the next sequence and names its predecessor.
+
+        :param operators: raw Ed25519 keys; :param pins: partner id → SHA-256 of its root key.
+        :raises Forged: any signature, pin or chain is wrong.
+        :raises Stale: expired, not yet valid, or an older serial.
+        :raises InvalidInput: malformed.
+        """
+        signed = signing.parse_canonical(pb.SignedDirectory, data)
+        # 1
+        verify_operators(signed.directory, signed.signatures, "directory", operators)
+        content = signing.parse_canonical(pb.Directory, signed.directory)
+        # 2
+        if not content.issued_at <= now < content.expires_at:
+            raise Stale(
+                "the directory is not in force",
+                reasons=("DIRECTORY_EXPIRED",),
+                remedy="fetch the current directory from an operator",
+            )
+        if previous is not None and content.serial < previous.serial:
+            raise Stale("the directory is older than one seen", reasons=("DIRECTORY_OLDER",))
+        if not 0 < len(content.partners) <= MAX_PARTNERS:
+            raise InvalidInput("the directory has too few or many partners", reasons=("LIMIT",))
+        # 3
+        partners: dict[str, Partner] = {}
+        for entry in content.partners:
+            claimed = signing.parse_canonical(pb.PartnerEntry, entry.entry).partner_id
+            pin = pins.get(claimed)
+            if pin is None:
+                raise Forged(
+                    "the directory lists a partner whose root key is not pinned",
+                    reasons=("ROOT_UNPINNED",),
+                    remedy="compare the root fingerprint out of band and add it to the pins file",
+                )
+            partner = Partner.from_signed(entry, pin)
+            if partners and partner.partner_id <= max(partners):
+                raise InvalidInput("the directory is not in order", reasons=("NOT_CANONICAL",))
+            partners[partner.partner_id] = partner
+            # 4
+            _check_chain(partner, entry, previous)
+        return cls(
+            federation=content.federation,
+            serial=content.serial,
+            issued_at=content.issued_at,
+            expires_at=content.expires_at,
+            partners=MappingProxyType(partners),
+            gateways=MappingProxyType({g.spiffe_id: _gateway(g) for g in content.gateways}),
+            federation_ca=_certificate(content.federation_ca),
+            release_tick_s=content.release_tick_ms / 1000,
+        )
+
+    def partner(self, partner_id: str) -> Partner:
+        """:raises NotFound: nobody of that id."""
+        try:
+            return self.partners[partner_id]
+        except KeyError:
+            raise NotFound(
+                "no such partner in the directory",
+                reasons=("UNKNOWN_PARTNER",),
+                remedy="fairlead partners",
+            ) from None
+
+    @property
+    def gateway(self) -> Gateway:
+        """The federation's gateway (one log origin).
+
+        :raises NotFound: the directory lists none.
+        """
+        for gateway in self.gateways.values():
+            return gateway
+        raise NotFound("the directory lists no gateway", reasons=("NO_GATEWAY",))
+
+    def check_current(self, now: float) -> None:
+        """:raises Stale: the directory has expired since it was loaded."""
+        if now >= self.expires_at:
+            raise Stale("the directory has expired", reasons=("DIRECTORY_EXPIRED",))
+
+
+def _check_chain(
+    partner: Partner, entry: pb.SignedPartnerEntry, previous: Directory | None
+) -> None:
+    old = previous.partners.get(partner.partner_id) if previous else None
+    if old is None or old.entry_digest == partner.entry_digest:
+        return
+    named = signing.parse_canonical(pb.PartnerEntry, entry.entry).previous_digest
+    if partner.sequence != old.sequence + 1 or named != old.entry_digest:
+        raise Forged("a partner's entry does not follow its predecessor", reasons=("ENTRY_CHAIN",))
+
+
+def _gateway(entry: pb.GatewayEntry) -> Gateway:
+    return Gateway(
+        spiffe_id=entry.spiffe_id,
+        endpoint=entry.endpoint,
+        signing_key=entry.signing_key,
+        log_key=entry.log_key,
+        log_origin=entry.log_origin,
+    )
+
+
+def _certificate(der: bytes) -> x509.Certificate:
+    try:
+        certificate = x509.load_der_x509_certificate(der)
+        key = certificate.public_key()
+    except ValueError:
+        raise InvalidInput("a certificate cannot be decoded", reasons=("CERTIFICATE",)) from None
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise InvalidInput("a certificate's key is not P-256", reasons=("CERTIFICATE",))
+    return certificate
+
+
+def verify_operators(
+    data: bytes,
+    signatures: Sequence[pb.OperatorSignature],
+    domain: str,
+    operators: Sequence[bytes],
+    *,
+    quorum: int = OPERATOR_QUORUM,
+) -> None:
+    """Require ``quorum`` *different* configured operators to have signed ``data``.
+
+    :raises Forged: fewer, or any presented signature of a known operator is wrong.
+    """
+    known = {signing.digest(key): key for key in operators}
+    signers: set[bytes] = set()
+    for item in signatures[:16]:
+        key = known.get(item.key_id)
+        if key is not None:
+            signing.verify(key, domain, data, item.signature)
+            signers.add(item.key_id)
+    if len(signers) < quorum:
+        raise Forged("too few operators signed", reasons=("OPERATOR_QUORUM",))
+
+
+def sign_as_operator(private: Ed25519PrivateKey, domain: str, data: bytes) -> pb.OperatorSignature:
+    """One operator's signature over ``data`` in ``domain``."""
+    return pb.OperatorSignature(
+        key_id=signing.digest(signing.public_bytes(private)),
+        signature=signing.sign(private, domain, data),
+    )
+
+
+class DenyLists:
+    """Identities refused although their certificates have not expired.
+
+    Operators (two signatures) speak about nodes and gateways; a partner's user authority speaks
+    about that partner's users, and about nobody else's. No valid list, no entry: an identity
+    whose issuer has no current list is refused.
+    """
+
+    def __init__(self) -> None:
+        self._lists: dict[str, pb.DenyList] = {}
+
+    def update(
+        self, data: bytes, *, directory: Directory, operators: Sequence[bytes], now: float
+    ) -> None:
+        """Take over every list of a ``pb.DenyListBundle``; all or none.
+
+        :raises Forged: a signature is wrong, or an issuer speaks about somebody else's.
+        :raises Stale: a list is older than the one held, or not yet valid.
+        """
+        fresh: dict[str, pb.DenyList] = {}
+        for signed in signing.parse_canonical(pb.DenyListBundle, data).lists:
+            content = signing.parse_canonical(pb.DenyList, signed.deny_list)
+            self._verify(content, signed, directory, operators)
+            held = self._lists.get(content.issuer)
+            if content.issued_at > now or (held and content.serial < held.serial):
+                raise Stale("a deny list is older than the one held", reasons=("DENY_LIST_OLDER",))
+            fresh[content.issuer] = content
+        self._lists = {**self._lists, **fresh}
+
+    @staticmethod
+    def _verify(
+        content: pb.DenyList,
+        signed: pb.SignedDenyList,
+        directory: Directory,
+        operators: Sequence[bytes],
+    ) -> None:
+        if content.issuer == "operators":
+            verify_operators(signed.deny_list, signed.signatures, "deny-list", operators)
+            return
+        authority = directory.partner(content.issuer).user_authority.public_key()
+        prefix = f"spiffe://{directory.federation}/partner/{content.issuer}/user/"
+        if not all(item.startswith(prefix) for item in content.spiffe_ids):
+            raise Forged("a deny list speaks about another issuer's identities", reasons=("SCOPE",))
+        if len(signed.signatures) != 1 or not isinstance(authority, ec.EllipticCurvePublicKey):
+            raise Forged("a deny list is not signed by its issuer", reasons=("SIGNATURE",))
+        signing.verify_as_user(
+            authority, "deny-list", signed.deny_list, signed.signatures[0].signature
+        )
+
+    def check(self, spiffe_id: str, now: float) -> None:
+        """Refuse an identity that is denied, or about which nothing current is known.
+
+        :raises Unauthenticated: DENIED, or DENY_LIST_EXPIRED.
+        """
+        segments = spiffe_id.split("/")
+        issuer = segments[4] if len(segments) == 7 and segments[5] == "user" else "operators"
+        held = self._lists.get(issuer)
+        if held is None or now >= held.expires_at:
+            raise Unauthenticated(
+                "there is no current deny list for this kind of identity",
+                reasons=("DENY_LIST_EXPIRED",),
+                remedy="an operator must publish a current deny list",
+            )
+        if spiffe_id in held.spiffe_ids:
+            raise Unauthenticated("this identity is on the deny list", reasons=("DENIED",))

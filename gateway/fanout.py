@@ -1,0 +1,79 @@
+"""Fan-out: every owner asked at once, under one deadline, every call owned and cancelled."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from dataclasses import dataclass
+
+from fairlead.v1 import owner_pb2, query_pb2
+from gateway.members import LegFailed, Transport
+
+STALE_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Leg:
+    """What came back from one owner: an answer, or the status that stands for its absence."""
+
+    partner_id: str
+    status: int
+    reason: str = ""
+    answer: query_pb2.SignedAnswer | None = None
+
+
+Reissue = Callable[[str, int | None], owner_pb2.AnswerRequest]
+"""Builds one owner's request; given a size, with a receipt consistent with that head."""
+
+
+async def ask_one(
+    transport: Transport, partner_id: str, issue: Reissue, *, deadline: float
+) -> Leg:
+    """Ask one owner, re-issuing the receipt at most three times when it is stale.
+
+    :param deadline: on the running loop's clock.
+    """
+    loop = asyncio.get_running_loop()
+    size: int | None = None
+    try:
+        for _ in range(1 + STALE_ATTEMPTS):
+            left = deadline - loop.time()
+            if left <= 0:
+                break
+            request = issue(partner_id, size)
+            response = await transport.answer(partner_id, request, timeout_s=left)
+            kind = response.WhichOneof("result")
+            if kind == "answer":
+                return Leg(
+                    partner_id=partner_id,
+                    status=query_pb2.STATUS_ANSWERED,
+                    answer=response.answer,
+                )
+            if kind != "stale":
+                return Leg(
+                    partner_id=partner_id, status=query_pb2.STATUS_INVALID, reason="GARBAGE"
+                )
+            size = response.stale.size
+        else:
+            return Leg(
+                partner_id=partner_id,
+                status=query_pb2.STATUS_INVALID,
+                reason="CHECKPOINT_STALE",
+            )
+    except LegFailed as failure:
+        return Leg(partner_id=partner_id, status=failure.status, reason=failure.reason)
+    return Leg(partner_id=partner_id, status=query_pb2.STATUS_TIMEOUT, reason="DEADLINE")
+
+
+async def fan_out(
+    partners: Collection[str], ask: Callable[[str], Coroutine[None, None, Leg]]
+) -> AsyncIterator[Leg]:
+    """Run every leg at once and yield each as it ends; leaving early cancels the rest."""
+    tasks = {asyncio.ensure_future(ask(partner)) for partner in partners}
+    try:
+        for done in asyncio.as_completed(tasks):
+            yield await done
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

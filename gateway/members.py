@@ -1,0 +1,120 @@
+"""The members a gateway can reach: one channel, bulkhead and breaker per partner."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+import grpc
+
+from fairlead.v1 import owner_pb2, query_pb2
+
+ANSWER = "/fairlead.v1.OwnerService/Answer"
+MAX_IN_FLIGHT = 64
+BREAKER_FAILURES = 5
+BREAKER_PAUSE_S = 5.0
+
+
+class LegFailed(Exception):
+    """One partner gave no answer; ``status`` says why, ``reason`` is a stable code."""
+
+    def __init__(self, status: int, reason: str) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+
+
+class Transport(Protocol):
+    """How a gateway reaches owners. A link dialled by the node will be the second one."""
+
+    async def answer(
+        self, partner_id: str, request: owner_pb2.AnswerRequest, *, timeout_s: float
+    ) -> owner_pb2.AnswerResponse:
+        """Ask one owner.
+
+        :raises LegFailed: unreachable, timed out, overloaded, or the reply is garbage.
+        """
+
+    async def close(self) -> None:
+        """Release every connection."""
+
+
+@dataclass(slots=True)
+class _Member:
+    channel: grpc.aio.Channel
+    call: grpc.aio.UnaryUnaryMultiCallable[owner_pb2.AnswerRequest, owner_pb2.AnswerResponse]
+    in_flight: int = 0
+    failures: int = 0
+    closed_until: float = 0.0
+
+
+_STATUS_OF = {
+    grpc.StatusCode.DEADLINE_EXCEEDED: (query_pb2.STATUS_TIMEOUT, "DEADLINE"),
+    grpc.StatusCode.UNAVAILABLE: (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
+    grpc.StatusCode.RESOURCE_EXHAUSTED: (query_pb2.STATUS_OVERLOADED, "OVERLOADED"),
+}
+
+
+class UnaryTransport:
+    """One unary call per leg over a long-lived mTLS channel per partner.
+
+    :param connect: opens the channel of a partner.
+    """
+
+    def __init__(
+        self, connect: Callable[[str], grpc.aio.Channel], *, clock: Callable[[], float]
+    ) -> None:
+        self._connect = connect
+        self._clock = clock
+        self._members: dict[str, _Member] = {}
+
+    def _member(self, partner_id: str) -> _Member:
+        member = self._members.get(partner_id)
+        if member is None:
+            channel = self._connect(partner_id)
+            call = channel.unary_unary(
+                ANSWER,
+                request_serializer=owner_pb2.AnswerRequest.SerializeToString,
+                response_deserializer=owner_pb2.AnswerResponse.FromString,
+            )
+            member = self._members[partner_id] = _Member(channel=channel, call=call)
+        return member
+
+    async def answer(
+        self, partner_id: str, request: owner_pb2.AnswerRequest, *, timeout_s: float
+    ) -> owner_pb2.AnswerResponse:
+        """See :class:`Transport`."""
+        member = self._member(partner_id)
+        if self._clock() < member.closed_until:
+            raise LegFailed(query_pb2.STATUS_UNREACHABLE, "BREAKER_OPEN")
+        if member.in_flight >= MAX_IN_FLIGHT:
+            raise LegFailed(query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
+        member.in_flight += 1
+        call = member.call(request, timeout=timeout_s)
+        try:
+            response = await call
+        except grpc.aio.AioRpcError as error:
+            self._note_failure(member, error.code())
+            status, reason = _STATUS_OF.get(
+                error.code(), (query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL")
+            )
+            raise LegFailed(status, reason) from None
+        finally:
+            member.in_flight -= 1
+            call.cancel()
+        member.failures = 0
+        return response
+
+    def _note_failure(self, member: _Member, code: grpc.StatusCode) -> None:
+        if code is grpc.StatusCode.UNAVAILABLE:
+            member.failures += 1
+            if member.failures >= BREAKER_FAILURES:
+                member.closed_until = self._clock() + BREAKER_PAUSE_S
+                member.failures = 0
+
+    async def close(self) -> None:
+        """See :class:`Transport`."""
+        await asyncio.gather(*(member.channel.close() for member in self._members.values()))
+        self._members.clear()

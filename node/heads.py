@@ -1,0 +1,77 @@
+"""The head of the gateway's log this partner last accepted: the node as a witness."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import OrderedDict
+from collections.abc import Callable
+
+from fairlead.auditlog import AuditLog, put_foreign_head
+from fairlead.errors import Forged
+from fairlead.partners import Gateway
+from fairlead.receipts import Head, verify_receipt
+from fairlead.v1 import audit_pb2
+
+RECENT = 256
+
+
+class HeadKeeper:
+    """Keeps one accepted chain of heads, shared by asking and answering.
+
+    A gateway that shows one history to the owner and another to the asker of the same partner
+    is caught here.
+    """
+
+    def __init__(self, log: AuditLog, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.head: Head | None = log.foreign_head(gateway.log_origin)
+        self._durable = self.head
+        self._recent: OrderedDict[int, Head] = OrderedDict()
+        if self.head is not None:
+            self._recent[self.head.size] = self.head
+
+    @property
+    def size(self) -> int:
+        """Size of the accepted head; 0 before first contact."""
+        return self.head.size if self.head else 0
+
+    def advance(self, head: Head) -> None:
+        """Take over a head verified against :attr:`head`; call before anything is awaited."""
+        if head.size >= self.size:
+            self.head = head
+            self._recent[head.size] = head
+            while len(self._recent) > RECENT:
+                self._recent.popitem(last=False)
+
+    def persist(self, head: Head) -> Callable[[sqlite3.Connection], None]:
+        """Work for the transaction of a leaf: make ``head`` the durable one."""
+
+        def put(connection: sqlite3.Connection) -> None:
+            if self._durable is not None and head.size <= self._durable.size:
+                return
+            put_foreign_head(connection, head, after=self._durable)
+            self._durable = head
+
+        return put
+
+    def accept(self, receipt: audit_pb2.Receipt) -> None:
+        """Verify a receipt as the asker, who may hold several at once and out of order.
+
+        The receipt must extend the head it was asked to start from, which this node accepted
+        earlier; it advances the accepted head only when that is still the newest.
+
+        :raises Forged: the receipt starts from a head this node never accepted.
+        :raises CheckpointFork: the gateway contradicts itself.
+        """
+        base = self._recent.get(receipt.consistency_from)
+        if base is None and receipt.consistency_from:
+            raise Forged("a receipt starts from an unknown head", reasons=("HEAD_UNKNOWN",))
+        newest = self.head is None or receipt.consistency_from == self.size
+        head = verify_receipt(
+            receipt,
+            origin=self._gateway.log_origin,
+            public_key=self._gateway.log_key,
+            head=base,
+        )
+        if newest:
+            self.advance(head)
