@@ -154,9 +154,7 @@ class Admission:
         self, error: FairleadError, signed: query_pb2.SignedQuery, peer: Identity, subject: str
     ) -> None:
         if isinstance(error, CheckpointFork):
-            leaf = self._leaves.alarm(
-                error.reasons, subject=subject, checkpoints=(error.accepted, error.offered)
-            )
+            leaf = self._leaves.alarm(error.reasons, subject=subject, checkpoints=error.checkpoints)
         else:
             leaf = self._leaves.refusal(
                 error,

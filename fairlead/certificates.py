@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fairlead.errors import InvalidInput, Unauthenticated
@@ -238,11 +240,11 @@ def der_of(pem: bytes) -> bytes:
 
     :raises Unauthenticated: CERTIFICATE.
     """
-    if len(pem) <= 2 * MAX_CERTIFICATE:
-        try:
+    try:
+        if len(pem) <= 2 * MAX_CERTIFICATE:
             return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-        except ValueError:
-            pass
+    except (ValueError, x509.InvalidVersion, CryptographyDeprecationWarning):
+        pass
     raise _refusal("a certificate cannot be decoded", "CERTIFICATE")
 
 
@@ -280,9 +282,12 @@ def _parse(der: bytes) -> tuple[x509.Certificate, ec.EllipticCurvePublicKey]:
     if len(der) > MAX_CERTIFICATE:
         raise _refusal("a certificate is larger than allowed", "CERTIFICATE")
     try:
-        certificate = x509.load_der_x509_certificate(der)
-        key = certificate.public_key()
-    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
+        with warnings.catch_warnings():
+            # What the library still lets pass with a warning (a negative serial number) is refused.
+            warnings.simplefilter("error", CryptographyDeprecationWarning)
+            certificate = x509.load_der_x509_certificate(der)
+            key = certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, CryptographyDeprecationWarning):
         raise _refusal("a certificate cannot be decoded", "CERTIFICATE") from None
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _refusal("a certificate's key is not P-256", "CERTIFICATE")

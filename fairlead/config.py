@@ -122,11 +122,13 @@ Reference = Annotated[SecretReference, AfterValidator(_reference)]
 LogLevel = Literal["debug", "info", "warning", "error"]
 
 
-class _Table(BaseModel):
+class Table(BaseModel):
+    """A TOML table that allows no key but its own; every configuration model is one."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
 
-class Limits(_Table):
+class Limits(Table):
     """What one process accepts before it says no."""
 
     max_concurrent_queries: int = Field(
@@ -143,7 +145,7 @@ class Limits(_Table):
     )
 
 
-class _Process(_Table):
+class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
     keys_dir: Existing = Field(description="a path to the existing folder of keys")

@@ -22,6 +22,4 @@ def seal_detail(partner: Partner, query_id: bytes, content: Mapping[str, object]
     """Seal JSON ``content`` to the partner's own oversight key, padded to whole blocks."""
     data = orjson.dumps(content)
     size = (len(data) + 4 + BLOCK - 1) // BLOCK * BLOCK
-    return sealing.seal(
-        sealing.pad(data, size), partner.oversight_key, info=detail_info(query_id)
-    )
+    return sealing.seal(sealing.pad(data, size), partner.oversight_key, info=detail_info(query_id))

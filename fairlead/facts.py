@@ -34,7 +34,7 @@ def query_facts(
 ) -> QueryFacts:
     """What policy knows of a query; window and events only where the sealed part was opened."""
     return QueryFacts(
-        mode=query.mode_name,
+        mode="sealed" if query.mode_name == "sealed" else "blind",
         purpose=query.purpose,
         legal_basis=query.legal_basis,
         schemes=query.schemes,

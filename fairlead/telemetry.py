@@ -28,7 +28,7 @@ import structlog
 
 from fairlead.errors import FairleadError
 
-SECRET = "•"  # noqa: S105: what stands in place of one
+SECRET = "•"  # noqa: S105
 """Written instead of every value that is not registered or not of the registered shape."""
 
 LEVELS: Mapping[str, int] = MappingProxyType({"debug": 10, "info": 20, "warning": 30, "error": 40})
@@ -79,19 +79,25 @@ class Class(StrEnum):
 
 
 class Shape(Enum):
-    """What a value must look like; none of these fits an identifier of the real world."""
+    """What a value must look like: as narrow as its fields allow, so that a term put into the
+    wrong field does not fit. A serial number never does: no shape but a digest has long digits.
+    """
 
     NUMBER = None
-    CODE = re.compile(r"[A-Z]+(?:_[A-Z0-9]+)*\Z")
-    """As in ``CHECK_DIGIT``: the first word has no digit, so no container number fits."""
-    SLUG = re.compile(r"[a-z][a-z0-9]*(?:-[a-z0-9]+)*\Z")
-    DIGEST = re.compile(r"(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z")
+    CODE = re.compile(r"[A-Z]+(?:_[A-Z]+[0-9]{0,3}|_[0-9]{1,3})*\Z")
+    SLUG = re.compile(r"[a-z]+[0-9]{0,3}(?:-(?:[a-z]+[0-9]{0,3}|[0-9]{1,3}))*\Z")
+    DIGEST = re.compile(
+        r"(?:[0-9a-f]{16}|[0-9a-f]{32}|[0-9a-f]{64}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})\Z"
+    )
     METHOD = re.compile(r"/[A-Za-z][A-Za-z0-9.]*/[A-Za-z]+\Z")
-    CLASS = re.compile(r"[A-Za-z_][A-Za-z_]*\Z")
-    MODULE = re.compile(r"[a-z_][a-z0-9_.]*\Z")
-    ADDRESS = re.compile(r"[a-zA-Z0-9.\[\]:-]+:\d{1,5}\Z")
-    SPIFFE = re.compile(r"spiffe://[a-z0-9.-]+(?:/[a-z0-9-]+)+\Z")
-    VERSION = re.compile(r"[A-Za-z0-9.+_-]+\Z")
+    CLASS = re.compile(r"[A-Za-z_]+\Z")
+    MODULE = re.compile(r"[a-z_]+(?:\.[a-z_]+)*\Z")
+    ADDRESS = re.compile(
+        r"(?:[a-z]+[0-9]{0,3}|[0-9]{1,3}|[.-])+:\d{1,5}\Z|\[[0-9a-f:]+\]:\d{1,5}\Z"
+    )
+    SPIFFE = re.compile(r"spiffe://[a-z.-]+(?:/[a-z-]+[0-9]{0,3})+\Z")
+    VERSION = re.compile(r"(?:TLSv)?\d{1,3}(?:\.\d{1,3}){1,3}\Z")
+    GROUP = re.compile(r"(?:X25519MLKEM768|SecP256r1MLKEM768|X25519|x25519|P-(?:256|384))\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,14 +110,15 @@ def _register() -> Mapping[str, _Field]:
     public: dict[Shape, str] = {
         Shape.NUMBER: "age_s checksum_failed count duration_ms epoch excluded hits index owners "
         "pid records rows serial size",
-        Shape.CODE: "code group status",
+        Shape.CODE: "code status",
         Shape.SLUG: "component effect gateway node owner partner point purpose",
         Shape.DIGEST: "correlation decision revision root",
         Shape.METHOD: "method",
         Shape.CLASS: "error",
         Shape.MODULE: "logger",
         Shape.ADDRESS: "endpoint listen",
-        Shape.VERSION: "tls_group tls_version version",
+        Shape.VERSION: "tls_version version",
+        Shape.GROUP: "tls_group",
     }
     pseudonymous: dict[Shape, str] = {
         Shape.DIGEST: "case_commitment certificate query_id session",
@@ -164,8 +171,8 @@ class Log(structlog.BoundLoggerBase):
             if isinstance(error, FairleadError):
                 fields["code"] = error.code
         try:
-            args, _ = self._process_event(level, event, fields)
-            self._logger.msg(*args)
+            (line,), _ = self._process_event(level, event, fields)
+            structlog.BytesLogger(_settings.stream or sys.stderr.buffer).msg(line)
         except (OSError, ValueError):
             return  # a full disk or a closed stderr must not become a caller's failure
 
@@ -204,13 +211,7 @@ def configure(
 
 def get_logger(**fields: object) -> Log:
     """Return a logger that adds ``fields`` to every line; safe before :func:`configure`."""
-    logger = structlog.wrap_logger(
-        None,
-        processors=[classify, _render],
-        wrapper_class=Log,
-        context_class=dict,
-    )
-    return cast(Log, logger.bind(**fields))
+    return Log(None, processors=[classify, _render], context=fields)
 
 
 def classify(_: object, level: str, event: MutableMapping[str, Any]) -> dict[str, Any]:
@@ -240,7 +241,7 @@ def _shaped(shape: Shape, value: object) -> object:
     if isinstance(value, Enum):
         value = value.value
     if shape is Shape.NUMBER:
-        number = type(value) in (int, float, bool) and abs(cast(float, value)) < 2**53
+        number = type(value) in (int, float, bool) and abs(cast("float", value)) < 2**53
         return value if number else SECRET
     if shape is Shape.DIGEST and isinstance(value, bytes):
         value = value.hex()
@@ -250,3 +251,16 @@ def _shaped(shape: Shape, value: object) -> object:
 
 def _render(_: object, __: str, line: MutableMapping[str, Any]) -> bytes:
     return orjson.dumps(line)
+
+
+class _Foreign(logging.Handler):
+    """Other libraries' log records: who spoke and which exception class, nothing they said."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        log = get_logger(logger=record.name)
+        write = log.error if record.levelno >= logging.ERROR else log.warning
+        write(Event.FOREIGN_LOG, error=record.exc_info[1] if record.exc_info else None)
+
+
+def _unhandled(error: BaseException | None) -> None:
+    get_logger().error(Event.UNHANDLED, error=error)

@@ -26,9 +26,7 @@ Reissue = Callable[[str, int | None], owner_pb2.AnswerRequest]
 """Builds one owner's request; given a size, with a receipt consistent with that head."""
 
 
-async def ask_one(
-    transport: Transport, partner_id: str, issue: Reissue, *, deadline: float
-) -> Leg:
+async def ask_one(transport: Transport, partner_id: str, issue: Reissue, *, deadline: float) -> Leg:
     """Ask one owner, re-issuing the receipt at most three times when it is stale.
 
     :param deadline: on the running loop's clock.
@@ -50,9 +48,7 @@ async def ask_one(
                     answer=response.answer,
                 )
             if kind != "stale":
-                return Leg(
-                    partner_id=partner_id, status=query_pb2.STATUS_INVALID, reason="GARBAGE"
-                )
+                return Leg(partner_id=partner_id, status=query_pb2.STATUS_INVALID, reason="GARBAGE")
             size = response.stale.size
         else:
             return Leg(

@@ -8,11 +8,14 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import grpc
+from google.protobuf.message import DecodeError, Message
 
 from fairlead.v1 import owner_pb2, query_pb2
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
 MAX_IN_FLIGHT = 64
+MAX_RESPONSE = 256 * 1024
+"""Octets; an answer about 512 terms, the most there can be, takes about 135 KiB."""
 BREAKER_FAILURES = 5
 BREAKER_PAUSE_S = 5.0
 
@@ -44,7 +47,7 @@ class Transport(Protocol):
 @dataclass(slots=True)
 class _Member:
     channel: grpc.aio.Channel
-    call: grpc.aio.UnaryUnaryMultiCallable[owner_pb2.AnswerRequest, owner_pb2.AnswerResponse]
+    call: grpc.aio.UnaryUnaryMultiCallable[Message, bytes]
     in_flight: int = 0
     failures: int = 0
     closed_until: float = 0.0
@@ -55,6 +58,22 @@ _STATUS_OF = {
     grpc.StatusCode.UNAVAILABLE: (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (query_pb2.STATUS_OVERLOADED, "OVERLOADED"),
 }
+
+
+def _failure(error: grpc.aio.AioRpcError) -> LegFailed:
+    if "larger than max" in (error.details() or ""):  # gRPC's own limit, with a status of overload
+        return LegFailed(query_pb2.STATUS_INVALID, "TOO_LARGE")
+    status = _STATUS_OF.get(error.code(), (query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"))
+    return LegFailed(*status)
+
+
+def _parse(data: bytes) -> owner_pb2.AnswerResponse:
+    if len(data) > MAX_RESPONSE:
+        raise LegFailed(query_pb2.STATUS_INVALID, "TOO_LARGE")
+    try:
+        return owner_pb2.AnswerResponse.FromString(data)
+    except DecodeError:
+        raise LegFailed(query_pb2.STATUS_INVALID, "GARBAGE") from None
 
 
 class UnaryTransport:
@@ -77,7 +96,7 @@ class UnaryTransport:
             call = channel.unary_unary(
                 ANSWER,
                 request_serializer=owner_pb2.AnswerRequest.SerializeToString,
-                response_deserializer=owner_pb2.AnswerResponse.FromString,
+                response_deserializer=None,
             )
             member = self._members[partner_id] = _Member(channel=channel, call=call)
         return member
@@ -97,15 +116,12 @@ class UnaryTransport:
             response = await call
         except grpc.aio.AioRpcError as error:
             self._note_failure(member, error.code())
-            status, reason = _STATUS_OF.get(
-                error.code(), (query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL")
-            )
-            raise LegFailed(status, reason) from None
+            raise _failure(error) from None
         finally:
             member.in_flight -= 1
             call.cancel()
         member.failures = 0
-        return response
+        return _parse(response)
 
     def _note_failure(self, member: _Member, code: grpc.StatusCode) -> None:
         if code is grpc.StatusCode.UNAVAILABLE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,7 +62,7 @@ class Run:
         self.changed.set()
         self.changed = asyncio.Event()
 
-    async def read(self) -> AsyncIterator[gateway_pb2.QueryResponse]:
+    async def read(self) -> AsyncGenerator[gateway_pb2.QueryResponse, None]:
         """Yield every event from the first to the last."""
         seen = 0
         while True:
@@ -111,7 +111,7 @@ class Tactical:
 
     async def query(
         self, request: gateway_pb2.QueryRequest, peer: Identity
-    ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+    ) -> AsyncGenerator[gateway_pb2.QueryResponse, None]:
         """Answer one ``GatewayService.Query``.
 
         A repetition is shown the stored events and asks nobody. When the asker goes away, the
@@ -176,10 +176,7 @@ class Tactical:
         if not decision.permit:
             raise refusal_of(decision)
         parts = self._parts(request, query)
-        candidates = {
-            p: party_facts(self._directory.partners[p])
-            for p in parts
-        }
+        candidates = {p: party_facts(self._directory.partners[p]) for p in parts}
         decisions = self._policy.routing(now=now, query=facts, asker=asker, candidates=candidates)
         permitted = {p: parts[p] for p in parts if decisions[p].permit}
         leaf, _ = self._leaves.intent(
@@ -214,7 +211,9 @@ class Tactical:
     ) -> None:
         """Fan out and close; whatever happens, an OUTCOME leaf is attempted."""
         states = {
-            p: PartnerState(partner_id=p, status=query_pb2.STATUS_NOT_ASKED, reason=requester_code(d))
+            p: PartnerState(
+                partner_id=p, status=query_pb2.STATUS_NOT_ASKED, reason=requester_code(d)
+            )
             for p, d in admitted.decision.decisions.items()
             if not d.permit
         }
@@ -271,9 +270,7 @@ class Tactical:
         query, routing = admitted.query, admitted.decision
         now = self._clock()
         grants = {
-            p: make_grant(
-                query, p, routing.decisions[p], expires_at=int(now) + GRANT_LIFETIME_S
-            )
+            p: make_grant(query, p, routing.decisions[p], expires_at=int(now) + GRANT_LIFETIME_S)
             for p in routing.parts
         }
         statement = grant_statement(
@@ -304,9 +301,7 @@ class Tactical:
 
         return issue
 
-    def _judge(
-        self, leg: Leg, query: Query
-    ) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
+    def _judge(self, leg: Leg, query: Query) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
         """Verify an answer unread; garbage becomes INVALID and is not passed on."""
         if leg.answer is None:
             return (
@@ -374,7 +369,7 @@ class Tactical:
 
     async def _replay(
         self, request: gateway_pb2.QueryRequest
-    ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+    ) -> AsyncGenerator[gateway_pb2.QueryResponse, None]:
         """Show what is stored of a query asked before.
 
         :raises Stale: this gateway restarted before the query was closed.
@@ -409,9 +404,7 @@ def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -
     )
 
 
-def _event(
-    state: PartnerState, answer: query_pb2.SignedAnswer | None
-) -> gateway_pb2.QueryResponse:
+def _event(state: PartnerState, answer: query_pb2.SignedAnswer | None) -> gateway_pb2.QueryResponse:
     event = gateway_pb2.PartnerEvent(
         partner_id=state.partner_id,
         status=state.status,  # type: ignore[arg-type]

@@ -226,9 +226,7 @@ class Answering:
         pending: list[list[query_pb2.Record]] = []
         for answer, term in zip(answers, ruling.question.terms, strict=True):
             found = [
-                record
-                for record in self._index.lookup(term)
-                if _within(record, ruling.question)
+                record for record in self._index.lookup(term) if _within(record, ruling.question)
             ]
             pending.append(self._release(answer, found, query, ruling))
         self._fill(query, answers, pending)
@@ -295,9 +293,7 @@ class Answering:
         for answer, records in zip(answers, pending, strict=True):
             if len(answer.records) < len(records):
                 answer.more = True
-                while not fits(
-                    query.query_id, self._partner.partner_id, answers, query.term_count
-                ):
+                while not fits(query.query_id, self._partner.partner_id, answers, query.term_count):
                     del answer.records[-1]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import grpc
@@ -43,6 +43,7 @@ from fairlead.policy.inputs import CaseFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
+from fairlead.server import REASON_KEY
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.cases import Case, CaseRegister
@@ -52,9 +53,7 @@ PREPARATION_S = 600
 MAX_PREPARATIONS = 1024
 REFUSAL = "AskingService"
 
-GatewayQuery = Callable[
-    [gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]
-]
+GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +164,7 @@ class Asking:
         # 4
         session = Ed25519PrivateKey.generate()
         nonces = tuple(os.urandom(32) for _ in terms)
-        salts = {p: os.urandom(32) for p in asked}
+        salts = {p: os.urandom(32) for p in self._directory.partners}
         mandate = draft_mandate(
             directory=self._directory,
             partner_id=self._partner_id,
@@ -177,6 +176,7 @@ class Asking:
             terms=terms,
             nonces=nonces,
             salts=salts,
+            asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
         )
@@ -188,7 +188,7 @@ class Asking:
                 mode=query_pb2.MODE_SEALED,
                 terms=terms,
                 nonces=nonces,
-                salts=salts,
+                salts={p: salts[p] for p in asked},
                 since=request.since,
                 until=request.until,
                 events=tuple(sorted(set(request.events))),
@@ -283,7 +283,7 @@ class Asking:
 
     async def ask(
         self, request: pb.AskRequest, user: Identity, certificate: bytes
-    ) -> AsyncIterator[pb.AskResponse]:
+    ) -> AsyncGenerator[pb.AskResponse, None]:
         """Send a drafted query under its user's signature and yield what comes back.
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
@@ -314,7 +314,9 @@ class Asking:
             async for event in self._collect(opened, parts):
                 yield event
         finally:
-            await asyncio.shield(self._log.append(self._leaves.outcome(opened.query, opened.states)))
+            await asyncio.shield(
+                self._log.append(self._leaves.outcome(opened.query, opened.states))
+            )
 
     def _take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
         preparation = self._preparations.pop(request.preparation_id, None)
@@ -390,7 +392,7 @@ class Asking:
 
     async def _collect(
         self, opened: _Opened, parts: Mapping[str, bytes]
-    ) -> AsyncIterator[pb.AskResponse]:
+    ) -> AsyncGenerator[pb.AskResponse, None]:
         request = gateway_pb2.QueryRequest(
             query=opened.signed,
             parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],
@@ -419,16 +421,14 @@ class Asking:
             leaf = self._leaves.alarm(
                 fork.reasons,
                 subject="gateway-log",
-                checkpoints=(fork.accepted, fork.offered),
+                checkpoints=fork.checkpoints,
             )
             await self._log.append(leaf)
             raise
         check_intent(receipt.leaf, opened.query)
         opened.evidence.intent.CopyFrom(receipt)
 
-    async def _open(
-        self, opened: _Opened, event: gateway_pb2.PartnerEvent
-    ) -> pb.AskResponse:
+    async def _open(self, opened: _Opened, event: gateway_pb2.PartnerEvent) -> pb.AskResponse:
         """Verify one partner's answer, open it, record it, and only then show it."""
         query, owner = opened.query, self._directory.partner(event.partner_id)
         if event.partner_id in opened.states:
@@ -511,7 +511,9 @@ def _claimed_code(value: str) -> str:
 def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
     if not 0 < len(request.terms) <= sealing.MAX_TERMS:
         raise InvalidInput(
-            "a sealed query has 1 to 512 terms", reasons=("TERM_COUNT",), remedy="fairlead ask --help"
+            "a sealed query has 1 to 512 terms",
+            reasons=("TERM_COUNT",),
+            remedy="fairlead ask --help",
         )
     terms = tuple(
         (term.scheme, identifiers.parse(term.scheme, term.value).value) for term in request.terms
@@ -537,9 +539,8 @@ def _line(partner_id: str, status: int, reason: str) -> pb.AskResponse:
 
 def _gateway_error(error: grpc.aio.AioRpcError) -> FairleadError:
     """What the gateway said, as an error of our own; its free text is not repeated."""
-    metadata = {key: value for key, value in (error.trailing_metadata() or ())}
-    told = str(metadata.get("fairlead-reason", ""))
-    reasons = tuple(check_reason(code) for code in told.split(",") if code)
+    told = [str(v) for k, v in (error.trailing_metadata() or ()) if k == REASON_KEY]
+    reasons = tuple(check_reason(code) for code in told[:16] if code)
     if error.code() is grpc.StatusCode.UNAVAILABLE and not reasons:
         return Unreachable(
             "the gateway does not respond",

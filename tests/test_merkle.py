@@ -192,13 +192,38 @@ def test_consistency_from_nothing_is_refused() -> None:
     tree = numbered(3)
     with pytest.raises(errors.InvalidInput):
         tree.consistency(0, 3)
+    for proof in ([], [tree.root()], tree.consistency(1, 3)):
+        with pytest.raises(errors.Forged):
+            merkle.verify_consistency(
+                old_size=0,
+                old_root=merkle.EMPTY_ROOT,
+                new_size=3,
+                new_root=tree.root(),
+                proof=proof,
+            )
+
+
+def test_a_root_under_a_false_size_is_refused() -> None:
+    """True roots and a true proof do not verify under a larger size than they have."""
+    tree = numbered(2)
+    merkle.verify_consistency(
+        old_size=1,
+        old_root=tree.root(1),
+        new_size=2,
+        new_root=tree.root(),
+        proof=tree.consistency(1, 2),
+    )
     with pytest.raises(errors.Forged):
         merkle.verify_consistency(
-            old_size=0,
-            old_root=merkle.EMPTY_ROOT,
-            new_size=3,
+            old_size=1,
+            old_root=tree.root(1),
+            new_size=4,
             new_root=tree.root(),
-            proof=[],
+            proof=tree.consistency(1, 2),
+        )
+    with pytest.raises(errors.Forged):
+        merkle.verify_inclusion(
+            leaf=tree.leaf(0), index=0, size=4, proof=tree.inclusion(0, 2), root=tree.root()
         )
 
 

@@ -173,6 +173,10 @@ def test_an_older_receipt_is_stale() -> None:
         verify(log.receipt(0, 5, 3), log.head(6))
     assert caught.value.size == 6
     assert caught.value.code == "CHECKPOINT_STALE"
+    backwards = log.receipt(0, 5)
+    backwards.consistency_from = 6
+    with pytest.raises(receipts.CheckpointStale):
+        verify(backwards, log.head(6))
 
 
 def test_a_receipt_from_another_head_is_stale() -> None:
@@ -259,6 +263,14 @@ def test_witness_signatures_are_ignored_up_to_a_limit() -> None:
     assert opened.size == 3
     with pytest.raises(errors.InvalidInput):
         receipts.open_checkpoint(text + line * 17, ORIGIN, PUBLIC)
+
+
+def test_control_characters_are_refused_in_any_line() -> None:
+    """A control character is refused even in a line that is otherwise ignored."""
+    text, blob = Log(3).checkpoint(3), base64.b64encode(bytes(68)).decode()
+    for sign in "\x00\x01\x07\x08\x1b":
+        with pytest.raises(errors.InvalidInput):
+            receipts.open_checkpoint(f"{text}— wit{sign}ness {blob}\n", ORIGIN, PUBLIC)
 
 
 def test_a_signature_sharing_only_name_or_only_id_is_ignored() -> None:

@@ -191,9 +191,10 @@ class AuditLog:
 
     def close(self) -> None:
         """Write what is queued, then release the file. Appends after this fail."""
-        self._writer.close()
+        self._writer.drain()
         with self._reading:
             self._reader.close()
+        self._writer.close()  # Last, because only the writer can fold the write-ahead log in.
 
 
 def _restore(

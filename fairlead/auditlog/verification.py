@@ -39,6 +39,7 @@ def verify_log(
         these betray an operator who rewrites history and signs it again.
     :raises Misconfigured: the file cannot be opened.
     :raises Forged: the first fault, with its leaf index.
+    :raises InvalidInput: a head of ``known`` is of another origin.
     :raises CheckpointFork: the log does not extend a head of ``known``.
     """
     database = storage.open_readonly(path)
@@ -78,8 +79,11 @@ class _Verification:
             self._fault("no checkpoint covers it")
         # 4. The heads others hold are heads of this log.
         for head in known:
-            extends = head.origin == self.origin and head.size <= self.tree.size
-            if not extends or self.tree.root(head.size) != head.root:
+            if head.origin != self.origin:
+                raise errors.InvalidInput(
+                    "a head is of another log", reasons=("CHECKPOINT_ORIGIN",)
+                )
+            if head.size > self.tree.size or self.tree.root(head.size) != head.root:
                 raise receipts.CheckpointFork(accepted=head.checkpoint, offered=note)
         return LogReport(
             size=last.size,

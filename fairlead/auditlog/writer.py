@@ -102,14 +102,17 @@ class Writer:
                 raise unavailable()
             self._queue.put(entry)
 
-    def close(self) -> None:
-        """Write what is queued, stop the thread, release the file."""
+    def drain(self) -> None:
+        """Write what is queued and stop the thread; further appends fail."""
         with self._gate:
-            if self._closed:
-                return
-            self._closed = True
-            self._queue.put(None)
+            if not self._closed:
+                self._closed = True
+                self._queue.put(None)
         self._thread.join()
+
+    def close(self) -> None:
+        """Drain, then release the file."""
+        self.drain()
         self._database.close()
 
     def _run(self) -> None:

@@ -108,9 +108,7 @@ def verify_grant(
     :raises Forked: the receipt contradicts ``head``.
     """
     # 1
-    signing.verify(
-        gateway.signing_key, "grant", request.grant_statement, request.grant_signature
-    )
+    signing.verify(gateway.signing_key, "grant", request.grant_statement, request.grant_signature)
     statement = signing.parse_canonical(pb.GrantStatement, request.grant_statement)
     if statement.query_id != query.query_id or statement.gateway != gateway.spiffe_id:
         raise Forged("a grant statement is of another query", reasons=("GRANT_BINDING",))
@@ -164,13 +162,13 @@ def check_intent(leaf: bytes, query: Query) -> None:
 
 
 def obligations_to_wire(value: Obligations) -> pb.Obligations:
-    """Wire form; an absent limit is 0."""
+    """Wire form; a limit travels as itself plus one, 0 meaning none."""
     return pb.Obligations(
         redact=sorted(value.redact),
-        max_records=value.max_records or 0,
+        max_records=_limit_to_wire(value.max_records),
         approvals=value.approvals,
         notice_delay_s=value.notice_delay_s,
-        retention_days=value.retention_days or 0,
+        retention_days=_limit_to_wire(value.retention_days),
         notify=sorted(value.notify),
     )
 
@@ -179,9 +177,17 @@ def obligations_from_wire(value: pb.Obligations) -> Obligations:
     """Domain form of :func:`obligations_to_wire`."""
     return Obligations(
         redact=frozenset(value.redact),
-        max_records=value.max_records or None,
+        max_records=_limit_from_wire(value.max_records),
         approvals=value.approvals,
         notice_delay_s=value.notice_delay_s,
-        retention_days=value.retention_days or None,
+        retention_days=_limit_from_wire(value.retention_days),
         notify=frozenset(value.notify),
     )
+
+
+def _limit_to_wire(limit: int | None) -> int:
+    return 0 if limit is None else limit + 1
+
+
+def _limit_from_wire(value: int) -> int | None:
+    return None if value == 0 else value - 1

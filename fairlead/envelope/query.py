@@ -8,7 +8,7 @@ the same :func:`verify_query`; neither believes the other's verification.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -101,9 +101,14 @@ def terms_root(leaves: Sequence[bytes]) -> bytes:
     return tree.root()
 
 
-def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes) -> bytes:
-    """The salted digest by which a mandate names a wanted partner."""
-    return signing.commit(salt, partner_id.encode() + b"\x00" + mandate_id)
+def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes, *, asked: bool) -> bytes:
+    """The salted digest by which a mandate says that a partner is, or is not, to be asked.
+
+    Both look alike; the user's client opens all of them before signing, so that a node cannot
+    ask somebody behind its user's back, and an owner opens its own.
+    """
+    verdict = b"asked" if asked else b"not asked"
+    return signing.commit(salt, b"\x00".join((verdict, partner_id.encode(), mandate_id)))
 
 
 def draft_mandate(
@@ -118,6 +123,7 @@ def draft_mandate(
     terms: Sequence[tuple[str, str]],
     nonces: Sequence[bytes],
     salts: Mapping[str, bytes],
+    asked: Collection[str],
     session_key: bytes,
     now: float,
     lifetime_s: int = 3600,
@@ -126,7 +132,8 @@ def draft_mandate(
     """Draft the canonical octets a user signs.
 
     :param terms: (scheme, canonical value) in order, with one nonce each.
-    :param salts: wanted partner id → 32-octet salt; everybody else gets random filler.
+    :param salts: one 32-octet salt for every partner of the directory, by id.
+    :param asked: ids of the partners to be asked.
     """
     mandate_id = uuid7(now, random)
     leaves = [term_leaf(s, v, n) for (s, v), n in zip(terms, nonces, strict=True)]
@@ -143,8 +150,7 @@ def draft_mandate(
         term_count=len(terms),
         terms_root=terms_root(leaves),
         partner_digests=[
-            partner_digest(salts[p], p, mandate_id) if p in salts else random(_HASH)
-            for p in directory.partners
+            partner_digest(salts[p], p, mandate_id, asked=p in asked) for p in directory.partners
         ],
         issued_at=int(now),
         expires_at=int(now) + lifetime_s,

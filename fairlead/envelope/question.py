@@ -50,8 +50,7 @@ def seal_part(
         partner_id=owner.partner_id,
         partner_salt=salt,
         terms=[
-            pb.TermLeaf(scheme=s, value=v, nonce=n)
-            for (s, v), n in zip(terms, nonces, strict=True)
+            pb.TermLeaf(scheme=s, value=v, nonce=n) for (s, v), n in zip(terms, nonces, strict=True)
         ],
         since=since,
         until=until,
@@ -91,7 +90,7 @@ def open_part(
     if question.query_id != query.query_id or question.partner_id != owner:
         raise Forged("a part is for another query or owner", reasons=("PART_BINDING",))
     # 3
-    salted = partner_digest(question.partner_salt, owner, query.mandate_id)
+    salted = partner_digest(question.partner_salt, owner, query.mandate_id, asked=True)
     if salted != query.partner_digests[place]:
         raise Forged("the user's mandate does not name this owner", reasons=("NOT_WANTED",))
     # 4

@@ -15,6 +15,20 @@ from fairlead.identifiers import container, plate, vessel
 from fairlead.identifiers.identifier import Identifier, Validity
 from fairlead.identifiers.spelling import fold
 
+__all__ = [
+    "MAX_RAW",
+    "MAX_SUGGESTIONS",
+    "NORM_VERSION",
+    "SCHEMES",
+    "Identifier",
+    "Validity",
+    "normalise",
+    "normaliser",
+    "parse",
+    "recognise",
+    "suggest",
+]
+
 NORM_VERSION = 1
 """Version of the canonical forms. A mismatch between two sides is an error, never a miss."""
 

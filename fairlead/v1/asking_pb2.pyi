@@ -144,7 +144,9 @@ class PrepareResponse(_message.Message):
 
     @_builtins.property
     def partner_salts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """One salt per wanted partner, in the order of "exposures"."""
+        """One salt per directory partner, in the order of "directory_partners": each opens the
+        mandate's digest either as asked or as not asked, so nobody can be asked unseen.
+        """
 
     @_builtins.property
     def exposures(self) -> _containers.RepeatedCompositeFieldContainer[Global___Exposure]: ...

@@ -126,8 +126,8 @@ class Mandate(_message.Message):
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def partner_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """One per directory partner in the order of their ids: HMAC-SHA256(salt, partner id) for a
-        wanted partner, 32 random bytes otherwise.
+        """One per directory partner in the order of their ids: HMAC-SHA256 under a random salt over
+        "asked" or "not asked", the partner's id and the mandate's id.
         """
 
     def __init__(
@@ -430,6 +430,7 @@ class Obligations(_message.Message):
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     NOTIFY_FIELD_NUMBER: _builtins.int
     max_records: _builtins.int
+    """The limit plus one; 0 means no limit. The same for retention_days."""
     approvals: _builtins.int
     notice_delay_s: _builtins.int
     retention_days: _builtins.int

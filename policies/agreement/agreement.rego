@@ -113,9 +113,73 @@ agreement_covers(ids) if {
 } else := false
 
 # Why no agreement covers the question: the first side that none covers. The mode comes last,
-# so BLIND_REQUIRED means that the same question would be permitted blind.
-shortfall(_, ids) := "" if {
-	count(ids) > 0
+# so BLIND_REQUIRED means that the very same question is permitted blind.
+shortfall(owner, ids) := "" if {
+	agreement_covers(ids)
 } else := "NO_AGREEMENT" if {
-	count(towards(asked_by, _)) == 0
-} else := "PURPOSE_NOT_COVERED"
+	count(towards(asked_by, owner)) == 0
+} else := "PURPOSE_NOT_COVERED" if {
+	count(towards(purposeful, owner)) == 0
+} else := "SCHEME_NOT_COVERED" if {
+	count(towards(schemed, owner)) == 0
+} else := "ROLE_NOT_COVERED" if {
+	count(towards(staffed, owner)) == 0
+} else := "TOO_MANY_TERMS" if {
+	count(towards(sized, owner)) == 0
+} else := "WINDOW_TOO_LONG" if {
+	count(towards(windowed, owner)) == 0
+} else := "BLIND_REQUIRED" if {
+	input.query.mode == "sealed"
+	some id in towards(windowed, owner)
+	data.federation.agreements[id].modes.blind == true
+} else := "MODE_NOT_COVERED"
+
+# What the covering agreements permit together: where several cover the same question, the
+# narrowest of each term holds.
+terms(owner, ids) := {
+	"facets": compact(shared_facets(ids)),
+	"obligations": {
+		"redact": redacted(owner, ids),
+		"max_records": min([data.federation.agreements[id].max_records | some id in ids]),
+		"approvals": max([data.federation.agreements[id].approvals | some id in ids]),
+		"notice_delay_s": max([data.federation.agreements[id].notice_delay_s | some id in ids]),
+		"retention_days": min([data.federation.agreements[id].retention_days | some id in ids]),
+		"notify": [],
+	},
+	"rules": [id | some id in ids],
+} if {
+	count(ids) > 0
+} else := {}
+
+shared_facets(ids) := intersection({expand(data.federation.agreements[id].facets) |
+	some id in ids
+})
+
+# full_record stands for itself and every field of the registry.
+expand(facets) := {f | some f in facets} | field_facets if {
+	"full_record" in facets
+} else := {f | some f in facets}
+
+compact(facets) := [f | some f in (facets - field_facets)] if {
+	"full_record" in facets
+} else := [f | some f in facets]
+
+field_facets := {f.facet | some f in data.federation.fields}
+
+# Names of persons pass between police forces only, whatever an agreement says. A field counts
+# as personal unless its row says that it is not.
+redacted(owner, ids) := [name | some name in (agreed(ids) | protected(owner))]
+
+agreed(ids) := {name |
+	some id in ids
+	some name in data.federation.agreements[id].redact
+}
+
+protected(owner) := set() if {
+	input.asker.kind == "police"
+	owner.kind == "police"
+} else := personal_fields
+
+personal_fields := {name | some name, _ in data.federation.fields} - business_fields
+
+business_fields := {name | some name, f in data.federation.fields; f.personal == false}

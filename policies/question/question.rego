@@ -41,7 +41,8 @@ user_permitted if {
 	data.federation.roles[role] == true
 }
 
-# How many other people must agree: the purpose's own number, and one for a large batch.
+# How many other people at the asker must agree: the purpose's own number, and one for a large
+# batch. (What the owner's people must approve is a term of the agreement.)
 approvals_needed := max([data.federation.purposes[input.query.purpose].approvals, for_size])
 
 default for_size := 1

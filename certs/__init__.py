@@ -1,0 +1,1 @@
+"""Certificates; only the development recipe lives here."""

@@ -1,0 +1,37 @@
+"""``fairlead``: the analyst's, approver's and auditor's command. One file per noun."""
+
+from __future__ import annotations
+
+import typer
+
+from fairlead.cli.output import run
+
+app = typer.Typer(
+    name="fairlead",
+    help="Ask a port's partners, under policy and with proof of every access.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+
+def _assemble() -> None:
+    from fairlead.cli import ask, audit, cases, partners, receipts
+
+    app.command("ask")(ask.ask)
+    app.command("partners")(partners.partners)
+    app.add_typer(cases.app, name="cases")
+    app.add_typer(receipts.app, name="receipts")
+    app.add_typer(audit.app, name="audit")
+
+
+_assemble()
+
+
+def main() -> None:
+    """Entry point of the ``fairlead`` script."""
+    run(lambda: app(standalone_mode=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,75 @@
+"""Options that several commands share, and how their words are read."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fairlead.cli.output import Format
+from fairlead.errors import InvalidInput
+
+ProfileOption = Annotated[
+    Path | None,
+    typer.Option("--profile", help="Profile file; default: FAIRLEAD_PROFILE, then ~/.config."),
+]
+OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
+
+_AGO = re.compile(r"(\d{1,5})([dhm])\Z")
+_UNIT_S = {"d": 86_400, "h": 3_600, "m": 60}
+
+
+def moment(text: str | None, *, now: float) -> int:
+    """Read ``90d``, ``12h``, ``30m`` (ago) or an ISO 8601 time as unix seconds; None is 0.
+
+    :raises InvalidInput: neither.
+    """
+    if text is None:
+        return 0
+    ago = _AGO.match(text)
+    if ago:
+        return int(now) - int(ago[1]) * _UNIT_S[ago[2]]
+    try:
+        parsed = datetime.fromisoformat(text)
+    except ValueError:
+        raise InvalidInput(
+            "a time is neither a span like 90d nor an ISO 8601 time",
+            reasons=("TIME",),
+            remedy='for example --since 90d, or --until "2026-11-01T06:00Z"',
+        ) from None
+    return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
+
+
+def lasting(text: str, *, now: float) -> int:
+    """Read ``90d`` (from now) or an ISO 8601 time as unix seconds."""
+    span = _AGO.match(text)
+    if span:
+        return int(now) + int(span[1]) * _UNIT_S[span[2]]
+    return moment(text, now=now)
+
+
+def when(seconds: int) -> str:
+    """Unix seconds as a short UTC time; 0 as a dash."""
+    if not seconds:
+        return "–"
+    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+
+
+def connect(profile_option: Path | None) -> tuple[Any, Any, Path]:
+    """The client of a user's own node, the profile, and the profile's folder.
+
+    :raises FairleadError: not set up, or the directory does not verify.
+    """
+    import time
+
+    from fairlead.client import NodeClient
+    from fairlead.profile import load_profile
+    from fairlead.trust import Trust
+
+    profile, folder = load_profile(profile_option)
+    trust = Trust.load(profile.trust)
+    directory = trust.directory(profile.directory, now=time.time())
+    return NodeClient(profile, directory), profile, folder

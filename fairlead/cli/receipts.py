@@ -1,0 +1,59 @@
+"""``fairlead receipts``: prove afterwards what was asked and answered."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairlead.cli.options import OutputOption, ProfileOption
+from fairlead.cli.output import Format, emit, say
+
+app = typer.Typer(help="Verify receipts offline.", no_args_is_help=True)
+COLUMNS = ("query", "asked at", "by", "purpose", "partners", "answers", "log size")
+
+
+@app.command("verify")
+def verify(
+    files: Annotated[list[Path], typer.Argument(help="Receipt files kept by fairlead ask.")],
+    directory: Annotated[
+        Path | None, typer.Option(help="Signed directory; else the profile's.")
+    ] = None,
+    trust: Annotated[Path | None, typer.Option(help="Trust anchors; else the profile's.")] = None,
+    profile: ProfileOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Verify every signature, proof and binding of receipts, without any running service."""
+    from fairlead.evidence import load_evidence, verify_evidence
+    from fairlead.profile import load_profile
+    from fairlead.trust import Trust
+
+    if directory is None or trust is None:
+        settings, _ = load_profile(profile)
+        directory, trust = directory or settings.directory, trust or settings.trust
+    verified_directory = Trust.load(trust).directory(directory, now=time.time())
+    records = []
+    for file in files:
+        result = verify_evidence(load_evidence(file), verified_directory)
+        query = result.query
+        records.append(
+            {
+                "query": query.query_id.hex(),
+                "asked at": _asked_at(query.query_id),
+                "by": query.user.spiffe_id.partition("/partner/")[2],
+                "purpose": query.purpose,
+                "partners": len(result.partners),
+                "answers": result.answers,
+                "log size": result.log_size,
+            }
+        )
+    emit(records, columns=COLUMNS, output=output)
+    say(f"verified: {len(records)} of {len(files)}")
+
+
+def _asked_at(query_id: bytes) -> str:
+    from fairlead.cli.options import when
+
+    return when(int.from_bytes(query_id[:6], "big") // 1000)

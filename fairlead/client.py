@@ -1,0 +1,159 @@
+"""The user's side of a query: check the draft against one's own terms, sign it, read answers.
+
+The client believes its node about nothing it signs: it recomputes every commitment of the
+mandate from what the user typed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead import tls  # before grpc: it sets the TLS floor
+
+# isort: split
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fairlead import signing
+from fairlead.certificates import SpiffeId
+from fairlead.envelope.query import MANDATE_LIFETIME_S, partner_digest, term_leaf, terms_root
+from fairlead.errors import Forged
+from fairlead.partners import Directory
+from fairlead.profile import Profile
+from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import asking_pb2_grpc, query_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A draft that agrees with what the user typed, ready to be signed."""
+
+    request: pb.PrepareRequest
+    response: pb.PrepareResponse
+    legal_basis: str
+
+    @property
+    def exposures(self) -> Sequence[pb.Exposure]:
+        """Who will learn what."""
+        return self.response.exposures
+
+
+def check_draft(
+    request: pb.PrepareRequest, response: pb.PrepareResponse, *, certificate: bytes
+) -> Draft:
+    """Recompute a drafted mandate from the user's own input.
+
+    1. It names this user's certificate and lives at most 24 hours.
+    2. Purpose and mode are those asked for.
+    3. Its terms are exactly the user's.
+    4. Its case is the user's.
+    5. Every partner's digest opens: as asked for those announced, as not asked for all others.
+
+    :param certificate: the user's own, DER.
+    :raises Forged: the node drafted something else.
+    """
+    mandate = signing.parse_canonical(query_pb2.Mandate, response.mandate)
+    # 1
+    lifetime = mandate.expires_at - mandate.issued_at
+    mine = mandate.user_certificate_digest == signing.digest(certificate)
+    if not mine or not 0 < lifetime <= MANDATE_LIFETIME_S:
+        raise _differs("USER")
+    # 2
+    if (mandate.purpose, mandate.mode) != (request.purpose, request.mode):
+        raise _differs("PURPOSE")
+    # 3
+    nonces = response.nonces
+    if len(nonces) != len(request.terms) or len(set(nonces)) != len(nonces):
+        raise _differs("TERMS")
+    leaves = [
+        term_leaf(term.scheme, term.value, nonce)
+        for term, nonce in zip(request.terms, nonces, strict=True)
+    ]
+    if mandate.term_count != len(leaves) or mandate.terms_root != terms_root(leaves):
+        raise _differs("TERMS")
+    # 4
+    if mandate.case_commitment != signing.commit(response.case_nonce, request.case_id.encode()):
+        raise _differs("CASE")
+    # 5
+    _check_partners(request, response, mandate)
+    return Draft(request=request, response=response, legal_basis=mandate.legal_basis)
+
+
+def _check_partners(
+    request: pb.PrepareRequest, response: pb.PrepareResponse, mandate: query_pb2.Mandate
+) -> None:
+    asked = {exposure.partner_id for exposure in response.exposures}
+    listed = list(response.directory_partners)
+    beyond = request.partners and not asked <= set(request.partners)
+    shape = len(mandate.partner_digests) == len(response.partner_salts) == len(listed)
+    if beyond or not asked <= set(listed) or len(set(listed)) != len(listed) or not shape:
+        raise _differs("PARTNERS")
+    for partner_id, salt, digest in zip(
+        listed, response.partner_salts, mandate.partner_digests, strict=True
+    ):
+        opened = partner_digest(salt, partner_id, mandate.mandate_id, asked=partner_id in asked)
+        if opened != digest:
+            raise _differs("PARTNERS")
+
+
+def _differs(what: str) -> Forged:
+    return Forged(
+        "your node drafted something other than what you asked; nothing was signed or sent",
+        reasons=("DRAFT_DIFFERS", what),
+        remedy="tell your security officer",
+    )
+
+
+class NodeClient:
+    """A user's mTLS connection to their own node. Use as an async context manager."""
+
+    def __init__(self, profile: Profile, directory: Directory) -> None:
+        node = SpiffeId.parse(profile.node_id)
+        material = tls.KeyMaterial.load(
+            Path(profile.certificate), Path(profile.key), [directory.federation_ca]
+        )
+        self._key = signing.load_user_key(Path(profile.key))
+        chain = Path(profile.certificate).read_bytes()
+        self.certificate = x509.load_pem_x509_certificate(chain).public_bytes(Encoding.DER)
+        self._channel = tls.open_channel(profile.node, server=node, material=material)
+        self.stub = asking_pb2_grpc.AskingServiceStub(self._channel)
+
+    async def __aenter__(self) -> NodeClient:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._channel.close()
+
+    async def prepare(self, request: pb.PrepareRequest, *, timeout_s: float = 10) -> Draft:
+        """Have a query drafted and check the draft; nothing leaves the node.
+
+        :raises Forged: the draft differs from the request. :raises grpc.RpcError: refused.
+        """
+        response = await self.stub.Prepare(request, timeout=timeout_s)
+        return check_draft(request, response, certificate=self.certificate)
+
+    async def ask(self, draft: Draft, *, timeout_s: float = 60) -> AsyncIterator[pb.AskResponse]:
+        """Sign the draft and send it; yields events as partners answer.
+
+        :raises grpc.RpcError: refused at home or by the gateway.
+        """
+        mandate = draft.response.mandate
+        call = self.stub.Ask(
+            pb.AskRequest(
+                preparation_id=draft.response.preparation_id,
+                mandate=mandate,
+                signature=signing.sign_as_user(self._key, "mandate", mandate),
+            ),
+            timeout=timeout_s,
+        )
+        try:
+            async for event in call:
+                yield event
+        finally:
+            call.cancel()
+
+
+__all__ = ["Draft", "NodeClient", "check_draft", "grpc"]

@@ -1,0 +1,220 @@
+"""The decision points: build the input, ask every layer, meet the answers, fail closed.
+
+Evaluation is synchronous and in-process, and nothing is cached: the next decision is always
+made under the policy in force. Whatever goes wrong becomes a denial with the reason
+``POLICY_UNAVAILABLE`` and one call of the alarm hook.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
+
+from fairlead.errors import FairleadError, Misconfigured
+from fairlead.policy import inputs
+from fairlead.policy.decision import Audience, Decision, Reason, denial, meet
+from fairlead.policy.engine import PolicyEngine
+from fairlead.policy.inputs import (
+    CaseFacts,
+    Document,
+    GrantFacts,
+    PartyFacts,
+    QueryFacts,
+    RecordFacts,
+    UserFacts,
+)
+from fairlead.policy.reading import REQUIRED, read_candidates, read_decision, read_records
+
+Alarm = Callable[[str, str], None]
+"""Called with the decision point and a stable code; both are fixed names."""
+
+UNAVAILABLE = Reason(
+    code="POLICY_UNAVAILABLE",
+    audience=Audience.REQUESTER,
+    text="No valid policy decision could be made, so nothing is permitted.",
+    remedy="tell the operator: fairlead policy check",
+)
+
+
+class PolicyPoints:
+    """Every decision of one process, over one or more layers of one policy serial.
+
+    A layer is an engine; the federation's comes first, a partner's own second. Each layer must
+    permit what is to be permitted.
+    """
+
+    def __init__(
+        self, layers: Sequence[PolicyEngine], serial: int, *, alarm: Alarm = lambda *_: None
+    ) -> None:
+        """:raises Misconfigured: no layer: that would permit everything or nothing by accident."""
+        if not layers:
+            raise Misconfigured("a policy has no layer", reasons=("POLICY_EMPTY",))
+        self._layers = tuple(layers)
+        self._alarm = alarm
+        self.serial = serial
+
+    def asking(
+        self,
+        *,
+        now: int,
+        query: QueryFacts,
+        asker: PartyFacts,
+        user: UserFacts,
+        case: CaseFacts | None,
+        candidates: Mapping[str, PartyFacts],
+    ) -> tuple[Decision, dict[str, Decision]]:
+        """May the user ask, and whom: the decision over all, and one per candidate.
+
+        When no candidate may be asked, the decision over all gives the candidates' reasons.
+        """
+        document = inputs.asking_input(
+            now=now, query=query, asker=asker, user=user, case=case, candidates=candidates
+        )
+        return self._over_candidates("asking", document, candidates)
+
+    def admission(
+        self,
+        *,
+        now: int,
+        query: QueryFacts,
+        asker: PartyFacts,
+        user: UserFacts,
+        case_open: bool,
+        user_assigned: bool,
+        approvals: int,
+    ) -> Decision:
+        """May the question enter the exchange."""
+        document = inputs.admission_input(
+            now=now,
+            query=query,
+            asker=asker,
+            user=user,
+            case_open=case_open,
+            user_assigned=user_assigned,
+            approvals=approvals,
+        )
+        return self._single("admission", document)
+
+    def routing(
+        self,
+        *,
+        now: int,
+        query: QueryFacts,
+        asker: PartyFacts,
+        candidates: Mapping[str, PartyFacts],
+    ) -> dict[str, Decision]:
+        """Which owners may be asked, and what each may answer at most: one per candidate."""
+        document = inputs.routing_input(now=now, query=query, asker=asker, candidates=candidates)
+        return self._over_candidates("routing", document, candidates)[1]
+
+    def sovereignty(
+        self,
+        *,
+        now: int,
+        query: QueryFacts,
+        asker: PartyFacts,
+        owner: PartyFacts,
+        grant: GrantFacts,
+    ) -> Decision:
+        """Does this owner answer, and what at most."""
+        document = inputs.sovereignty_input(
+            now=now, query=query, asker=asker, owner=owner, grant=grant
+        )
+        return self._single("sovereignty", document)
+
+    def release(
+        self,
+        *,
+        now: int,
+        query: QueryFacts,
+        asker: PartyFacts,
+        owner: PartyFacts,
+        facets: Collection[str],
+        records: Sequence[RecordFacts],
+    ) -> list[Decision]:
+        """What of each record may leave, in the order of ``records``.
+
+        A denial may carry ``notify``: read it before meeting the decision with another.
+        """
+        document = inputs.release_input(
+            now=now, query=query, asker=asker, owner=owner, facets=facets, records=records
+        )
+        layers = [self._records(engine, document, len(records)) for engine in self._layers]
+        return [meet(*decisions) for decisions in zip(*layers, strict=True)]
+
+    # ── One layer ────────────────────────────────────────────────────────────────────────────
+
+    def _single(self, point: str, document: Document) -> Decision:
+        return meet(
+            *(
+                self._read(point, point, lambda e=engine: e.evaluate(point, document))  # type: ignore[misc]
+                for engine in self._layers
+            )
+        )
+
+    def _records(self, engine: PolicyEngine, document: Document, count: int) -> list[Decision]:
+        try:
+            found = read_records(engine.evaluate("release", document), count)
+        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
+            return [self._failed("release", "release", error) for _ in range(count or 1)][:count]
+        return [self._read("release", "release", lambda d=d: d) for d in found]  # type: ignore[misc]
+
+    def _over_candidates(
+        self, point: str, document: Document, candidates: Collection[str]
+    ) -> tuple[Decision, dict[str, Decision]]:
+        layers = [self._candidates(engine, point, document, candidates) for engine in self._layers]
+        each = {c: meet(*(decisions[c] for _, decisions in layers)) for c in candidates}
+        overall = meet(*(decision for decision, _ in layers))
+        return _with_candidates(overall, each), each
+
+    def _candidates(
+        self, engine: PolicyEngine, point: str, document: Document, candidates: Collection[str]
+    ) -> tuple[Decision, dict[str, Decision]]:
+        kind = f"{point}.candidate"
+        try:
+            overall, found = read_candidates(
+                engine.evaluate(point, document), kind=point, policy_serial=self.serial
+            )
+        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
+            failed = self._failed(point, kind, error)
+            return self._denial(point), dict.fromkeys(candidates, failed)
+        return overall, {
+            c: self._read(point, kind, lambda c=c: found.get(c))  # type: ignore[misc]
+            for c in candidates
+        }
+
+    def _read(self, point: str, kind: str, value: Callable[[], object]) -> Decision:
+        try:
+            return read_decision(value(), kind=kind, policy_serial=self.serial)
+        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
+            return self._failed(point, kind, error)
+
+    def _failed(self, point: str, kind: str, error: Exception) -> Decision:
+        self._alarm(point, error.code if isinstance(error, FairleadError) else "ENGINE_BROKEN")
+        return self._denial(kind)
+
+    def _denial(self, kind: str) -> Decision:
+        # What goes wrong over a record may depend on it, so it is not for the requester.
+        audience = Audience.OWNER if kind == "release" else Audience.REQUESTER
+        reason = replace(UNAVAILABLE, audience=audience)
+        return denial(reason, checks=REQUIRED[kind], policy_serial=self.serial)
+
+
+def _with_candidates(overall: Decision, each: Mapping[str, Decision]) -> Decision:
+    """Deny when nobody may be asked, with the candidates' reasons first."""
+    if any(decision.permit for decision in each.values()):
+        return overall
+    reasons = tuple(dict.fromkeys(r for decision in each.values() for r in decision.reasons))
+    own = tuple(r for r in overall.reasons if r not in reasons)
+    last = () if NO_PARTNER.code in {r.code for r in own} else (NO_PARTNER,)
+    denied = denial(NO_PARTNER, checks=overall.checks, policy_serial=overall.policy_serial)
+    checks = {**overall.checks, "partner_available": False}
+    return replace(denied, checks=checks, reasons=(*reasons, *own, *last))
+
+
+NO_PARTNER = Reason(
+    code="NO_PARTNER",
+    audience=Audience.REQUESTER,
+    text="No partner may be asked this.",
+    remedy="fairlead ask --dry-run shows why, partner by partner",
+)

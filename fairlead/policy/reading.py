@@ -1,0 +1,218 @@
+"""From an engine's output to a decision: a closed schema, or no decision.
+
+The engine's word is not taken for anything: the names of the checks must be exactly the ones
+this point demands, a permit with a check that is not true is no permit, and an obligation that
+is not understood cannot be obeyed, so it is refused with everything it came with.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+from typing import TypeVar
+
+from fairlead.errors import PolicyUnavailable
+from fairlead.policy.decision import (
+    Audience,
+    Decision,
+    Effect,
+    Obligations,
+    Reason,
+    is_facet,
+)
+
+MAX_ITEMS = 1024
+"""Entries in any one list of a decision."""
+MAX_NUMBER = 2**31
+
+_GENERAL = frozenset(
+    {"input_valid", "asker_known", "purpose_known", "legal_basis_fits", "query_bounded"}
+)
+_PERSON = frozenset({"user_permitted", "case_open", "user_assigned"})
+_PAIR = frozenset({"partner_known", "other_partner", "schemes_answered", "agreement_covers"})
+_RECORD = frozenset(
+    {
+        "event_asked",
+        "purpose_shared",
+        "retained",
+        "tlp_permits",
+        "pap_permits",
+        "europol_known",
+        "graded",
+        "target_inactive",
+        "person_permits",
+        "facets_left",
+    }
+)
+
+REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        "asking": _GENERAL | _PERSON | {"case_covers", "partner_available"},
+        "asking.candidate": _GENERAL | _PERSON | {"case_covers"} | _PAIR,
+        "admission": _GENERAL | _PERSON | {"approvals_sufficient"},
+        "routing": _GENERAL | {"partner_available"},
+        "routing.candidate": _GENERAL | _PAIR,
+        "sovereignty": _GENERAL | _PAIR | {"grant_current", "grant_matches", "facets_granted"},
+        "release": _GENERAL | _PAIR | _RECORD,
+    }
+)
+"""The checks each kind of decision must bring, no fewer and no others."""
+
+RECIPIENTS = frozenset({"owner_desk"})
+"""Who an obligation may notify."""
+
+_WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
+_CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
+_KEYS = {"effect", "checks", "facets", "obligations", "reasons", "rules"}
+_OBLIGATIONS = {
+    "redact", "max_records", "approvals", "notice_delay_s", "retention_days", "notify",
+}  # fmt: skip
+
+T = TypeVar("T")
+
+
+def read_decision(document: object, *, kind: str, policy_serial: int) -> Decision:
+    """Read one decision of ``kind``, a key of :data:`REQUIRED`.
+
+    Steps: 1. exactly the known keys, 2. exactly the required checks, each a boolean, 3. effect,
+    and a permit only on checks that are all true and for at least one facet, 4. obligations,
+    none unknown, 5. facets, reasons and rules, each well spelt.
+
+    :raises PolicyUnavailable: anything else, reason ``DECISION_UNREADABLE``.
+    """
+    # 1
+    content = _object(document, _KEYS)
+    # 2
+    checks = content["checks"]
+    if not isinstance(checks, dict) or checks.keys() != REQUIRED[kind]:
+        raise _unreadable()
+    if not all(isinstance(value, bool) for value in checks.values()):
+        raise _unreadable()
+    # 3
+    if content["effect"] not in ("permit", "deny"):
+        raise _unreadable()
+    effect = Effect(content["effect"])
+    facets = frozenset(_list(content["facets"], _facet))
+    if effect is Effect.PERMIT and not (all(checks.values()) and facets):
+        raise _unreadable()
+    if effect is Effect.DENY and facets:
+        raise _unreadable()
+    # 4, 5
+    return Decision(
+        effect=effect,
+        checks=MappingProxyType(checks),
+        facets=facets,
+        obligations=_obligations(content["obligations"]),
+        reasons=tuple(_list(content["reasons"], _reason)),
+        rules=tuple(sorted(_list(content["rules"], _word))),
+        policy_serial=policy_serial,
+    )
+
+
+def read_candidates(
+    document: object, *, kind: str, policy_serial: int
+) -> tuple[Decision, dict[str, object]]:
+    """Read the decision over all candidates, and their own decisions unread.
+
+    :raises PolicyUnavailable: not of that form.
+    """
+    content = dict(_object(document, _KEYS | {"candidates"}))
+    candidates = content.pop("candidates")
+    if not isinstance(candidates, dict):
+        raise _unreadable()
+    return read_decision(content, kind=kind, policy_serial=policy_serial), candidates
+
+
+def read_records(document: object, count: int) -> list[object]:
+    """The records' decisions unread, in the order of the input; None where one is missing.
+
+    :raises PolicyUnavailable: not of that form, or about a record that is not there.
+    """
+    content = _object(document, {"records"})["records"]
+    if not isinstance(content, list) or len(content) != count:
+        raise _unreadable()
+    found: list[object] = [None] * count
+    for item in content:
+        entry = _object(item, {"index", "decision"})
+        place = entry["index"]
+        if type(place) is not int or not 0 <= place < count or found[place] is not None:
+            raise _unreadable()
+        found[place] = entry["decision"]
+    return found
+
+
+def _obligations(value: object) -> Obligations:
+    content = _object(value, _OBLIGATIONS)
+    notify = frozenset(_list(content["notify"], _word))
+    if not notify <= RECIPIENTS:
+        raise _unreadable()
+    return Obligations(
+        redact=frozenset(_list(content["redact"], _text)),
+        max_records=_limit(content["max_records"]),
+        approvals=_number(content["approvals"]),
+        notice_delay_s=_number(content["notice_delay_s"]),
+        retention_days=_limit(content["retention_days"]),
+        notify=notify,
+    )
+
+
+def _object(value: object, keys: set[str]) -> dict[str, object]:
+    if not isinstance(value, dict) or value.keys() != keys:
+        raise _unreadable()
+    return value
+
+
+def _list(value: object, read: Callable[[object], T]) -> list[T]:
+    if not isinstance(value, list) or len(value) > MAX_ITEMS:
+        raise _unreadable()
+    return [read(item) for item in value]
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str) or len(value) > 1024:
+        raise _unreadable()
+    return value
+
+
+def _word(value: object) -> str:
+    if not _WORD.match(text := _text(value)):
+        raise _unreadable()
+    return text
+
+
+def _facet(value: object) -> str:
+    if not is_facet(text := _text(value)):
+        raise _unreadable()
+    return text
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or not 0 <= value <= MAX_NUMBER:
+        raise _unreadable()
+    return value
+
+
+def _limit(value: object) -> int | None:
+    return None if value is None else _number(value)
+
+
+def _reason(value: object) -> Reason:
+    content = _object(value, {"code", "audience", "text", "remedy"})
+    code, audience = _text(content["code"]), _text(content["audience"])
+    if not _CODE.match(code) or audience not in {a.value for a in Audience}:
+        raise _unreadable()
+    return Reason(
+        code=code,
+        audience=Audience(audience),
+        text=_text(content["text"]),
+        remedy=_text(content["remedy"]),
+    )
+
+
+def _unreadable() -> PolicyUnavailable:
+    return PolicyUnavailable(
+        "the policy engine gave no readable decision",
+        reasons=("DECISION_UNREADABLE",),
+        remedy="make test-opa   (golden vectors over this bundle)",
+    )

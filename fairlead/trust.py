@@ -1,0 +1,141 @@
+"""What a participant trusts before it has heard anybody: operators, roots, policy officers.
+
+Compared out of band at enrolment and kept in one small TOML file::
+
+    federation = "fairlead.demo"
+    operators = ["<Ed25519 key, hex>", …]
+    policy_signers = ["<Ed25519 key, hex>", …]
+    [partners]
+    customs = "<SHA-256 of its root key, hex>"
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+
+from fairlead.errors import FairleadError, InvalidInput, Misconfigured
+from fairlead.names import check_partner_id
+from fairlead.partners import DenyLists, Directory
+
+_REMEDY = "make certs   (development), or compare the fingerprints with your operators again"
+_KEYS = {"federation", "operators", "policy_signers", "partners"}
+MAX_FILE = 16 * 1024 * 1024
+RELOAD_S = 1.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trust:
+    """Raw Ed25519 keys of operators and policy signers, and pinned root fingerprints."""
+
+    federation: str
+    operators: tuple[bytes, ...]
+    policy_signers: tuple[bytes, ...]
+    roots: Mapping[str, bytes]
+
+    @classmethod
+    def load(cls, path: Path) -> Trust:
+        """Read a trust file.
+
+        :raises Misconfigured: missing, not TOML, unknown keys, or a key that is not 32 octets.
+        """
+        try:
+            content = tomllib.loads(_read(path).decode())
+            if set(content) != _KEYS:
+                raise ValueError
+            return cls(
+                federation=str(content["federation"]),
+                operators=tuple(_octets(item) for item in content["operators"]),
+                policy_signers=tuple(_octets(item) for item in content["policy_signers"]),
+                roots=MappingProxyType(
+                    {check_partner_id(p): _octets(pin) for p, pin in content["partners"].items()}
+                ),
+            )
+        except (ValueError, TypeError, AttributeError, RecursionError, InvalidInput):
+            raise Misconfigured(
+                "the trust anchors cannot be read", reasons=("TRUST_FILE",), remedy=_REMEDY
+            ) from None
+
+    def directory(self, path: Path, *, now: float, previous: Directory | None = None) -> Directory:
+        """Load and verify a signed directory file; see :meth:`Directory.from_signed`."""
+        return Directory.from_signed(
+            _read(path), operators=self.operators, pins=self.roots, now=now, previous=previous
+        )
+
+
+class DenyListFile(DenyLists):
+    """Deny lists kept in a file; a changed file takes effect within a second, on open
+    connections too. A file that cannot be verified changes nothing and is tried again."""
+
+    def __init__(
+        self,
+        path: Path,
+        trust: Trust,
+        directory: Directory,
+        clock: Callable[[], float],
+        *,
+        on_problem: Callable[[FairleadError], None] | None = None,
+    ) -> None:
+        super().__init__()
+        self._path = path
+        self._trust = trust
+        self._directory = directory
+        self._clock = clock
+        self._on_problem = on_problem
+        self._looked = clock()
+        self._stamp: tuple[int, int] | None = None
+        self._reload()
+
+    def check(self, spiffe_id: str, now: float) -> None:
+        """See :meth:`DenyLists.check`; looks at the file at most once a second."""
+        if abs(now - self._looked) >= RELOAD_S:
+            self._looked = now
+            try:
+                self._reload()
+            except FairleadError as error:
+                if self._on_problem is not None:
+                    self._on_problem(error)
+        super().check(spiffe_id, now)
+
+    def _reload(self) -> None:
+        try:
+            found = self._path.stat()
+        except OSError:
+            raise Misconfigured(
+                "the deny lists cannot be read", reasons=("DENY_LISTS",), remedy=_REMEDY
+            ) from None
+        stamp = (found.st_mtime_ns, found.st_size)
+        if stamp != self._stamp:
+            data = _read(self._path)
+            self.update(
+                data,
+                directory=self._directory,
+                operators=self._trust.operators,
+                now=self._clock(),
+            )
+            self._stamp = stamp
+
+
+def _octets(text: str) -> bytes:
+    value = bytes.fromhex(text)
+    if len(value) != 32:  # noqa: PLR2004  both Ed25519 keys and SHA-256 digests
+        raise ValueError
+    return value
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_FILE + 1)
+    except OSError:
+        raise Misconfigured(
+            "a file named in the configuration is missing or unreadable",
+            reasons=("FILE",),
+            remedy=_REMEDY,
+        ) from None
+    if len(data) > MAX_FILE:
+        raise Misconfigured("a file is larger than allowed", reasons=("FILE",))
+    return data

@@ -1,0 +1,123 @@
+"""The gateway's process: from a configuration file to a serving exchange."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from fairlead import tls  # before grpc: it sets the TLS floor
+
+# isort: split
+import grpc.aio
+
+from fairlead import admission, process, signing
+from fairlead.auditlog import AuditLog
+from fairlead.certificates import SpiffeId
+from fairlead.config import GatewayConfig
+from fairlead.errors import Misconfigured, NotFound
+from fairlead.leaves import LeafWriter
+from fairlead.partners import Directory
+from fairlead.policy.bundle import load_policy
+from fairlead.release import ReleaseDesk
+from fairlead.telemetry import Event, get_logger
+from gateway import service
+from gateway.members import UnaryTransport
+from gateway.tactical import Tactical
+
+LOG_FILE = "audit.sqlite"
+
+
+async def run(config: GatewayConfig) -> bool:
+    """Run a gateway until it is told to stop.
+
+    Every byte of its state is the audit log: no term, no record, no answer in clear.
+
+    :returns: False when the audit log failed.
+    :raises FairleadError: it could not start.
+    """
+    clock = time.time
+    member = process.join(config, clock)
+    spiffe_id = f"spiffe://{member.directory.federation}/gateway/{config.name}"
+    entry = member.directory.gateways.get(spiffe_id)
+    if entry is None:
+        raise NotFound("the directory does not list this gateway", reasons=("UNKNOWN_GATEWAY",))
+    key = signing.load_signing_key(config.keys_dir / "signing.key")
+    log_key = signing.load_signing_key(config.keys_dir / "log.key")
+    if (signing.public_bytes(key), signing.public_bytes(log_key)) != (
+        entry.signing_key,
+        entry.log_key,
+    ):
+        raise Misconfigured(
+            "the gateway's keys are not those of the directory", reasons=("KEY_MISMATCH",)
+        )
+    policy = load_policy(config, member.trust, now=clock())
+    failed = process.Failed()
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = AuditLog.open(
+        config.state_dir / LOG_FILE,
+        origin=entry.log_origin,
+        key=log_key,
+        clock=clock,
+        migrations=admission.MIGRATIONS,
+        on_failure=failed,
+    )
+    get_logger().info(Event.LOG_OPENED, size=log.head.size)
+    leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
+    await process.record_activations(
+        log,
+        leaves,
+        directory=member.directory,
+        policy_serial=policy.serial,
+        digest=policy.digest,
+    )
+    material = process.material_of(config.keys_dir, member.directory)
+    transport = UnaryTransport(_connector(member.directory, material()), clock=time.monotonic)
+    tactical = Tactical(
+        gateway=spiffe_id,
+        key=key,
+        log=log,
+        leaves=leaves,
+        admission=admission.Admission(
+            log=log,
+            leaves=leaves,
+            directory=member.directory,
+            deny_lists=member.deny_lists,
+            clock=clock,
+            limit=config.limits.max_concurrent_queries,
+        ),
+        desk=ReleaseDesk(log, leaves, tick_s=0),
+        directory=member.directory,
+        policy=policy,
+        transport=transport,
+        clock=clock,
+        deadline_s=config.limits.deadline_ms / 1000,
+    )
+    server = process.bind(
+        [service.service(tactical)],
+        config=config,
+        material=material,
+        authorisation=service.AUTHORISATION,
+        membership=member,
+        log=log,
+        leaves=leaves,
+    )
+
+    async def stop() -> None:
+        await tactical.drain()
+        await transport.close()
+        await asyncio.to_thread(log.close)
+
+    return await process.serve(server, failed=failed, stop=stop)
+
+
+def _connector(
+    directory: Directory, material: tls.KeyMaterial
+) -> Callable[[str], grpc.aio.Channel]:
+    def connect(partner_id: str) -> grpc.aio.Channel:
+        node = directory.partners[partner_id].nodes[0]
+        return tls.open_channel(
+            node.endpoint, server=SpiffeId.parse(node.spiffe_id), material=material
+        )
+
+    return connect

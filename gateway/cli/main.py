@@ -1,0 +1,67 @@
+"""``fairlead-gateway``: check a configuration, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairlead.cli.output import Exit, emit_json, run, say
+
+app = typer.Typer(
+    name="fairlead-gateway",
+    help="The exchange: routes queries between partners and never reads them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
+
+
+@app.command("check")
+def check(config: ConfigOption) -> None:
+    """Check the configuration and everything it names; report every error at once."""
+    import time
+
+    from fairlead import process
+    from fairlead.policy.bundle import load_policy
+    from fairlead.trust import Trust
+    from fairlead.config import GatewayConfig, load
+
+    settings = load(GatewayConfig, config)
+    process.join(settings, time.time)
+    load_policy(settings, Trust.load(settings.pins), now=time.time())
+    say("the configuration, the directory and the policy are in order")
+    say(f"next: fairlead-gateway serve --config {config}")
+
+
+@app.command("serve")
+def serve(config: ConfigOption) -> int:
+    """Serve until told to stop."""
+    import asyncio
+
+    from fairlead import telemetry
+    from fairlead.config import GatewayConfig, load
+    from gateway.app import run as run_gateway
+
+    settings = load(GatewayConfig, config)
+    telemetry.configure(settings.log_level)
+    return Exit.ANSWERED if asyncio.run(run_gateway(settings)) else Exit.INTERNAL
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file."""
+    from fairlead.config import GatewayConfig, json_schema
+
+    emit_json(json_schema(GatewayConfig))
+
+
+def main() -> None:
+    """Entry point of the ``fairlead-gateway`` script."""
+    run(lambda: app(standalone_mode=False))
+
+
+if __name__ == "__main__":
+    main()

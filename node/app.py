@@ -1,0 +1,186 @@
+"""The node's process: from a configuration file to a serving owner and asker."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+from fairlead import tls  # before grpc: it sets the TLS floor
+
+# isort: split
+import grpc.aio
+
+from fairlead import admission, process, sealing, signing
+from fairlead.auditlog import AuditLog
+from fairlead.certificates import SpiffeId
+from fairlead.config import NodeConfig, reveal
+from fairlead.errors import Misconfigured
+from fairlead.leaves import LeafWriter
+from fairlead.partners import Directory
+from fairlead.policy.bundle import load_policy
+from fairlead.release import ReleaseDesk
+from fairlead.telemetry import Event, get_logger
+from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
+from node import cases, service
+from node.answering import Answering
+from node.asking import Asking, GatewayQuery
+from node.heads import HeadKeeper
+from node.index import Index
+
+LOG_FILE = "audit.sqlite"
+INDEX_FILE = "index.sqlite"
+INDEX_KEY_FILE = "index.secret"
+
+
+def log_origin(directory: Directory, partner_id: str) -> str:
+    """Origin line of a partner's own audit log."""
+    return f"{directory.federation}/partner/{partner_id}"
+
+
+def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
+    """Token key and field key of the index, 32 octets each, from one secret made at first use."""
+    if config.index_key is not None:
+        secret = reveal(config.index_key, os.environ)
+    else:
+        path = config.state_dir / INDEX_KEY_FILE
+        if not path.exists():
+            config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(os.urandom(32))
+        secret = path.read_bytes()
+    if len(secret) < 32:  # noqa: PLR2004
+        raise Misconfigured("the index secret is shorter than 32 octets", reasons=("INDEX_KEY",))
+    return signing.commit(secret, b"index token"), signing.commit(secret, b"index field")
+
+
+def open_index(config: NodeConfig) -> Index:
+    """The index as last built.
+
+    :raises Misconfigured: not built yet.
+    """
+    path = config.state_dir / INDEX_FILE
+    if not path.exists():
+        raise Misconfigured(
+            "this node has no index yet",
+            reasons=("NO_INDEX",),
+            remedy="fairlead-node index --config FILE",
+        )
+    token_key, field_key = index_keys(config)
+    return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
+
+
+async def run(config: NodeConfig) -> bool:
+    """Run a node until it is told to stop.
+
+    :returns: False when the audit log failed.
+    :raises FairleadError: it could not start.
+    """
+    clock = time.time
+    member = process.join(config, clock)
+    directory = member.directory
+    partner = directory.partner(config.partner)
+    key = signing.load_signing_key(config.keys_dir / "signing.key")
+    sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
+    if (signing.public_bytes(key), sealing_key.public_bytes()) != (
+        partner.signing_key,
+        partner.sealing_key,
+    ):
+        raise Misconfigured(
+            "the node's keys are not those of the directory", reasons=("KEY_MISMATCH",)
+        )
+    policy = load_policy(config, member.trust, now=clock())
+    index = open_index(config)
+    get_logger().info(Event.INDEX_OPENED, records=index.records)
+    failed = process.Failed()
+    log = AuditLog.open(
+        config.state_dir / LOG_FILE,
+        origin=log_origin(directory, config.partner),
+        key=key,
+        clock=clock,
+        migrations=(*admission.MIGRATIONS, *cases.MIGRATIONS),
+        on_failure=failed,
+    )
+    leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
+    await process.record_activations(
+        log, leaves, directory=directory, policy_serial=policy.serial, digest=policy.digest
+    )
+    heads = HeadKeeper(log, directory.gateway)
+    register = cases.CaseRegister(log, leaves, clock=clock)
+    material = process.material_of(config.keys_dir, directory, partner.user_authority)
+    channel = _gateway_channel(config, directory)
+    asking = Asking(
+        partner_id=config.partner,
+        key=key,
+        log=log,
+        leaves=leaves,
+        desk=ReleaseDesk(log, leaves, tick_s=0),
+        directory=directory,
+        policy=policy,
+        cases=register,
+        heads=heads,
+        send=_sender(channel, config.limits.deadline_ms / 1000),
+        clock=clock,
+    )
+    answering = Answering(
+        partner_id=config.partner,
+        key=key,
+        sealing_key=sealing_key,
+        log=log,
+        leaves=leaves,
+        admission=admission.Admission(
+            log=log,
+            leaves=leaves,
+            directory=directory,
+            deny_lists=member.deny_lists,
+            clock=clock,
+            limit=config.limits.max_concurrent_queries,
+        ),
+        desk=ReleaseDesk(log, leaves, tick_s=directory.release_tick_s),
+        directory=directory,
+        policy=policy,
+        heads=heads,
+        index=index,
+        clock=clock,
+    )
+    server = process.bind(
+        service.services(config.partner, answering, asking, register, directory),
+        config=config,
+        material=material,
+        authorisation=service.AUTHORISATION,
+        membership=member,
+        log=log,
+        leaves=leaves,
+    )
+
+    async def stop() -> None:
+        await channel.close()
+        await asyncio.to_thread(log.close)
+        index.close()
+
+    return await process.serve(server, failed=failed, stop=stop)
+
+
+def _gateway_channel(config: NodeConfig, directory: Directory) -> grpc.aio.Channel:
+    material = process.material_of(config.keys_dir, directory)()
+    gateway = SpiffeId.parse(directory.gateway.spiffe_id)
+    return tls.open_channel(config.gateway, server=gateway, material=material)
+
+
+def _sender(channel: grpc.aio.Channel, deadline_s: float) -> GatewayQuery:
+    """Streams one query through the gateway; leaving early cancels the call."""
+    stub = gateway_pb2_grpc.GatewayServiceStub(channel)
+
+    async def send(
+        request: gateway_pb2.QueryRequest,
+    ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+        call = stub.Query(request, timeout=2 * deadline_s)
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
+
+    return send

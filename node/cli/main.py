@@ -1,0 +1,102 @@
+"""``fairlead-node``: check a configuration, index the sources, serve."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+
+app = typer.Typer(
+    name="fairlead-node",
+    help="The owner: keeps its data, answers for itself, asks for its own users.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
+COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check digit wrong")
+
+
+@app.command("check")
+def check(config: ConfigOption) -> None:
+    """Check the configuration and everything it names; report every error at once."""
+    import time
+
+    from fairlead import process
+    from fairlead.policy.bundle import load_policy
+    from fairlead.trust import Trust
+    from fairlead.config import NodeConfig, load
+    from node.sources.mapping import load_mapping
+
+    settings = load(NodeConfig, config)
+    process.join(settings, time.time)
+    load_policy(settings, Trust.load(settings.pins), now=time.time())
+    for source in settings.sources:
+        load_mapping(source).data_files()
+    say("the configuration, the directory, the policy and the mappings are in order")
+    say(f"next: fairlead-node index --config {config}")
+
+
+@app.command("index")
+def index(
+    config: ConfigOption,
+    output: Annotated[
+        Format, typer.Option("--output", help="How to print the data.")
+    ] = Format.TABLE,
+) -> None:
+    """Read the sources and build the index anew; the index in use stays until it is done."""
+    from fairlead.config import NodeConfig, load
+    from node.indexing import build
+
+    settings = load(NodeConfig, config)
+    report, imports = build(
+        settings, progress=lambda count, rate: say(f"{count:,} records, {rate:,.0f} a second")
+    )
+    records = [
+        {
+            "source": name,
+            "rows": item.rows,
+            "records": item.records,
+            "excluded": len(item.excluded),
+            "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
+            "check digit wrong": item.checksum_failed,
+        }
+        for name, item in imports.items()
+    ]
+    emit(records, columns=COLUMNS, output=output)
+    say(f"{report.records:,} records indexed in {report.seconds:.1f} s")
+    say(f"next: fairlead-node serve --config {config}")
+
+
+@app.command("serve")
+def serve(config: ConfigOption) -> int:
+    """Serve until told to stop."""
+    import asyncio
+
+    from fairlead import telemetry
+    from fairlead.config import NodeConfig, load
+    from node.app import run as run_node
+
+    settings = load(NodeConfig, config)
+    telemetry.configure(settings.log_level)
+    return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
+
+
+@app.command("schema")
+def schema() -> None:
+    """Print the JSON Schema of the configuration file."""
+    from fairlead.config import NodeConfig, json_schema
+
+    emit_json(json_schema(NodeConfig))
+
+
+def main() -> None:
+    """Entry point of the ``fairlead-node`` script."""
+    run(lambda: app(standalone_mode=False))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""From mapped sources to a new index, with a report per source."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from itertools import chain
+
+from fairlead.config import NodeConfig
+from node.app import INDEX_FILE, index_keys
+from node.index import BuildReport, Index
+from node.index.build import Progress
+from node.sources.csv import CsvSource
+from node.sources.mapping import load_mapping
+from node.sources.record import SourceRecord
+from node.sources.report import ImportReport
+
+
+def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, dict[str, ImportReport]]:
+    """Read every source of ``config`` and replace its index.
+
+    :raises SourceUnusable: a source cannot be read as mapped; the index in use stays.
+    :raises Misconfigured: the index cannot be written.
+    """
+    now = time.time()
+    sources = {path.stem: CsvSource(load_mapping(path), now=now) for path in config.sources}
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    token_key, field_key = index_keys(config)
+    records: Iterator[SourceRecord] = chain.from_iterable(
+        source.records() for source in sources.values()
+    )
+    report = Index.build(
+        config.state_dir / INDEX_FILE,
+        records,
+        token_key=token_key,
+        field_key=field_key,
+        clock=time.time,
+        progress=progress,
+    )
+    return report, {name: source.report() for name, source in sources.items()}

@@ -1,0 +1,1 @@
+"""Sources: what an owner already has, read as its mapping says and never written to."""

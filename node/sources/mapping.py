@@ -1,0 +1,237 @@
+"""The declarative mapping from an owner's columns to records, one TOML file per source.
+
+::
+
+    source = "gate"
+    files = ["gate*.csv"]             # relative to the mapping
+    record_type = "movement"
+    event = { column = "direction", map = { IN = "gate-in", OUT = "gate-out" } }
+    purposes = ["drug-trafficking"]
+    retention_days = 365
+    active_target = false             # or { column = "watched", map = { yes = "true" } }
+    personal = true
+    redact_always = ["driver_card"]   # named as withheld; the value never enters the index
+
+    [[identifiers]]
+    scheme = "vehicle-plate"
+    column = "plate"
+    issuer = { column = "country" }   # or a constant, issuer = "NL"
+
+    [time]
+    column = "moved_at"
+    format = "iso"                    # "iso", "unix", or one of strptime
+    timezone = "Europe/Amsterdam"     # of times that state none
+
+    [handling]                        # each a constant, or { column = …, map = {…} }
+    tlp = "AMBER"
+    pap = "AMBER"
+    europol = "H0"
+    source_grade = "A"
+    information_grade = "1"
+
+    [fields]                          # releasable field = column
+    driver_name = "driver"
+
+Every cell is a constant or ``{ column, map }``; a value that a map does not hold is taken as
+it stands, and then has to be a word of the vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
+
+from fairlead import config, vocabulary
+from fairlead.errors import SourceUnusable
+from fairlead.identifiers import SCHEMES, normaliser
+from fairlead.names import check_code
+from node.sources.cell import Cell, CellTable, Table, check_outcomes, check_word, parse_flag
+
+MAX_RETENTION_DAYS = 3660
+
+FieldName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+_RIGHT_HANDLING = {
+    "tlp": "RED", "pap": "RED", "europol": "H0", "source_grade": "A", "information_grade": "1"
+}  # fmt: skip
+
+
+class IdentifierColumn(Table):
+    """One column that holds identifiers of one scheme."""
+
+    scheme: str = Field(description=f"one of {', '.join(SCHEMES)}")
+    column: str = Field(min_length=1, description="a column's name")
+    issuer: Cell | None = Field(
+        default=None, description="a country, or a table { column, map }, beside a plate"
+    )
+
+    @field_validator("scheme")
+    @classmethod
+    def _known_scheme(cls, value: str) -> str:
+        return check_word(value, normaliser)
+
+
+class TimeColumn(Table):
+    """When it happened."""
+
+    column: str = Field(min_length=1, description="a column's name")
+    format: str = Field(
+        default="iso", min_length=1, description='"iso", "unix" or a strptime format'
+    )
+    timezone: str = Field(
+        default="UTC", description="an IANA time zone (apt install tzdata when none is known)"
+    )
+
+    @field_validator("timezone")
+    @classmethod
+    def _known_zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            raise PydanticCustomError("zone", "no such time zone") from None
+        return value
+
+
+class HandlingColumns(Table):
+    """The handling of every record of the source; no part has a default."""
+
+    tlp: Cell = Field(description="CLEAR, GREEN, AMBER, AMBER+STRICT, RED, or a column")
+    pap: Cell = Field(description="CLEAR, GREEN, AMBER, RED, or a column")
+    europol: Cell = Field(description="H0, H1, H2, H3, or a column")
+    source_grade: Cell = Field(description="A, B, C, X, or a column")
+    information_grade: Cell = Field(description="1, 2, 3, 4 as a text, or a column")
+
+    @field_validator("tlp", "pap", "europol", "source_grade", "information_grade")
+    @classmethod
+    def _known_words(cls, value: CellTable, info: ValidationInfo) -> CellTable:
+        part = str(info.field_name)
+        return check_outcomes(
+            value, lambda word: vocabulary.parse_handling(**(_RIGHT_HANDLING | {part: word}))
+        )
+
+
+class MappingFile(Table):
+    """The file as written; :func:`load_mapping` reads it."""
+
+    source: str = Field(description="a name: lower-case letters, digits, hyphens")
+    files: tuple[str, ...] = Field(
+        strict=False, min_length=1, description="a list of file patterns relative to this mapping"
+    )
+    delimiter: str = Field(
+        default=",", min_length=1, max_length=1, description="one character between columns"
+    )
+    record_type: str = Field(description=f"one of {', '.join(vocabulary.RecordType)}")
+    event: Cell = Field(description="an event of the vocabulary, or a table { column, map }")
+    purposes: tuple[str, ...] = Field(
+        strict=False, min_length=1, description="a list of at least one purpose"
+    )
+    retention_days: int = Field(ge=1, le=MAX_RETENTION_DAYS, description="a whole number of days")
+    active_target: Cell = Field(description="true, false, or a table { column, map }")
+    personal: bool = Field(description="true when records are about persons, else false")
+    identifiers: tuple[IdentifierColumn, ...] = Field(
+        strict=False, min_length=1, description="a list of [[identifiers]] tables"
+    )
+    time: TimeColumn = Field(description="a table [time]")
+    handling: HandlingColumns = Field(description="a table [handling]")
+    fields: dict[FieldName, str] = Field(
+        min_length=1, description="a table from field names (a-z, 0-9, _) to columns"
+    )
+    redact_always: tuple[FieldName, ...] = Field(
+        default=(), strict=False, description="a list of names that [fields] also lists"
+    )
+
+    @field_validator("source")
+    @classmethod
+    def _spelt(cls, value: str) -> str:
+        return check_word(value, check_code)
+
+    @field_validator("record_type")
+    @classmethod
+    def _known_type(cls, value: str) -> str:
+        return check_word(value, vocabulary.parse_record_type)
+
+    @field_validator("event")
+    @classmethod
+    def _known_event(cls, value: CellTable) -> CellTable:
+        return check_outcomes(value, vocabulary.parse_event)
+
+    @field_validator("active_target")
+    @classmethod
+    def _known_flag(cls, value: CellTable) -> CellTable:
+        return check_outcomes(value, parse_flag)
+
+    @field_validator("purposes")
+    @classmethod
+    def _known_purposes(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(sorted({check_word(purpose, check_code) for purpose in value}))
+
+    @field_validator("files")
+    @classmethod
+    def _relative(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        if any(not glob or "\0" in glob or Path(glob).is_absolute() for glob in value):
+            raise PydanticCustomError("glob", "not a relative pattern")
+        return value
+
+    @field_validator("redact_always")
+    @classmethod
+    def _listed(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if not set(value) <= set(info.data.get("fields", value)):
+            raise PydanticCustomError("field", "not a listed field")
+        return value
+
+    def columns(self) -> dict[str, str]:
+        """Every place of the mapping that names a column, with the column it names."""
+        return dict(self._columns())
+
+    def _columns(self) -> Iterator[tuple[str, str]]:
+        cells = {"event": self.event, "active_target": self.active_target}
+        cells |= {f"handling.{part}": getattr(self.handling, part) for part in _RIGHT_HANDLING}
+        for place, entry in enumerate(self.identifiers):
+            yield f"identifiers.{place}.column", entry.column
+            if entry.issuer:
+                cells[f"identifiers.{place}.issuer"] = entry.issuer
+        yield "time.column", self.time.column
+        for key, cell in cells.items():
+            if cell.column is not None:
+                yield f"{key}.column", cell.column
+        for name, column in self.fields.items():
+            yield f"fields.{name}", column
+
+
+class SourceMapping:
+    """A mapping and where it stands."""
+
+    __slots__ = ("base", "file")
+
+    def __init__(self, file: MappingFile, base: Path) -> None:
+        self.file = file
+        self.base = base
+
+    def data_files(self) -> tuple[Path, ...]:
+        """The files the patterns find now, in order, each once.
+
+        :raises SourceUnusable: ``FILE_MISSING``, a pattern finds nothing.
+        """
+        found: dict[Path, None] = {}
+        for glob in self.file.files:
+            here = [path for path in sorted(self.base.glob(glob)) if path.is_file()]
+            if not here:
+                raise SourceUnusable(
+                    "a file pattern of the mapping finds no file",
+                    reasons=("FILE_MISSING",),
+                    remedy="compare `files` in the mapping with the folder it stands in (ls -l)",
+                )
+            found |= dict.fromkeys(here)
+        return tuple(found)
+
+
+def load_mapping(path: Path) -> SourceMapping:
+    """Read and verify a mapping.
+
+    :raises ConfigurationInvalid: every wrong key and value at once, with what is expected.
+    """
+    return SourceMapping(config.load(MappingFile, path), path.absolute().parent)

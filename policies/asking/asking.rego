@@ -1,0 +1,92 @@
+# May this user ask this, in this mode, and whom? Decided by the asker's own node, with one
+# decision per partner that might be asked.
+package fairlead.asking
+
+import data.fairlead.agreement
+import data.fairlead.facts
+import data.fairlead.question
+import data.fairlead.verdict
+
+# METADATA
+# entrypoint: true
+decision := object.union(overall, {"candidates": candidates})
+
+overall := verdict.of(
+	object.union(general, {"partner_available": partner_available}),
+	object.union(verdict.ceiling, {"obligations": {"approvals": approvals}}),
+	case_codes,
+)
+
+candidates[id] := answer if {
+	some id, owner in input.candidates
+	ids := agreement.covering(owner)
+	answer := verdict.of(
+		object.union(general, agreement.pair(owner, ids)),
+		agreement.terms(owner, ids),
+		object.union(case_codes, {"agreement_covers": agreement.shortfall(owner, ids)}),
+	)
+}
+
+general := {
+	"input_valid": input_valid,
+	"asker_known": question.asker_known,
+	"user_permitted": question.user_permitted,
+	"case_open": case_open,
+	"user_assigned": user_assigned,
+	"case_covers": case_covers,
+	"purpose_known": question.purpose_known,
+	"legal_basis_fits": question.legal_basis_fits,
+	"query_bounded": question.query_bounded,
+}
+
+default input_valid := false
+
+input_valid if {
+	facts.head("asking", {"query", "asker", "user", "case", "candidates"})
+	facts.question_opened(input.query)
+	facts.party(input.asker)
+	facts.user(input.user)
+	facts.case(input.case)
+	facts.candidates(input.candidates)
+}
+
+default case_open := false
+
+case_open if {
+	input.case.open == true
+	input.now < input.case.expires_at
+}
+
+default user_assigned := false
+
+user_assigned if input.case.assigned == true
+
+default case_covers := false
+
+case_covers if {
+	input.case.purpose == input.query.purpose
+	input.case.legal_basis == input.query.legal_basis
+	every scheme in input.query.schemes {
+		scheme in input.case.schemes
+	}
+}
+
+# A user without any case hears that, and not what a case would have to look like.
+case_codes := {
+	"case_open": "CASE_MISSING",
+	"user_assigned": "CASE_MISSING",
+	"case_covers": "CASE_MISSING",
+} if {
+	is_null(input.case)
+} else := {"case_covers": "CASE_MISMATCH"}
+
+default partner_available := false
+
+partner_available if {
+	some _, candidate in candidates
+	candidate.effect == "permit"
+}
+
+default approvals := 1
+
+approvals := question.approvals_needed

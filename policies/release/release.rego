@@ -1,0 +1,159 @@
+# What of each record may leave? Decided by the owner's node for a batch of records at once, in
+# the order of the input. Reasons here depend on records: none is for the requester.
+package fairlead.release
+
+import data.fairlead.agreement
+import data.fairlead.facts
+import data.fairlead.question
+import data.fairlead.verdict
+
+# METADATA
+# entrypoint: true
+decision := {"records": [{"index": i, "decision": verdict_on(record)} |
+	some i, record in input.records
+]}
+
+# With records that are no array there is nothing to decide on: the answer is empty, and the
+# enforcement point misses its decisions.
+verdict_on(record) := object.union(
+	verdict.of(
+		object.union(general, evidence(record)),
+		terms(record),
+		{"agreement_covers": agreement.shortfall(owner, ids)},
+	),
+	told(record),
+)
+
+# Whatever else speaks against it, touching an active target is told to the owner's desk.
+told(record) := {"obligations": {"notify": ["owner_desk"]}} if {
+	record.active_target == true
+} else := {}
+
+owner := object.get(input, "owner", {})
+
+ids := agreement.covering(owner)
+
+general := object.union(agreement.pair(owner, ids), {
+	"input_valid": input_valid,
+	"asker_known": question.asker_known,
+	"purpose_known": question.purpose_known,
+	"legal_basis_fits": question.legal_basis_fits,
+	"query_bounded": question.query_bounded,
+})
+
+default input_valid := false
+
+input_valid if {
+	facts.head("release", {"query", "asker", "owner", "facets", "records"})
+	facts.question_opened(input.query)
+	facts.party(input.asker)
+	facts.party(input.owner)
+	facts.texts(input.facets)
+	is_array(input.records)
+	every record in input.records {
+		facts.record(record)
+	}
+}
+
+evidence(record) := {
+	"event_asked": event_asked(record),
+	"purpose_shared": purpose_shared(record),
+	"retained": retained(record),
+	"tlp_permits": tlp_permits(record),
+	"pap_permits": pap_permits(record),
+	"europol_known": europol_known(record),
+	"graded": graded(record),
+	"target_inactive": target_inactive(record),
+	"person_permits": person_permits(record),
+	"facets_left": facets_left(record),
+}
+
+event_asked(record) if {
+	not_unspecified(record.event)
+	count(input.query.events) == 0
+} else if {
+	not_unspecified(record.event)
+	record.event in input.query.events
+} else := false
+
+not_unspecified(event) if {
+	facts.text(event)
+	event != "unspecified"
+}
+
+purpose_shared(record) if {
+	input.query.purpose in record.purposes
+} else := false
+
+retained(record) if {
+	input.now < record.expires_at
+} else := false
+
+# RED is for named persons; an unspecified or unknown TLP counts as RED.
+tlp_permits(record) if {
+	record.tlp in {"CLEAR", "GREEN", "AMBER", "AMBER_STRICT"}
+} else := false
+
+# RED means no action the subject could notice: blind questions only. Unspecified counts as RED.
+pap_permits(record) if {
+	record.pap in {"CLEAR", "GREEN", "AMBER"}
+} else if {
+	record.pap == "RED"
+	input.query.mode == "blind"
+} else := false
+
+europol_known(record) if {
+	record.europol in {"H0", "H1", "H2", "H3"}
+} else := false
+
+graded(record) if {
+	record.source_grade in {"A", "B", "C", "X"}
+	record.information_grade in {"1", "2", "3", "4"}
+} else := false
+
+target_inactive(record) if {
+	record.active_target == false
+} else := false
+
+# A record about a person goes to public partners only, and there without the name.
+person_permits(record) if {
+	record.personal == false
+} else if {
+	input.asker.sector == "public"
+} else := false
+
+facets_left(record) if {
+	count(facets(record)) > 0
+} else := false
+
+facets(record) := (agreement.expand(input.facets) & agreement.shared_facets(ids)) & reach(record)
+
+# A pointer says that something exists and whom to call. Everything but a record that may be
+# passed on is a pointer: H2 and H3 restrict dissemination, AMBER+STRICT keeps inside one
+# organisation what a private partner would otherwise receive.
+reach(record) := whole if {
+	record.europol in {"H0", "H1"}
+	record.tlp in {"CLEAR", "GREEN", "AMBER"}
+} else := whole if {
+	record.europol in {"H0", "H1"}
+	record.tlp == "AMBER_STRICT"
+	input.asker.sector == "public"
+} else := {"existence", "contact_desk"}
+
+whole := {"existence", "contact_desk", "count_band", "full_record"} | agreement.field_facets
+
+terms(record) := object.union(agreement.terms(owner, ids), {
+	"facets": agreement.compact(facets(record)),
+	"obligations": {"redact": redacted(record)},
+}) if {
+	count(ids) > 0
+} else := {}
+
+# A field the registry does not know is withheld.
+redacted(record) := [name |
+	some name in ({n | some n in agreement.redacted(owner, ids)} | unknown_fields(record))
+]
+
+unknown_fields(record) := {name | some name in record.fields} - {name |
+	some name, _ in data.federation.fields
+}
