@@ -25,7 +25,7 @@ ANY_PYTHON := $(or $(PYTHON),$(shell command -v python3 || echo python3))
 
 PROTOS := $(sort $(wildcard protos/fairlead/v1/*.proto))
 PROTOC = $(PY) -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
-	--mypy_out=$(1) --mypy_grpc_out=$(1) $(PROTOS)
+	--mypy_out=quiet:$(1) --mypy_grpc_out=quiet:$(1) $(PROTOS)
 UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 	--quiet $(UPGRADE)
@@ -69,16 +69,19 @@ attacks: $(STAMP) ## only the attacks, one test each
 	@$(PY) -m pytest -q tests/attacks $(ARGS)
 
 check: $(STAMP) ## style, types, import floors, wire contract, stubs, locks, house rules
-	@echo "check: ruff" >&2; ruff check --quiet .
-	@echo "check: ruff format" >&2; ruff format --quiet --check .
-	@echo "check: mypy" >&2; mypy --no-error-summary
-	@echo "check: import floors" >&2; lint-imports --no-logo
-	@echo "check: buf lint" >&2; cd protos && buf lint
-	@echo "check: generated stubs" >&2; fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
-		$(call PROTOC,"$$fresh") && \
-		diff -r --exclude=__pycache__ --exclude=__init__.py "$$fresh/fairlead/v1" fairlead/v1 \
-		|| { echo "check: the stubs are not what the protos say (next: make proto)" >&2; exit 1; }
-	@echo "check: house rules" >&2; $(PY) -m pytest -q tests/test_house.py
+	@failed=; try() { echo "check: $$1" >&2; shift; "$$@" || failed=1; }; \
+	fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
+	same() { diff -r --exclude=__pycache__ --exclude=__init__.py "$$fresh/fairlead/v1" fairlead/v1 \
+		|| { echo "check: the stubs are not what the protos say (next: make proto)" >&2; false; }; }; \
+	try "ruff" ruff check --quiet .; \
+	try "ruff format" ruff format --quiet --check .; \
+	try "mypy" mypy --no-error-summary; \
+	try "import floors" lint-imports --no-logo; \
+	try "buf lint" buf lint protos; \
+	try "protoc" $(call PROTOC,"$$fresh"); \
+	try "generated stubs" same; \
+	try "house rules" $(PY) -m pytest -q tests/test_house.py; \
+	test -z "$$failed" || { echo "check: FAILED, see above" >&2; exit 1; }
 
 proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
 	@$(call PROTOC,.)

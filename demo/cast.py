@@ -10,6 +10,7 @@ from fairlead.identifiers import container, vessel
 
 STORY_CONTAINER = "MSCU6639870"
 STORY_PLATE = ("NL", "74-BXK-3")
+STORY_VESSEL = "9745811"
 
 _OWNERS = ("MSCU", "OCLU", "TGHU", "CAIU", "TCNU", "BMOU", "SEGU", "FCIU", "OCLZ", "GESU")
 _GIVEN = (

@@ -1,106 +1,72 @@
 """The demo's data: six partners, half a year of a port's life, and one stolen release.
 
 Deterministic: the same seed, size and ``now`` write the same octets. No PIN is ever written;
-a release is known by its reference alone. Run ``python -m demo.generate --out FOLDER``.
-
-The story. A reefer arrives, its release is issued to a forwarder who plans to fetch it by barge
-in six days. Two ordinary accounts look the release up; then, at 02:14 in the night, so does the
-terminal's service account ``svc-gate-07``. Before five a truck that nobody announced collects
-the container. Four days later the forwarder's barge comes for nothing.
+a release is known by its reference alone. ``python -m demo.generate --out FOLDER``.
 """
 
 from __future__ import annotations
 
 import argparse
-import csv
-import shutil
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from demo.cast import STORY_CONTAINER, STORY_PLATE, Cast, make_cast
+from demo.cast import STORY_CONTAINER, STORY_PLATE, STORY_VESSEL, make_cast
+from demo.ledger import Ledger
+from demo.port import DAY, Port
+from demo.story import RELEASE_REF, UNUSUAL_ACCOUNT, Story, tell, tell_police
+from fairlead.identifiers import parse
 
-MAPPINGS = Path(__file__).parent / "mappings"
-DAY = 86_400
-HOUR = 3_600
-SPAN_DAYS = 170
-RECORDS_PER_CONTAINER = 9.6
+RECORDS = 200_000
+SPAN_DAYS = 165
+_ROWS_PER_CONTAINER = 8
 
-COLUMNS: Mapping[tuple[str, str], tuple[str, ...]] = {
-    ("terminal-north", "gate"): (
-        "moved_at", "direction", "container_no", "plate", "plate_country", "seal_no", "gate",
-        "booking", "haulier_eori", "driver", "driver_card",
-    ),
-    ("terminal-north", "quay"): (
-        "moved_at", "move", "container_no", "vessel_imo", "seal_no", "berth", "operator",
-    ),
-    ("terminal-north", "release"): (
-        "at", "action", "container_no", "release_ref", "account", "workstation",
-    ),
-    ("terminal-north", "reefer"): (
-        "at", "container_no", "what", "block", "operator", "severity",
-    ),
-    ("oceanic-line", "release"): (
-        "at", "action", "container_no", "release_ref", "booking", "account", "customer_eori",
-        "office", "tlp", "europol",
-    ),
-    ("customs", "inspection"): (
-        "at", "kind", "container_no", "seal_no", "place", "declarant_eori", "officer", "severity",
-        "tlp",
-    ),
-    ("police", "intelligence"): (
-        "at", "kind", "container_no", "plate", "plate_country", "place", "severity", "tlp", "pap",
-        "europol", "source", "information", "watched",
-    ),
-    ("quayguard", "patrol"): (
-        "at", "kind", "container_no", "plate", "plate_country", "vessel_imo", "place", "guard",
-        "severity",
-    ),
-    ("inland-port", "barge"): (
-        "at", "move", "container_no", "quay", "booking", "operator", "severity",
-    ),
-    ("inland-port", "gate"): (
-        "moved_at", "direction", "container_no", "plate", "plate_country", "gate", "driver",
-        "driver_card",
-    ),
-}  # fmt: skip
-PARTNERS = tuple(dict.fromkeys(partner for partner, _ in COLUMNS))
-
-Row = tuple[int, tuple[str, ...]]
+__all__ = ["RECORDS", "Story", "generate"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
-    """What the demo asks about; times are unix seconds, both ends of the interesting window."""
-
-    container: str
-    plate: str
-    vessel: str
-    release_ref: str
-    issued_at: int
-    collected_at: int
-    accounts: tuple[str, ...]
-    """Who looked the release up between the two times, in order."""
-    unusual_account: str
-    police_container: str
-    """Known to the police as H2 (pointer only) and to nobody else by name."""
-    active_target_container: str
-    mappings: Mapping[str, tuple[Path, ...]]
-    """Partner id → its mapping files."""
-    records: int
-    """Rows written, all partners together."""
-
-
-def generate(out_dir: Path, *, seed: int = 7, records: int = 200_000, now: float) -> Story:
+def generate(
+    out_dir: Path, *, seed: int = 7, records: int = RECORDS, now: float | None = None
+) -> Story:
     """Write every partner's CSV files and mappings to ``out_dir/<partner>/``.
 
-    :param records: at least so many rows in total.
-    :param now: unix seconds; the story ends about two weeks, all data up to a day, before it.
+    :param records: at least so many rows, all partners together.
+    :param now: unix seconds that all times are relative to; nothing happens after it.
     """
-    writer = _Port(Random(seed), records=records, now=now)
-    story = writer.story()
-    writer.background(records)
-    mappings = writer.write(out_dir)
-    return Story(**story, mappings=mappings, records=writer.total)
+    now = time.time() if now is None else now
+    random = Random(seed)
+    ledger = Ledger(until=now)
+    cast = make_cast(random, containers=max(50, records // _ROWS_PER_CONTAINER))
+    issued_at, collected_at, accounts = tell(ledger, cast, now)
+    pointer, target = tell_police(ledger, cast, now)
+    Port(random, ledger, cast, start=now - SPAN_DAYS * DAY, end=now - DAY).live(records)
+    mappings = ledger.write(out_dir)
+    country, plate = STORY_PLATE
+    return Story(
+        container=STORY_CONTAINER,
+        plate=parse("vehicle-plate", plate, issuer=country).value,
+        vessel=STORY_VESSEL,
+        release_ref=RELEASE_REF,
+        issued_at=issued_at,
+        collected_at=collected_at,
+        accounts=accounts,
+        unusual_account=UNUSUAL_ACCOUNT,
+        police_container=pointer,
+        active_target=target,
+        mappings=mappings,
+        records=ledger.total,
+    )
+
+
+def main() -> None:
+    """Generate into a folder and say what to ask about."""
+    parser = argparse.ArgumentParser(prog="demo.generate", description=__doc__)
+    parser.add_argument("--out", type=Path, required=True, help="an empty folder")
+    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--records", type=int, default=RECORDS)
+    arguments = parser.parse_args()
+    story = generate(arguments.out, seed=arguments.seed, records=arguments.records)
+    print(f"{story.records} records; ask about {story.container}")
+
+
+if __name__ == "__main__":
+    main()

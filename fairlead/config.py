@@ -153,9 +153,6 @@ class _Process(Table):
     pins: Existing = Field(description="a path to the existing file of pinned root fingerprints")
     deny_lists: Existing = Field(description="a path to the existing signed deny lists")
     policy_dir: Existing = Field(description="a path to the existing folder of the policy bundle")
-    policy_data: tuple[Existing, ...] = Field(
-        default=(), strict=False, description="a list of paths to existing agreement files"
-    )
     log_level: LogLevel = Field(
         default="info", description='one of "debug", "info", "warning", "error"'
     )

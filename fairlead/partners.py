@@ -156,6 +156,7 @@ class Directory:
     gateways: Mapping[str, Gateway]
     federation_ca: x509.Certificate
     release_tick_s: float
+    digest: bytes
 
     @classmethod
     def from_signed(
@@ -221,6 +222,7 @@ class Directory:
             gateways=MappingProxyType({g.spiffe_id: _gateway(g) for g in content.gateways}),
             federation_ca=_certificate(content.federation_ca),
             release_tick_s=content.release_tick_ms / 1000,
+            digest=signing.digest(signed.directory),
         )
 
     def partner(self, partner_id: str) -> Partner:

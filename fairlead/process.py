@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import signal
+import sqlite3
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,9 +16,11 @@ from fairlead.authorisation import Authorisation, Service
 from fairlead.certificates import IdentityCheck
 from fairlead.config import GatewayConfig, NodeConfig
 from fairlead.door import InternalFailure, Refusal
-from fairlead.errors import FairleadError, Refused
+from fairlead.errors import FairleadError, Misconfigured, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directory
+from fairlead.policy.bundle import canonical, load_bundle
+from fairlead.policy.points import PolicyPoints
 from fairlead.server import Server, create_server
 from fairlead.telemetry import Event, get_logger
 from fairlead.trust import DenyListFile, Trust
@@ -100,12 +104,80 @@ def material_of(keys: Path, directory: Directory, *extra: object) -> Callable[[]
     return load
 
 
-async def record_activations(
-    log: AuditLog, leaves: LeafWriter, *, directory: Directory, policy_serial: int, digest: bytes
-) -> None:
-    """Write down which directory and policy this process runs under."""
-    await log.append(leaves.activation("directory", serial=directory.serial, digest=b""))
-    await log.append(leaves.activation("policy", serial=policy_serial, digest=digest))
+MIGRATIONS = (
+    "CREATE TABLE active (subject TEXT PRIMARY KEY, serial INTEGER NOT NULL) WITHOUT ROWID",
+)
+
+
+def load_policy(
+    config: GatewayConfig | NodeConfig, trust: Trust, *, now: float, minimum_serial: int = 0
+) -> tuple[PolicyPoints, bytes]:
+    """The signed bundle as decision points, with a partner's own agreements as second layer.
+
+    :returns: the points and the SHA-256 of what the officers signed.
+    :raises PolicyUnavailable: missing, older, expired, tampered or under-signed.
+    :raises Misconfigured: the partner's own agreements are wrong, every problem at once.
+    """
+    bundle = load_bundle(config.policy_dir, trust.policy_signers, minimum_serial, now)
+    local = getattr(config, "local_policy", None)
+    own = (local.name, _read_local(local)) if local else None
+
+    def alarm(point: str, code: str) -> None:
+        get_logger().error(Event.POLICY_UNAVAILABLE, point=point, code=code)
+
+    points = PolicyPoints(bundle.layers(own), bundle.serial, alarm=alarm)
+    return points, hashlib.sha256(canonical(bundle.manifest)).digest()
+
+
+def _read_local(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise Misconfigured(
+            "the partner's own agreements cannot be read", reasons=("LOCAL_POLICY",)
+        ) from None
+
+
+async def activate(
+    config: GatewayConfig | NodeConfig,
+    member: Membership,
+    *,
+    log: AuditLog,
+    leaves: LeafWriter,
+    now: float,
+) -> PolicyPoints:
+    """Load the policy and write down which directory and policy this process runs under.
+
+    Neither may be older than the newest this log has ever seen active.
+
+    :raises Stale: DIRECTORY_OLDER. :raises PolicyUnavailable: see :func:`load_policy`.
+    """
+    seen = {subject: serial for subject, serial in log.read("SELECT subject, serial FROM active")}
+    if member.directory.serial < seen.get("directory", 0):
+        raise Stale(
+            "the directory is older than one this log has seen",
+            reasons=("DIRECTORY_OLDER",),
+            remedy="fetch the current directory from an operator",
+        )
+    policy, digest = load_policy(
+        config, member.trust, now=now, minimum_serial=seen.get("policy", 0)
+    )
+    for subject, serial, proof in (
+        ("directory", member.directory.serial, member.directory.digest),
+        ("policy", policy.serial, digest),
+    ):
+        await log.append(
+            leaves.activation(subject, serial=serial, digest=proof), also=_active(subject, serial)
+        )
+    get_logger().info(Event.POLICY_LOADED, serial=policy.serial)
+    return policy
+
+
+def _active(subject: str, serial: int) -> Callable[[sqlite3.Connection], None]:
+    def put(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT OR REPLACE INTO active VALUES (?, ?)", (subject, serial))
+
+    return put
 
 
 class Failed:
@@ -142,7 +214,3 @@ async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[
     get_logger().info(Event.SERVER_STOPPED)
     return not failed.event.is_set()
 
-
-def report(error: FairleadError) -> None:
-    """Log why a process did not start."""
-    get_logger().error(Event.SERVER_STOPPED, error=error)

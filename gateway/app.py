@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from fairlead import tls  # before grpc: it sets the TLS floor
 
@@ -18,25 +19,52 @@ from fairlead.config import GatewayConfig
 from fairlead.errors import Misconfigured, NotFound
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
-from fairlead.policy.bundle import load_policy
 from fairlead.release import ReleaseDesk
+from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from gateway import service
-from gateway.members import UnaryTransport
+from gateway.members import Transport, UnaryTransport
 from gateway.tactical import Tactical
 
 LOG_FILE = "audit.sqlite"
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GatewayApp:
+    """A gateway put together: bound, not yet serving."""
+
+    server: Server
+    log: AuditLog
+    tactical: Tactical
+    transport: Transport
+    failed: process.Failed
+
+    async def close(self) -> None:
+        """Close every outcome, then the connections, then the log."""
+        await self.tactical.drain()
+        await self.transport.close()
+        await asyncio.to_thread(self.log.close)
+
+
 async def run(config: GatewayConfig) -> bool:
     """Run a gateway until it is told to stop.
-
-    Every byte of its state is the audit log: no term, no record, no answer in clear.
 
     :returns: False when the audit log failed.
     :raises FairleadError: it could not start.
     """
-    clock = time.time
+    app = await assemble(config)
+    return await process.serve(app.server, failed=app.failed, stop=app.close)
+
+
+async def assemble(
+    config: GatewayConfig, *, clock: Callable[[], float] = time.time
+) -> GatewayApp:
+    """Load, verify and bind everything a gateway consists of.
+
+    Every byte of its state is the audit log: no term, no record, no answer in clear.
+
+    :raises FairleadError: it could not start.
+    """
     member = process.join(config, clock)
     spiffe_id = f"spiffe://{member.directory.federation}/gateway/{config.name}"
     entry = member.directory.gateways.get(spiffe_id)
@@ -51,7 +79,6 @@ async def run(config: GatewayConfig) -> bool:
         raise Misconfigured(
             "the gateway's keys are not those of the directory", reasons=("KEY_MISMATCH",)
         )
-    policy = load_policy(config, member.trust, now=clock())
     failed = process.Failed()
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = AuditLog.open(
@@ -59,18 +86,12 @@ async def run(config: GatewayConfig) -> bool:
         origin=entry.log_origin,
         key=log_key,
         clock=clock,
-        migrations=admission.MIGRATIONS,
+        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS),
         on_failure=failed,
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
-    await process.record_activations(
-        log,
-        leaves,
-        directory=member.directory,
-        policy_serial=policy.serial,
-        digest=policy.digest,
-    )
+    policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     material = process.material_of(config.keys_dir, member.directory)
     transport = UnaryTransport(_connector(member.directory, material()), clock=time.monotonic)
     tactical = Tactical(
@@ -103,12 +124,9 @@ async def run(config: GatewayConfig) -> bool:
         leaves=leaves,
     )
 
-    async def stop() -> None:
-        await tactical.drain()
-        await transport.close()
-        await asyncio.to_thread(log.close)
-
-    return await process.serve(server, failed=failed, stop=stop)
+    return GatewayApp(
+        server=server, log=log, tactical=tactical, transport=transport, failed=failed
+    )
 
 
 def _connector(

@@ -44,10 +44,13 @@ class Transport(Protocol):
         """Release every connection."""
 
 
+_Call = grpc.aio.UnaryUnaryMultiCallable[Message, bytes]
+
+
 @dataclass(slots=True)
 class _Member:
     channel: grpc.aio.Channel
-    call: grpc.aio.UnaryUnaryMultiCallable[Message, bytes]
+    call: _Call
     in_flight: int = 0
     failures: int = 0
     closed_until: float = 0.0
@@ -93,7 +96,7 @@ class UnaryTransport:
         member = self._members.get(partner_id)
         if member is None:
             channel = self._connect(partner_id)
-            call = channel.unary_unary(
+            call: _Call = channel.unary_unary(
                 ANSWER,
                 request_serializer=owner_pb2.AnswerRequest.SerializeToString,
                 response_deserializer=None,

@@ -220,13 +220,13 @@ class Tactical:
         try:
             await self._ask_owners(run, admitted, request, states)
         except asyncio.CancelledError:
-            await asyncio.shield(self._close(run, admitted, states, interrupted=True))
+            await asyncio.shield(self._close(run, admitted, request, states, interrupted=True))
             raise
         except FairleadError as error:
             run.failure = error
             run.wake()
         else:
-            await self._close(run, admitted, states, interrupted=False)
+            await self._close(run, admitted, request, states, interrupted=False)
         finally:
             run.finished = True
             run.wake()
@@ -240,8 +240,7 @@ class Tactical:
         states: dict[str, PartnerState],
     ) -> None:
         query, routing, index = admitted.query, admitted.decision, admitted.intent.index
-        intent = self._log.receipt(index, min(request.head_size, self._log.head.size))
-        accepted = gateway_pb2.Accepted(intent=intent)
+        accepted = gateway_pb2.Accepted(intent=self._receipt(index, request))
         run.add(gateway_pb2.QueryResponse(accepted=accepted))
         for state in states.values():
             run.add(_event(state, None))
@@ -262,6 +261,10 @@ class Tactical:
             await self._desk.release(released)
             states[leg.partner_id] = state
             run.add(_event(state, answer))
+
+    def _receipt(self, index: int, request: gateway_pb2.QueryRequest) -> audit_pb2.Receipt:
+        """For the asker: consistent with the head it holds; a head ahead of this log is cut."""
+        return self._log.receipt(index, min(request.head_size, self._log.head.size))
 
     def _issuer(
         self, admitted: Admitted[Routing], request: gateway_pb2.QueryRequest
@@ -333,6 +336,7 @@ class Tactical:
         self,
         run: Run,
         admitted: Admitted[Routing],
+        request: gateway_pb2.QueryRequest,
         states: dict[str, PartnerState],
         *,
         interrupted: bool,
@@ -363,7 +367,7 @@ class Tactical:
         except FairleadError as error:
             run.failure = error
             return
-        receipt = self._log.receipt(appended.index, 0)
+        receipt = self._receipt(appended.index, request)
         closed = gateway_pb2.Closed(outcome=outcome, signature=signature, receipt=receipt)
         run.add(gateway_pb2.QueryResponse(closed=closed))
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
 
 from fairlead import tls  # before grpc: it sets the TLS floor
 
@@ -20,8 +20,8 @@ from fairlead.config import NodeConfig, reveal
 from fairlead.errors import Misconfigured
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
-from fairlead.policy.bundle import load_policy
 from fairlead.release import ReleaseDesk
+from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
 from node import cases, service
@@ -72,13 +72,41 @@ def open_index(config: NodeConfig) -> Index:
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeApp:
+    """A node put together: bound, not yet serving."""
+
+    server: Server
+    log: AuditLog
+    asking: Asking
+    answering: Answering
+    cases: cases.CaseRegister
+    channel: grpc.aio.Channel
+    index: Index
+    failed: process.Failed
+
+    async def close(self) -> None:
+        """Close the connection, then the log, then the index."""
+        await self.channel.close()
+        await asyncio.to_thread(self.log.close)
+        self.index.close()
+
+
 async def run(config: NodeConfig) -> bool:
     """Run a node until it is told to stop.
 
     :returns: False when the audit log failed.
     :raises FairleadError: it could not start.
     """
-    clock = time.time
+    app = await assemble(config)
+    return await process.serve(app.server, failed=app.failed, stop=app.close)
+
+
+async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time) -> NodeApp:
+    """Load, verify and bind everything a node consists of.
+
+    :raises FairleadError: it could not start.
+    """
     member = process.join(config, clock)
     directory = member.directory
     partner = directory.partner(config.partner)
@@ -91,7 +119,6 @@ async def run(config: NodeConfig) -> bool:
         raise Misconfigured(
             "the node's keys are not those of the directory", reasons=("KEY_MISMATCH",)
         )
-    policy = load_policy(config, member.trust, now=clock())
     index = open_index(config)
     get_logger().info(Event.INDEX_OPENED, records=index.records)
     failed = process.Failed()
@@ -100,13 +127,11 @@ async def run(config: NodeConfig) -> bool:
         origin=log_origin(directory, config.partner),
         key=key,
         clock=clock,
-        migrations=(*admission.MIGRATIONS, *cases.MIGRATIONS),
+        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *cases.MIGRATIONS),
         on_failure=failed,
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
-    await process.record_activations(
-        log, leaves, directory=directory, policy_serial=policy.serial, digest=policy.digest
-    )
+    policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     heads = HeadKeeper(log, directory.gateway)
     register = cases.CaseRegister(log, leaves, clock=clock)
     material = process.material_of(config.keys_dir, directory, partner.user_authority)
@@ -155,12 +180,16 @@ async def run(config: NodeConfig) -> bool:
         leaves=leaves,
     )
 
-    async def stop() -> None:
-        await channel.close()
-        await asyncio.to_thread(log.close)
-        index.close()
-
-    return await process.serve(server, failed=failed, stop=stop)
+    return NodeApp(
+        server=server,
+        log=log,
+        asking=asking,
+        answering=answering,
+        cases=register,
+        channel=channel,
+        index=index,
+        failed=failed,
+    )
 
 
 def _gateway_channel(config: NodeConfig, directory: Directory) -> grpc.aio.Channel:

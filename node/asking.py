@@ -84,6 +84,7 @@ class _Opened:
     reply_key: sealing.SealingKey
     states: dict[str, PartnerState]
     evidence: pb.Evidence
+    asked_from: int
 
 
 class Asking:
@@ -371,6 +372,7 @@ class Asking:
             reply_key=reply_key,
             states={},
             evidence=pb.Evidence(query=signed),
+            asked_from=self._heads.size,
         )
         return opened, parts
 
@@ -396,27 +398,30 @@ class Asking:
         request = gateway_pb2.QueryRequest(
             query=opened.signed,
             parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],
-            head_size=self._heads.size,
+            head_size=opened.asked_from,
         )
         try:
             async for response in self._send(request):
                 kind = response.WhichOneof("event")
                 if kind == "accepted":
                     await self._accept(opened, response.accepted.intent)
+                    check_intent(response.accepted.intent.leaf, opened.query)
+                    opened.evidence.intent.CopyFrom(response.accepted.intent)
                     count = len(parts)
                     accepted = pb.AskResponse.Accepted(query_id=opened.query.query_id, asked=count)
                     yield pb.AskResponse(accepted=accepted)
                 elif kind == "partner":
                     yield await self._open(opened, response.partner)
                 elif kind == "closed":
+                    await self._accept(opened, response.closed.receipt)
                     yield self._closed(opened, response.closed)
         except grpc.aio.AioRpcError as error:
             raise _gateway_error(error) from None
 
     async def _accept(self, opened: _Opened, receipt: audit_pb2.Receipt) -> None:
-        """The gateway's INTENT is on its record, and that record is the one seen before."""
+        """A receipt proves its leaf in the same history that was seen before, or an alarm is."""
         try:
-            self._heads.accept(receipt)
+            self._heads.accept(receipt, asked_from=opened.asked_from)
         except CheckpointFork as fork:
             leaf = self._leaves.alarm(
                 fork.reasons,
@@ -425,8 +430,6 @@ class Asking:
             )
             await self._log.append(leaf)
             raise
-        check_intent(receipt.leaf, opened.query)
-        opened.evidence.intent.CopyFrom(receipt)
 
     async def _open(self, opened: _Opened, event: gateway_pb2.PartnerEvent) -> pb.AskResponse:
         """Verify one partner's answer, open it, record it, and only then show it."""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from fairlead.auditlog import AuditLog, put_foreign_head
 from fairlead.errors import Forged
 from fairlead.partners import Gateway
-from fairlead.receipts import Head, verify_receipt
+from fairlead.receipts import CheckpointFork, Head, verify_receipt
 from fairlead.v1 import audit_pb2
 
 RECENT = 256
@@ -44,7 +44,7 @@ class HeadKeeper:
                 self._recent.popitem(last=False)
 
     def persist(self, head: Head) -> Callable[[sqlite3.Connection], None]:
-        """Work for the transaction of a leaf: make ``head`` the durable one."""
+        """Work for the transaction of a leaf, its last step: make ``head`` the durable one."""
 
         def put(connection: sqlite3.Connection) -> None:
             if self._durable is not None and head.size <= self._durable.size:
@@ -54,24 +54,33 @@ class HeadKeeper:
 
         return put
 
-    def accept(self, receipt: audit_pb2.Receipt) -> None:
+    def accept(self, receipt: audit_pb2.Receipt, *, asked_from: int) -> None:
         """Verify a receipt as the asker, who may hold several at once and out of order.
 
-        The receipt must extend the head it was asked to start from, which this node accepted
-        earlier; it advances the accepted head only when that is still the newest.
+        1. It starts from the head it was asked to start from, which this node accepted earlier;
+           0 only when this node had none at the time.
+        2. It extends that head.
+        3. It agrees with any head of the same size accepted meanwhile.
 
-        :raises Forged: the receipt starts from a head this node never accepted.
-        :raises CheckpointFork: the gateway contradicts itself.
+        It advances the accepted head only when it started from the newest one.
+
+        :param asked_from: :attr:`size` when the query was sent.
+        :raises Forged: another start. :raises CheckpointFork: the gateway contradicts itself.
         """
-        base = self._recent.get(receipt.consistency_from)
-        if base is None and receipt.consistency_from:
-            raise Forged("a receipt starts from an unknown head", reasons=("HEAD_UNKNOWN",))
-        newest = self.head is None or receipt.consistency_from == self.size
+        # 1
+        base = self._recent.get(asked_from)
+        if receipt.consistency_from != asked_from or (base is None and asked_from):
+            raise Forged("a receipt starts from another head", reasons=("HEAD_UNKNOWN",))
+        # 2
         head = verify_receipt(
             receipt,
             origin=self._gateway.log_origin,
             public_key=self._gateway.log_key,
             head=base,
         )
-        if newest:
+        # 3
+        same = self._recent.get(head.size)
+        if same is not None and same.root != head.root:
+            raise CheckpointFork(accepted=same.checkpoint, offered=head.checkpoint)
+        if asked_from == self.size:
             self.advance(head)

@@ -20,7 +20,6 @@ directory = "directory.bin"
 pins = "pins.toml"
 deny_lists = "deny"
 policy_dir = "policy"
-policy_data = ["agreements.yaml"]
 partner = "customs"
 gateway = "localhost:7000"
 sources = ["gates.toml"]
@@ -121,7 +120,7 @@ def test_every_error_is_reported_at_once(home: Path) -> None:
     ("wrong", "key", "meant"),
     [
         ('lisen = "x"', "lisen", "listen"),
-        ("policy-data = []", "policy-data", "policy_data"),
+        ("log-level = 1", "log-level", "log_level"),
         ("[limits]\ndeadline_sm = 5", "limits.deadline_sm", "deadline_ms"),
     ],
 )

@@ -25,13 +25,12 @@ def check(config: ConfigOption) -> None:
     import time
 
     from fairlead import process
-    from fairlead.policy.bundle import load_policy
     from fairlead.trust import Trust
     from fairlead.config import GatewayConfig, load
 
     settings = load(GatewayConfig, config)
     process.join(settings, time.time)
-    load_policy(settings, Trust.load(settings.pins), now=time.time())
+    process.load_policy(settings, Trust.load(settings.pins), now=time.time())
     say("the configuration, the directory and the policy are in order")
     say(f"next: fairlead-gateway serve --config {config}")
 

@@ -26,14 +26,13 @@ def check(config: ConfigOption) -> None:
     import time
 
     from fairlead import process
-    from fairlead.policy.bundle import load_policy
     from fairlead.trust import Trust
     from fairlead.config import NodeConfig, load
     from node.sources.mapping import load_mapping
 
     settings = load(NodeConfig, config)
     process.join(settings, time.time)
-    load_policy(settings, Trust.load(settings.pins), now=time.time())
+    process.load_policy(settings, Trust.load(settings.pins), now=time.time())
     for source in settings.sources:
         load_mapping(source).data_files()
     say("the configuration, the directory, the policy and the mappings are in order")

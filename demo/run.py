@@ -1,0 +1,100 @@
+"""``make demo``: a federation of six partners, one stolen release, and the proof of all of it."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import time
+from pathlib import Path
+
+from demo.federation import GATEWAY, ROOT, Federation
+from demo.scenario import ANALYST, CASE, PURPOSE, Scenario, count_terms, dump
+from fairlead.cli.output import run, say
+from fairlead.errors import Misconfigured
+
+RECORDS = 200_000
+SEED = 7
+STOPPED = "inland-port"
+"""Left out, so that one partner is unreachable."""
+
+
+def main() -> int:
+    """Entry point of ``python -m demo.run``."""
+    parser = argparse.ArgumentParser(prog="python -m demo.run", description=__doc__)
+    parser.add_argument("--up", action="store_true", help="leave it running")
+    parser.add_argument("--down", action="store_true", help="end what --up left running")
+    parser.add_argument("--records", type=int, default=RECORDS)
+    parser.add_argument("--seed", type=int, default=SEED)
+    options = parser.parse_args()
+    federation = Federation(Path(os.environ.get("FAIRLEAD_DEMO_DIR", ROOT / ".demo")).resolve())
+    if options.down:
+        federation.stop()
+        say("the demo is down")
+        return 0
+    if federation.running():
+        raise Misconfigured(
+            "the demo is running already", reasons=("DEMO_RUNNING",), remedy="make demo-down"
+        )
+    story = federation.make(records=options.records, seed=options.seed)
+    if options.up:
+        federation.start([GATEWAY, *federation.partners])
+        _invite(federation, story.container, story.plate)
+        return 0
+    return _tell(federation, Scenario(federation, story), story.records, [story.container, story.plate])
+
+
+def _tell(federation: Federation, scenario: Scenario, records: int, terms: list[str]) -> int:
+    try:
+        say("starting the gateway and five of six nodes (mTLS, real policy, real logs)")
+        federation.start([GATEWAY, *(p for p in federation.partners if p != STOPPED)])
+        federation.start([STOPPED])  # it writes its log once, so that every log can be verified
+        federation.stop([STOPPED])
+        started = time.monotonic()
+        scenario.run()
+        seconds = time.monotonic() - started
+    finally:
+        federation.stop()
+    receipts = scenario.verify()
+    found = count_terms(federation.state(GATEWAY), terms) + count_terms(
+        federation.log(GATEWAY), terms
+    )
+    say(f"\n── Every file of the gateway was searched for the terms: found {found} times.")
+    lines = scenario.tally.lines
+    summary = {
+        "schema": 1,
+        "demo": "ok" if found == 0 else "failed",
+        "partners": len(federation.partners),
+        "records": records,
+        "queries": scenario.tally.queries,
+        "hits": lines["hit"],
+        "no_hits": lines["no_hit"],
+        "refused": lines["refused"],
+        "unreachable": lines["unreachable"],
+        "receipts_verified": receipts,
+        "terms_found_in_gateway_files": found,
+        "seconds": round(seconds, 1),
+    }
+    sys.stdout.write(dump(summary) + "\n")
+    return 0 if found == 0 else 1
+
+
+def _invite(federation: Federation, container: str, plate: str) -> None:
+    folder = federation.folder
+    say("\nThe federation is up. Try, from this folder:\n")
+    say(f"  export PATH={ROOT}/.venv/bin:$PATH")
+    say(f"  export FAIRLEAD_PROFILE={federation.profile('customs', 'u-c02')}   # an approver")
+    say(
+        f"  fairlead cases open {CASE} --purpose {PURPOSE} --legal-basis eu-ucc-art-46 "
+        f"--scheme container --scheme vehicle-plate --member {ANALYST[1]}"
+    )
+    say(f"  export FAIRLEAD_PROFILE={federation.profile(*ANALYST)}   # an analyst")
+    say("  fairlead partners")
+    say(f"  fairlead ask {container} --case {CASE} --purpose {PURPOSE} --since 90d")
+    say(f"  fairlead ask {plate} --case {CASE} --purpose {PURPOSE} --output json")
+    say(f"  fairlead audit verify {folder}/state/gateway/audit.sqlite")
+    say("\nnext: make demo-down")
+
+
+if __name__ == "__main__":
+    run(main)

@@ -1,0 +1,199 @@
+"""The stolen-PIN story, told by the product's own commands."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from demo.federation import GATEWAY, Federation, run_module
+from demo.generate import Story
+from fairlead.cli.output import say
+
+CASE = "2026-ROT-0417"
+PURPOSE = "drug-trafficking"
+ANALYST, APPROVER, BOUGHT = ("customs", "u-c01"), ("customs", "u-c02"), ("customs", "u-c03")
+
+
+@dataclass(slots=True)
+class Tally:
+    """What the scenario counts for its last line."""
+
+    queries: int = 0
+    lines: Counter[str] = field(default_factory=Counter)
+    receipts: list[Path] = field(default_factory=list)
+
+
+class Scenario:
+    """Runs commands as the demo's users would and shows what they print."""
+
+    def __init__(self, federation: Federation, story: Story) -> None:
+        self._federation = federation
+        self._story = story
+        self.tally = Tally()
+
+    def run(self) -> None:
+        """The story from the first question to the proof."""
+        story = self._story
+        self._open_case()
+        self._tell("Who would learn what? Nothing is sent yet.")
+        self._ask(story.container, "--since", "90d", "--dry-run")
+        self._tell(
+            "Customs asks about a container. Partners answer differently; a stopped node is "
+            "unreachable, never 'no hit'."
+        )
+        answers = self._ask(story.container, "--since", "90d", expect=(7,))
+        self._expect(answers)
+        self._tell("Who looked up this release between its issue and the collection?")
+        window = ("--since", _iso(story.issued_at), "--until", _iso(story.collected_at))
+        looked_up = self._ask(
+            story.container, *window, "--event", "release-looked-up", "--to", "terminal-north",
+            "--to", "oceanic-line",
+        )  # fmt: skip
+        self._expect_accounts(looked_up)
+        self._tell("And the truck that collected it?")
+        self._ask(story.plate, "--since", "90d", "--to", "terminal-north", "--to", "police")
+        self._tell("A typo stops at home, with a suggestion; nothing is sent.")
+        wrong = story.container[:-1] + str((int(story.container[-1]) + 1) % 10)
+        self._ask(wrong, expect=(2,))
+        self._tell("A bought analyst without a case is refused, and the refusal is in the log.")
+        before = self._refusals()
+        self._ask(story.container, user=BOUGHT, expect=(5,))
+        self.tally.lines["refused"] += 1
+        if self._refusals() != before + 1:
+            raise AssertionError("the refusal of the bought analyst is not in the log")
+
+    def verify(self) -> int:
+        """Verify every receipt and every log; returns how many receipts verified."""
+        self._tell("Every receipt verifies offline, with the directory and the pins alone.")
+        self._fairlead(ANALYST, "receipts", "verify", *map(str, self.tally.receipts))
+        self._tell("Every log re-derives: hashes, roots, signatures, and the order of events.")
+        for name in (GATEWAY, *self._federation.partners):
+            log = str(self._federation.state(name) / "audit.sqlite")
+            whose = () if name == GATEWAY else ("--partner", name)
+            self._fairlead(ANALYST, "audit", "verify", log, *whose)
+        return len(self.tally.receipts)
+
+    # ── Steps ────────────────────────────────────────────────────────────────────────────────
+
+    def _open_case(self) -> None:
+        self._tell("An approver opens a case and assigns an analyst; without one, nobody asks.")
+        self._fairlead(
+            APPROVER, "cases", "open", CASE, "--purpose", PURPOSE,
+            "--legal-basis", "eu-ucc-art-46", "--scheme", "container",
+            "--scheme", "vehicle-plate", "--member", ANALYST[1],
+        )  # fmt: skip
+
+    def _ask(
+        self,
+        term: str,
+        *options: str,
+        user: tuple[str, str] = ANALYST,
+        expect: Sequence[int] = (0,),
+    ) -> list[dict[str, Any]]:
+        """Ask, show the table, and count the lines of the JSON twin of the same receipt."""
+        kept = self._federation.folder / "receipts"
+        before = set(kept.glob("*.json"))
+        said = self._fairlead(
+            user, "ask", term, "--case", CASE, "--purpose", PURPOSE, *options, expect=expect
+        )
+        fresh = sorted(set(kept.glob("*.json")) - before)
+        self.tally.receipts += fresh
+        self.tally.queries += len(fresh)
+        lines = _lines(said) if fresh else []
+        self.tally.lines.update(line["kind"] for line in lines)
+        return lines
+
+    def _fairlead(
+        self, user: tuple[str, str], *arguments: str, expect: Sequence[int] = (0,)
+    ) -> str:
+        say(f"\n$ fairlead {shlex.join(self._short(a) for a in arguments)}")
+        done = run_module(
+            "fairlead.cli.main",
+            *arguments,
+            profile=self._federation.profile(*user),
+            expect=expect,
+        )
+        say((done.stderr + done.stdout).rstrip().replace(str(self._federation.folder), ".demo"))
+        return done.stdout
+
+    def _short(self, argument: str) -> str:
+        return argument.replace(str(self._federation.folder), ".demo")
+
+    def _tell(self, text: str) -> None:
+        say(f"\n── {text}")
+
+    def _refusals(self) -> int:
+        import sqlite3
+
+        from fairlead.v1 import audit_pb2
+
+        path = self._federation.state("customs") / "audit.sqlite"
+        connection = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+        try:
+            rows = connection.execute("SELECT body FROM leaf").fetchall()
+        finally:
+            connection.close()
+        leaves = [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
+        return sum(leaf.type == audit_pb2.LEAF_TYPE_REFUSAL for leaf in leaves)
+
+    # ── Expectations ─────────────────────────────────────────────────────────────────────────
+
+    def _expect(self, lines: list[dict[str, Any]]) -> None:
+        wanted = {
+            "terminal-north": "hit",
+            "oceanic-line": "hit",
+            "police": "no_hit",
+            "quayguard": "refused",
+            "inland-port": "unreachable",
+        }
+        found = {line["partner"]: line["kind"] for line in lines}
+        if found != wanted:
+            raise AssertionError(f"the partners answered {found}, not {wanted}")
+
+    def _expect_accounts(self, lines: list[dict[str, Any]]) -> None:
+        text = " ".join(line["text"] for line in lines)
+        missing = [account for account in self._story.accounts if account not in text]
+        if missing:
+            raise AssertionError(f"accounts that looked the release up are missing: {missing}")
+
+
+def _lines(said: str) -> list[dict[str, Any]]:
+    """Partner, kind and everything shown of each line of the table on stdout."""
+    kinds = {"HIT": "hit", "no": "no_hit", "not": "not_asked"}
+    rows = said.split("\n\n", 1)[0].splitlines()[1:]
+    lines = []
+    for row in rows:
+        partner, word = row.split()[:2]
+        detail = said.partition(f"\n{partner} on ")[2].partition("\n\n")[0]
+        lines.append({"partner": partner, "kind": kinds.get(word, word), "text": detail})
+    return lines
+
+
+def _iso(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
+def count_terms(folder: Path, terms: Sequence[str]) -> int:
+    """How often a term stands, in any usual writing, in any file below ``folder``."""
+    spellings = set()
+    for term in terms:
+        bare = term.partition(":")[2] or term
+        for text in (term, bare, bare.replace("-", ""), bare.lower(), f"{bare[:4]} {bare[4:]}"):
+            spellings |= {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
+    return sum(
+        file.read_bytes().count(spelling)
+        for file in folder.rglob("*")
+        if file.is_file()
+        for spelling in spellings
+    )
+
+
+def dump(summary: dict[str, Any]) -> str:
+    """The last line."""
+    return json.dumps(summary, separators=(",", ":"))

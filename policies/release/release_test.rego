@@ -1,0 +1,99 @@
+package fairlead.release_test
+
+import data.fairlead.fixtures as f
+import data.fairlead.release
+
+decide(document) := d if {
+	d := release.decision with input as document with data.federation as f.federation
+}
+
+one(path, value) := decide(f.put(f.release, concat("", ["/records/0/", path]), value)).records[0].decision
+
+# A business record leaves without names and without fields nobody registered.
+test_releases_redacted if {
+	d := decide(f.release).records[0].decision
+	d.effect == "permit"
+	{x | some x in d.facets} == {"existence", "full_record"}
+	{x | some x in d.obligations.redact} == {"driver", "unheard_of"}
+}
+
+# One decision per record, each under its own index.
+test_batch if {
+	bad := object.union(f.record, {"tlp": "RED"})
+	d := decide(f.put(f.release, "/records", [bad, f.record, bad]))
+	[r.decision.effect | some r in d.records] == ["deny", "permit", "deny"]
+	[r.index | some r in d.records] == [0, 1, 2]
+}
+
+test_handling if {
+	"HANDLING_TLP" in f.codes(one("tlp", "RED"))
+	"HANDLING_TLP" in f.codes(one("tlp", ""))
+	"HANDLING_TLP" in f.codes(one("tlp", "UNSPECIFIED"))
+	"HANDLING_PAP" in f.codes(one("pap", "RED"))
+	"HANDLING_PAP" in f.codes(one("pap", ""))
+	"HANDLING_EUROPOL" in f.codes(one("europol", ""))
+	"HANDLING_GRADE" in f.codes(one("source_grade", "D"))
+	"HANDLING_GRADE" in f.codes(one("information_grade", ""))
+}
+
+# PAP RED: the subject must not notice, so blind questions only.
+test_pap_red_is_for_blind_questions if {
+	blind := f.put(f.release, "/query/mode", "blind")
+	decide(f.put(blind, "/records/0/pap", "RED")).records[0].decision.effect == "permit"
+}
+
+# H2 and H3 are pointers: that something exists, and whom to call.
+test_restricted_dissemination_is_a_pointer if {
+	one("europol", "H2").facets == ["existence"]
+	one("europol", "H3").facets == ["existence"]
+}
+
+# AMBER+STRICT goes in full to public partners only.
+test_amber_strict if {
+	"full_record" in one("tlp", "AMBER_STRICT").facets
+	strict := f.put(f.release, "/records/0/tlp", "AMBER_STRICT")
+	private := f.put(strict, "/asker", f.party("customs", "terminal", "private"))
+	federation := f.put(f.federation, "/agreements/wide/from/kinds/terminal", true)
+	d := release.decision with input as private with data.federation as federation
+	{x | some x in d.records[0].decision.facets} == {"existence"}
+}
+
+# A record about a person goes to no private partner.
+test_records_about_persons if {
+	one("personal", true).effect == "permit"
+	person := f.put(f.release, "/records/0/personal", true)
+	private := f.put(person, "/asker", f.party("west", "terminal", "private"))
+	federation := f.put(f.federation, "/agreements/wide/from/kinds/terminal", true)
+	d := release.decision with input as private with data.federation as federation
+	f.codes(d.records[0].decision) == {"PERSON_RECORD"}
+}
+
+# Names pass from police to police, and nowhere else.
+test_names_between_police if {
+	between := f.put(f.put(f.release, "/asker", f.police), "/owner", f.party("p2", "police", "public"))
+	d := decide(between).records[0].decision
+	d.effect == "permit"
+	d.obligations.redact == ["unheard_of"]
+}
+
+# An active target is a no hit, and the owner's desk is told, whatever else is wrong with it.
+test_active_target if {
+	d := one("active_target", true)
+	d.effect == "deny"
+	d.obligations.notify == ["owner_desk"]
+	both := f.put(f.put(f.release, "/records/0/active_target", true), "/asker/kind", "bank")
+	decide(both).records[0].decision.obligations.notify == ["owner_desk"]
+}
+
+test_purpose_retention_event if {
+	"RECORD_PURPOSE" in f.codes(one("purposes", ["other"]))
+	"RECORD_EXPIRED" in f.codes(one("expires_at", 1000))
+	"EVENT_NOT_ASKED" in f.codes(one("event", "unspecified"))
+	"EVENT_NOT_ASKED" in f.codes(decide(f.put(f.release, "/query/events", ["scan"])).records[0].decision)
+	decide(f.put(f.release, "/query/events", ["gate-in"])).records[0].decision.effect == "permit"
+}
+
+# Nothing granted, nothing released.
+test_no_facets if {
+	"NOTHING_TO_DISCLOSE" in f.codes(decide(f.put(f.release, "/facets", [])).records[0].decision)
+}
