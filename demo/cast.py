@@ -19,7 +19,7 @@ _GIVEN = (
 )  # fmt: skip
 _FAMILY = (
     "Aalders", "Brandt", "Claes", "Dekker", "Eriksen", "Falk", "Groen", "Holm", "Jansma", "Kuiper",
-    "Lindqvist", "Maas", "Novak", "Olsen", "Peeters", "Richter", "Smits", "Thijs", "Vermeer", "Wolf",
+    "Lindqvist", "Maas", "Novak", "Olsen", "Peeters", "Richter", "Smits", "Thijs", "Vermeer",
 )  # fmt: skip
 _PLATES = {
     "NL": "##-@@@-#",

@@ -88,7 +88,11 @@ def current_identity() -> Identity:
 
 
 def _as_call(handler: Handler) -> Call:
-    """One coroutine for all four shapes; streamed responses are written to the context."""
+    """One coroutine for all four shapes, from request to octets.
+
+    Responses are serialised here, under the mask; streamed ones are written to the context.
+    """
+    serialise = handler.response_serializer or _octets
     behaviour = cast(
         "Callable[[Any, Context], Any]",
         handler.stream_stream
@@ -97,14 +101,15 @@ def _as_call(handler: Handler) -> Call:
         or handler.unary_unary,
     )
 
-    async def call(request: Any, context: Context) -> Any:
+    async def call(request: Any, context: Context) -> bytes | None:
         result = behaviour(request, context)
-        if not hasattr(result, "__aiter__"):
-            return await result
-        async with aclosing(result):
-            async for message in result:
-                await context.write(message)
-        return None
+        if hasattr(result, "__aiter__"):
+            async with aclosing(result):
+                async for message in result:
+                    await context.write(_checked(serialise(message)))
+            return None
+        response = await result
+        return None if handler.response_streaming else _checked(serialise(response))
 
     return call
 
@@ -122,11 +127,25 @@ def _with_call(handler: Handler, call: Call) -> Handler:
 
 
 def _octets(message: bytes | Message) -> bytes:
+    """For what has been serialised, and for what a handler writes to the context itself."""
     return message if isinstance(message, bytes) else message.SerializeToString()
 
 
+def _checked(octets: object) -> bytes:
+    if not isinstance(octets, bytes):
+        raise TypeError
+    return octets
+
+
+class UnknownRpc(Refused):
+    """No row, no RPC. UNIMPLEMENTED is what foreign clients know how to fall back from."""
+
+    status = grpc.StatusCode.UNIMPLEMENTED
+    default_code = "RPC_UNKNOWN"
+
+
 async def _unknown(_request: Any, _context: Context) -> NoReturn:
-    raise Refused("this server offers no such call", reasons=("RPC_UNKNOWN",))
+    raise UnknownRpc("this server offers no such call")
 
 
 _UNKNOWN: Handler = grpc.stream_stream_rpc_method_handler(_unknown)
@@ -262,7 +281,7 @@ class Door(_Interceptor):
             # 3
             row = self._authorisation.get(method)
             if row is None:
-                raise Refused("this server offers no such call", reasons=("RPC_UNKNOWN",))
+                raise UnknownRpc("this server offers no such call")
             row.check(identity)
         except FairleadError as error:
             # 4

@@ -343,7 +343,7 @@ def _to_wire(record: IndexedRecord, decision: Decision) -> query_pb2.Record:
         return bool({"full_record", f"field:{name}"} & decision.facets)
 
     shown = {name: value for name, value in sorted(record.fields.items()) if allowed(name)}
-    withheld = sorted(set(record.fields) - set(shown)) if shown else []
+    withheld = sorted({*record.fields, *record.withheld} - set(shown)) if shown else []
     return query_pb2.Record(
         record_type=record.record_type,
         event=record.event if allowed("event") else "",

@@ -65,7 +65,7 @@ def ask(
     ],
     case: Annotated[str, typer.Option(help="Reference of an open case assigned to you.")],
     purpose: Annotated[str, typer.Option(help="Why: for example drug-trafficking.")],
-    since: Annotated[str | None, typer.Option(help="A span like 90d, or an ISO 8601 time.")] = None,
+    since: Annotated[str, typer.Option(help="A span like 90d, or an ISO 8601 time.")] = "90d",
     until: Annotated[str | None, typer.Option(help="A span ago, or an ISO 8601 time.")] = None,
     event: Annotated[list[str] | None, typer.Option(help="Only this event; repeat.")] = None,
     to: Annotated[list[str] | None, typer.Option(help="Only this partner; repeat.")] = None,

@@ -63,7 +63,7 @@ def printable(text: str, *, keep: str = "") -> str:
 
 def say(text: str) -> None:
     """Talk to the person: stderr, newlines kept."""
-    _write(sys.stderr, printable(text, keep="\n"))
+    _write(sys.stderr, "\n".join(printable(line) for line in text.split("\n")))
 
 
 def emit_json(value: object) -> None:

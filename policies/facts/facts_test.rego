@@ -7,20 +7,17 @@ import data.fairlead.release
 import data.fairlead.routing
 import data.fairlead.sovereignty
 
+points := {"asking", "admission", "routing", "sovereignty"}
+
 # One point's input is refused by every other point.
 test_points_are_told_apart if {
-	every point in ["asking", "admission", "routing", "sovereignty"] {
-		every other in ["asking", "admission", "routing", "sovereignty"] {
-			permits(point, data.fairlead.fixtures[other]) == point == other
-		}
+	permitted := {[decider, point] |
+		some point in points
+		some decider, decision in decisions(data.fairlead.fixtures[point])
+		decision.effect == "permit"
 	}
+	permitted == {[point, point] | some point in points}
 }
-
-permits(point, document) if {
-	some name, decision in decisions(document)
-	name == point
-	decision.effect == "permit"
-} else := false
 
 decisions(document) := {
 	"asking": asked(document),

@@ -1,0 +1,325 @@
+"""A whole federation in one event loop: real mTLS, real policy, real logs, real indexes.
+
+The tests' own workbench. Nothing in it is a mock: gateway and nodes are assembled by the same
+functions that their processes use, from keys the development recipe made, and talk over
+loopback. What an attacker controls is replaced by code that holds exactly the attacker's keys.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from certs.dev.federation import GatewaySpec, demo_partners
+from certs.dev.layout import Layout
+from certs.dev.make import make
+from fairlead import identifiers, signing
+from fairlead.client import Draft, NodeClient
+from fairlead.config import GatewayConfig, Limits, NodeConfig
+from fairlead.partners import Directory
+from fairlead.policy.bundle import publish
+from fairlead.profile import Profile
+from fairlead.trust import Trust
+from fairlead.v1 import asking_pb2, query_pb2
+from fairlead.vocabulary import Event, Handling, RecordType
+from gateway.app import GatewayApp
+from gateway.app import assemble as assemble_gateway
+from node.app import INDEX_FILE, NodeApp, index_keys
+from node.app import assemble as assemble_node
+from node.index import Index
+from node.sources.record import SourceRecord
+
+ROOT = Path(__file__).resolve().parent.parent
+STORY = "MSCU6639870"
+OTHER = "CSQU3054383"
+CASE, PURPOSE = "CASE-1", "drug-trafficking"
+ANALYST, APPROVER, BOUGHT = ("customs", "u-c01"), ("customs", "u-c02"), ("customs", "u-c03")
+
+
+def record(
+    term: str = STORY,
+    *,
+    scheme: str = "container",
+    event: Event = Event.GATE_IN,
+    fields: Mapping[str, str] | None = None,
+    now: float | None = None,
+    **changes: object,
+) -> SourceRecord:
+    """One releasable record about ``term``; any attribute may be changed."""
+    moment = int(time.time() if now is None else now)
+    found = identifiers.normalise(scheme, term)
+    settings: dict[str, object] = {
+        "origin": f"{term}/{event}/{moment}/{sorted((fields or {}).items())}",
+        "identifiers": (found,),
+        "record_type": RecordType.MOVEMENT,
+        "event": event,
+        "occurred_at": moment - 3600,
+        "expires_at": moment + 86_400,
+        "handling": Handling(
+            tlp="AMBER", pap="AMBER", europol="H0", source_grade="A", information_grade="1"
+        ),
+        "purposes": (PURPOSE,),
+        "active_target": False,
+        "personal": False,
+        "fields": dict(fields or {"place": "Gate 7", "driver_name": "Somebody Invented"}),
+        "withheld": (),
+    }
+    return SourceRecord(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+@dataclass(slots=True)
+class Federation:
+    """What a test sees: keys, apps, and clients for users."""
+
+    folder: Path
+    layout: Layout
+    trust: Trust
+    directory: Directory
+    ports: dict[str, int]
+    gateway_config: GatewayConfig
+    node_configs: dict[str, NodeConfig]
+    gateway: GatewayApp | None = None
+    nodes: dict[str, NodeApp] = field(default_factory=dict)
+
+    # ── Processes ────────────────────────────────────────────────────────────────────────────
+
+    async def start_gateway(self) -> GatewayApp:
+        """Assemble and start the gateway (again, after :meth:`stop_gateway`)."""
+        self.gateway = await assemble_gateway(self.gateway_config)
+        await self.gateway.server.start()
+        return self.gateway
+
+    async def stop_gateway(self) -> None:
+        """Stop the gateway and release its log."""
+        if self.gateway is not None:
+            await self.gateway.server.stop(0)
+            await self.gateway.close()
+            self.gateway = None
+
+    async def start_node(self, partner: str) -> NodeApp:
+        """Assemble and start one node."""
+        self.nodes[partner] = await assemble_node(self.node_configs[partner])
+        await self.nodes[partner].server.start()
+        return self.nodes[partner]
+
+    async def stop_node(self, partner: str) -> None:
+        """Stop one node and release its log."""
+        app = self.nodes.pop(partner)
+        await app.server.stop(0)
+        await app.close()
+
+    async def close(self) -> None:
+        """Stop everything."""
+        for partner in list(self.nodes):
+            await self.stop_node(partner)
+        await self.stop_gateway()
+
+    # ── Users ────────────────────────────────────────────────────────────────────────────────
+
+    def profile(self, partner: str, user: str) -> Profile:
+        """A user's profile."""
+        keys = self.layout.user(partner, user)
+        return Profile(
+            node=f"127.0.0.1:{self.ports[partner]}",
+            node_id=self.directory.partner(partner).nodes[0].spiffe_id,
+            certificate=keys / "user.pem",
+            key=keys / "user.key",
+            directory=self.layout.directory,
+            trust=self.layout.pins,
+        )
+
+    def client(self, partner: str = "customs", user: str = "u-c01") -> NodeClient:
+        """A user's connection to the own node."""
+        return NodeClient(self.profile(partner, user), self.directory)
+
+    async def open_case(self, case: str = CASE, members: Sequence[str] = ("u-c01",)) -> None:
+        """Open a case for customs' analyst."""
+        async with self.client(*APPROVER) as client:
+            await client.stub.OpenCase(
+                asking_pb2.OpenCaseRequest(
+                    case=asking_pb2.Case(
+                        case_id=case,
+                        purpose=PURPOSE,
+                        legal_basis="eu-ucc-art-46",
+                        schemes=["container", "vehicle-plate", "vessel-imo"],
+                        members=members,
+                        expires_at=int(time.time()) + 86_400,
+                    )
+                )
+            )
+
+    async def ask(
+        self, *terms: str, client: NodeClient | None = None, **changes: object
+    ) -> list[asking_pb2.AskResponse]:
+        """Ask containers as customs' analyst; every event until the end."""
+        if client is not None:
+            draft = await client.prepare(request(*terms, **changes))
+            return [event async for event in client.ask(draft)]
+        async with self.client(*ANALYST) as own:
+            return await self.ask(*terms, client=own, **changes)
+
+    async def draft(self, client: NodeClient, *terms: str, **changes: object) -> Draft:
+        """A checked draft, not yet signed or sent."""
+        return await client.prepare(request(*terms, **changes))
+
+
+def request(*terms: str, **changes: object) -> asking_pb2.PrepareRequest:
+    """A sealed query about containers under the usual case and purpose."""
+    settings: dict[str, object] = {
+        "terms": [asking_pb2.Term(scheme="container", value=t) for t in terms or (STORY,)],
+        "case_id": CASE,
+        "purpose": PURPOSE,
+        "mode": query_pb2.MODE_SEALED,
+        "since": int(time.time()) - 30 * 86_400,
+    }
+    return asking_pb2.PrepareRequest(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def states(events: Sequence[asking_pb2.AskResponse]) -> dict[str, asking_pb2.OpenedAnswer]:
+    """The partners' lines of a finished query, by partner."""
+    return {e.partner.partner_id: e.partner for e in events if e.HasField("partner")}
+
+
+def evidence(events: Sequence[asking_pb2.AskResponse]) -> asking_pb2.Evidence:
+    """The evidence that closes a finished query."""
+    (found,) = (e.evidence for e in events if e.HasField("evidence"))
+    return found
+
+
+@asynccontextmanager
+async def federation(
+    folder: Path,
+    *,
+    partners: Sequence[str] = ("customs", "terminal-north", "oceanic-line"),
+    records: Mapping[str, Sequence[SourceRecord]] | None = None,
+    local_policy: Mapping[str, Path] | None = None,
+    tick_ms: int = 5,
+    limits: Limits | None = None,
+    deadline_ms: int = 5_000,
+    start: bool = True,
+) -> AsyncIterator[Federation]:
+    """Make and run a federation of some of the demo's partners.
+
+    :param records: what each owner holds; by default the terminal knows :data:`STORY`.
+    """
+    made = build(
+        folder,
+        partners=partners,
+        records=records,
+        local_policy=local_policy,
+        tick_ms=tick_ms,
+        limits=limits or Limits(deadline_ms=deadline_ms),
+    )
+    try:
+        if start:
+            await made.start_gateway()
+            for partner in partners:
+                await made.start_node(partner)
+        yield made
+    finally:
+        await made.close()
+
+
+def build(
+    folder: Path,
+    *,
+    partners: Sequence[str],
+    records: Mapping[str, Sequence[SourceRecord]] | None,
+    local_policy: Mapping[str, Path] | None,
+    tick_ms: int,
+    limits: Limits,
+) -> Federation:
+    """Keys, signed policy, indexes and configurations; nothing runs yet."""
+    ports = free_ports(1 + len(partners))
+    wanted = [spec for spec in demo_partners() if spec.partner_id in partners]
+    specs = [replace(spec, port=port) for spec, port in zip(wanted, ports[1:], strict=True)]
+    layout = make(
+        folder / "keys",
+        gateway=GatewaySpec(port=ports[0]),
+        partners=specs,
+        release_tick_ms=tick_ms,
+    )
+    publish_policy(layout, folder / "policy")
+    trust = Trust.load(layout.pins)
+    common = {
+        "directory": layout.directory,
+        "pins": layout.pins,
+        "deny_lists": layout.deny_lists,
+        "policy_dir": folder / "policy",
+        "limits": limits,
+    }
+    gateway = GatewayConfig(
+        name="gw-1",
+        listen=f"127.0.0.1:{ports[0]}",
+        state_dir=folder / "state" / "gateway",
+        keys_dir=layout.gateway("gw-1"),
+        **common,
+    )
+    nodes = {
+        spec.partner_id: NodeConfig(
+            partner=spec.partner_id,
+            listen=f"127.0.0.1:{spec.port}",
+            gateway=f"127.0.0.1:{ports[0]}",
+            state_dir=folder / "state" / spec.partner_id,
+            keys_dir=layout.node(spec.partner_id),
+            local_policy=(local_policy or {}).get(spec.partner_id),
+            **common,
+        )
+        for spec in specs
+    }
+    held = {"terminal-north": [record()]} if records is None else records
+    for partner, config in nodes.items():
+        build_index(config, held.get(partner, ()))
+    return Federation(
+        folder=folder,
+        layout=layout,
+        trust=trust,
+        directory=trust.directory(layout.directory, now=time.time()),
+        ports={spec.partner_id: spec.port for spec in specs},
+        gateway_config=gateway,
+        node_configs=nodes,
+    )
+
+
+def build_index(config: NodeConfig, records: Sequence[SourceRecord]) -> None:
+    """Index ``records`` for a node."""
+    token_key, field_key = index_keys(config)
+    config.state_dir.mkdir(parents=True, exist_ok=True)
+    Index.build(
+        config.state_dir / INDEX_FILE,
+        records,
+        token_key=token_key,
+        field_key=field_key,
+        clock=time.time,
+    )
+
+
+def publish_policy(
+    layout: Layout, folder: Path, *, serial: int = 1, demo: bool = True, not_after: float = 86_400
+) -> None:
+    """Two development officers sign the committed policy, with the demo's agreement or without."""
+    officers = [signing.load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
+    publish(
+        ROOT / "policies",
+        folder,
+        data=["data/agreements.yaml", *(["data/demo.yaml"] if demo else [])],
+        serial=serial,
+        not_after=int(time.time() + not_after),
+        signers=officers,
+    )
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that are free now."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
+
