@@ -68,9 +68,7 @@ class Federation:
         self.folder.mkdir(mode=0o700, parents=True)
         first = free_ports(1 + len(self.partners))
         specs = demo_partners(first + 1)
-        make(
-            self.folder / "keys", gateway=GatewaySpec(port=first), partners=specs
-        )
+        make(self.folder / "keys", gateway=GatewaySpec(port=first), partners=specs)
         self._publish_policy()
         say(f"generating {records:,} records of six partners (seed {seed})")
         story = generate(self.folder / "data", seed=seed, records=records, now=time.time())

@@ -41,7 +41,9 @@ def main() -> int:
         federation.start([GATEWAY, *federation.partners])
         _invite(federation, story.container, story.plate)
         return 0
-    return _tell(federation, Scenario(federation, story), story.records, [story.container, story.plate])
+    return _tell(
+        federation, Scenario(federation, story), story.records, [story.container, story.plate]
+    )
 
 
 def _tell(federation: Federation, scenario: Scenario, records: int, terms: list[str]) -> int:

@@ -20,6 +20,7 @@ from fairlead.errors import Conflict, FairleadError, Overloaded
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directory
 from fairlead.receipts import CheckpointFork, CheckpointStale
+from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
 
 D = TypeVar("D")
@@ -164,6 +165,7 @@ class Admission:
                 query_id=_claimed_id(signed),
             )
         await self._log.append(leaf)
+        get_logger().warning(Event.QUERY_REFUSED, error=error, partner=peer.partner_id)
 
 
 def _claimed_id(signed: query_pb2.SignedQuery) -> bytes:
@@ -172,7 +174,7 @@ def _claimed_id(signed: query_pb2.SignedQuery) -> bytes:
         claimed = query_pb2.QueryHeader.FromString(signed.header).query_id
     except Exception:  # noqa: BLE001  the octets are hostile; no reading of them may fail the log
         return b""
-    return claimed if len(claimed) == 16 else b""  # noqa: PLR2004
+    return claimed if len(claimed) == 16 else b""
 
 
 def _repeated(known: bytes, query: Query) -> Conflict:

@@ -9,11 +9,11 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from fairlead import tls  # before grpc: it sets the TLS floor
 
 # isort: split
-import grpc
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -121,7 +121,7 @@ class NodeClient:
         self._channel = tls.open_channel(profile.node, server=node, material=material)
         self.stub = asking_pb2_grpc.AskingServiceStub(self._channel)
 
-    async def __aenter__(self) -> NodeClient:
+    async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -154,6 +154,3 @@ class NodeClient:
                 yield event
         finally:
             call.cancel()
-
-
-__all__ = ["Draft", "NodeClient", "check_draft", "grpc"]

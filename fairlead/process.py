@@ -16,7 +16,7 @@ from fairlead.authorisation import Authorisation, Service
 from fairlead.certificates import IdentityCheck
 from fairlead.config import GatewayConfig, NodeConfig
 from fairlead.door import InternalFailure, Refusal
-from fairlead.errors import FairleadError, Misconfigured, Refused, Stale
+from fairlead.errors import Misconfigured, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directory
 from fairlead.policy.bundle import canonical, load_bundle
@@ -152,7 +152,7 @@ async def activate(
 
     :raises Stale: DIRECTORY_OLDER. :raises PolicyUnavailable: see :func:`load_policy`.
     """
-    seen = {subject: serial for subject, serial in log.read("SELECT subject, serial FROM active")}
+    seen = dict(log.read("SELECT subject, serial FROM active"))
     if member.directory.serial < seen.get("directory", 0):
         raise Stale(
             "the directory is older than one this log has seen",
@@ -213,4 +213,3 @@ async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[
     await stop()
     get_logger().info(Event.SERVER_STOPPED)
     return not failed.event.is_set()
-

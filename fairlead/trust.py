@@ -121,7 +121,7 @@ class DenyListFile(DenyLists):
 
 def _octets(text: str) -> bytes:
     value = bytes.fromhex(text)
-    if len(value) != 32:  # noqa: PLR2004  both Ed25519 keys and SHA-256 digests
+    if len(value) != 32:
         raise ValueError
     return value
 

@@ -56,9 +56,7 @@ async def run(config: GatewayConfig) -> bool:
     return await process.serve(app.server, failed=app.failed, stop=app.close)
 
 
-async def assemble(
-    config: GatewayConfig, *, clock: Callable[[], float] = time.time
-) -> GatewayApp:
+async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.time) -> GatewayApp:
     """Load, verify and bind everything a gateway consists of.
 
     Every byte of its state is the audit log: no term, no record, no answer in clear.
@@ -124,9 +122,7 @@ async def assemble(
         leaves=leaves,
     )
 
-    return GatewayApp(
-        server=server, log=log, tactical=tactical, transport=transport, failed=failed
-    )
+    return GatewayApp(server=server, log=log, tactical=tactical, transport=transport, failed=failed)
 
 
 def _connector(

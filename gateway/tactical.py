@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -24,13 +23,13 @@ from fairlead.partners import Directory
 from fairlead.policy.decision import Decision
 from fairlead.policy.points import PolicyPoints
 from fairlead.release import ReleaseDesk
+from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from gateway.fanout import Leg, ask_one, fan_out
 from gateway.members import Transport
+from gateway.runs import Run, Runs
 
 SUBJECT = "GatewayService.Query"
-REMEMBERED = 4096
-"""Finished queries whose events are kept in memory for a repetition."""
 GRANT_LIFETIME_S = 120
 
 
@@ -40,40 +39,6 @@ class Routing:
 
     decisions: Mapping[str, Decision]
     parts: Mapping[str, bytes]
-
-
-@dataclass(slots=True)
-class Run:
-    """One query under way: its events so far, readable by any number of repetitions."""
-
-    header_digest: bytes
-    events: list[gateway_pb2.QueryResponse] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    finished: bool = False
-    failure: FairleadError | None = None
-
-    def add(self, event: gateway_pb2.QueryResponse) -> None:
-        """Append an event and wake the readers."""
-        self.events.append(event)
-        self.wake()
-
-    def wake(self) -> None:
-        """Wake every reader."""
-        self.changed.set()
-        self.changed = asyncio.Event()
-
-    async def read(self) -> AsyncGenerator[gateway_pb2.QueryResponse, None]:
-        """Yield every event from the first to the last."""
-        seen = 0
-        while True:
-            while seen < len(self.events):
-                yield self.events[seen]
-                seen += 1
-            if self.failure is not None:
-                raise self.failure
-            if self.finished:
-                return
-            await self.changed.wait()
 
 
 class Tactical:
@@ -106,7 +71,7 @@ class Tactical:
         self._clock = clock
         self._deadline_s = deadline_s
         self._known_heads: dict[str, int] = {}
-        self._runs: OrderedDict[tuple[bytes, bytes], Run] = OrderedDict()
+        self._runs = Runs()
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def query(
@@ -130,7 +95,7 @@ class Tactical:
             async for event in self._replay(request):
                 yield event
             return
-        run = self._start(admitted)
+        run = self._runs.start(_key(admitted.query), 2 + len(admitted.decision.decisions))
         task = asyncio.create_task(self._run(run, admitted, request))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -147,14 +112,6 @@ class Tactical:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-    def _start(self, admitted: Admitted[Routing]) -> Run:
-        query = admitted.query
-        run = Run(header_digest=query.header_digest)
-        self._runs[query.session_key, query.query_id] = run
-        while len(self._runs) > REMEMBERED:
-            self._runs.popitem(last=False)
-        return run
 
     async def _decide(
         self, query: Query, request: gateway_pb2.QueryRequest, peer: Identity
@@ -369,6 +326,13 @@ class Tactical:
             return
         receipt = self._receipt(appended.index, request)
         closed = gateway_pb2.Closed(outcome=outcome, signature=signature, receipt=receipt)
+        get_logger().info(
+            Event.QUERY_CLOSED,
+            query_id=query.query_id,
+            partner=query.asker.partner_id,
+            purpose=query.purpose,
+            owners=len(states),
+        )
         run.add(gateway_pb2.QueryResponse(closed=closed))
 
     async def _replay(
@@ -399,6 +363,10 @@ class Tactical:
             reasons=("QUERY_INTERRUPTED",),
             remedy="ask again: a new query gets a new id",
         )
+
+
+def _key(query: Query) -> tuple[bytes, bytes]:
+    return query.session_key, query.query_id
 
 
 def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -> None:

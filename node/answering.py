@@ -13,11 +13,11 @@ from fairlead import sealing, signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
+from fairlead.detail import seal_detail
 from fairlead.envelope.answer import fits, sign_answer
 from fairlead.envelope.grant import Grant, verify_grant
 from fairlead.envelope.query import Query
 from fairlead.envelope.question import Question, open_part
-from fairlead.detail import seal_detail
 from fairlead.errors import Conflict, Forged
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
 from fairlead.leaves import LeafWriter
@@ -27,6 +27,7 @@ from fairlead.policy.inputs import GrantFacts, QueryFacts, RecordFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.receipts import CheckpointStale
 from fairlead.release import ReleaseDesk
+from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, handling_pb2, owner_pb2, query_pb2
 from node.heads import HeadKeeper
 from node.index import Index, IndexedRecord
@@ -109,6 +110,12 @@ class Answering:
                 answer_digest=signing.digest(answer.header),
             )
             await self._desk.release(released)
+            get_logger().info(
+                Event.QUERY_ANSWERED,
+                query_id=admitted.query.query_id,
+                partner=admitted.query.asker.partner_id,
+                purpose=admitted.query.purpose,
+            )
         finally:
             self._admission.leave()
         self._answers[admitted.query.session_key, admitted.query.query_id] = answer

@@ -27,6 +27,7 @@ from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
 from node import cases, service
 from node.answering import Answering
 from node.asking import Asking, GatewayQuery
+from node.drafting import Drafter
 from node.heads import HeadKeeper
 from node.index import Index
 
@@ -51,7 +52,7 @@ def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
             path.touch(mode=0o600)
             path.write_bytes(os.urandom(32))
         secret = path.read_bytes()
-    if len(secret) < 32:  # noqa: PLR2004
+    if len(secret) < 32:
         raise Misconfigured("the index secret is shorter than 32 octets", reasons=("INDEX_KEY",))
     return signing.commit(secret, b"index token"), signing.commit(secret, b"index field")
 
@@ -143,8 +144,14 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         leaves=leaves,
         desk=ReleaseDesk(log, leaves, tick_s=0),
         directory=directory,
-        policy=policy,
-        cases=register,
+        drafter=Drafter(
+            partner_id=config.partner,
+            directory=directory,
+            policy=policy,
+            cases=register,
+            clock=clock,
+        ),
+        policy_serial=policy.serial,
         heads=heads,
         send=_sender(channel, config.limits.deadline_ms / 1000),
         clock=clock,

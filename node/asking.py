@@ -3,76 +3,47 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import identifiers, merkle, sealing, signing
+from fairlead import merkle, sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
+from fairlead.detail import seal_detail
 from fairlead.envelope.answer import open_answer, verify_answer
 from fairlead.envelope.grant import check_intent
 from fairlead.envelope.outcome import PartnerState, verify_outcome
 from fairlead.envelope.query import (
     Query,
-    draft_mandate,
     sign_query,
     uuid7,
     verify_query,
 )
 from fairlead.envelope.question import seal_part
-from fairlead.detail import seal_detail
 from fairlead.errors import (
     FairleadError,
     Forged,
     InvalidInput,
-    NotFound,
     Refused,
-    Stale,
     Unreachable,
 )
-from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
 from fairlead.leaves import LeafWriter
 from fairlead.names import check_code
-from fairlead.partners import Directory, Partner
-from fairlead.policy.inputs import CaseFacts, QueryFacts
-from fairlead.policy.points import PolicyPoints
+from fairlead.partners import Directory
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
 from fairlead.server import REASON_KEY
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
-from node.cases import Case, CaseRegister
+from node.drafting import Drafter, Preparation
 from node.heads import HeadKeeper
 
-PREPARATION_S = 600
-MAX_PREPARATIONS = 1024
 REFUSAL = "AskingService"
 
 GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Preparation:
-    """A drafted query waiting for its user's signature; it lives in memory only."""
-
-    user: Identity
-    case: Case
-    mandate: bytes
-    mode: int
-    terms: tuple[tuple[str, str], ...]
-    nonces: tuple[bytes, ...]
-    salts: Mapping[str, bytes]
-    since: int
-    until: int
-    events: tuple[str, ...]
-    session: Ed25519PrivateKey
-    not_asked: Mapping[str, str]
-    expires_at: float
 
 
 @dataclass(slots=True, kw_only=True)
@@ -84,6 +55,7 @@ class _Opened:
     reply_key: sealing.SealingKey
     states: dict[str, PartnerState]
     evidence: pb.Evidence
+    asked: frozenset[str]
     asked_from: int
 
 
@@ -99,8 +71,8 @@ class Asking:
         leaves: LeafWriter,
         desk: ReleaseDesk,
         directory: Directory,
-        policy: PolicyPoints,
-        cases: CaseRegister,
+        drafter: Drafter,
+        policy_serial: int,
         heads: HeadKeeper,
         send: GatewayQuery,
         clock: Callable[[], float],
@@ -111,12 +83,11 @@ class Asking:
         self._leaves = leaves
         self._desk = desk
         self._directory = directory
-        self._policy = policy
-        self._cases = cases
+        self._drafter = drafter
+        self._policy_serial = policy_serial
         self._heads = heads
         self._send = send
         self._clock = clock
-        self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
     # ── Prepare ──────────────────────────────────────────────────────────────────────────────
 
@@ -129,7 +100,7 @@ class Asking:
         :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
         """
         try:
-            return self._draft(request, user, certificate)
+            return self._drafter.draft(request, user, certificate)
         except FairleadError as error:
             leaf = self._leaves.refusal(
                 error,
@@ -140,145 +111,6 @@ class Asking:
             )
             await self._log.append(leaf)
             raise
-
-    def _draft(
-        self, request: pb.PrepareRequest, user: Identity, certificate: bytes
-    ) -> pb.PrepareResponse:
-        """1. terms and options read · 2. case · 3. own policy · 4. mandate drafted."""
-        now = self._clock()
-        # 1
-        terms = _terms(request)
-        _check_window(request)
-        purpose = check_code(request.purpose)
-        if request.mode == query_pb2.MODE_BLIND:
-            raise Refused(
-                "this node cannot ask blind yet",
-                reasons=("BLIND_UNSUPPORTED",),
-                remedy="fairlead ask --mode sealed, where policy permits it",
-            )
-        # 2
-        case = self._cases.assigned(request.case_id, user)
-        # 3
-        wanted = self._candidates(request)
-        not_asked = self._decide(request, terms, purpose, case, user, wanted, now)
-        asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
-        # 4
-        session = Ed25519PrivateKey.generate()
-        nonces = tuple(os.urandom(32) for _ in terms)
-        salts = {p: os.urandom(32) for p in self._directory.partners}
-        mandate = draft_mandate(
-            directory=self._directory,
-            partner_id=self._partner_id,
-            user_certificate=certificate,
-            purpose=purpose,
-            legal_basis=case.legal_basis,
-            case_commitment=signing.commit(case.nonce, case.case_id.encode()),
-            mode=query_pb2.MODE_SEALED,
-            terms=terms,
-            nonces=nonces,
-            salts=salts,
-            asked=asked.keys(),
-            session_key=signing.public_bytes(session),
-            now=now,
-        )
-        preparation_id = self._remember(
-            Preparation(
-                user=user,
-                case=case,
-                mandate=mandate,
-                mode=query_pb2.MODE_SEALED,
-                terms=terms,
-                nonces=nonces,
-                salts={p: salts[p] for p in asked},
-                since=request.since,
-                until=request.until,
-                events=tuple(sorted(set(request.events))),
-                session=session,
-                not_asked=not_asked,
-                expires_at=now + PREPARATION_S,
-            )
-        )
-        return pb.PrepareResponse(
-            preparation_id=preparation_id,
-            mandate=mandate,
-            nonces=nonces,
-            case_nonce=case.nonce,
-            partner_salts=list(salts.values()),
-            exposures=[
-                pb.Exposure(partner_id=p, display_name=partner.display_name, learns="term")
-                for p, partner in asked.items()
-            ],
-            directory_partners=list(self._directory.partners),
-        )
-
-    def _candidates(self, request: pb.PrepareRequest) -> dict[str, Partner]:
-        """The wanted partners by id.
-
-        :raises NotFound: a partner that the directory does not list, or oneself.
-        """
-        if not request.partners:
-            others = self._directory.partners.items()
-            return {p: partner for p, partner in others if p != self._partner_id}
-        wanted = {p: self._directory.partner(p) for p in sorted(set(request.partners))}
-        if self._partner_id in wanted:
-            raise NotFound(
-                "a partner does not ask itself",
-                reasons=("ASKS_ITSELF",),
-                remedy="fairlead partners",
-            )
-        return wanted
-
-    def _decide(
-        self,
-        request: pb.PrepareRequest,
-        terms: tuple[tuple[str, str], ...],
-        purpose: str,
-        case: Case,
-        user: Identity,
-        wanted: Mapping[str, Partner],
-        now: float,
-    ) -> dict[str, str]:
-        """Who will not be asked, and why (reason code).
-
-        :raises Refused: the node's own policy permits nobody to be asked.
-        """
-        facts = QueryFacts(
-            mode="sealed",
-            purpose=purpose,
-            legal_basis=case.legal_basis,
-            schemes=tuple(sorted({scheme for scheme, _ in terms})),
-            term_count=len(terms),
-            window_days=window_days(request.since, request.until, now),
-            events=tuple(sorted(set(request.events))),
-        )
-        overall, decisions = self._policy.asking(
-            now=int(now),
-            query=facts,
-            asker=party_facts(self._directory.partner(self._partner_id)),
-            user=user_facts(user),
-            case=CaseFacts(
-                open=True,
-                assigned=True,
-                purpose=case.purpose,
-                legal_basis=case.legal_basis,
-                schemes=case.schemes,
-                expires_at=case.expires_at,
-            ),
-            candidates={p: party_facts(partner) for p, partner in wanted.items()},
-        )
-        if not overall.permit:
-            raise refusal_of(overall)
-        denied = {p: d for p, d in decisions.items() if not d.permit}
-        if len(denied) == len(wanted):
-            raise refusal_of(next(iter(denied.values())))
-        return {p: requester_code(d) for p, d in denied.items()}
-
-    def _remember(self, preparation: Preparation) -> bytes:
-        preparation_id = os.urandom(16)
-        self._preparations[preparation_id] = preparation
-        while len(self._preparations) > MAX_PREPARATIONS:
-            self._preparations.popitem(last=False)
-        return preparation_id
 
     # ── Ask ──────────────────────────────────────────────────────────────────────────────────
 
@@ -296,7 +128,7 @@ class Asking:
         opened = None
         try:
             # 1 to 4
-            preparation, signature = self._take(request, user)
+            preparation, signature = self._drafter.take(request, user)
             opened, parts = self._seal(preparation, signature, certificate)
             # 5
             await self._intent(opened, preparation)
@@ -318,20 +150,6 @@ class Asking:
             await asyncio.shield(
                 self._log.append(self._leaves.outcome(opened.query, opened.states))
             )
-
-    def _take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
-        preparation = self._preparations.pop(request.preparation_id, None)
-        owned = preparation is not None and preparation.user.spiffe_id == user.spiffe_id
-        if preparation is None or not owned or self._clock() >= preparation.expires_at:
-            raise Stale(
-                "this draft is unknown or has expired",
-                reasons=("PREPARATION_EXPIRED",),
-                remedy="ask again",
-            )
-        if request.mandate != preparation.mandate:
-            raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        self._cases.assigned(preparation.case.case_id, user)
-        return preparation, request.signature
 
     def _seal(
         self, preparation: Preparation, signature: bytes, certificate: bytes
@@ -361,7 +179,7 @@ class Asking:
             parts=parts,
             reply_key=reply_key.public_bytes(),
             directory=self._directory,
-            policy_serial=self._policy.serial,
+            policy_serial=self._policy_serial,
             now=now,
         )
         # The deny list was consulted when this user's connection was checked.
@@ -372,6 +190,7 @@ class Asking:
             reply_key=reply_key,
             states={},
             evidence=pb.Evidence(query=signed),
+            asked=frozenset(parts),
             asked_from=self._heads.size,
         )
         return opened, parts
@@ -386,7 +205,7 @@ class Asking:
         leaf, _ = self._leaves.intent(
             opened.query,
             rules=(),
-            policy_serial=self._policy.serial,
+            policy_serial=self._policy_serial,
             commits_to=",".join(sorted(preparation.salts)).encode(),
             detail_digest=signing.digest(detail),
         )
@@ -434,8 +253,8 @@ class Asking:
     async def _open(self, opened: _Opened, event: gateway_pb2.PartnerEvent) -> pb.AskResponse:
         """Verify one partner's answer, open it, record it, and only then show it."""
         query, owner = opened.query, self._directory.partner(event.partner_id)
-        if event.partner_id in opened.states:
-            raise Forged("a partner answered twice", reasons=("ANSWER_TWICE",))
+        if event.partner_id in opened.states or event.partner_id not in opened.asked:
+            raise Forged("a partner answered twice or unasked", reasons=("ANSWER_UNASKED",))
         if not event.HasField("answer"):
             state = PartnerState(
                 partner_id=event.partner_id, status=event.status, reason=check_reason(event.reason)
@@ -480,7 +299,7 @@ class Asking:
         return line
 
     def _closed(self, opened: _Opened, closed: gateway_pb2.Closed) -> pb.AskResponse:
-        """The gateway's statement must agree with every answer that arrived here."""
+        """The gateway's statement covers everybody asked and agrees with what arrived here."""
         outcome = verify_outcome(
             closed.outcome,
             closed.signature,
@@ -488,7 +307,7 @@ class Asking:
             header_digest=opened.query.header_digest,
             gateway=self._directory.gateway,
         )
-        if dict(outcome.states) != opened.states:
+        if dict(outcome.states) != opened.states or opened.states.keys() != opened.asked:
             raise Forged("the outcome differs from the answers seen", reasons=("OUTCOME",))
         if merkle.leaf_hash(opened.evidence.intent.leaf) != outcome.intent_leaf_hash:
             raise Forged("the outcome names another intent", reasons=("OUTCOME",))
@@ -509,30 +328,6 @@ def _claimed_code(value: str) -> str:
         return check_code(value)
     except InvalidInput:
         return ""
-
-
-def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
-    if not 0 < len(request.terms) <= sealing.MAX_TERMS:
-        raise InvalidInput(
-            "a sealed query has 1 to 512 terms",
-            reasons=("TERM_COUNT",),
-            remedy="fairlead ask --help",
-        )
-    terms = tuple(
-        (term.scheme, identifiers.parse(term.scheme, term.value).value) for term in request.terms
-    )
-    if len(set(terms)) != len(terms):
-        raise InvalidInput("a term is asked twice", reasons=("TERM_TWICE",))
-    return terms
-
-
-def _check_window(request: pb.PrepareRequest) -> None:
-    if request.since < 0 or request.until < 0 or (request.until and request.until <= request.since):
-        raise InvalidInput(
-            "the time range is empty", reasons=("TIME_RANGE",), remedy="fairlead ask --help"
-        )
-    for event in request.events:
-        check_code(event)
 
 
 def _line(partner_id: str, status: int, reason: str) -> pb.AskResponse:

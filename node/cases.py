@@ -84,6 +84,7 @@ class CaseRegister:
         """Open a case. Repeating the same request returns the case as it stands.
 
         :raises InvalidInput: a name is misspelt or a limit is broken.
+        :raises Refused: the approver would be a member of the case.
         :raises Conflict: the reference is taken by a different case.
         """
         now = int(self._clock())
@@ -121,6 +122,12 @@ class CaseRegister:
                 "a case needs at least one member and one scheme",
                 reasons=("CASE_INCOMPLETE",),
                 remedy="fairlead cases open --help",
+            )
+        if opener.name in asked.members:
+            raise Refused(
+                "nobody opens a case for themselves",
+                reasons=("CASE_SELF_ASSIGNED",),
+                remedy="ask another approver",
             )
         if not now < asked.expires_at <= now + MAX_LIFETIME_S:
             raise InvalidInput("a case must expire within a year", reasons=("CASE_EXPIRY",))

@@ -16,14 +16,14 @@ from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
 
 
-def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, dict[str, ImportReport]]:
+def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[ImportReport]]:
     """Read every source of ``config`` and replace its index.
 
     :raises SourceUnusable: a source cannot be read as mapped; the index in use stays.
     :raises Misconfigured: the index cannot be written.
     """
     now = time.time()
-    sources = {path.stem: CsvSource(load_mapping(path), now=now) for path in config.sources}
+    sources = {path: CsvSource(load_mapping(path), now=now) for path in config.sources}
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     token_key, field_key = index_keys(config)
     records: Iterator[SourceRecord] = chain.from_iterable(
@@ -37,4 +37,4 @@ def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, dict[
         clock=time.time,
         progress=progress,
     )
-    return report, {name: source.report() for name, source in sources.items()}
+    return report, [source.report() for source in sources.values()]

@@ -31,9 +31,7 @@ FIELDS = ("plate", "account", "driver_name", "operator_name", "event")
 
 def party(name: str, kind: str, sector: str, country: str = "NL") -> PartyFacts:
     """A partner that answers for every scheme."""
-    return PartyFacts(
-        partner_id=name, kind=kind, sector=sector, country=country, schemes=SCHEMES
-    )
+    return PartyFacts(partner_id=name, kind=kind, sector=sector, country=country, schemes=SCHEMES)
 
 
 CUSTOMS = party("customs", "customs", "public")

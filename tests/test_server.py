@@ -30,7 +30,7 @@ from certs.dev import federation as specs
 from certs.dev.lists import deny
 from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
-from fairlead import authority, signing, tls
+from fairlead import authority, door, signing, tls
 from fairlead.authority import Issuer
 from fairlead.certificates import IdentityCheck, IdentityKind, Role
 from fairlead.errors import FairleadError, Forged, LogUnavailable, Misconfigured, Refused
@@ -434,6 +434,30 @@ async def test_a_user_minted_by_another_partner_is_refused(world: Opened, tmp_pa
     assert reasons(error) == ["ISSUER"]
 
 
+@pytest.mark.parametrize(
+    ("peer", "code"),
+    [
+        ({}, "TLS_VERSION"),
+        ({"x509_pem_cert": [b"c"]}, "TLS_VERSION"),
+        ({"ssl_tls_version": [b"TLSv1.2"], "x509_pem_cert": [b"c"]}, "TLS_VERSION"),
+        ({"ssl_tls_version": [b"TLSv1.3", b"TLSv1.2"], "x509_pem_cert": [b"c"]}, "TLS_VERSION"),
+        ({"ssl_tls_version": [b"TLSv1.3"]}, "NO_CERTIFICATE"),
+        ({"ssl_tls_version": [b"TLSv1.3"], "x509_pem_cert": []}, "NO_CERTIFICATE"),
+        ({"ssl_tls_version": [b"TLSv1.3"], "x509_pem_cert": [b"c", b"d"]}, "NO_CERTIFICATE"),
+    ],
+)
+def test_the_door_looks_at_the_connection_itself(peer: dict[str, list[bytes]], code: str) -> None:
+    """Even if the transport let it pass, TLS 1.2, plain text or no certificate is refused."""
+
+    class Connection:
+        def auth_context(self) -> dict[str, list[bytes]]:
+            return peer
+
+    with pytest.raises(FairleadError) as caught:
+        door._peer_certificate(Connection())  # type: ignore[arg-type]
+    assert caught.value.code == code
+
+
 # ── Who is put out ───────────────────────────────────────────────────────────────────────────
 
 
@@ -529,9 +553,10 @@ async def test_the_health_watch_ends_too(world: Opened) -> None:
 async def test_a_client_that_leaves_ends_its_stream_quietly(world: Opened) -> None:
     """A cancelled stream is neither a refusal nor an internal failure."""
     async with running(world) as run, run.channel() as channel:
-        pending = asyncio.ensure_future(call(channel, "Down", "wait"))
+        io = (StringValue.SerializeToString, StringValue.FromString)
+        left = channel.unary_stream(f"/{NAME}/Down", *io)(StringValue(value="wait"))
         await run.shapes.waiting.wait()
-        pending.cancel()
+        left.cancel()
         while run.shapes.ended != ["wait"]:
             await asyncio.sleep(0.01)
     assert run.refusals == run.failures == []

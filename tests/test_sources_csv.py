@@ -65,8 +65,9 @@ def test_a_missing_column_is_named_by_its_key(tmp_path: Path) -> None:
 
 def test_a_column_that_stands_twice_is_refused(tmp_path: Path) -> None:
     """Which of two columns of one name is meant is not guessed."""
-    with pytest.raises(ColumnsMissing):
-        read(tmp_path, GOOD, header=HEADER.replace("gate", "box"))
+    with pytest.raises(ColumnsMissing) as caught:
+        read(tmp_path, GOOD.replace("AMBER,", "AMBER,,x"), header=HEADER.replace("\n", ",box\n"))
+    assert caught.value.missing == (("identifiers.0.column", "box"),)
 
 
 def test_latin_1_rows_are_counted_by_number_and_others_kept(tmp_path: Path) -> None:
@@ -161,15 +162,21 @@ def test_a_file_without_a_usable_header_is_refused(tmp_path: Path, header: str) 
 
 
 def test_a_row_without_end_does_not_take_the_memory(tmp_path: Path) -> None:
-    """A row above the limit ends the import or is excluded; it never becomes a record."""
+    """A row above the limit is excluded by number; the rows around it are kept."""
     endless = GOOD.replace("Gate 7", "x" * 3_000_000)
-    try:
-        records, report = read(tmp_path, GOOD + endless + GOOD)
-    except SourceUnusable as error:
-        assert error.code == "FILE_UNREADABLE"  # noqa: PT017
-    else:
-        assert len(records) < 3
-        assert report.excluded
+    records, report = read(tmp_path, GOOD + endless + GOOD)
+    assert len(records) == 2
+    assert [(row.row, row.reason) for row in report.excluded] == [(2, "MALFORMED")]
+    assert report.complete
+
+
+@pytest.mark.parametrize("behind", [5, 9_000])
+def test_an_unclosed_quote_says_that_other_lines_are_lost(tmp_path: Path, behind: int) -> None:
+    """A quote that swallows the lines behind it marks the whole import as incomplete."""
+    unclosed = GOOD.replace("Gate 7", '"Gate 7')
+    _, report = read(tmp_path, GOOD + unclosed + GOOD * behind)
+    assert [(row.row, row.reason) for row in report.excluded] == [(2, "UNCLOSED_QUOTE")]
+    assert not report.complete
 
 
 def test_every_file_of_a_pattern_is_read_and_rows_are_told_apart(tmp_path: Path) -> None:

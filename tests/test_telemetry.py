@@ -113,7 +113,7 @@ def test_an_exceptions_text_never_gets_out() -> None:
     try:
         local = TERM
         try:
-            raise KeyError(local)  # noqa: TRY301
+            raise KeyError(local)
         except KeyError as inner:
             raise ValueError(f"no {local}") from inner
     except ValueError as error:

@@ -123,16 +123,19 @@ def recognise(text: str, scheme: str | None) -> asking_pb2.Term:
     if scheme is not None:
         found = identifiers.parse(scheme, text)
         return asking_pb2.Term(scheme=found.scheme, value=found.value)
+    problem = None
     for candidate in identifiers.recognise(text):
         try:
             found = identifiers.parse(candidate.scheme, text)
-        except InvalidInput:
+        except InvalidInput as error:
+            problem = problem or error
             continue
-        say(
-            f"{printable(text)}: {found.scheme} {found.value}, {found.validity.value.replace('_', ' ')}"
-        )
+        validity = found.validity.value.replace("_", " ")
+        say(f"{printable(text)}: {found.scheme} {found.value}, {validity}")
         return asking_pb2.Term(scheme=found.scheme, value=found.value)
     close = identifiers.suggest(text)
+    if problem is not None and not close:
+        raise problem
     raise InvalidInput(
         "this is no identifier of a known scheme, or its check digit is wrong; nothing was sent",
         reasons=("NOT_RECOGNISED",),

@@ -302,7 +302,7 @@ def _verify_user(
 
 
 def _check_id(value: bytes) -> None:
-    if len(value) != _ID or UUID(bytes=value).version != 7:  # noqa: PLR2004
+    if len(value) != _ID or UUID(bytes=value).version != 7:
         raise InvalidInput("an id is not a UUID of version 7", reasons=("ID",))
 
 

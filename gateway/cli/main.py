@@ -25,8 +25,8 @@ def check(config: ConfigOption) -> None:
     import time
 
     from fairlead import process
-    from fairlead.trust import Trust
     from fairlead.config import GatewayConfig, load
+    from fairlead.trust import Trust
 
     settings = load(GatewayConfig, config)
     process.join(settings, time.time)

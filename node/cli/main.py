@@ -26,8 +26,8 @@ def check(config: ConfigOption) -> None:
     import time
 
     from fairlead import process
-    from fairlead.trust import Trust
     from fairlead.config import NodeConfig, load
+    from fairlead.trust import Trust
     from node.sources.mapping import load_mapping
 
     settings = load(NodeConfig, config)
@@ -56,16 +56,22 @@ def index(
     )
     records = [
         {
-            "source": name,
+            "source": item.source,
             "rows": item.rows,
             "records": item.records,
             "excluded": len(item.excluded),
             "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
             "check digit wrong": item.checksum_failed,
         }
-        for name, item in imports.items()
+        for item in imports
     ]
     emit(records, columns=COLUMNS, output=output)
+    for item in imports:
+        if not item.complete:
+            say(
+                f"warning: {item.source} has a quote that is never closed; rows behind it are "
+                "lost and cannot be counted\nnext: repair the file and index again"
+            )
     say(f"{report.records:,} records indexed in {report.seconds:.1f} s")
     say(f"next: fairlead-node serve --config {config}")
 

@@ -13,7 +13,7 @@ from fairlead.errors import InvalidInput, SourceUnusable
 from fairlead.identifiers import Validity
 from node.sources.mapping import SourceMapping
 from node.sources.record import SourceRecord
-from node.sources.report import ExcludedRow, ImportReport
+from node.sources.report import UNCLOSED_QUOTE, ExcludedRow, ImportReport
 from node.sources.row import RowReader
 
 BATCH_ROWS = 4096
@@ -31,6 +31,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "threads": "1",
 }
 _ENCODING = "INVALID ENCODING"
+_RUNAWAY = frozenset({"UNQUOTED VALUE", "LINE SIZE OVER MAXIMUM"})
 
 
 class CsvSource:
@@ -144,10 +145,16 @@ class CsvSource:
 def _rejected(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
     """Row number → reason for every row that DuckDB could not decode or split."""
     found: dict[int, str] = {}
-    query = "SELECT line, CAST(error_type AS VARCHAR) FROM reject_errors ORDER BY line"
-    for line, kind in connection.execute(query).fetchall():
+    query = (
+        "SELECT line, CAST(error_type AS VARCHAR), contains(rtrim(csv_line, chr(10)), chr(10))"
+        " FROM reject_errors ORDER BY line"
+    )
+    for line, kind, several_lines in connection.execute(query).fetchall():
         reason = "ENCODING" if kind == _ENCODING else "MALFORMED"
-        found.setdefault(int(line) - 1, reason)
+        if several_lines and kind in _RUNAWAY:
+            reason = UNCLOSED_QUOTE
+        if found.get(int(line) - 1) != UNCLOSED_QUOTE:
+            found[int(line) - 1] = reason
     return found
 
 

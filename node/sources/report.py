@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+UNCLOSED_QUOTE = "UNCLOSED_QUOTE"
+"""A quote without its end took the lines behind it, up to the next quote, into one row."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExcludedRow:
@@ -30,6 +33,11 @@ class ImportReport:
     excluded: tuple[ExcludedRow, ...]
     checksum_failed: int
     unverifiable: int
+
+    @property
+    def complete(self) -> bool:
+        """False when an unclosed quote took other lines along, which nobody could count."""
+        return all(row.reason != UNCLOSED_QUOTE for row in self.excluded)
 
     def excluded_by_reason(self) -> dict[str, int]:
         """Reason code → number of rows, most frequent first."""

@@ -1,0 +1,257 @@
+"""Drafting a query at home: terms read, case checked, own policy asked, mandate drafted."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import identifiers, sealing, signing
+from fairlead.certificates import Identity
+from fairlead.envelope.query import draft_mandate
+from fairlead.errors import Forged, InvalidInput, NotFound, Refused, Stale
+from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
+from fairlead.names import check_code
+from fairlead.partners import Directory, Partner
+from fairlead.policy.inputs import CaseFacts, QueryFacts
+from fairlead.policy.points import PolicyPoints
+from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import query_pb2
+from node.cases import Case, CaseRegister
+
+PREPARATION_S = 600
+MAX_PREPARATIONS = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Preparation:
+    """A drafted query waiting for its user's signature; it lives in memory only."""
+
+    user: Identity
+    case: Case
+    mandate: bytes
+    mode: int
+    terms: tuple[tuple[str, str], ...]
+    nonces: tuple[bytes, ...]
+    salts: Mapping[str, bytes]
+    since: int
+    until: int
+    events: tuple[str, ...]
+    session: Ed25519PrivateKey
+    not_asked: Mapping[str, str]
+    expires_at: float
+
+
+class Drafter:
+    """Drafts queries for the partner's own users and keeps the drafts until they are signed."""
+
+    def __init__(
+        self,
+        *,
+        partner_id: str,
+        directory: Directory,
+        policy: PolicyPoints,
+        cases: CaseRegister,
+        clock: Callable[[], float],
+    ) -> None:
+        self._partner_id = partner_id
+        self._directory = directory
+        self._policy = policy
+        self._cases = cases
+        self._clock = clock
+        self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
+
+    def draft(
+        self, request: pb.PrepareRequest, user: Identity, certificate: bytes
+    ) -> pb.PrepareResponse:
+        """Draft one query.
+
+        1. Terms and options are read; a typo stops here.
+        2. The case is open, and the user assigned to it.
+        3. The node's own policy says whom the user may ask.
+        4. The mandate is drafted and kept until it is signed.
+
+        :param certificate: the user's certificate as TLS presented it (DER).
+        :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
+        """
+        now = self._clock()
+        # 1
+        terms = _terms(request)
+        _check_window(request)
+        purpose = check_code(request.purpose)
+        if request.mode == query_pb2.MODE_BLIND:
+            raise Refused(
+                "this node cannot ask blind yet",
+                reasons=("BLIND_UNSUPPORTED",),
+                remedy="fairlead ask --mode sealed, where policy permits it",
+            )
+        # 2
+        case = self._cases.assigned(request.case_id, user)
+        # 3
+        wanted = self._candidates(request)
+        not_asked = self._decide(request, terms, purpose, case, user, wanted, now)
+        asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
+        # 4
+        session = Ed25519PrivateKey.generate()
+        nonces = tuple(os.urandom(32) for _ in terms)
+        salts = {p: os.urandom(32) for p in self._directory.partners}
+        mandate = draft_mandate(
+            directory=self._directory,
+            partner_id=self._partner_id,
+            user_certificate=certificate,
+            purpose=purpose,
+            legal_basis=case.legal_basis,
+            case_commitment=signing.commit(case.nonce, case.case_id.encode()),
+            mode=query_pb2.MODE_SEALED,
+            terms=terms,
+            nonces=nonces,
+            salts=salts,
+            asked=asked.keys(),
+            session_key=signing.public_bytes(session),
+            now=now,
+        )
+        preparation_id = self._remember(
+            Preparation(
+                user=user,
+                case=case,
+                mandate=mandate,
+                mode=query_pb2.MODE_SEALED,
+                terms=terms,
+                nonces=nonces,
+                salts={p: salts[p] for p in asked},
+                since=request.since,
+                until=request.until,
+                events=tuple(sorted(set(request.events))),
+                session=session,
+                not_asked=not_asked,
+                expires_at=now + PREPARATION_S,
+            )
+        )
+        return pb.PrepareResponse(
+            preparation_id=preparation_id,
+            mandate=mandate,
+            nonces=nonces,
+            case_nonce=case.nonce,
+            partner_salts=list(salts.values()),
+            exposures=[
+                pb.Exposure(partner_id=p, display_name=partner.display_name, learns="term")
+                for p, partner in asked.items()
+            ],
+            directory_partners=list(self._directory.partners),
+        )
+
+    def _candidates(self, request: pb.PrepareRequest) -> dict[str, Partner]:
+        """The wanted partners by id.
+
+        :raises NotFound: a partner that the directory does not list, or oneself.
+        """
+        if not request.partners:
+            others = self._directory.partners.items()
+            return {p: partner for p, partner in others if p != self._partner_id}
+        wanted = {p: self._directory.partner(p) for p in sorted(set(request.partners))}
+        if self._partner_id in wanted:
+            raise NotFound(
+                "a partner does not ask itself",
+                reasons=("ASKS_ITSELF",),
+                remedy="fairlead partners",
+            )
+        return wanted
+
+    def _decide(
+        self,
+        request: pb.PrepareRequest,
+        terms: tuple[tuple[str, str], ...],
+        purpose: str,
+        case: Case,
+        user: Identity,
+        wanted: Mapping[str, Partner],
+        now: float,
+    ) -> dict[str, str]:
+        """Who will not be asked, and why (reason code).
+
+        :raises Refused: the node's own policy permits nobody to be asked.
+        """
+        facts = QueryFacts(
+            mode="sealed",
+            purpose=purpose,
+            legal_basis=case.legal_basis,
+            schemes=tuple(sorted({scheme for scheme, _ in terms})),
+            term_count=len(terms),
+            window_days=window_days(request.since, request.until, now),
+            events=tuple(sorted(set(request.events))),
+        )
+        overall, decisions = self._policy.asking(
+            now=int(now),
+            query=facts,
+            asker=party_facts(self._directory.partner(self._partner_id)),
+            user=user_facts(user),
+            case=CaseFacts(
+                open=True,
+                assigned=True,
+                purpose=case.purpose,
+                legal_basis=case.legal_basis,
+                schemes=case.schemes,
+                expires_at=case.expires_at,
+            ),
+            candidates={p: party_facts(partner) for p, partner in wanted.items()},
+        )
+        if not overall.permit:
+            raise refusal_of(overall)
+        denied = {p: d for p, d in decisions.items() if not d.permit}
+        if len(denied) == len(wanted):
+            raise refusal_of(next(iter(denied.values())))
+        return {p: requester_code(d) for p, d in denied.items()}
+
+    def _remember(self, preparation: Preparation) -> bytes:
+        preparation_id = os.urandom(16)
+        self._preparations[preparation_id] = preparation
+        while len(self._preparations) > MAX_PREPARATIONS:
+            self._preparations.popitem(last=False)
+        return preparation_id
+
+    def take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
+        """Hand a draft out, once, to the user it was made for.
+
+        :returns: the draft and the user's signature, which is not verified here.
+        :raises Stale: unknown, expired or somebody else's. :raises Forged: another mandate.
+        :raises Refused: the case was closed meanwhile.
+        """
+        preparation = self._preparations.pop(request.preparation_id, None)
+        owned = preparation is not None and preparation.user.spiffe_id == user.spiffe_id
+        if preparation is None or not owned or self._clock() >= preparation.expires_at:
+            raise Stale(
+                "this draft is unknown or has expired",
+                reasons=("PREPARATION_EXPIRED",),
+                remedy="ask again",
+            )
+        if request.mandate != preparation.mandate:
+            raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
+        self._cases.assigned(preparation.case.case_id, user)
+        return preparation, request.signature
+
+
+def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
+    if not 0 < len(request.terms) <= sealing.MAX_TERMS:
+        raise InvalidInput(
+            "a sealed query has 1 to 512 terms",
+            reasons=("TERM_COUNT",),
+            remedy="fairlead ask --help",
+        )
+    terms = tuple(
+        (term.scheme, identifiers.parse(term.scheme, term.value).value) for term in request.terms
+    )
+    if len(set(terms)) != len(terms):
+        raise InvalidInput("a term is asked twice", reasons=("TERM_TWICE",))
+    return terms
+
+
+def _check_window(request: pb.PrepareRequest) -> None:
+    if request.since < 0 or request.until < 0 or (request.until and request.until <= request.since):
+        raise InvalidInput(
+            "the time range is empty", reasons=("TIME_RANGE",), remedy="fairlead ask --help"
+        )
+    for event in request.events:
+        check_code(event)

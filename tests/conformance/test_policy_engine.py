@@ -1,0 +1,141 @@
+"""One suite over every policy engine: the golden vectors, and failing closed.
+
+The second engine is the real OPA on the command line, the reference the vectors come from.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairlead.errors import PolicyUnavailable
+from fairlead.policy.agreements import federation_data
+from fairlead.policy.engine import POINTS, PolicyEngine, WasmEngine
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+VECTORS = sorted((ROOT / "tests" / "vectors" / "policy").glob("*.json"))
+sys.path.insert(0, str(ROOT / "tools"))
+
+import get_opa  # noqa: E402
+import test_opa as reference  # noqa: E402
+
+
+class OpaEngine:
+    """The real OPA, one process a decision."""
+
+    def __init__(self, opa: Path, data: list[str]) -> None:
+        self._opa = opa
+        self._data = data
+
+    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+        """:raises PolicyUnavailable: undefined, as for a point that does not exist."""
+        vector = {"point": point, "data": self._data, "input": document}
+        value = reference.evaluate(self._opa, vector)
+        if value is None:
+            raise PolicyUnavailable("undefined")
+        return value
+
+
+@pytest.fixture(params=["wasm", "opa"])
+def make(request: pytest.FixtureRequest) -> Any:
+    """Make an engine over the named agreements."""
+    if request.param == "wasm":
+        return wasm
+    opa = get_opa.find_opa()
+    if opa is None:
+        missing = f"OPA {get_opa.VERSION} is missing: make tools"
+        if os.environ.get("FAIRLEAD_REQUIRE_ALL"):
+            pytest.fail(missing)
+        pytest.skip(missing)
+    return lambda data: OpaEngine(opa, data)
+
+
+def wasm(data: list[str], deadline_s: float = 10) -> WasmEngine:
+    """The shipped engine; a busy test machine gets time."""
+    policies = ROOT / "policies"
+    document = federation_data({name: (policies / name).read_bytes() for name in data})
+    module = (policies / "policy.wasm").read_bytes()
+    return WasmEngine(module, document, deadline_s=deadline_s)
+
+
+BASELINE = ["data/agreements.yaml"]
+
+
+@pytest.mark.parametrize("path", VECTORS, ids=lambda p: p.stem)
+def test_golden_vector(make: Any, path: Path) -> None:
+    """The engine's decision is the one a person reviewed, to the last field."""
+    vector = json.loads(path.read_bytes())
+    engine: PolicyEngine = make(vector["data"])
+    assert reference.ordered(engine.evaluate(vector["point"], vector["input"])) == vector["expect"]
+
+
+def test_every_point_has_vectors() -> None:
+    """No point is without a golden permit and a golden denial."""
+    found: dict[str, set[str]] = {point: set() for point in POINTS}
+    for path in VECTORS:
+        vector = json.loads(path.read_bytes())
+        expect = vector["expect"]
+        inner = [r["decision"] for r in expect["records"]] if "records" in expect else [expect]
+        found[vector["point"]] |= {decision["effect"] for decision in inner}
+        found[vector["point"]] |= {c["effect"] for c in expect.get("candidates", {}).values()}
+    assert found == {point: {"permit", "deny"} for point in POINTS}
+
+
+def test_an_unknown_point_is_unavailable(make: Any) -> None:
+    """A point that does not exist gives no value, and no value is not an empty one."""
+    with pytest.raises(PolicyUnavailable):
+        make(BASELINE).evaluate("curiosity", {})
+
+
+def test_an_empty_input_is_denied(make: Any) -> None:
+    """Nothing permits nothing."""
+    engine: PolicyEngine = make(BASELINE)
+    for point in POINTS:
+        value = engine.evaluate(point, {})
+        assert isinstance(value, dict)
+        assert value == {"records": []} if point == "release" else value["effect"] == "deny"
+
+
+# ── The shipped engine alone ─────────────────────────────────────────────────────────────────
+
+
+def test_wasm_that_is_no_policy_is_refused_at_start() -> None:
+    """Octets that are no module, and data without a federation, never reach a request."""
+    good = (ROOT / "policies" / "policy.wasm").read_bytes()
+    with pytest.raises(PolicyUnavailable):
+        WasmEngine(b"\x00asm", {})
+    with pytest.raises(PolicyUnavailable):
+        WasmEngine(good[:-100], {})
+    with pytest.raises(PolicyUnavailable):
+        WasmEngine(good, {}, deadline_s=10)
+
+
+def test_a_closed_engine_is_unavailable() -> None:
+    """After closing there is no decision, rather than an old one."""
+    engine = wasm(BASELINE)
+    engine.close()
+    with pytest.raises(PolicyUnavailable):
+        engine.evaluate("admission", {})
+
+
+def test_a_decision_that_takes_too_long_is_unavailable() -> None:
+    """An input made to keep the engine busy meets the deadline, and the next one is decided."""
+    vector = json.loads((ROOT / "tests/vectors/policy/routing-demo.json").read_bytes())
+    engine = wasm(vector["data"], deadline_s=0.2)
+    partner = vector["input"]["candidates"]["police"]
+    many = {f"p{i}": {**partner, "partner_id": f"p{i}"} for i in range(15_000)}
+    with pytest.raises(PolicyUnavailable):
+        engine.evaluate("routing", {**vector["input"], "candidates": many})
+    assert reference.ordered(engine.evaluate("routing", vector["input"])) == vector["expect"]
+
+
+def test_an_input_json_cannot_say_is_unavailable() -> None:
+    """A value that is no JSON is refused before the engine sees it."""
+    with pytest.raises(PolicyUnavailable):
+        wasm(BASELINE).evaluate("admission", {"now": object()})
