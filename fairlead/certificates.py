@@ -114,7 +114,11 @@ class SpiffeId:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Identity:
-    """A verified certificate: who it is, until when (Unix seconds), and its SHA-256 digest."""
+    """A verified certificate: who it is, until when (Unix seconds), and its SHA-256 digest.
+
+    Count people by ``spiffe_id``, never by ``digest``: ECDSA lets anybody turn a signature into
+    another valid one, hence a certificate into another encoding of itself.
+    """
 
     kind: IdentityKind
     partner_id: str | None
@@ -289,6 +293,9 @@ def _parse(der: bytes) -> tuple[x509.Certificate, ec.EllipticCurvePublicKey]:
             key = certificate.public_key()
     except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, CryptographyDeprecationWarning):
         raise _refusal("a certificate cannot be decoded", "CERTIFICATE") from None
+    if not der.endswith(b"\x00" + certificate.signature):
+        # A count of unused bits other than 0 hides in the signature's BIT STRING.
+        raise _refusal("a certificate is not in canonical form", "CERTIFICATE")
     if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise _refusal("a certificate's key is not P-256", "CERTIFICATE")
     return certificate, key

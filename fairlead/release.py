@@ -26,9 +26,11 @@ class ReleaseDesk:
         self._waiting: deque[tuple[pb.ReleasedAnswer, asyncio.Future[None]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
 
-    async def release(self, answer: pb.ReleasedAnswer) -> None:
+    async def release(self, answer: pb.ReleasedAnswer, *, not_before: float = 0.0) -> None:
         """Return when ``answer`` may leave.
 
+        :param not_before: on the loop's clock: a moment by which the work for any answer of
+            this size is done, so that less work does not catch an earlier tick.
         :raises LogUnavailable: the leaf could not be written; the answer must not leave.
         """
         loop = asyncio.get_running_loop()
@@ -38,7 +40,8 @@ class ReleaseDesk:
             self._flusher = loop.create_task(self._flush())
         await durable
         if self._tick_s > 0:
-            await asyncio.sleep(self._tick_s - loop.time() % self._tick_s)
+            ready = max(loop.time(), not_before)
+            await asyncio.sleep(ready - loop.time() + self._tick_s - ready % self._tick_s)
 
     async def _flush(self) -> None:
         while self._waiting:

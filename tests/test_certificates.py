@@ -293,6 +293,19 @@ def test_roles_have_one_spelling(world: Opened, roles: bytes | None) -> None:
     assert refused(world, mint(world.user_authority("customs"), USER, roles=roles)) == "ROLES"
 
 
+def test_a_negative_serial_number_is_refused(world: Opened) -> None:
+    """What the library lets pass with a warning (RFC 5280 forbids it) is refused, well signed."""
+    issuer = world.federation_ca()
+    certificate = x509.load_der_x509_certificate(mint(issuer, NODE))
+    tbs = bytearray(certificate.tbs_certificate_bytes)
+    serial = certificate.serial_number.to_bytes(20, "big").lstrip(b"\x00")
+    tbs[tbs.index(serial)] |= 0x80
+    signature = issuer.key.sign(bytes(tbs), ec.ECDSA(hashes.SHA256()))
+    algorithm = bytes.fromhex("300a06082a8648ce3d040302")
+    whole = bytes(tbs) + algorithm + b"\x03" + bytes((len(signature) + 1,)) + b"\x00" + signature
+    assert refused(world, b"\x30\x82" + len(whole).to_bytes(2, "big") + whole) == "CERTIFICATE"
+
+
 def test_organisations_carry_no_roles(world: Opened) -> None:
     """A node with a roles extension is a confusion somebody arranged."""
     assert refused(world, mint(world.federation_ca(), NODE, roles=ANALYST)) == "ROLES"

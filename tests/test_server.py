@@ -237,6 +237,9 @@ async def running(
     failures: list[InternalFailure] = []
 
     async def record(refusal: Refusal) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        assert task.cancelling() == 0, "the log writes in a task that is not being cancelled"
         refusals.append(refusal)
 
     def material() -> KeyMaterial:

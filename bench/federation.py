@@ -1,0 +1,141 @@
+"""The benchmark's own federation: one asker, as many owners as the largest round needs."""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from certs.dev.federation import GatewaySpec, PartnerSpec, UserSpec
+from certs.dev.layout import Layout
+from certs.dev.make import make
+from fairlead.certificates import Role
+from fairlead.partners import Directory, PartnerKind
+from fairlead.policy.bundle import publish
+from fairlead.signing import load_signing_key
+from fairlead.trust import Trust
+
+ROOT = Path(__file__).resolve().parent.parent
+GATEWAY = "gw-1"
+ASKER, ANALYST, APPROVER = "asker", "u-b01", "u-b02"
+PURPOSE, LEGAL_BASIS, SCHEME = "drug-trafficking", "eu-ucc-art-46", "container"
+TICK_MS = 50
+OWNER_KINDS = (
+    PartnerKind.TERMINAL,
+    PartnerKind.POLICE,
+    PartnerKind.SHIPPING_LINE,
+    PartnerKind.INLAND_PORT,
+    PartnerKind.SECURITY_COMPANY,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Federation:
+    """Everything in one folder; every process of the benchmark opens it by that folder."""
+
+    folder: Path
+
+    @property
+    def layout(self) -> Layout:
+        """Keys and signed lists."""
+        return Layout(self.folder / "keys")
+
+    def directory(self) -> Directory:
+        """The verified directory."""
+        layout = self.layout
+        return Trust.load(layout.pins).directory(layout.directory, now=time.time())
+
+    def owners(self, count: int) -> tuple[str, ...]:
+        """Ids of the first ``count`` owners."""
+        return tuple(f"owner-{number:02d}" for number in range(1, count + 1))
+
+    def make(self, owners: int) -> None:
+        """Keys, directory and policy for one asker and ``owners`` owners.
+
+        The policy is the committed one with the demo's agreement, as two officers signed it.
+        """
+        ports = free_ports(2 + owners)
+        layout = make(
+            self.folder / "keys",
+            federation="fairlead.bench",
+            gateway=GatewaySpec(name=GATEWAY, port=ports[0]),
+            partners=list(self._specs(owners, ports[1:])),
+            release_tick_ms=TICK_MS,
+        )
+        officers = [load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
+        publish(
+            ROOT / "policies",
+            self.folder / "policy",
+            data=["data/agreements.yaml", "data/demo.yaml"],
+            serial=1,
+            not_after=int(time.time()) + 86_400,
+            signers=officers,
+        )
+
+    def _specs(self, owners: int, ports: Sequence[int]) -> Iterator[PartnerSpec]:
+        yield PartnerSpec(
+            partner_id=ASKER,
+            display_name="Asker",
+            kind=PartnerKind.CUSTOMS,
+            country="NL",
+            port=ports[0],
+            users=(
+                UserSpec(pseudonym=ANALYST, roles=(Role.ANALYST,)),
+                UserSpec(pseudonym=APPROVER, roles=(Role.APPROVER,)),
+            ),
+        )
+        for place, owner in enumerate(self.owners(owners)):
+            yield PartnerSpec(
+                partner_id=owner,
+                display_name=owner,
+                kind=OWNER_KINDS[place % len(OWNER_KINDS)],
+                country="NL",
+                port=ports[1 + place],
+            )
+
+    def write_gateway_config(self, name: str) -> Path:
+        """The configuration of a gateway with a state of its own."""
+        listen = self.directory().gateway.endpoint
+        return self._write_config(
+            name, name=GATEWAY, listen=listen, keys_dir=self.layout.gateway(GATEWAY)
+        )
+
+    def write_node_config(self, partner: str) -> Path:
+        """The configuration of a partner's real node."""
+        directory = self.directory()
+        return self._write_config(
+            partner,
+            partner=partner,
+            listen=directory.partners[partner].nodes[0].endpoint,
+            gateway=directory.gateway.endpoint,
+            keys_dir=self.layout.node(partner),
+            index_key=f"file:{self.layout.node(partner) / 'index.key'}",
+        )
+
+    def _write_config(self, name: str, **settings: object) -> Path:
+        """A JSON string is a TOML basic string."""
+        common = {
+            "state_dir": self.folder / "state" / name,
+            "directory": self.layout.directory,
+            "pins": self.layout.pins,
+            "deny_lists": self.layout.deny_lists,
+            "policy_dir": self.folder / "policy",
+        }
+        lines = [f"{key} = {json.dumps(str(v))}\n" for key, v in {**settings, **common}.items()]
+        path = self.folder / f"{name}.toml"
+        path.write_text("".join(lines))
+        return path
+
+
+def free_ports(count: int) -> list[int]:
+    """Loopback ports that are free now."""
+    probes = [socket.socket() for _ in range(count)]
+    for probe in probes:
+        probe.bind(("127.0.0.1", 0))
+    ports: list[int] = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports

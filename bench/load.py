@@ -1,0 +1,189 @@
+"""The load: an asker's node as a gateway sees it, with every query prepared beforehand.
+
+``python -m bench.load FOLDER NAME=HOST:PORT…`` obeys one JSON object a line on its standard
+input and answers each with one line:
+
+* ``{"do": "prepare", "owners": 3, "count": 1000}`` signs queries, outside the measurement;
+* ``{"do": "check", "target": NAME}`` sends one query and verifies everything that comes back;
+* ``{"do": "run", "target": NAME, "seconds": 2.5, "in_flight": 32}`` sends them in a closed loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+from collections import deque
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fairlead import tls  # before grpc: it sets the TLS floor
+
+# isort: split
+import grpc.aio
+
+from bench.federation import ASKER, Federation
+from bench.questions import Question, Questions
+from fairlead.certificates import SpiffeId
+from fairlead.envelope.answer import verify_answer
+from fairlead.envelope.outcome import verify_outcome
+from fairlead.receipts import verify_receipt
+from fairlead.v1 import gateway_pb2, query_pb2
+
+QUERY = "/fairlead.v1.GatewayService/Query"
+TIMEOUT_S = 30.0
+READ_EVERY = 16
+"""Every how many queries each answer's status is read; of the others, the octets are counted."""
+
+
+@dataclass(slots=True)
+class Tally:
+    """One run: answered queries, those that were not, and how long each took."""
+
+    ends_at: float
+    started: float
+    in_time: int = 0
+    answered: int = 0
+    failed: int = 0
+    last: float = 0.0
+    latencies_ms: list[float] = field(default_factory=list)
+
+
+class Load:
+    """A node's connections to the two arms."""
+
+    def __init__(self, federation: Federation, targets: dict[str, str]) -> None:
+        self._directory = federation.directory()
+        self._questions = Questions(federation)
+        self._prepared: list[Question] = []
+        self._owners: tuple[str, ...] = ()
+        self._federation = federation
+        keys = federation.layout.node(ASKER)
+        roots = [self._directory.federation_ca]
+        material = tls.KeyMaterial.load(keys / "tls.pem", keys / "tls.key", roots)
+        gateway = SpiffeId.parse(self._directory.gateway.spiffe_id)
+        self._calls: dict[str, Any] = {}
+        for name, endpoint in targets.items():
+            channel = tls.open_channel(endpoint, server=gateway, material=material)
+            self._calls[name] = channel.unary_stream(QUERY)
+
+    async def obey(self, order: dict[str, Any]) -> dict[str, object]:
+        """Carry out one order."""
+        if order["do"] == "prepare":
+            self._owners = self._federation.owners(order["owners"])
+            self._prepared = self._questions.prepare(order["owners"], order["count"])
+            return {"prepared": len(self._prepared)}
+        if order["do"] == "check":
+            return await self._check(order["target"])
+        return await self._run(order["target"], order["seconds"], order["in_flight"])
+
+    # ── Load ─────────────────────────────────────────────────────────────────────────────────
+
+    async def _run(self, target: str, seconds: float, in_flight: int) -> dict[str, object]:
+        started = time.perf_counter()
+        tally = Tally(started=started, ends_at=started + seconds)
+        waiting = deque(enumerate(self._prepared))
+        await asyncio.gather(*(self._worker(target, waiting, tally) for _ in range(in_flight)))
+        ran_dry = not waiting and tally.last < tally.ends_at
+        return {
+            "rate": tally.in_time / ((tally.last - started) if ran_dry else seconds),
+            "answered": tally.answered,
+            "failed": tally.failed,
+            "latencies_ms": [round(value, 3) for value in tally.latencies_ms],
+        }
+
+    async def _worker(
+        self, target: str, waiting: deque[tuple[int, Question]], tally: Tally
+    ) -> None:
+        call = self._calls[target]
+        while waiting and time.perf_counter() < tally.ends_at:
+            place, question = waiting.popleft()
+            begun = time.perf_counter()
+            complete = await self._ask(call, question, read=place % READ_EVERY == 0)
+            ended = time.perf_counter()
+            tally.answered += complete
+            tally.failed += not complete
+            tally.in_time += complete and ended <= tally.ends_at
+            tally.last = max(tally.last, ended)
+            tally.latencies_ms.append((ended - begun) * 1000)
+
+    async def _ask(self, call: Any, question: Question, *, read: bool) -> bool:
+        """Whether every owner's answer came."""
+        answers = 0
+        try:
+            async for octets in call(question.octets, timeout=TIMEOUT_S):
+                answers += _answered(octets) if read else len(octets) > 4096
+        except grpc.aio.AioRpcError:
+            return False
+        return answers == len(self._owners)
+
+    # ── Check ────────────────────────────────────────────────────────────────────────────────
+
+    async def _check(self, target: str) -> dict[str, object]:
+        """Verify one query's answers; of a gateway, receipt and outcome as well.
+
+        :raises FairleadError: something does not verify.
+        """
+        question = self._prepared.pop()
+        answers, closed = 0, False
+        async for octets in self._calls[target](question.octets, timeout=TIMEOUT_S):
+            response = gateway_pb2.QueryResponse.FromString(octets)
+            kind = response.WhichOneof("event")
+            if kind == "partner":
+                answers += self._verify_answer(question, response.partner)
+            elif kind == "closed":
+                closed = self._verify_closed(question, response.closed)
+        return {"answers": answers, "closed": closed}
+
+    def _verify_answer(self, question: Question, event: gateway_pb2.PartnerEvent) -> bool:
+        verify_answer(
+            event.answer,
+            query_id=question.query_id,
+            header_digest=question.header_digest,
+            terms=1,
+            owner=self._directory.partners[event.partner_id],
+        )
+        return event.status == query_pb2.STATUS_ANSWERED
+
+    def _verify_closed(self, question: Question, closed: gateway_pb2.Closed) -> bool:
+        gateway = self._directory.gateway
+        outcome = verify_outcome(
+            closed.outcome,
+            closed.signature,
+            query_id=question.query_id,
+            header_digest=question.header_digest,
+            gateway=gateway,
+        )
+        verify_receipt(
+            closed.receipt, origin=gateway.log_origin, public_key=gateway.log_key, head=None
+        )
+        return set(outcome.states) == set(self._owners)
+
+
+def _answered(octets: bytes) -> bool:
+    response = gateway_pb2.QueryResponse.FromString(octets)
+    return (
+        response.WhichOneof("event") == "partner"
+        and response.partner.status == query_pb2.STATUS_ANSWERED
+    )
+
+
+def main() -> None:
+    """Obey until standard input ends."""
+    loop = asyncio.new_event_loop()
+    asyncio.set_event_loop(loop)
+    targets = dict(item.split("=", 1) for item in sys.argv[2:])
+
+    async def make() -> Load:
+        return Load(Federation(Path(sys.argv[1])), targets)
+
+    load = loop.run_until_complete(make())
+    print("ready", flush=True)
+    for line in sys.stdin:
+        print(json.dumps(loop.run_until_complete(load.obey(json.loads(line)))), flush=True)
+
+
+if __name__ == "__main__":
+    main()

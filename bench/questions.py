@@ -1,0 +1,106 @@
+"""Prepared queries: signed as an asker's node signs them, so that a gateway accepts each once."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from bench.federation import ANALYST, ASKER, LEGAL_BASIS, PURPOSE, SCHEME, Federation
+from fairlead import sealing, signing
+from fairlead.envelope.query import draft_mandate, sign_query, uuid7
+from fairlead.envelope.question import seal_part
+from fairlead.v1 import gateway_pb2, query_pb2
+
+TERM = "MSCU6639870"
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One query as it goes over the wire (``QueryRequest``), and what its answers must bind."""
+
+    octets: bytes
+    query_id: bytes
+    header_digest: bytes
+
+
+class Questions:
+    """Makes queries about one term, for one analyst of the asker, under one mandate."""
+
+    def __init__(self, federation: Federation) -> None:
+        layout = federation.layout
+        user = layout.user(ASKER, ANALYST)
+        pem = (user / "user.pem").read_bytes()
+        self._certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        self._user_key = signing.load_user_key(user / "user.key")
+        self._node_key = signing.load_signing_key(layout.node(ASKER) / "signing.key")
+        self._session = Ed25519PrivateKey.generate()
+        self._reply_key = sealing.SealingKey.generate().public_bytes()
+        self._directory = federation.directory()
+        self._federation = federation
+
+    def prepare(self, owners: int, count: int) -> list[Question]:
+        """``count`` different queries to the first ``owners`` owners.
+
+        They share their sealed parts and their reply key: no gateway opens either.
+        """
+        asked = self._federation.owners(owners)
+        nonce = os.urandom(32)
+        salts = {p: os.urandom(32) for p in self._directory.partners}
+        mandate = draft_mandate(
+            directory=self._directory,
+            partner_id=ASKER,
+            user_certificate=self._certificate,
+            purpose=PURPOSE,
+            legal_basis=LEGAL_BASIS,
+            case_commitment=os.urandom(32),
+            mode=query_pb2.MODE_SEALED,
+            terms=[(SCHEME, TERM)],
+            nonces=[nonce],
+            salts=salts,
+            asked=asked,
+            session_key=signing.public_bytes(self._session),
+            now=time.time(),
+        )
+        signature = signing.sign_as_user(self._user_key, "mandate", mandate)
+        parts = {p: self._part(p, salts[p], nonce) for p in asked}
+        addressed = [query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()]
+        tail = gateway_pb2.QueryRequest(parts=addressed).SerializeToString()
+        return [self._question(mandate, signature, parts, tail) for _ in range(count)]
+
+    def _part(self, owner: str, salt: bytes, nonce: bytes) -> bytes:
+        return seal_part(
+            query_id=uuid7(time.time()),
+            owner=self._directory.partners[owner],
+            salt=salt,
+            terms=[(SCHEME, TERM)],
+            nonces=[nonce],
+        )
+
+    def _question(
+        self, mandate: bytes, signature: bytes, parts: dict[str, bytes], tail: bytes
+    ) -> Question:
+        """Two encodings of one message type, one behind the other, are the merged message."""
+        now = time.time()
+        query_id = uuid7(now)
+        signed = sign_query(
+            mandate=mandate,
+            mandate_signature=signature,
+            user_certificate=self._certificate,
+            session=self._session,
+            node_key=self._node_key,
+            query_id=query_id,
+            parts=parts,
+            reply_key=self._reply_key,
+            directory=self._directory,
+            policy_serial=1,
+            now=now,
+        )
+        head = gateway_pb2.QueryRequest(query=signed).SerializeToString()
+        return Question(
+            octets=head + tail, query_id=query_id, header_digest=signing.digest(signed.header)
+        )

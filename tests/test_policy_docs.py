@@ -1,0 +1,41 @@
+"""docs/policy.md says what the policy does: its reasons, checks, fields and bundle codes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fairlead.policy.documents import Agreement
+from fairlead.policy.reading import REQUIRED
+
+ROOT = Path(__file__).resolve().parent.parent
+DOCUMENT = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+NAMED = set(re.findall(r"`([A-Za-z_]+)`", DOCUMENT))
+
+
+def test_every_reason_is_documented_and_no_other() -> None:
+    """The catalogue of the kernel, and what Python adds to it, is the documented list."""
+    rego = (ROOT / "policies" / "reasons" / "reasons.rego").read_text(encoding="utf-8")
+    catalogue = dict(re.findall(r'\t(?:requester|owner)\(\s*"([A-Z_]+)",()', rego))
+    section = DOCUMENT.partition("## Reasons")[2].partition("## ")[0]
+    assert len(catalogue) > 30
+    assert set(re.findall(r"`([A-Z_]+)`", section)) == catalogue.keys() | {"POLICY_UNAVAILABLE"}
+
+
+def test_every_check_is_documented() -> None:
+    """A check nobody wrote down is a check nobody can verify."""
+    assert set().union(*REQUIRED.values()) - NAMED == set()
+
+
+def test_every_field_of_an_agreement_is_documented() -> None:
+    """An officer finds each field in the table."""
+    fields = {field.alias or name for name, field in Agreement.model_fields.items()}
+    assert fields - NAMED == set()
+
+
+def test_every_bundle_code_is_documented() -> None:
+    """Every way a bundle can be refused is told."""
+    source = (ROOT / "fairlead" / "policy" / "bundle.py").read_text(encoding="utf-8")
+    codes = set(re.findall(r'"(POLICY_[A-Z]+)"', source)) - {"POLICY_SOURCES"}
+    assert codes
+    assert codes - NAMED == set()
