@@ -180,7 +180,7 @@ def _iso(seconds: int) -> str:
 
 
 def count_terms(folder: Path, terms: Sequence[str]) -> int:
-    """How often a term stands, in any usual writing, in any file below ``folder``."""
+    """How often a term stands, in any usual writing, in a file or any file below a folder."""
     spellings = set()
     for term in terms:
         bare = term.partition(":")[2] or term
@@ -188,7 +188,7 @@ def count_terms(folder: Path, terms: Sequence[str]) -> int:
             spellings |= {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
     return sum(
         file.read_bytes().count(spelling)
-        for file in folder.rglob("*")
+        for file in ([folder] if folder.is_file() else folder.rglob("*"))
         if file.is_file()
         for spelling in spellings
     )

@@ -59,8 +59,9 @@ def mint(
     lifetime: timedelta = timedelta(days=1),
     ca: bool = False,
     critical_roles: bool = False,
-    algorithm: hashes.HashAlgorithm | None = None,
+    algorithm: hashes.SHA512 | None = None,
     extra: x509.UnrecognizedExtension | None = None,
+    critical_extra: bool = True,
 ) -> bytes:
     """A certificate with any mistake one can ask for, DER."""
     start = datetime.fromtimestamp(begins, UTC)
@@ -84,7 +85,7 @@ def mint(
         extension = x509.UnrecognizedExtension(ROLES_OID, roles)
         builder = builder.add_extension(extension, critical=critical_roles)
     if extra is not None:
-        builder = builder.add_extension(extra, critical=True)
+        builder = builder.add_extension(extra, critical=critical_extra)
     return builder.sign(issuer.key, algorithm or hashes.SHA256()).public_bytes(Encoding.DER)
 
 
@@ -208,6 +209,19 @@ def test_a_node_certificate_cannot_issue(world: Opened) -> None:
     assert refused(world, mint(stolen, GATEWAY)) == "ISSUER"
 
 
+def test_an_authority_that_is_no_ca_issues_nothing(world: Opened) -> None:
+    """A directory entry whose user authority is an ordinary certificate makes no users."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    node = x509.load_der_x509_certificate(mint(world.federation_ca(), NODE, key=key))
+    customs = dataclasses.replace(world.directory.partners["customs"], user_authority=node)
+    partners = {**world.directory.partners, "customs": customs}
+    directory = dataclasses.replace(world.directory, partners=partners)
+    der = mint(Issuer(certificate=node, key=key), USER, roles=ANALYST)
+    with pytest.raises(Unauthenticated) as caught:
+        identity_from_certificate(der, directory=directory, now=NOW)
+    assert caught.value.code == "ISSUER"
+
+
 def test_an_authority_out_of_force_issues_nothing(world: Opened) -> None:
     """A leaf that outlives its issuer stops with it."""
     der = mint(world.federation_ca(), NODE, lifetime=timedelta(days=365))
@@ -327,9 +341,13 @@ def test_any_octets_are_refused_calmly(world: Opened, noise: bytes) -> None:
 
 
 def test_an_oversized_certificate_is_not_parsed(world: Opened) -> None:
-    """Sixteen kilobytes are enough."""
-    huge = x509.UnrecognizedExtension(x509.ObjectIdentifier("1.3.6.1.3.1"), b"\x04" * 17_000)
-    assert refused(world, mint(world.federation_ca(), NODE, extra=huge)) == "CERTIFICATE"
+    """Sixteen kilobytes are enough; a short unknown extension that is not critical is ignored."""
+    oid = x509.ObjectIdentifier("1.3.6.1.3.1")
+    small = x509.UnrecognizedExtension(oid, b"\x05\x00")
+    assert identify(world, mint(world.federation_ca(), NODE, extra=small, critical_extra=False))
+    huge = x509.UnrecognizedExtension(oid, b"\x04" * 17_000)
+    der = mint(world.federation_ca(), NODE, extra=huge, critical_extra=False)
+    assert refused(world, der) == "CERTIFICATE"
 
 
 class Clock:

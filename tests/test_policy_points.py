@@ -223,6 +223,8 @@ def test_records_are_decided_in_their_order() -> None:
         record is RECORD for record in records
     ]
     assert release(points(), records=[]) == []
+    many = [RECORD if n % 3 else bad for n in range(200)]
+    assert [d.permit for d in release(points(), records=many)] == [r is RECORD for r in many]
 
 
 def test_a_pointer_discloses_no_field() -> None:

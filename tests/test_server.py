@@ -146,10 +146,10 @@ class Shapes:
     def service(self) -> Service:
         io = (StringValue.FromString, StringValue.SerializeToString)
         handlers = {
-            "One": grpc.unary_unary_rpc_method_handler(self.one, *io),  # type: ignore[arg-type]
-            "Down": grpc.unary_stream_rpc_method_handler(self.down, *io),  # type: ignore[arg-type]
-            "Up": grpc.stream_unary_rpc_method_handler(self.up, *io),  # type: ignore[arg-type]
-            "Both": grpc.stream_stream_rpc_method_handler(self.both, *io),  # type: ignore[arg-type]
+            "One": grpc.unary_unary_rpc_method_handler(self.one, *io),
+            "Down": grpc.unary_stream_rpc_method_handler(self.down, *io),
+            "Up": grpc.stream_unary_rpc_method_handler(self.up, *io),
+            "Both": grpc.stream_stream_rpc_method_handler(self.both, *io),
         }
         generic = grpc.method_handlers_generic_handler(NAME, handlers)
         return Service(
@@ -291,7 +291,8 @@ async def call(channel: grpc.aio.Channel, shape: str, text: str) -> list[str]:
 
 
 async def raw(channel: grpc.aio.Channel, path: str, octets: bytes) -> bytes:
-    return bytes(await channel.unary_unary(path)(octets, timeout=20))
+    sends: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(path)
+    return await sends(octets, timeout=20)
 
 
 async def fails(awaitable: Awaitable[object]) -> grpc.aio.AioRpcError:
@@ -345,7 +346,8 @@ async def test_the_right_certificate_is_served(world: Opened, shape: str) -> Non
     async with running(world) as run, run.channel() as channel:
         answers = await call(channel, shape, "who")
     assert answers[-1] == "spiffe://fairlead.demo/partner/customs/user/u-c01 analyst"
-    assert run.refusals == run.failures == []
+    assert run.refusals == []
+    assert run.failures == []
 
 
 async def test_each_caller_sees_its_own_identity(world: Opened) -> None:
@@ -562,7 +564,8 @@ async def test_a_client_that_leaves_ends_its_stream_quietly(world: Opened) -> No
         left.cancel()
         while run.shapes.ended != ["wait"]:
             await asyncio.sleep(0.01)
-    assert run.refusals == run.failures == []
+    assert run.refusals == []
+    assert run.failures == []
 
 
 # ── The log speaks first ─────────────────────────────────────────────────────────────────────
@@ -725,7 +728,8 @@ async def test_our_errors_travel_with_codes_and_remedy(world: Opened, shape: str
     assert error.details() == "policy says no"
     assert reasons(error) == ["FIRST", "SECOND"]
     assert (REMEDY_KEY, "fairlead cases ? list?") in list(error.trailing_metadata() or ())
-    assert run.refusals == run.failures == []
+    assert run.refusals == []
+    assert run.failures == []
 
 
 @pytest.mark.parametrize(

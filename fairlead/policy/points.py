@@ -28,6 +28,9 @@ from fairlead.policy.reading import REQUIRED, read_candidates, read_decision, re
 Alarm = Callable[[str, str], None]
 """Called with the decision point and a stable code; both are fixed names."""
 
+BATCH = 64
+"""Records in one evaluation: far from the engine's deadline."""
+
 UNAVAILABLE = Reason(
     code="POLICY_UNAVAILABLE",
     audience=Audience.REQUESTER,
@@ -136,11 +139,15 @@ class PolicyPoints:
 
         A denial may carry ``notify``: read it before meeting the decision with another.
         """
-        document = inputs.release_input(
-            now=now, query=query, asker=asker, owner=owner, facets=facets, records=records
-        )
-        layers = [self._records(engine, document, len(records)) for engine in self._layers]
-        return [meet(*decisions) for decisions in zip(*layers, strict=True)]
+        decided: list[Decision] = []
+        for start in range(0, len(records), BATCH):
+            batch = records[start : start + BATCH]
+            document = inputs.release_input(
+                now=now, query=query, asker=asker, owner=owner, facets=facets, records=batch
+            )
+            layers = [self._records(engine, document, len(batch)) for engine in self._layers]
+            decided += [meet(*decisions) for decisions in zip(*layers, strict=True)]
+        return decided
 
     # ── One layer ────────────────────────────────────────────────────────────────────────────
 
@@ -156,7 +163,7 @@ class PolicyPoints:
         try:
             found = read_records(engine.evaluate("release", document), count)
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
-            return [self._failed("release", "release", error) for _ in range(count or 1)][:count]
+            return [self._failed("release", "release", error)] * count
         return [self._read("release", "release", lambda d=d: d) for d in found]  # type: ignore[misc]
 
     def _over_candidates(

@@ -19,7 +19,7 @@ verdict_on(record) := object.union(
 	verdict.of(
 		object.union(general, evidence(record)),
 		terms(record),
-		{"agreement_covers": agreement.shortfall(owner, ids)},
+		particular,
 	),
 	told(record),
 )
@@ -32,6 +32,20 @@ told(record) := {"obligations": {"notify": ["owner_desk"]}} if {
 owner := object.get(input, "owner", {})
 
 ids := agreement.covering(owner)
+
+# What is the same for every record is decided once: rules are evaluated once a batch, functions
+# at every call.
+particular := {"agreement_covers": agreement.shortfall(owner, ids)}
+
+default granted := set()
+
+granted := agreement.expand(input.facets) & agreement.shared_facets(ids)
+
+agreed := agreement.terms(owner, ids)
+
+redacted_always := {name | some name in agreement.redacted(owner, ids)}
+
+registered := {name | some name, _ in data.federation.fields}
 
 general := object.union(agreement.pair(owner, ids), {
 	"input_valid": input_valid,
@@ -126,7 +140,7 @@ facets_left(record) if {
 	count(facets(record)) > 0
 } else := false
 
-facets(record) := (agreement.expand(input.facets) & agreement.shared_facets(ids)) & reach(record)
+facets(record) := granted & reach(record)
 
 # A pointer says that something exists and whom to call. Everything but a record that may be
 # passed on is a pointer: H2 and H3 restrict dissemination, AMBER+STRICT keeps inside one
@@ -142,7 +156,7 @@ reach(record) := whole if {
 
 whole := {"existence", "contact_desk", "count_band", "full_record"} | agreement.field_facets
 
-terms(record) := object.union(agreement.terms(owner, ids), {
+terms(record) := object.union(agreed, {
 	"facets": agreement.compact(facets(record)),
 	"obligations": {"redact": redacted(record)},
 }) if {
@@ -150,10 +164,6 @@ terms(record) := object.union(agreement.terms(owner, ids), {
 } else := {}
 
 # A field the registry does not know is withheld.
-redacted(record) := [name |
-	some name in ({n | some n in agreement.redacted(owner, ids)} | unknown_fields(record))
-]
+redacted(record) := [name | some name in (redacted_always | unknown_fields(record))]
 
-unknown_fields(record) := {name | some name in record.fields} - {name |
-	some name, _ in data.federation.fields
-}
+unknown_fields(record) := {name | some name in record.fields} - registered
