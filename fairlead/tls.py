@@ -178,6 +178,10 @@ def channel_options(limits: TransportLimits, server: SpiffeId) -> Options:
         ("grpc.enable_http_proxy", 0),
         ("grpc.service_config_disable_resolution", 1),
         ("grpc.enable_retries", 0),
+        # A partner that comes back is asked again within seconds; gRPC would wait up to 2 minutes.
+        ("grpc.initial_reconnect_backoff_ms", 200),
+        ("grpc.min_reconnect_backoff_ms", 200),
+        ("grpc.max_reconnect_backoff_ms", 3_000),
     ]
 
 

@@ -1,0 +1,211 @@
+"""End to end: a user's client, their own node, the gateway, real owners with real indexes."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator, Sequence
+from random import Random
+
+import grpc.aio
+
+from bench.federation import (
+    ANALYST,
+    APPROVER,
+    ASKER,
+    LEGAL_BASIS,
+    PURPOSE,
+    SCHEME,
+    TICK_MS,
+    Federation,
+)
+from bench.processes import Child, Children, wait_until_serving
+from bench.rounds import p50_p99
+from fairlead import identifiers
+from fairlead.client import NodeClient
+from fairlead.config import NodeConfig, load
+from fairlead.profile import Profile
+from fairlead.v1 import asking_pb2, query_pb2
+from fairlead.vocabulary import Event, Handling, RecordType
+from node.app import INDEX_FILE, index_keys
+from node.index import Index
+from node.sources.record import SourceRecord
+
+OWNERS = (3, 5)
+RECORDS = 3000
+"""What each owner holds."""
+IN_FLIGHT = 8
+CASE = "CASE-BENCH"
+DAY_S = 86_400
+
+
+def containers(random: Random) -> Iterator[str]:
+    """Container numbers with valid check digits."""
+    while True:
+        number = f"BENU{random.randrange(10**6):06d}"
+        yield number + identifiers.container.check_digit(number)
+
+
+def build(federation: Federation, partner: str, records: int) -> list[str]:
+    """Index ``records`` invented records at one partner's node; returns what they are about."""
+    config = load(NodeConfig, federation.write_node_config(partner))
+    config.state_dir.mkdir(parents=True, mode=0o700)
+    token_key, field_key = index_keys(config)
+    random, now = Random(partner), int(time.time())
+    terms = [term for term, _ in zip(containers(random), range(records), strict=False)]
+    Index.build(
+        config.state_dir / INDEX_FILE,
+        [_record(term, now - random.randrange(20 * DAY_S)) for term in terms],
+        token_key=token_key,
+        field_key=field_key,
+        clock=time.time,
+    )
+    return terms
+
+
+def _record(term: str, occurred_at: int) -> SourceRecord:
+    return SourceRecord(
+        origin=f"{term}/{occurred_at}",
+        identifiers=(identifiers.normalise(SCHEME, term),),
+        record_type=RecordType.MOVEMENT,
+        event=Event.GATE_IN,
+        occurred_at=occurred_at,
+        expires_at=occurred_at + 90 * DAY_S,
+        handling=Handling(
+            tlp="AMBER", pap="AMBER", europol="H0", source_grade="A", information_grade="1"
+        ),
+        purposes=(PURPOSE,),
+        active_target=False,
+        personal=False,
+        fields={"place": "Gate 7", "plate": "NL-74-BXK-3"},
+        withheld=(),
+    )
+
+
+class Walk:
+    """One analyst, asking."""
+
+    def __init__(self, federation: Federation, terms: Sequence[str]) -> None:
+        self._federation = federation
+        self._directory = federation.directory()
+        self._terms = terms
+        self._asked = 0
+
+    def _client(self, user: str) -> NodeClient:
+        node = self._directory.partners[ASKER].nodes[0]
+        keys = self._federation.layout.user(ASKER, user)
+        profile = Profile(
+            node=node.endpoint,
+            node_id=node.spiffe_id,
+            certificate=keys / "user.pem",
+            key=keys / "user.key",
+            directory=self._federation.layout.directory,
+            trust=self._federation.layout.pins,
+        )
+        return NodeClient(profile, self._directory)
+
+    async def open_case(self) -> None:
+        """An approver opens the analyst's case."""
+        case = asking_pb2.Case(
+            case_id=CASE,
+            purpose=PURPOSE,
+            legal_basis=LEGAL_BASIS,
+            schemes=[SCHEME],
+            members=[ANALYST],
+            expires_at=int(time.time()) + DAY_S,
+        )
+        async with self._client(APPROVER) as client:
+            await client.stub.OpenCase(asking_pb2.OpenCaseRequest(case=case))
+
+    async def measure(self, owners: int, seconds: float, in_flight: int) -> dict[str, object]:
+        """Ask for ``seconds``; queries per second and the time a user waits for one."""
+        latencies: list[float] = []
+        failed = 0
+        async with self._client(ANALYST) as client:
+            await self._ask(client, owners)
+            started = time.perf_counter()
+
+            async def work() -> None:
+                nonlocal failed
+                while (begun := time.perf_counter()) < started + seconds:
+                    failed += not await self._ask(client, owners)
+                    latencies.append((time.perf_counter() - begun) * 1000)
+
+            await asyncio.gather(*(work() for _ in range(in_flight)))
+            took = time.perf_counter() - started
+        return {
+            "queries_per_s": round(len(latencies) / took, 1),
+            "latency_ms": p50_p99(latencies),
+            "failed": failed,
+        }
+
+    async def _ask(self, client: NodeClient, owners: int) -> bool:
+        """One query, from draft to evidence; whether every owner answered."""
+        term = self._terms[self._asked % len(self._terms)]
+        self._asked += 1
+        request = asking_pb2.PrepareRequest(
+            terms=[asking_pb2.Term(scheme=SCHEME, value=term)],
+            case_id=CASE,
+            purpose=PURPOSE,
+            mode=query_pb2.MODE_SEALED,
+            since=int(time.time()) - 30 * DAY_S,
+            partners=self._federation.owners(owners),
+        )
+        answered, closed = 0, False
+        try:
+            draft = await client.prepare(request)
+            async for event in client.ask(draft):
+                if event.HasField("partner"):
+                    answered += event.partner.status == query_pb2.STATUS_ANSWERED
+                closed = closed or event.HasField("evidence")
+        except grpc.aio.AioRpcError:
+            return False
+        return closed and answered == owners
+
+
+def measure(
+    federation: Federation,
+    children: Children,
+    *,
+    owners: Sequence[int],
+    seconds: float,
+    records: int,
+    say: Callable[[str], None],
+) -> dict[str, dict[str, object]]:
+    """Start a gateway and real nodes, ask, stop them."""
+    most = federation.owners(max(owners))
+    terms = [term for partner in most for term in build(federation, partner, records)[:40]]
+    Random(0).shuffle(terms)
+    build(federation, ASKER, 1)
+    running = _start(federation, children, most)
+    walk = Walk(federation, terms)
+
+    async def run() -> dict[str, dict[str, object]]:
+        await walk.open_case()
+        found: dict[str, dict[str, object]] = {}
+        for n in owners:
+            found[str(n)] = {
+                "tick_ms": TICK_MS,
+                "one_at_a_time": await walk.measure(n, seconds, 1),
+                f"in_flight_{IN_FLIGHT}": await walk.measure(n, seconds, IN_FLIGHT),
+            }
+            say(f"end to end, {n} owners: measured")
+        return found
+
+    found = asyncio.run(run())
+    children.stop(*running)
+    return found
+
+
+def _start(federation: Federation, children: Children, owners: Sequence[str]) -> list[Child]:
+    config = federation.write_gateway_config("gateway-walk")
+    started = [
+        children.product("gateway-walk", "gateway.cli.main", "serve", "--config", str(config))
+    ]
+    for partner in (ASKER, *owners):
+        path = federation.folder / f"{partner}.toml"
+        started.append(
+            children.product(partner, "node.cli.main", "serve", "--config", str(path))
+        )
+    wait_until_serving(*started)
+    return started
