@@ -115,17 +115,17 @@ class Federation:
             index_key=f"file:{self.layout.node(partner) / 'index.key'}",
         )
 
-    def _write_config(self, name: str, **settings: object) -> Path:
+    def _write_config(self, own: str, **settings: object) -> Path:
         """A JSON string is a TOML basic string."""
         common = {
-            "state_dir": self.folder / "state" / name,
+            "state_dir": self.folder / "state" / own,
             "directory": self.layout.directory,
             "pins": self.layout.pins,
             "deny_lists": self.layout.deny_lists,
             "policy_dir": self.folder / "policy",
         }
         lines = [f"{key} = {json.dumps(str(v))}\n" for key, v in {**settings, **common}.items()]
-        path = self.folder / f"{name}.toml"
+        path = self.folder / f"{own}.toml"
         path.write_text("".join(lines))
         return path
 

@@ -40,7 +40,6 @@ def main() -> int:
     signal.signal(signal.SIGTERM, _terminated)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="fairlead-bench-") as name:
-        os.environ["FAIRLEAD_BENCH"] = name  # what the children are, to whoever lists processes
         federation = Federation(Path(name))
         if options.profile:
             summary = _profile(federation, options)

@@ -257,12 +257,25 @@ class Door(_Interceptor):
         async def through(request: Any, context: Context) -> Any:
             pem, identity = await self._enter(method, context)
             _identity.set(identity)
-            message = _decoded(request, decode) if inner.request_streaming else decode(request)
+            if inner.request_streaming:
+                message: Any = _decoded(request, decode)
+            else:
+                message = await self._decode(method, pem, request, decode)
             if streams:
                 return await self._watched(method, pem, call, message, context)
             return await call(message, context)
 
         return through
+
+    async def _decode(
+        self, method: str, pem: bytes, request: bytes, decode: Callable[[bytes], Any]
+    ) -> Any:
+        """Decode a request; octets that are none are a refusal like any other."""
+        try:
+            return decode(request)
+        except FairleadError as error:
+            await self._record(method, pem, error)
+            raise
 
     async def _enter(self, method: str, context: Context) -> tuple[bytes, Identity]:
         """Let a call in, or refuse it on the record.

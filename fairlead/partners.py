@@ -279,7 +279,7 @@ def _certificate(der: bytes) -> x509.Certificate:
         key = certificate.public_key()
     except ValueError:
         raise InvalidInput("a certificate cannot be decoded", reasons=("CERTIFICATE",)) from None
-    if not isinstance(key, ec.EllipticCurvePublicKey):
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
         raise InvalidInput("a certificate's key is not P-256", reasons=("CERTIFICATE",))
     return certificate
 

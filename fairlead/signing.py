@@ -150,6 +150,6 @@ def load_user_key(path: Path) -> ec.EllipticCurvePrivateKey:
     :raises Misconfigured: missing, unreadable, or of another kind.
     """
     key = _load(path)
-    if not isinstance(key, ec.EllipticCurvePrivateKey):
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):
         raise Misconfigured("a user key file does not hold a P-256 key", reasons=("KEY_KIND",))
     return key

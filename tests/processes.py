@@ -1,0 +1,148 @@
+"""Gateways and nodes as real processes, started from real configuration files."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead.config import GatewayConfig, NodeConfig
+from tests.federation import ROOT, Federation
+
+START_S = 60.0
+GATEWAY, NODE = "gateway.cli.main", "node.cli.main"
+
+
+def write_config(path: Path, config: GatewayConfig | NodeConfig, **changes: object) -> Path:
+    """Write ``config`` as the file an operator would write; a change of None leaves a key out."""
+    wanted = {**config.model_dump(mode="json", exclude_none=True), **changes}
+    tables = {key: value for key, value in wanted.items() if isinstance(value, dict)}
+    plain = {k: v for k, v in wanted.items() if k not in tables and v is not None}
+    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
+    for name, table in tables.items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+async def command(*arguments: str | Path, under: Sequence[str] = ()) -> Ended:
+    """Run one of our modules to its end, as ``python -m``; ``under`` is a launcher before it."""
+    process = await asyncio.create_subprocess_exec(
+        *under,
+        sys.executable,
+        "-m",
+        *map(str, arguments),
+        cwd=ROOT,
+        env={**os.environ, "NO_COLOR": "1"},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    async with asyncio.timeout(START_S):
+        out, err = await process.communicate()
+    return Ended(code=process.returncode or 0, out=out.decode(), err=err.decode())
+
+
+def unprivileged() -> tuple[str, ...]:
+    """A launcher under which file modes bind even the superuser; nothing for anybody else."""
+    if os.geteuid() != 0:
+        return ()
+    launcher = shutil.which("setpriv")
+    dropped = "-dac_override,-dac_read_search"
+    return (launcher, "--bounding-set", dropped, "--inh-caps", dropped) if launcher else ("false",)
+
+
+@dataclass(slots=True)
+class Serving:
+    """One serving process; its stderr goes to ``log``."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self.process.pid
+
+    def kill(self) -> None:
+        """End it as a power cut would: SIGKILL, nothing is flushed."""
+        if self.process.returncode is None:
+            os.kill(self.pid, signal.SIGKILL)
+
+    async def stop(self) -> int:
+        """End it in order; returns its exit code."""
+        if self.process.returncode is None:
+            self.process.terminate()
+        return await self.wait()
+
+    async def wait(self) -> int:
+        """Wait for its end; returns its exit code."""
+        async with asyncio.timeout(START_S):
+            return await self.process.wait()
+
+
+async def serve(module: str, config: Path, log: Path) -> Serving:
+    """Start a server and wait until it serves."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    before = log.stat().st_size if log.exists() else 0
+    with log.open("ab") as stream:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            module,
+            "serve",
+            "--config",
+            str(config),
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=stream,
+        )
+    async with asyncio.timeout(START_S):
+        while b"server-started" not in log.read_bytes()[before:]:
+            if process.returncode is not None:
+                raise AssertionError(log.read_text())
+            await asyncio.sleep(0.02)
+    return Serving(process=process, log=log)
+
+
+@asynccontextmanager
+async def gateway_process(made: Federation) -> AsyncIterator[Serving]:
+    """The federation's gateway as a process of its own."""
+    config = write_config(made.folder / "config" / "gateway.toml", made.gateway_config)
+    running = await serve(GATEWAY, config, made.folder / "logs" / "gateway.log")
+    try:
+        yield running
+    finally:
+        running.kill()
+        await running.wait()
+
+
+@asynccontextmanager
+async def node_process(made: Federation, partner: str) -> AsyncIterator[Serving]:
+    """One node of the federation as a process of its own."""
+    config = write_config(made.folder / "config" / f"{partner}.toml", made.node_configs[partner])
+    running = await serve(NODE, config, made.folder / "logs" / f"{partner}.log")
+    try:
+        yield running
+    finally:
+        running.kill()
+        await running.wait()

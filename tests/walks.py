@@ -1,0 +1,251 @@
+"""One signed query and the keys behind it, without a network: for the tests of the kernel.
+
+Everything is made by the product's own functions from keys the development recipe made. A test
+changes one message through :meth:`Walk.resigned`, which signs the change with the right keys,
+so that what is refused is the change and not a broken signature.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from certs.dev.federation import demo_partners
+from certs.dev.make import make
+from certs.dev.opened import Opened, open_federation
+from fairlead import sealing, signing
+from fairlead.certificates import Identity, identity_from_certificate
+from fairlead.envelope.query import Query, draft_mandate, sign_query, uuid7, verify_query
+from fairlead.envelope.question import seal_part
+from fairlead.partners import Directory, Gateway
+from fairlead.v1 import query_pb2 as pb
+
+NOW = 1_795_000_000.0
+PARTNERS = ("customs", "oceanic-line", "police", "terminal-north")
+ASKER, OWNER, OTHER_OWNER = "customs", "terminal-north", "oceanic-line"
+TERM = ("container", "MSCU6639870")
+CASE = "CASE-1"
+
+
+@dataclass(slots=True)
+class World:
+    """The keys of a small federation and its verified directory."""
+
+    opened: Opened
+    now: float = NOW
+
+    @property
+    def directory(self) -> Directory:
+        """The verified directory."""
+        return self.opened.directory
+
+    @property
+    def gateway(self) -> Gateway:
+        """The federation's gateway."""
+        return self.directory.gateway
+
+    def signing_key(self, partner: str) -> Ed25519PrivateKey:
+        """A node's signing key."""
+        return signing.load_signing_key(self.opened.layout.node(partner) / "signing.key")
+
+    def gateway_key(self, name: str = "signing") -> Ed25519PrivateKey:
+        """The gateway's key ``signing`` or ``log``."""
+        return signing.load_signing_key(self.opened.layout.gateway("gw-1") / f"{name}.key")
+
+    def sealing_key(self, partner: str) -> sealing.SealingKey:
+        """A node's sealing key."""
+        return sealing.SealingKey.load(self.opened.layout.node(partner) / "sealing.seed")
+
+    def certificate(self, partner: str = ASKER, user: str = "u-c01") -> bytes:
+        """A user's certificate, DER."""
+        pem = (self.opened.layout.user(partner, user) / "user.pem").read_bytes()
+        return x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+
+    def user(self, partner: str = ASKER, user: str = "u-c01") -> Identity:
+        """A user's verified identity."""
+        der = self.certificate(partner, user)
+        return identity_from_certificate(der, directory=self.directory, now=self.now)
+
+    def peer(self, name: str) -> Identity:
+        """The identity of a partner's node, or of the gateway ``gw-1``."""
+        layout = self.opened.layout
+        folder = layout.gateway(name) if name == "gw-1" else layout.node(name)
+        pem = (folder / "tls.pem").read_bytes()
+        der = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        return identity_from_certificate(der, directory=self.directory, now=self.now)
+
+    def walk(
+        self,
+        *terms: tuple[str, str],
+        asked: Sequence[str] = (OWNER,),
+        purpose: str = "drug-trafficking",
+        now: float | None = None,
+        since: int = 0,
+        until: int = 0,
+        events: Sequence[str] = (),
+    ) -> Walk:
+        """Draft, sign and seal one query of customs' analyst."""
+        return make_walk(
+            self,
+            terms or (TERM,),
+            asked=asked,
+            purpose=purpose,
+            now=self.now if now is None else now,
+            since=since,
+            until=until,
+            events=events,
+        )
+
+
+@dataclass(slots=True, kw_only=True)
+class Walk:
+    """One signed query with its parts and one-time keys."""
+
+    world: World
+    signed: pb.SignedQuery
+    parts: dict[str, bytes]
+    session: Ed25519PrivateKey
+    reply_key: sealing.SealingKey
+    salts: dict[str, bytes]
+    nonces: list[bytes]
+    terms: tuple[tuple[str, str], ...]
+    now: float
+    query_id: bytes = field(default=b"")
+
+    def verify(self, now: float | None = None) -> Query:
+        """Verify the query as a stranger would."""
+        return verify_query(
+            self.signed,
+            directory=self.world.directory,
+            deny_lists=self.world.opened.deny_lists,
+            now=self.now if now is None else now,
+        )
+
+    def resigned(
+        self,
+        *,
+        mandate: Callable[[pb.Mandate], object] = lambda _: None,
+        header: Callable[[pb.QueryHeader], object] = lambda _: None,
+        statement: Callable[[pb.NodeStatement], object] = lambda _: None,
+        user: tuple[str, str] = (ASKER, "u-c01"),
+    ) -> Walk:
+        """The same query with changed messages, bound to each other and signed again."""
+        m = pb.Mandate.FromString(self.signed.mandate)
+        m.user_certificate_digest = signing.digest(self.world.certificate(*user))
+        mandate(m)
+        h = pb.QueryHeader.FromString(self.signed.header)
+        h.mandate_digest = signing.digest(signing.canonical(m))
+        header(h)
+        s = pb.NodeStatement.FromString(self.signed.statement)
+        s.query_id, s.mandate_digest = h.query_id, h.mandate_digest
+        s.header_digest = signing.digest(signing.canonical(h))
+        s.case_commitment = m.case_commitment
+        statement(s)
+        key = signing.load_user_key(self.world.opened.layout.user(*user) / "user.key")
+        data, head, said = (signing.canonical(item) for item in (m, h, s))
+        signed = pb.SignedQuery(
+            mandate=data,
+            mandate_signature=signing.sign_as_user(key, "mandate", data),
+            user_certificate=self.world.certificate(*user),
+            header=head,
+            session_signature=signing.sign(self.session, "header", head),
+            statement=said,
+            statement_signature=signing.sign(self.world.signing_key(ASKER), "statement", said),
+        )
+        return Walk(
+            world=self.world,
+            signed=signed,
+            parts=self.parts,
+            session=self.session,
+            reply_key=self.reply_key,
+            salts=self.salts,
+            nonces=self.nonces,
+            terms=self.terms,
+            now=self.now,
+            query_id=h.query_id,
+        )
+
+
+def make_walk(
+    world: World,
+    terms: Sequence[tuple[str, str]],
+    *,
+    asked: Sequence[str],
+    purpose: str,
+    now: float,
+    since: int,
+    until: int,
+    events: Sequence[str],
+) -> Walk:
+    """See :meth:`World.walk`."""
+    session, reply = Ed25519PrivateKey.generate(), sealing.SealingKey.generate()
+    salts = {p: os.urandom(32) for p in world.directory.partners}
+    nonces = [os.urandom(32) for _ in terms]
+    mandate = draft_mandate(
+        directory=world.directory,
+        partner_id=ASKER,
+        user_certificate=world.certificate(),
+        purpose=purpose,
+        legal_basis="eu-ucc-art-46",
+        case_commitment=signing.commit(os.urandom(32), CASE.encode()),
+        mode=pb.MODE_SEALED,
+        terms=terms,
+        nonces=nonces,
+        salts=salts,
+        asked=asked,
+        session_key=signing.public_bytes(session),
+        now=now,
+    )
+    query_id = uuid7(now)
+    parts = {
+        p: seal_part(
+            query_id=query_id,
+            owner=world.directory.partner(p),
+            salt=salts[p],
+            terms=terms,
+            nonces=nonces,
+            since=since,
+            until=until,
+            events=events,
+        )
+        for p in asked
+    }
+    key = signing.load_user_key(world.opened.layout.user(ASKER, "u-c01") / "user.key")
+    signed = sign_query(
+        mandate=mandate,
+        mandate_signature=signing.sign_as_user(key, "mandate", mandate),
+        user_certificate=world.certificate(),
+        session=session,
+        node_key=world.signing_key(ASKER),
+        query_id=query_id,
+        parts=parts,
+        reply_key=reply.public_bytes(),
+        directory=world.directory,
+        policy_serial=1,
+        now=now,
+    )
+    return Walk(
+        world=world,
+        signed=signed,
+        parts=parts,
+        session=session,
+        reply_key=reply,
+        salts=salts,
+        nonces=nonces,
+        terms=tuple(terms),
+        now=now,
+        query_id=query_id,
+    )
+
+
+def make_world(folder: Path, *, now: float = NOW, partners: Sequence[str] = PARTNERS) -> World:
+    """Keys and lists in ``folder``, verified at ``now``."""
+    wanted = [spec for spec in demo_partners() if spec.partner_id in partners]
+    layout = make(folder / "keys", partners=wanted, now=now)
+    return World(open_federation(layout, now=now), now=now)
