@@ -15,15 +15,13 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from statistics import median
 from types import FrameType
 from typing import NoReturn
 
-from bench import sampler, walk
-from bench.federation import TICK_MS, Federation, free_ports
-from bench.owner import BODY_OCTETS
+from bench import report, sampler, walk
+from bench.federation import Federation, free_ports
 from bench.processes import Child, Children, wait_until_serving
-from bench.rounds import ARMS, FULL, OFF, ON, PLAIN, Bench, Figures, Plan, measure, p50_p99, ratio
+from bench.rounds import FULL, PLAIN, Bench, Plan, measure
 
 OWNERS = (3, 8, 32)
 
@@ -93,10 +91,9 @@ def _compare(federation: Federation, options: argparse.Namespace) -> dict[str, o
             owners=end_owners,
             seconds=1.0 if options.quick else 3.0,
             records=records,
-            say=say,
         )
-    _print_table(figures, found)
-    return _summary(plan, figures, found, records)
+    print(report.table(figures, found))
+    return report.summary(plan, figures, found, records)
 
 
 def start(federation: Federation, children: Children, owners: int, *, traced: Path | None) -> Bench:
@@ -130,97 +127,6 @@ def _start_owners(federation: Federation, children: Children, owners: int) -> li
     ]
 
 
-# ── The figures ──────────────────────────────────────────────────────────────────────────────
-
-
-def _print_table(
-    figures: dict[int, dict[str, Figures]], found: dict[str, dict[str, object]]
-) -> None:
-    print(f"{'owners':>6} {'arm':>6} {'queries/s':>10} {'CPU ms/query':>13} {'cores':>6} "
-          f"{'p50/p99 ms, loaded':>20} {'alone, tick off':>17} {'alone, tick on':>17}")  # fmt: skip
-    for owners, arms in figures.items():
-        for arm in ARMS:
-            own = arms[arm]
-            cells = [
-                "{p50:.1f} / {p99:.1f}".format(**p50_p99(values))
-                for values in (own.loaded_ms, own.light_ms[OFF], own.light_ms[ON])
-            ]
-            print(f"{owners:>6} {arm:>6} {median(own.rates):>10.0f} {median(own.cpu_ms):>13.2f} "
-                  f"{median(own.busy):>6.2f} {cells[0]:>20} {cells[1]:>17} {cells[2]:>17}")  # fmt: skip
-        each = [f / p for p, f in zip(arms[PLAIN].rates, arms[FULL].rates, strict=True)]
-        print(f"{owners:>6}  ratio {ratio(arms, _rates):>10.2f} {ratio(arms, _cpu):>13.2f}"
-              f"   queries/s by round: {min(each):.2f} to {max(each):.2f}")  # fmt: skip
-    print(f"\nend to end, a user's client to real owners and back, tick {TICK_MS} ms")
-    for owners_asked, result in found.items():
-        for load, value in result.items():
-            if isinstance(value, dict):
-                print(f"{owners_asked:>6} owners, {load}: {value['queries_per_s']} queries/s, "
-                      "p50 {p50} ms, p99 {p99} ms".format(**value["latency_ms"]))  # fmt: skip
-    print()
-
-
-def _rates(figures: Figures) -> list[float]:
-    return figures.rates
-
-
-def _cpu(figures: Figures) -> list[float]:
-    return figures.cpu_ms
-
-
-def _summary(
-    plan: Plan,
-    figures: dict[int, dict[str, Figures]],
-    found: dict[str, dict[str, object]],
-    records: int,
-) -> dict[str, object]:
-    failed = sum(own.failed for arms in figures.values() for own in arms.values())
-    failed += sum(
-        int(value["failed"])
-        for result in found.values()
-        for value in result.values()
-        if isinstance(value, dict)
-    )
-    return {
-        "schema": 1,
-        "bench": "gateway",
-        "ok": failed == 0,
-        "rounds": plan.rounds,
-        "scale": {
-            "owners": list(plan.owners),
-            "in_flight": plan.in_flight,
-            "seconds_a_run": plan.seconds,
-            "answer_octets": BODY_OCTETS,
-            "records_an_owner": records,
-            "cores": os.cpu_count(),
-        },
-        "ratio": {str(n): round(ratio(arms, _rates), 3) for n, arms in figures.items()},
-        "cpu_ratio": {str(n): round(ratio(arms, _cpu), 3) for n, arms in figures.items()},
-        "queries_per_s": _medians(figures, _rates, 1),
-        "cpu_ms_per_query": _medians(figures, _cpu, 3),
-        "cores_used": _medians(figures, lambda own: own.busy, 2),
-        "latency_ms": {
-            str(n): {
-                arm: {
-                    "loaded": p50_p99(own.loaded_ms),
-                    OFF: p50_p99(own.light_ms[OFF]),
-                    ON: p50_p99(own.light_ms[ON]),
-                }
-                for arm, own in arms.items()
-            }
-            for n, arms in figures.items()
-        },
-        "end_to_end": found,
-        "failed": failed,
-    }
-
-
-def _medians(figures, what, digits):  # type: ignore[no-untyped-def]
-    return {
-        str(n): {arm: round(median(what(own)), digits) for arm, own in arms.items()}
-        for n, arms in figures.items()
-    }
-
-
 # ── The profile ──────────────────────────────────────────────────────────────────────────────
 
 
@@ -233,14 +139,15 @@ def _profile(federation: Federation, options: argparse.Namespace) -> dict[str, o
             samples = federation.folder / f"samples-{n}.json"
             bench = start(federation, children, n, traced=samples)
             say(f"{n} owners: sampling")
-            bench.prepare(n, 1500 * options.seconds)
+            seconds = options.seconds * (1 if options.quick else 2)
+            bench.prepare(n, 1000)
             bench.run(FULL, 0.5, options.in_flight)
-            bench.prepare(n, 1500 * options.seconds)
+            bench.prepare(n, 1000 * seconds)
             bench.arms[FULL].signal(sampler.START)
-            result = bench.run(FULL, options.seconds, options.in_flight)
+            result = bench.run(FULL, seconds, options.in_flight)
             bench.arms[FULL].signal(sampler.STOP)
             children.stop(bench.load, bench.arms[FULL], bench.arms[PLAIN], *bench.owners)
-            found = sampler.read(samples, queries=int(result["answered"]))  # type: ignore[arg-type]
+            found = sampler.read(samples, queries=result.answered)
             print(found.table(f"{n} owners"))
             shares[str(n)] = found.shares()
     return {"schema": 1, "bench": "gateway-profile", "ok": True, "shares": shares}

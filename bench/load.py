@@ -14,7 +14,7 @@ import asyncio
 import json
 import sys
 import time
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 
 from bench.federation import ASKER, Federation
+from bench.owner import BODY_OCTETS
 from bench.questions import Question, Questions
 from fairlead.certificates import SpiffeId
 from fairlead.envelope.answer import verify_answer
@@ -49,6 +50,7 @@ class Tally:
     failed: int = 0
     last: float = 0.0
     latencies_ms: list[float] = field(default_factory=list)
+    reasons: Counter[str] = field(default_factory=Counter)
 
 
 class Load:
@@ -91,6 +93,7 @@ class Load:
             "rate": tally.in_time / ((tally.last - started) if ran_dry else seconds),
             "answered": tally.answered,
             "failed": tally.failed,
+            "reasons": dict(tally.reasons),
             "latencies_ms": [round(value, 3) for value in tally.latencies_ms],
         }
 
@@ -101,23 +104,30 @@ class Load:
         while waiting and time.perf_counter() < tally.ends_at:
             place, question = waiting.popleft()
             begun = time.perf_counter()
-            complete = await self._ask(call, question, read=place % READ_EVERY == 0)
+            reasons = await self._ask(call, question, read=place % READ_EVERY == 0)
+            complete = not reasons
             ended = time.perf_counter()
             tally.answered += complete
             tally.failed += not complete
+            tally.reasons.update(reasons)
             tally.in_time += complete and ended <= tally.ends_at
             tally.last = max(tally.last, ended)
             tally.latencies_ms.append((ended - begun) * 1000)
 
-    async def _ask(self, call: Any, question: Question, *, read: bool) -> bool:
-        """Whether every owner's answer came."""
-        answers = 0
+    async def _ask(self, call: Any, question: Question, *, read: bool) -> list[str]:
+        """Ask; returns what went wrong, nothing when every owner's answer came."""
+        answers, others = 0, []
         try:
             async for octets in call(question.octets, timeout=TIMEOUT_S):
-                answers += _answered(octets) if read else len(octets) > 4096
-        except grpc.aio.AioRpcError:
-            return False
-        return answers == len(self._owners)
+                if len(octets) > BODY_OCTETS and (not read or not _trouble(octets)):
+                    answers += 1
+                else:
+                    others.append(octets)
+        except grpc.aio.AioRpcError as error:
+            return [error.code().name]
+        if answers == len(self._owners):
+            return []
+        return [reason for reason in map(_trouble, others) if reason] or ["ANSWERS_MISSING"]
 
     # ── Check ────────────────────────────────────────────────────────────────────────────────
 
@@ -162,12 +172,13 @@ class Load:
         return set(outcome.states) == set(self._owners)
 
 
-def _answered(octets: bytes) -> bool:
+def _trouble(octets: bytes) -> str:
+    """The reason of a partner that did not answer; empty for every other event."""
     response = gateway_pb2.QueryResponse.FromString(octets)
-    return (
-        response.WhichOneof("event") == "partner"
-        and response.partner.status == query_pb2.STATUS_ANSWERED
-    )
+    if response.WhichOneof("event") != "partner":
+        return ""
+    answered = response.partner.status == query_pb2.STATUS_ANSWERED
+    return "" if answered else response.partner.reason or "UNEXPLAINED"
 
 
 def main() -> None:

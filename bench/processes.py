@@ -7,11 +7,10 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 from bench.federation import ROOT
 
@@ -102,7 +101,7 @@ class Children:
         self._folder = folder
         self._children: list[Child] = []
 
-    def __enter__(self) -> Children:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -151,13 +150,8 @@ def wait_until_serving(*children: Child) -> None:
     :raises ChildFailed: one ended, or took too long.
     """
     for child in children:
-        wait_for(lambda child=child: child.logged("server-started"), child)  # type: ignore[misc]
-
-
-def wait_for(ready: Callable[[], bool], child: Child) -> None:
-    """:raises ChildFailed: not ready in time."""
-    deadline = time.monotonic() + START_S
-    while not ready():
-        if time.monotonic() > deadline:
-            raise child.failure()
-        time.sleep(0.05)
+        deadline = time.monotonic() + START_S
+        while not child.logged("server-started"):
+            if time.monotonic() > deadline:
+                raise child.failure()
+            time.sleep(0.05)

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ DEADLINE_S = 5.0
 class Relay(gateway_pb2_grpc.GatewayServiceServicer):
     """Passes parts on and answers back."""
 
-    def __init__(self, owners: dict[str, owner_pb2_grpc.OwnerServiceStub]) -> None:
+    def __init__(self, owners: Mapping[str, Any]) -> None:
         self._owners = owners
 
     async def Query(  # noqa: N802

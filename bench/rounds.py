@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
@@ -29,6 +30,18 @@ class Plan:
     tick_seconds: float = 1.2
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One run of one arm; ``rate`` in queries/s, ``cpu_s`` of that arm's own process."""
+
+    rate: float
+    answered: int
+    failed: int
+    reasons: dict[str, int]
+    latencies_ms: list[float]
+    cpu_s: float
+
+
 @dataclass(slots=True)
 class Figures:
     """What the runs of one arm with one number of owners gave, one entry a round."""
@@ -39,6 +52,12 @@ class Figures:
     loaded_ms: list[float] = field(default_factory=list)
     light_ms: dict[str, list[float]] = field(default_factory=lambda: {OFF: [], ON: []})
     failed: int = 0
+    reasons: Counter[str] = field(default_factory=Counter)
+
+    def note_failures(self, run: Run) -> None:
+        """Queries to which an answer is missing, and why."""
+        self.failed += run.failed
+        self.reasons.update(run.reasons)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,20 +73,18 @@ class Bench:
         for child in self.owners:
             child.tell(f"tick {seconds}")
 
-    def run(self, arm: str, seconds: float, in_flight: int) -> dict[str, float | list[float]]:
-        """One run, with the CPU time of that arm's process (``cpu_s``)."""
+    def run(self, arm: str, seconds: float, in_flight: int) -> Run:
+        """Send the prepared queries through one arm."""
         before = self.arms[arm].cpu_s()
         result = self.load.order(do="run", target=arm, seconds=seconds, in_flight=in_flight)
-        return {**result, "cpu_s": self.arms[arm].cpu_s() - before}
+        return Run(**result, cpu_s=self.arms[arm].cpu_s() - before)
 
     def prepare(self, owners: int, count: float) -> None:
         """Sign that many new queries."""
         self.load.order(do="prepare", owners=owners, count=int(count) + 64)
 
 
-def measure(
-    bench: Bench, plan: Plan, say: Callable[[str], None]
-) -> dict[int, dict[str, Figures]]:
+def measure(bench: Bench, plan: Plan, say: Callable[[str], None]) -> dict[int, dict[str, Figures]]:
     """All rounds; for each number of owners, the figures of each arm."""
     figures = {n: {arm: Figures() for arm in ARMS} for n in plan.owners}
     fastest = {n: warm_up(bench, n, plan) for n in plan.owners}
@@ -77,9 +94,11 @@ def measure(
             _light(bench, plan, n, figures[n])
             last = {arm: figures[n][arm].rates[-1] for arm in ARMS}
             ratio = last[FULL] / last[PLAIN]
+            troubles = figures[n][PLAIN].reasons + figures[n][FULL].reasons
             say(
                 f"round {number}/{plan.rounds}, {n:2d} owners: plain {last[PLAIN]:.0f}/s, "
                 f"full {last[FULL]:.0f}/s, ratio {ratio:.2f}"
+                + "".join(f", {reason} {count}x" for reason, count in troubles.items())
             )
     return figures
 
@@ -93,8 +112,7 @@ def warm_up(bench: Bench, owners: int, plan: Plan) -> float:
     for arm in ARMS:
         found = bench.load.order(do="check", target=arm)
         assert found == {"answers": owners, "closed": arm == FULL}, "an arm answers wrongly"
-    rates = [float(bench.run(arm, WARM_UP_S, plan.in_flight)["rate"]) for arm in ARMS]  # type: ignore[arg-type]
-    return max(rates)
+    return max(bench.run(arm, WARM_UP_S, plan.in_flight).rate for arm in ARMS)
 
 
 def _loaded(
@@ -103,13 +121,12 @@ def _loaded(
     bench.prepare(owners, fastest[owners] * plan.seconds * HEADROOM)
     for arm in ARMS:
         result = bench.run(arm, plan.seconds, plan.in_flight)
-        cpu_s, answered = float(result["cpu_s"]), int(result["answered"])  # type: ignore[arg-type]
         own = figures[arm]
-        own.rates.append(float(result["rate"]))  # type: ignore[arg-type]
-        own.cpu_ms.append(1000 * cpu_s / max(answered, 1))
+        own.rates.append(result.rate)
+        own.cpu_ms.append(1000 * result.cpu_s / max(result.answered, 1))
         own.busy.append(own.rates[-1] * own.cpu_ms[-1] / 1000)
-        own.loaded_ms.extend(result["latencies_ms"])  # type: ignore[arg-type]
-        own.failed += int(result["failed"])  # type: ignore[arg-type]
+        own.loaded_ms.extend(result.latencies_ms)
+        own.note_failures(result)
         fastest[owners] = max(fastest[owners], own.rates[-1])
 
 
@@ -120,8 +137,8 @@ def _light(bench: Bench, plan: Plan, owners: int, figures: dict[str, Figures]) -
         bench.prepare(owners, 400 * seconds)
         for arm in ARMS:
             result = bench.run(arm, seconds, 1)
-            figures[arm].light_ms[tick].extend(result["latencies_ms"])  # type: ignore[arg-type]
-            figures[arm].failed += int(result["failed"])  # type: ignore[arg-type]
+            figures[arm].light_ms[tick].extend(result.latencies_ms)
+            figures[arm].note_failures(result)
     bench.tick(0)
 
 

@@ -21,7 +21,7 @@ import signal
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -49,7 +49,7 @@ class Sampler:
     """Collects weighted stacks of the main thread."""
 
     def __init__(self) -> None:
-        self._stacks: Counter[tuple[tuple[str, int, str], ...]] = Counter()
+        self._stacks: defaultdict[tuple[tuple[str, int, str], ...], float] = defaultdict(float)
         self._before: dict[str, tuple[str, float]] = {}
         self._threads: dict[str, float] = {}
         self._last = 0.0
@@ -75,7 +75,7 @@ class Sampler:
         while frame is not None and len(stack) < 64:
             stack.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname))
             frame = frame.f_back
-        self._stacks[tuple(stack)] += now - self._last  # type: ignore[assignment]
+        self._stacks[tuple(stack)] += now - self._last
         self._last = now
 
     def save(self, path: Path) -> None:
@@ -150,14 +150,14 @@ def read(path: Path, *, queries: int) -> Profile:
     components: Counter[str] = Counter()
     lines: Counter[str] = Counter()
     for stack, weight in content["stacks"]:
-        components[component(stack)] += weight  # type: ignore[assignment]
-        lines[_line(stack)] += weight  # type: ignore[assignment]
+        components[component(stack)] += weight
+        lines[_line(stack)] += weight
     sampled = sum(components.values())
     for name, spent in content["threads"].items():
         if name == "event loop":
-            components["event loop"] += max(0.0, spent - sampled)  # type: ignore[assignment]
+            components["event loop"] += max(0.0, spent - sampled)
         else:
-            components[_thread(name)] += spent  # type: ignore[assignment]
+            components[_thread(name)] += spent
     return Profile(
         components={name: 1000 * value / queries for name, value in components.most_common()},
         lines={name: 1000 * value / queries for name, value in lines.most_common(40)},

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from random import Random
 
 import grpc.aio
@@ -16,17 +17,24 @@ from bench.federation import (
     LEGAL_BASIS,
     PURPOSE,
     SCHEME,
-    TICK_MS,
     Federation,
 )
 from bench.processes import Child, Children, wait_until_serving
-from bench.rounds import p50_p99
 from fairlead import identifiers
 from fairlead.client import NodeClient
 from fairlead.config import NodeConfig, load
 from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2, query_pb2
-from fairlead.vocabulary import Event, Handling, RecordType
+from fairlead.vocabulary import (
+    Europol,
+    Event,
+    Handling,
+    InformationGrade,
+    Pap,
+    RecordType,
+    SourceGrade,
+    Tlp,
+)
 from node.app import INDEX_FILE, index_keys
 from node.index import Index
 from node.sources.record import SourceRecord
@@ -34,7 +42,7 @@ from node.sources.record import SourceRecord
 OWNERS = (3, 5)
 RECORDS = 3000
 """What each owner holds."""
-IN_FLIGHT = 8
+IN_FLIGHT = (1, 8)
 CASE = "CASE-BENCH"
 DAY_S = 86_400
 
@@ -72,7 +80,11 @@ def _record(term: str, occurred_at: int) -> SourceRecord:
         occurred_at=occurred_at,
         expires_at=occurred_at + 90 * DAY_S,
         handling=Handling(
-            tlp="AMBER", pap="AMBER", europol="H0", source_grade="A", information_grade="1"
+            tlp=Tlp.AMBER,
+            pap=Pap.AMBER,
+            europol=Europol.H0,
+            source_grade=SourceGrade.A,
+            information_grade=InformationGrade.ONE,
         ),
         purposes=(PURPOSE,),
         active_target=False,
@@ -80,6 +92,17 @@ def _record(term: str, occurred_at: int) -> SourceRecord:
         fields={"place": "Gate 7", "plate": "NL-74-BXK-3"},
         withheld=(),
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Walked:
+    """What one analyst saw: queries per second, and how long each query took."""
+
+    owners: int
+    in_flight: int
+    queries_per_s: float
+    latencies_ms: list[float]
+    failed: int
 
 
 class Walk:
@@ -117,8 +140,8 @@ class Walk:
         async with self._client(APPROVER) as client:
             await client.stub.OpenCase(asking_pb2.OpenCaseRequest(case=case))
 
-    async def measure(self, owners: int, seconds: float, in_flight: int) -> dict[str, object]:
-        """Ask for ``seconds``; queries per second and the time a user waits for one."""
+    async def measure(self, owners: int, seconds: float, in_flight: int) -> Walked:
+        """Ask for ``seconds``."""
         latencies: list[float] = []
         failed = 0
         async with self._client(ANALYST) as client:
@@ -133,11 +156,13 @@ class Walk:
 
             await asyncio.gather(*(work() for _ in range(in_flight)))
             took = time.perf_counter() - started
-        return {
-            "queries_per_s": round(len(latencies) / took, 1),
-            "latency_ms": p50_p99(latencies),
-            "failed": failed,
-        }
+        return Walked(
+            owners=owners,
+            in_flight=in_flight,
+            queries_per_s=len(latencies) / took,
+            latencies_ms=latencies,
+            failed=failed,
+        )
 
     async def _ask(self, client: NodeClient, owners: int) -> bool:
         """One query, from draft to evidence; whether every owner answered."""
@@ -170,8 +195,7 @@ def measure(
     owners: Sequence[int],
     seconds: float,
     records: int,
-    say: Callable[[str], None],
-) -> dict[str, dict[str, object]]:
+) -> list[Walked]:
     """Start a gateway and real nodes, ask, stop them."""
     most = federation.owners(max(owners))
     terms = [term for partner in most for term in build(federation, partner, records)[:40]]
@@ -180,17 +204,9 @@ def measure(
     running = _start(federation, children, most)
     walk = Walk(federation, terms)
 
-    async def run() -> dict[str, dict[str, object]]:
+    async def run() -> list[Walked]:
         await walk.open_case()
-        found: dict[str, dict[str, object]] = {}
-        for n in owners:
-            found[str(n)] = {
-                "tick_ms": TICK_MS,
-                "one_at_a_time": await walk.measure(n, seconds, 1),
-                f"in_flight_{IN_FLIGHT}": await walk.measure(n, seconds, IN_FLIGHT),
-            }
-            say(f"end to end, {n} owners: measured")
-        return found
+        return [await walk.measure(n, seconds, k) for n in owners for k in IN_FLIGHT]
 
     found = asyncio.run(run())
     children.stop(*running)
@@ -204,8 +220,6 @@ def _start(federation: Federation, children: Children, owners: Sequence[str]) ->
     ]
     for partner in (ASKER, *owners):
         path = federation.folder / f"{partner}.toml"
-        started.append(
-            children.product(partner, "node.cli.main", "serve", "--config", str(path))
-        )
+        started.append(children.product(partner, "node.cli.main", "serve", "--config", str(path)))
     wait_until_serving(*started)
     return started

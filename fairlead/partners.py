@@ -338,7 +338,7 @@ class DenyLists:
         for signed in signing.parse_canonical(pb.DenyListBundle, data).lists:
             content = signing.parse_canonical(pb.DenyList, signed.deny_list)
             self._verify(content, signed, directory, operators)
-            held = self._lists.get(content.issuer)
+            held = fresh.get(content.issuer) or self._lists.get(content.issuer)
             if content.issued_at > now or (held and content.serial < held.serial):
                 raise Stale("a deny list is older than the one held", reasons=("DENY_LIST_OLDER",))
             fresh[content.issuer] = content

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
-from fairlead.errors import FairleadError, InvalidInput, Misconfigured
+from fairlead.errors import FairleadError, Forged, InvalidInput, Misconfigured
 from fairlead.names import check_partner_id
 from fairlead.partners import DenyLists, Directory
 
@@ -60,10 +60,16 @@ class Trust:
             ) from None
 
     def directory(self, path: Path, *, now: float, previous: Directory | None = None) -> Directory:
-        """Load and verify a signed directory file; see :meth:`Directory.from_signed`."""
-        return Directory.from_signed(
+        """Load and verify a signed directory file; see :meth:`Directory.from_signed`.
+
+        :raises Forged: also when it is another federation's.
+        """
+        found = Directory.from_signed(
             _read(path), operators=self.operators, pins=self.roots, now=now, previous=previous
         )
+        if found.federation != self.federation:
+            raise Forged("the directory is another federation's", reasons=("FEDERATION",))
+        return found
 
 
 class DenyListFile(DenyLists):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import shutil
@@ -85,7 +86,8 @@ class Serving:
     def kill(self) -> None:
         """End it as a power cut would: SIGKILL, nothing is flushed."""
         if self.process.returncode is None:
-            os.kill(self.pid, signal.SIGKILL)
+            with contextlib.suppress(ProcessLookupError):  # dead, and not yet waited for
+                os.kill(self.pid, signal.SIGKILL)
 
     async def stop(self) -> int:
         """End it in order; returns its exit code."""

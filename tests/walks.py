@@ -19,11 +19,12 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from certs.dev.federation import demo_partners
 from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
-from fairlead import sealing, signing
+from fairlead import merkle, receipts, sealing, signing
 from fairlead.certificates import Identity, identity_from_certificate
 from fairlead.envelope.query import Query, draft_mandate, sign_query, uuid7, verify_query
 from fairlead.envelope.question import seal_part
 from fairlead.partners import Directory, Gateway
+from fairlead.v1 import audit_pb2
 from fairlead.v1 import query_pb2 as pb
 
 NOW = 1_795_000_000.0
@@ -249,3 +250,50 @@ def make_world(folder: Path, *, now: float = NOW, partners: Sequence[str] = PART
     wanted = [spec for spec in demo_partners() if spec.partner_id in partners]
     layout = make(folder / "keys", partners=wanted, now=now)
     return World(open_federation(layout, now=now), now=now)
+
+
+class PaperLog:
+    """A log without a disk, under the gateway's log key; two of them can tell two histories."""
+
+    def __init__(self, world: World, leaves: Sequence[bytes] = ()) -> None:
+        self._key = world.gateway_key("log")
+        self._origin = world.gateway.log_origin
+        self._tree = merkle.Tree()
+        self._leaves: list[bytes] = []
+        for leaf in leaves:
+            self.append(leaf)
+
+    @property
+    def size(self) -> int:
+        """How many leaves there are."""
+        return self._tree.size
+
+    @property
+    def leaves(self) -> list[bytes]:
+        """All of them, to begin another history with."""
+        return list(self._leaves)
+
+    def append(self, leaf: bytes) -> int:
+        """Add a leaf; its index."""
+        self._leaves.append(leaf)
+        return self._tree.append(merkle.leaf_hash(leaf))
+
+    def head(self, size: int) -> receipts.Head:
+        """The signed head of a size."""
+        root = self._tree.root(size)
+        note = receipts.sign_checkpoint(
+            receipts.Checkpoint(origin=self._origin, size=size, root=root), self._key
+        )
+        return receipts.Head(origin=self._origin, size=size, root=root, checkpoint=note)
+
+    def receipt(self, index: int, size: int | None = None, known: int = 0) -> audit_pb2.Receipt:
+        """Leaf ``index`` under the head of ``size``, consistent with the head of ``known``."""
+        at = self.size if size is None else size
+        return receipts.make_receipt(
+            leaf=self._leaves[index],
+            index=index,
+            inclusion=self._tree.inclusion(index, at),
+            checkpoint=self.head(at).checkpoint,
+            consistency_from=known,
+            consistency=self._tree.consistency(known, at) if known else (),
+        )

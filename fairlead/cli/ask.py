@@ -235,6 +235,8 @@ def _line(answer: asking_pb2.OpenedAnswer, draft: Any) -> dict[str, Any]:
 
 
 def _record(record: Any) -> dict[str, Any]:
+    from fairlead.v1.handling_pb2 import Pap, Tlp
+
     return {
         "type": record.record_type,
         "event": record.event,
@@ -242,8 +244,8 @@ def _record(record: Any) -> dict[str, Any]:
         "fields": {item.name: item.value for item in record.fields},
         "withheld": list(record.withheld),
         "handling": {
-            "tlp": record.handling.tlp,
-            "pap": record.handling.pap,
+            "tlp": Tlp.Name(record.handling.tlp).removeprefix("TLP_"),
+            "pap": Pap.Name(record.handling.pap).removeprefix("PAP_"),
             "europol": record.handling.europol,
         },
         "ref": record.ref.hex(),

@@ -1,0 +1,74 @@
+"""The benchmarks run, and their last line is what a program can read."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import sampler
+from bench.rounds import p50_p99
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+def last_line(*arguments: str) -> dict[str, Any]:
+    """Run a benchmark in its own process and read its last line."""
+    done = subprocess.run(
+        [sys.executable, "-m", *arguments],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return summary
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_gateway_benchmark_ends_with_its_figures() -> None:
+    """A short run answers every query and reports each figure that the full run reports."""
+    summary = last_line("bench.gateway", "--quick")
+    assert {key: summary[key] for key in ("schema", "bench", "ok", "rounds", "failed")} == {
+        "schema": 1, "bench": "gateway", "ok": True, "rounds": 1, "failed": 0,
+    }  # fmt: skip
+    assert summary["scale"]["owners"] == [3]
+    assert summary["seconds"] > 0
+    for ratio in ("ratio", "cpu_ratio"):
+        assert list(summary[ratio]) == ["3"]
+        assert summary[ratio]["3"] > 0
+    for arm in ("plain", "full"):
+        latency = summary["latency_ms"]["3"][arm]
+        assert set(latency) == {"loaded", "tick_off", "tick_on"}
+        for found in latency.values():
+            assert 0 < found["p50"] <= found["p99"]
+    whole = summary["end_to_end"]["3"]
+    assert set(whole) == {"tick_ms", "in_flight_1", "in_flight_8"}
+    assert whole["in_flight_1"]["queries_per_s"] > 0
+
+
+def test_percentiles_are_values_that_were_measured() -> None:
+    """The nearest-rank percentiles of one, two and a hundred values are among them."""
+    assert p50_p99([7.0]) == {"p50": 7.0, "p99": 7.0}
+    assert p50_p99([2.0, 1.0]) == {"p50": 1.0, "p99": 2.0}
+    assert p50_p99([float(n) for n in range(100, 0, -1)]) == {"p50": 50.0, "p99": 99.0}
+
+
+@pytest.mark.parametrize(
+    ("file", "name", "component"),
+    [
+        ("fairlead/signing.py", "verify", "signatures and keys"),
+        ("fairlead/policy/points.py", "PolicyPoints._single", "policy"),
+        ("fairlead/auditlog/log.py", "AuditLog.read", "audit log and receipts"),
+        ("fairlead/door.py", "Door._enter", "gRPC: door"),
+        ("gateway/tactical.py", "Tactical._run", "walk and fan-out"),
+    ],
+)
+def test_a_sample_counts_for_its_component(file: str, name: str, component: str) -> None:
+    """A profile's components are found by file and function, so a moved file shows up here."""
+    path = ROOT / file
+    assert path.is_file()
+    assert sampler.component([(str(path), 1, name)]) == component
