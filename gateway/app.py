@@ -75,7 +75,9 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         entry.log_key,
     ):
         raise Misconfigured(
-            "the gateway's keys are not those of the directory", reasons=("KEY_MISMATCH",)
+            "the gateway's keys are not those of the directory",
+            reasons=("KEY_MISMATCH",),
+            remedy="correct keys_dir, or restore this gateway's key folder from its backup",
         )
     failed = process.Failed()
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)

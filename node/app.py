@@ -118,7 +118,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         partner.sealing_key,
     ):
         raise Misconfigured(
-            "the node's keys are not those of the directory", reasons=("KEY_MISMATCH",)
+            "the node's keys are not those of the directory",
+            reasons=("KEY_MISMATCH",),
+            remedy="correct keys_dir, or restore this node's key folder from its backup",
         )
     index = open_index(config)
     get_logger().info(Event.INDEX_OPENED, records=index.records)

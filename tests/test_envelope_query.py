@@ -278,7 +278,7 @@ def test_no_changed_octet_is_accepted(world: World, data: st.DataObject) -> None
     walk = world.walk()
     name = data.draw(st.sampled_from([field.name for field in walk.signed.DESCRIPTOR.fields]))
     good: bytes = getattr(walk.signed, name)
-    place = data.draw(st.integers(0, len(good) - 1))
+    place = data.draw(st.integers(0, 10_000)) % len(good)
     value = data.draw(st.integers(1, 255))
     setattr(walk.signed, name, good[:place] + bytes([good[place] ^ value]) + good[place + 1 :])
     with pytest.raises(FairleadError):

@@ -47,12 +47,13 @@ async def test_the_same_bytes_twice_are_executed_once(tmp_path: Path) -> None:
 
 
 async def test_the_same_bytes_at_the_same_time_are_executed_once(tmp_path: Path) -> None:
-    """Eight copies in flight at once lead to one INTENT and one question per owner."""
+    """Eight copies in flight at once lead to one INTENT, one question per owner, one story."""
     async with federation(tmp_path) as made, EvilNode(made) as node:
         assert made.gateway is not None
         crafted = craft(made)
-        runs = await asyncio.gather(*(node.ask(crafted) for _ in range(8)))
-        assert len({tuple(octets(run)) for run in runs}) == 1
+        runs = await asyncio.gather(*(node.ask(crafted) for _ in range(8)), return_exceptions=True)
+        shown = {tuple(octets(run)) for run in runs if isinstance(run, list)}
+        assert len(shown) == 1
         assert intents(made.gateway.log) == intents(made.nodes[OWNER].log) == 1
 
 

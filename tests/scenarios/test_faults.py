@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import signal
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,10 +16,10 @@ import grpc.aio
 import pytest
 
 from fairlead import identifiers, receipts
-from fairlead.auditlog import LogReport, verify_log
+from fairlead.auditlog import AuditLog, LogReport, verify_log
 from fairlead.config import GatewayConfig, Limits, NodeConfig
 from fairlead.evidence import verify_evidence
-from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from fairlead.v1 import asking_pb2, audit_pb2, owner_pb2, query_pb2
 from node.app import INDEX_FILE, index_keys
 from node.index import Index
 from tests.federation import (
@@ -27,7 +29,6 @@ from tests.federation import (
     evidence,
     federation,
     publish_policy,
-    record,
     states,
 )
 from tests.owners import Behaviour, answered, impostor
@@ -38,6 +39,7 @@ from tests.processes import (
     command,
     gateway_process,
     node_process,
+    serve,
     unprivileged,
     write_config,
 )
@@ -293,6 +295,9 @@ async def test_every_wrong_key_is_named_at_once(
     assert "hunter2" not in ended.err
 
 
+@pytest.mark.xfail(
+    strict=True, reason="fairlead/process.py: a forged directory ends a server with 8, no remedy"
+)
 @BOTH
 async def test_a_directory_that_was_tampered_with_starts_nothing(
     made: Federation, module: str, tmp_path: Path
@@ -311,6 +316,17 @@ async def test_somebody_elses_keys_start_nothing(
     """A key folder that is not the one the directory lists is refused."""
     ended = await _refused(made, module, tmp_path, keys_dir=str(made.layout.node(BAD)))
     assert "KEY_" in ended.err
+
+
+@pytest.mark.xfail(
+    strict=True, reason="gateway/app.py, node/app.py: NotFound ends a server with 2"
+)
+@pytest.mark.parametrize(("module", "key"), [(GATEWAY, "name"), (NODE, "partner")])
+async def test_a_stranger_to_the_directory_does_not_start(
+    made: Federation, module: str, key: str, tmp_path: Path
+) -> None:
+    """A gateway or partner that the directory does not list is refused."""
+    await _refused(made, module, tmp_path, **{key: "nobody-here"})
 
 
 async def test_without_an_index_a_node_does_not_start(made: Federation, tmp_path: Path) -> None:
@@ -346,3 +362,251 @@ async def test_no_valid_policy_no_server(
     ended = await _refused(made, module, tmp_path, policy_dir=str(policy), state_dir=str(state))
     assert "POLICY" in ended.err
     assert ("OLDER" in ended.err) == (how == "older")
+
+
+def _copy_index(source: Path, target: Path) -> None:
+    """An index and its key, for a node with a log of its own."""
+    target.mkdir(parents=True)
+    for file in source.glob("index.*"):
+        (target / file.name).write_bytes(file.read_bytes())
+
+
+def _tamper(policy: Path) -> None:
+    """One more line in a file that two officers signed."""
+    with (policy / "data" / "agreements.yaml").open("a") as file:
+        file.write("\n# nobody signed this\n")
+
+
+def _forget_a_signature(policy: Path) -> None:
+    manifest = json.loads((policy / "manifest.json").read_text())
+    del manifest["signatures"][1:]
+    (policy / "manifest.json").write_text(json.dumps(manifest))
+
+
+async def _run_under_serial_2(made: Federation, module: str, folder: Path) -> None:
+    """Let the process see serial 2 once; its log then remembers."""
+    newer = folder / "newer"
+    publish_policy(made.layout, newer, serial=2)
+    config = write_config(
+        folder / "newer.toml", _config(made, module), policy_dir=str(newer), listen="127.0.0.1:0"
+    )
+    running = await serve(module, config, folder / "newer.log")
+    assert await running.stop() == 0
+
+
+@BOTH
+async def test_one_log_has_one_process(made: Federation, module: str, tmp_path: Path) -> None:
+    """A second process on the same state is refused; the first one goes on."""
+    state = tmp_path / "state"
+    _copy_index(made.node_configs[GOOD].state_dir, state)
+    config = write_config(
+        tmp_path / "first.toml", _config(made, module), state_dir=str(state), listen="127.0.0.1:0"
+    )
+    running = await serve(module, config, tmp_path / "first.log")
+    try:
+        ended = await _refused(made, module, tmp_path, state_dir=str(state))
+        assert "DATABASE_IN_USE" in ended.err
+    finally:
+        assert await running.stop() == 0
+
+
+@BOTH
+async def test_a_log_that_cannot_be_written_starts_nothing(
+    made: Federation, module: str, tmp_path: Path
+) -> None:
+    """With a read-only log there is no server, and the log is as it was."""
+    launcher = unprivileged()
+    if launcher == ("false",):
+        pytest.skip("file modes do not bind the superuser: apt-get install util-linux (setpriv)")
+    state = tmp_path / "state"
+    _copy_index(made.node_configs[GOOD].state_dir, state)
+    config = write_config(
+        tmp_path / "config.toml", _config(made, module), state_dir=str(state), listen="127.0.0.1:0"
+    )
+    running = await serve(module, config, tmp_path / "first.log")
+    assert await running.stop() == 0
+    before = (state / "audit.sqlite").read_bytes()
+    (state / "audit.sqlite").chmod(0o400)
+    ended = await command(module, "serve", "--config", config, under=launcher)
+    assert ended.code == 3, ended.err
+    assert "DATABASE_UNUSABLE" in ended.err
+    assert "\nnext: " in ended.err
+    assert (state / "audit.sqlite").read_bytes() == before
+
+
+# ── Disks that fill up ───────────────────────────────────────────────────────────────────────
+
+
+def fill_the_disk(pid: int) -> None:
+    """From now on no file of this process grows; what it wrote before stays readable."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (1024, hard))
+
+
+async def test_a_gateway_whose_disk_is_full_answers_nothing_and_loses_nothing(
+    tmp_path: Path,
+) -> None:
+    """Nothing is answered without its leaf; the process ends; all it ever said is in the log."""
+    async with federation(tmp_path, start=False) as made:
+        for partner in made.node_configs:
+            await made.start_node(partner)
+        await made.open_case()
+        async with gateway_process(made) as running:
+            before = [evidence(await made.ask()) for _ in range(3)]
+            fill_the_disk(running.pid)
+            asked_before = _owner_intents(made)
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await made.ask()
+            assert _owner_intents(made) == asked_before
+            assert refused.value.code() is not grpc.StatusCode.INTERNAL
+            assert await running.wait() == 1
+        known = [_head(made, e.closing) for e in before] + [_head(made, e.intent) for e in before]
+        _verify(made, *known)
+        async with gateway_process(made) as running:
+            assert states(await _ask_again(made))[GOOD].answers[0].hit
+            assert await running.stop() == 0
+        _verify(made, *known)
+
+
+async def test_an_owner_whose_disk_is_full_answers_nothing(tmp_path: Path) -> None:
+    """Only its own line is missing; it ends by itself, and answers again with space."""
+    async with federation(tmp_path, start=False) as made:
+        await made.start_gateway()
+        for partner in ("customs", BAD):
+            await made.start_node(partner)
+        await made.open_case()
+        async with node_process(made, GOOD) as running:
+            assert states(await made.ask())[GOOD].answers[0].hit
+            fill_the_disk(running.pid)
+            lines = states(await made.ask())
+            assert lines[GOOD].status == query_pb2.STATUS_UNREACHABLE
+            assert not lines[GOOD].answers
+            assert lines[BAD].status == query_pb2.STATUS_ANSWERED
+            assert await running.wait() == 1
+        async with node_process(made, GOOD):
+            async with asyncio.timeout(30):
+                while not states(await made.ask())[GOOD].answers:
+                    await asyncio.sleep(0.1)
+
+
+async def test_an_asker_whose_disk_is_full_sends_nothing(tmp_path: Path) -> None:
+    """The node that cannot write its own INTENT asks nobody: the gateway hears of nothing."""
+    async with federation(tmp_path, start=False) as made:
+        await made.start_gateway()
+        for partner in (GOOD, BAD):
+            await made.start_node(partner)
+        async with node_process(made, "customs") as running:
+            await made.open_case()
+            async with made.client() as client:
+                await made.ask(client=client)
+                draft = await made.draft(client, STORY)
+                fill_the_disk(running.pid)
+                asked_before = _owner_intents(made)
+                with pytest.raises(grpc.aio.AioRpcError):
+                    _ = [event async for event in client.ask(draft)]
+            assert await running.wait() == 1
+        assert _owner_intents(made) == asked_before
+        assert made.gateway is not None
+        assert _intents(made.gateway.log) == 1
+
+
+def _owner_intents(made: Federation) -> int:
+    return sum(_intents(app.log) for partner, app in made.nodes.items() if partner != "customs")
+
+
+def _intents(log: AuditLog) -> int:
+    leaves = [audit_pb2.AuditLeaf.FromString(b) for (b,) in log.read("SELECT body FROM leaf")]
+    return sum(leaf.type == audit_pb2.LEAF_TYPE_INTENT for leaf in leaves)
+
+
+def _head(made: Federation, receipt: audit_pb2.Receipt) -> receipts.Head:
+    gateway, note = made.directory.gateway, receipts.parse_proof(receipt.tlog_proof).checkpoint
+    point = receipts.open_checkpoint(note, gateway.log_origin, gateway.log_key)
+    return receipts.Head(
+        origin=gateway.log_origin, size=point.size, root=point.root, checkpoint=note
+    )
+
+
+async def _ask_again(made: Federation) -> list[asking_pb2.AskResponse]:
+    """Ask until the node's connection to the new gateway is there."""
+    async with asyncio.timeout(30):
+        while True:
+            try:
+                return await made.ask()
+            except grpc.aio.AioRpcError:
+                await asyncio.sleep(0.1)
+
+
+# ── Sources that are not what they should be ─────────────────────────────────────────────────
+
+HEADER = "at,container_no,plate,place"
+ROWS = (
+    "2026-01-05T10:00:00Z,MSCU6639870,,Gate 7",
+    "2026-01-05T11:00:00Z,MSCU6639871,,Gate 8",  # the check digit is wrong
+    "2026-01-05T12:00:00Z,CSQU3054383,,Gate \xe9",  # Latin-1 in a file of UTF-8
+    "2026-01-05T13:00:00Z,CSQU3054383,,Gate \u00e9",
+)
+MAPPING = """
+source = "gate"
+files = ["gate.csv"]
+record_type = "movement"
+event = "gate-in"
+purposes = ["drug-trafficking"]
+retention_days = 3650
+active_target = false
+personal = false
+time = { column = "at", format = "iso" }
+handling = { tlp = "AMBER", pap = "AMBER", europol = "H0", source_grade = "A", information_grade = "1" }
+[[identifiers]]
+scheme = "container"
+column = "container_no"
+[fields]
+place = "place"
+"""
+
+
+def _write_source(folder: Path, header: str = HEADER) -> Path:
+    lines = [header.encode(), *(row.encode("utf-8") for row in ROWS)]
+    lines[3] = ROWS[2].encode("latin-1")
+    (folder / "gate.csv").write_bytes(b"\n".join(lines) + b"\n")
+    (folder / "gate.toml").write_text(MAPPING)
+    return folder / "gate.toml"
+
+
+def _lookup(config: NodeConfig, term: str) -> list[str]:
+    token_key, field_key = index_keys(config)
+    path = config.state_dir / INDEX_FILE
+    index = Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
+    try:
+        found = index.lookup(identifiers.normalise("container", term))
+        return sorted(str(item.fields["place"]) for item in found)
+    finally:
+        index.close()
+
+
+async def test_bad_sources_are_counted_or_refused_and_never_lose_the_index(
+    made: Federation, tmp_path: Path
+) -> None:
+    """Wrong digits are kept, marked and matched; wrong octets counted; no column, no new index."""
+    config = made.node_configs[GOOD].model_copy(update={"state_dir": tmp_path / "state"})
+    mapping = _write_source(tmp_path)
+    file = write_config(tmp_path / "node.toml", config, sources=[str(mapping)])
+    ended = await command(NODE, "index", "--config", file, "--output", "json")
+    assert ended.code == 0, ended.err
+    (line,) = json.loads(ended.out)
+    assert (line["rows"], line["records"], line["reasons"]) == (4, 3, "ENCODING 1")
+    assert line["check digit wrong"] == 1
+    assert _lookup(config, "MSCU6639870") == ["Gate 7"]
+    assert _lookup(config, "MSCU6639871") == ["Gate 8"]
+    assert _lookup(config, "CSQU3054383") == ["Gate \u00e9"]
+    before = (config.state_dir / INDEX_FILE).read_bytes()
+    _write_source(tmp_path, header=HEADER.replace("place", "plaats"))
+    ended = await command(NODE, "index", "--config", file)
+    assert ended.code == 3, ended.err
+    assert "COLUMN_MISSING" in ended.err
+    assert "fields.place: not exactly one column 'place'" in ended.err
+    assert "\nnext: " in ended.err
+    for secret in ("MSCU", "CSQU", "Gate 7"):
+        assert secret not in ended.err
+    assert (config.state_dir / INDEX_FILE).read_bytes() == before
+    assert _lookup(config, "MSCU6639870") == ["Gate 7"]
