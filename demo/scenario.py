@@ -75,8 +75,9 @@ class Scenario:
         self._tell("Every log re-derives: hashes, roots, signatures, and the order of events.")
         for name in (GATEWAY, *self._federation.partners):
             log = str(self._federation.state(name) / "audit.sqlite")
-            whose = () if name == GATEWAY else ("--partner", name)
-            self._fairlead(ANALYST, "audit", "verify", log, *whose)
+            known = self.tally.receipts[-1:] if name == GATEWAY else []
+            options = [word for file in known for word in ("--receipt", str(file))]
+            self._fairlead(ANALYST, "audit", "verify", log, *options)
         return len(self.tally.receipts)
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────

@@ -19,7 +19,13 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
 from fairlead.certificates import SpiffeId
-from fairlead.envelope.query import MANDATE_LIFETIME_S, partner_digest, term_leaf, terms_root
+from fairlead.envelope.query import (
+    MANDATE_LIFETIME_S,
+    Scope,
+    partner_digest,
+    term_leaf,
+    terms_root,
+)
 from fairlead.errors import Forged
 from fairlead.partners import Directory
 from fairlead.profile import Profile
@@ -48,7 +54,7 @@ def check_draft(
 
     1. It names this user's certificate and lives at most 24 hours.
     2. Purpose and mode are those asked for.
-    3. Its terms are exactly the user's.
+    3. Its terms, period and events are exactly the user's.
     4. Its case is the user's.
     5. Every partner's digest opens: as asked for those announced, as not asked for all others.
 
@@ -68,8 +74,11 @@ def check_draft(
     nonces = response.nonces
     if len(nonces) != len(request.terms) or len(set(nonces)) != len(nonces):
         raise _differs("TERMS")
+    scope = Scope(
+        since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
+    )
     leaves = [
-        term_leaf(term.scheme, term.value, nonce)
+        term_leaf(term.scheme, term.value, nonce, scope)
         for term, nonce in zip(request.terms, nonces, strict=True)
     ]
     if mandate.term_count != len(leaves) or mandate.terms_root != terms_root(leaves):

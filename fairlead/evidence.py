@@ -109,6 +109,14 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
     )
 
 
+def heads(evidence: asking_pb2.Evidence, directory: Directory) -> list[Head]:
+    """The heads of the gateway's log a receipt proves; a log that does not extend them lies.
+
+    :raises Forged: they do not verify.
+    """
+    return [_head(evidence.intent, directory), _head(evidence.closing, directory)]
+
+
 def _head(receipt: audit_pb2.Receipt, directory: Directory) -> Head:
     """Inclusion under a signed head; consistency was checked when the receipt arrived."""
     bare = audit_pb2.Receipt(leaf=receipt.leaf, tlog_proof=receipt.tlog_proof)

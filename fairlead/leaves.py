@@ -124,6 +124,20 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def alert(self, query: Query, recipients: Iterable[str]) -> bytes:
+        """The leaf by which an owner's desk learns who asked about an active target, and why."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_ALARM,
+            reasons=["ACTIVE_TARGET"],
+            subject=",".join(sorted(recipients))[:64],
+            query_id=query.query_id,
+            partner_id=query.asker.partner_id,
+            user=query.user.spiffe_id,
+            purpose=query.purpose,
+            commitment=query.case_commitment,
+        )
+        return signing.canonical(leaf)
+
     def case(self, *, subject: str, user: str, purpose: str, commits_to: bytes) -> bytes:
         """The leaf of a case opened or closed; the reference itself is only committed to."""
         leaf = self._leaf(

@@ -364,6 +364,10 @@ class DenyLists:
             authority, "deny-list", signed.deny_list, signed.signatures[0].signature
         )
 
+    def serials(self) -> dict[str, int]:
+        """Issuer → serial of the list held."""
+        return {issuer: content.serial for issuer, content in self._lists.items()}
+
     def check(self, spiffe_id: str, now: float) -> None:
         """Refuse an identity that is denied, or about which nothing current is known.
 

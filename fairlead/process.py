@@ -16,9 +16,9 @@ from fairlead.authorisation import Authorisation, Service
 from fairlead.certificates import IdentityCheck
 from fairlead.config import GatewayConfig, NodeConfig
 from fairlead.door import InternalFailure, Refusal
-from fairlead.errors import Misconfigured, Refused, Stale
+from fairlead.errors import FairleadError, Misconfigured, Refused, Stale
 from fairlead.leaves import LeafWriter
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import Directory
 from fairlead.policy.bundle import canonical, load_bundle
 from fairlead.policy.points import PolicyPoints
 from fairlead.server import Server, create_server
@@ -34,17 +34,33 @@ class Membership:
 
     trust: Trust
     directory: Directory
-    deny_lists: DenyLists
+    deny_lists: DenyListFile
     identity_check: IdentityCheck
 
 
 def join(config: GatewayConfig | NodeConfig, clock: Callable[[], float]) -> Membership:
     """Load trust anchors, directory and deny lists; nothing starts without all three.
 
-    :raises FairleadError: any of them is missing, expired or does not verify.
+    :raises Misconfigured: any of them is missing, expired or does not verify.
     """
     tls.refuse_non_loopback(config.listen, keys=config.keys_dir)
     trust = Trust.load(config.pins)
+    try:
+        return _join(config, trust, clock)
+    except Misconfigured:
+        raise
+    except FairleadError as error:
+        raise Misconfigured(
+            error.message, reasons=error.reasons, remedy=error.remedy or _FETCH
+        ) from None
+
+
+_FETCH = "fetch the current directory and deny lists from an operator, and compare the pins"
+
+
+def _join(
+    config: GatewayConfig | NodeConfig, trust: Trust, clock: Callable[[], float]
+) -> Membership:
     directory = trust.directory(config.directory, now=clock())
     get_logger().info(Event.DIRECTORY_LOADED, serial=directory.serial)
     deny_lists = DenyListFile(
@@ -170,7 +186,41 @@ async def activate(
             leaves.activation(subject, serial=serial, digest=proof), also=_active(subject, serial)
         )
     get_logger().info(Event.POLICY_LOADED, serial=policy.serial)
+    await _record_deny_lists(member.deny_lists, seen, log, leaves)
     return policy
+
+
+async def _record_deny_lists(
+    deny_lists: DenyListFile, seen: dict[str, int], log: AuditLog, leaves: LeafWriter
+) -> None:
+    """Refuse deny lists older than any this log has seen, and write every newer one down.
+
+    :raises Stale: DENY_LIST_OLDER.
+    """
+    pending: set[asyncio.Future[None]] = set()
+
+    async def record() -> None:
+        for issuer, serial in deny_lists.serials().items():
+            subject = f"deny-list/{issuer}"
+            if serial > seen.get(subject, 0):
+                seen[subject] = serial
+                leaf = leaves.activation(subject, serial=serial, digest=b"")
+                await log.append(leaf, also=_active(subject, serial))
+
+    def later() -> None:
+        task = asyncio.ensure_future(record())
+        pending.add(task)
+        task.add_done_callback(pending.discard)
+
+    for issuer, serial in deny_lists.serials().items():
+        if serial < seen.get(f"deny-list/{issuer}", 0):
+            raise Stale(
+                "a deny list is older than one this log has seen",
+                reasons=("DENY_LIST_OLDER",),
+                remedy="fetch the current deny lists from an operator",
+            )
+    await record()
+    deny_lists.on_update = later
 
 
 def _active(subject: str, serial: int) -> Callable[[sqlite3.Connection], None]:

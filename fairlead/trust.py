@@ -91,6 +91,8 @@ class DenyListFile(DenyLists):
         self._directory = directory
         self._clock = clock
         self._on_problem = on_problem
+        self.on_update: Callable[[], None] = lambda: None
+        """Called after newer lists were taken over."""
         self._looked = clock()
         self._stamp: tuple[int, int] | None = None
         self._reload()
@@ -123,6 +125,7 @@ class DenyListFile(DenyLists):
                 now=self._clock(),
             )
             self._stamp = stamp
+            self.on_update()
 
 
 def _octets(text: str) -> bytes:

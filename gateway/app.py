@@ -16,7 +16,7 @@ from fairlead import admission, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
-from fairlead.errors import Misconfigured, NotFound
+from fairlead.errors import Misconfigured
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
 from fairlead.release import ReleaseDesk
@@ -67,7 +67,11 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     spiffe_id = f"spiffe://{member.directory.federation}/gateway/{config.name}"
     entry = member.directory.gateways.get(spiffe_id)
     if entry is None:
-        raise NotFound("the directory does not list this gateway", reasons=("UNKNOWN_GATEWAY",))
+        raise Misconfigured(
+            "the directory does not list this gateway",
+            reasons=("UNKNOWN_GATEWAY",),
+            remedy="correct name in the configuration, or ask the operators to list it",
+        )
     key = signing.load_signing_key(config.keys_dir / "signing.key")
     log_key = signing.load_signing_key(config.keys_dir / "log.key")
     if (signing.public_bytes(key), signing.public_bytes(log_key)) != (

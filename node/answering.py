@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,7 +17,7 @@ from fairlead.certificates import Identity
 from fairlead.detail import seal_detail
 from fairlead.envelope.answer import fits, sign_answer
 from fairlead.envelope.grant import Grant, verify_grant
-from fairlead.envelope.query import Query
+from fairlead.envelope.query import Query, Scope
 from fairlead.envelope.question import Question, open_part
 from fairlead.errors import Conflict, Forged, PolicyUnavailable
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
@@ -50,6 +50,8 @@ class Ruling:
     question: Question
     decision: Decision
     facts: QueryFacts
+    notify: set[str] = field(default_factory=set)
+    """Desks that a record's handling wants told, found while answering; the asker never knows."""
 
 
 DECOY = RecordFacts(
@@ -132,6 +134,8 @@ class Answering:
                 answer_digest=signing.digest(answer.header),
             )
             allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (admitted.query.term_count - 1)
+            if admitted.decision.notify:
+                await self._alert(admitted.query, admitted.decision.notify)
             await self._desk.release(released, not_before=arrived + allowance)
             get_logger().info(
                 Event.QUERY_ANSWERED,
@@ -187,8 +191,8 @@ class Answering:
         )
         facts = query_facts(
             query,
-            window_days=window_days(question.since, question.until, now),
-            events=question.events,
+            window_days=window_days(question.scope.since, question.scope.until, now),
+            events=question.scope.events,
         )
         decision = self._rule(query, facts, grant, int(now))
         detail = seal_detail(
@@ -229,6 +233,17 @@ class Answering:
         )
         return meet(own, granted)
 
+    async def _alert(self, query: Query, recipients: set[str]) -> None:
+        """Tell the owner's desk, in its own log, that somebody asks about an active target."""
+        await self._log.append(self._leaves.alert(query, recipients))
+        get_logger().warning(
+            Event.ACTIVE_TARGET_ALERT,
+            partner=query.asker.partner_id,
+            user=query.user.name,
+            purpose=query.purpose,
+            case_commitment=query.case_commitment,
+        )
+
     # ── Compose ──────────────────────────────────────────────────────────────────────────────
 
     async def _compose(self, query: Query, ruling: Ruling) -> query_pb2.SignedAnswer:
@@ -259,7 +274,9 @@ class Answering:
         pending: list[list[query_pb2.Record]] = []
         for answer, term in zip(answers, ruling.question.terms, strict=True):
             found = [
-                record for record in self._index.lookup(term) if _within(record, ruling.question)
+                record
+                for record in self._index.lookup(term)
+                if _within(record, ruling.question.scope)
             ]
             pending.append(self._release(answer, found, query, ruling))
             await asyncio.sleep(0)  # other queries get their turn
@@ -291,6 +308,8 @@ class Answering:
         )
         if any(reason.code == UNAVAILABLE.code for d in decisions for reason in d.reasons):
             raise PolicyUnavailable("no release decision could be made")
+        for decision in decisions[: len(examined)]:
+            ruling.notify.update(decision.obligations.notify)
         visible = [
             (record, meet(decision, ruling.decision))
             for record, decision in zip(examined, decisions, strict=False)
@@ -343,12 +362,12 @@ def _exists(decision: Decision) -> bool:
     return bool(decision.facets & {"existence", "full_record"})
 
 
-def _within(record: IndexedRecord, question: Question) -> bool:
-    if question.since and record.occurred_at < question.since:
+def _within(record: IndexedRecord, scope: Scope) -> bool:
+    if scope.since and record.occurred_at < scope.since:
         return False
-    if question.until and record.occurred_at >= question.until:
+    if scope.until and record.occurred_at >= scope.until:
         return False
-    return not question.events or record.event in question.events
+    return not scope.events or record.event in scope.events
 
 
 def band(count: int) -> str:

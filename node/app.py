@@ -110,7 +110,13 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     """
     member = process.join(config, clock)
     directory = member.directory
-    partner = directory.partner(config.partner)
+    partner = directory.partners.get(config.partner)
+    if partner is None:
+        raise Misconfigured(
+            "the directory does not list this partner",
+            reasons=("UNKNOWN_PARTNER",),
+            remedy="correct partner in the configuration, or ask the operators to list it",
+        )
     key = signing.load_signing_key(config.keys_dir / "signing.key")
     sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
     if (signing.public_bytes(key), sealing_key.public_bytes()) != (

@@ -163,9 +163,7 @@ class Asking:
                 salt=salt,
                 terms=preparation.terms,
                 nonces=preparation.nonces,
-                since=preparation.since,
-                until=preparation.until,
-                events=preparation.events,
+                scope=preparation.scope,
             )
             for p, salt in preparation.salts.items()
         }
@@ -277,15 +275,19 @@ class Asking:
             answer_digest=answer.digest,
         )
         opened.evidence.answers.append(event.answer)
+        shown, reason = answer.status, answer.reason
         content: tuple[query_pb2.TermAnswer, ...] = ()
         if answer.status == query_pb2.STATUS_ANSWERED:
-            content = open_answer(
-                event.answer,
-                query_id=query.query_id,
-                owner=event.partner_id,
-                terms=query.term_count,
-                key=opened.reply_key,
-            )
+            try:
+                content = open_answer(
+                    event.answer,
+                    query_id=query.query_id,
+                    owner=event.partner_id,
+                    terms=query.term_count,
+                    key=opened.reply_key,
+                )
+            except FairleadError as error:  # the owner's doing: it spoils its own line only
+                shown, reason = query_pb2.STATUS_INVALID, error.code
         released = audit_pb2.ReleasedAnswer(
             query_id=query.query_id,
             partner_id=event.partner_id,
@@ -293,7 +295,7 @@ class Asking:
             answer_digest=answer.digest,
         )
         await self._desk.release(released)
-        line = _line(event.partner_id, answer.status, answer.reason)
+        line = _line(event.partner_id, shown, reason)
         line.partner.index_age_s = answer.index_age_s
         line.partner.answers.extend(content)
         return line

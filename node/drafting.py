@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
 from fairlead.certificates import Identity
-from fairlead.envelope.query import draft_mandate
+from fairlead.envelope.query import Scope, draft_mandate
 from fairlead.errors import Forged, InvalidInput, NotFound, Refused, Stale
 from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
 from fairlead.names import check_code
@@ -37,9 +37,7 @@ class Preparation:
     terms: tuple[tuple[str, str], ...]
     nonces: tuple[bytes, ...]
     salts: Mapping[str, bytes]
-    since: int
-    until: int
-    events: tuple[str, ...]
+    scope: Scope
     session: Ed25519PrivateKey
     not_asked: Mapping[str, str]
     expires_at: float
@@ -82,6 +80,9 @@ class Drafter:
         terms = _terms(request)
         _check_window(request)
         purpose = check_code(request.purpose)
+        scope = Scope(
+            since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
+        )
         if request.mode == query_pb2.MODE_BLIND:
             raise Refused(
                 "this node cannot ask blind yet",
@@ -108,6 +109,7 @@ class Drafter:
             mode=query_pb2.MODE_SEALED,
             terms=terms,
             nonces=nonces,
+            scope=scope,
             salts=salts,
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
@@ -122,9 +124,7 @@ class Drafter:
                 terms=terms,
                 nonces=nonces,
                 salts={p: salts[p] for p in asked},
-                since=request.since,
-                until=request.until,
-                events=tuple(sorted(set(request.events))),
+                scope=scope,
                 session=session,
                 not_asked=not_asked,
                 expires_at=now + PREPARATION_S,

@@ -21,7 +21,15 @@ from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
 from fairlead import merkle, receipts, sealing, signing
 from fairlead.certificates import Identity, identity_from_certificate
-from fairlead.envelope.query import Query, draft_mandate, sign_query, uuid7, verify_query
+from fairlead.envelope.query import (
+    ANY,
+    Query,
+    Scope,
+    draft_mandate,
+    sign_query,
+    uuid7,
+    verify_query,
+)
 from fairlead.envelope.question import seal_part
 from fairlead.partners import Directory, Gateway
 from fairlead.v1 import audit_pb2
@@ -87,9 +95,7 @@ class World:
         asked: Sequence[str] = (OWNER,),
         purpose: str = "drug-trafficking",
         now: float | None = None,
-        since: int = 0,
-        until: int = 0,
-        events: Sequence[str] = (),
+        scope: Scope = ANY,
     ) -> Walk:
         """Draft, sign and seal one query of customs' analyst."""
         return make_walk(
@@ -98,9 +104,7 @@ class World:
             asked=asked,
             purpose=purpose,
             now=self.now if now is None else now,
-            since=since,
-            until=until,
-            events=events,
+            scope=scope,
         )
 
 
@@ -180,9 +184,7 @@ def make_walk(
     asked: Sequence[str],
     purpose: str,
     now: float,
-    since: int,
-    until: int,
-    events: Sequence[str],
+    scope: Scope,
 ) -> Walk:
     """See :meth:`World.walk`."""
     session, reply = Ed25519PrivateKey.generate(), sealing.SealingKey.generate()
@@ -198,6 +200,7 @@ def make_walk(
         mode=pb.MODE_SEALED,
         terms=terms,
         nonces=nonces,
+        scope=scope,
         salts=salts,
         asked=asked,
         session_key=signing.public_bytes(session),
@@ -211,9 +214,7 @@ def make_walk(
             salt=salts[p],
             terms=terms,
             nonces=nonces,
-            since=since,
-            until=until,
-            events=events,
+            scope=scope,
         )
         for p in asked
     }

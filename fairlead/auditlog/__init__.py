@@ -8,7 +8,7 @@ last bytes reached the disk, it stops, and whoever serves from it stops too.
 
 from fairlead.auditlog.heads import put_foreign_head
 from fairlead.auditlog.log import AuditLog
-from fairlead.auditlog.verification import LogReport, verify_log
+from fairlead.auditlog.verification import LogReport, claimed_origin, verify_log
 from fairlead.auditlog.writer import BATCH, Also, Appended
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     "Appended",
     "AuditLog",
     "LogReport",
+    "claimed_origin",
     "put_foreign_head",
     "verify_log",
 ]

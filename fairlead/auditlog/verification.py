@@ -52,6 +52,25 @@ def verify_log(
         database.close()
 
 
+def claimed_origin(path: Path) -> str:
+    """Whose log a file says it is: the first line of its first checkpoint, not verified.
+
+    Good for choosing which key to verify with, and for nothing else.
+
+    :raises Misconfigured: the file cannot be opened. :raises Forged: it has no checkpoint.
+    """
+    database = storage.open_readonly(path)
+    try:
+        row = database.execute("SELECT note FROM checkpoint ORDER BY size LIMIT 1").fetchone()
+    except sqlite3.Error:
+        row = None
+    finally:
+        database.close()
+    if row is None:
+        raise errors.Forged("the file holds no audit log", reasons=("LOG_CORRUPTED",))
+    return str(row[0]).partition("\n")[0]
+
+
 @dataclass(slots=True, kw_only=True)
 class _Verification:
     """One pass over a log."""

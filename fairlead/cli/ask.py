@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.options import OutputOption, ProfileOption, connect, moment, when
+from fairlead.cli.options import OutputOption, ProfileOption, connect, iso, moment
 from fairlead.cli.output import Exit, Format, emit_json, emit_table, printable, say
 from fairlead.errors import InvalidInput, Refused
 
@@ -240,13 +240,15 @@ def _record(record: Any) -> dict[str, Any]:
     return {
         "type": record.record_type,
         "event": record.event,
-        "occurred_at": when(record.occurred_at),
+        "occurred_at": iso(record.occurred_at),
         "fields": {item.name: item.value for item in record.fields},
         "withheld": list(record.withheld),
         "handling": {
             "tlp": Tlp.Name(record.handling.tlp).removeprefix("TLP_"),
             "pap": Pap.Name(record.handling.pap).removeprefix("PAP_"),
             "europol": record.handling.europol,
+            "source": record.handling.source_grade,
+            "information": record.handling.information_grade,
         },
         "ref": record.ref.hex(),
     }
@@ -289,7 +291,7 @@ def _print_hit(partner: str, item: dict[str, Any]) -> None:
     sys.stdout.write(f"\n{printable(partner)} on {printable(item['term'])}{printable(desk)}\n")
     rows = [
         (
-            record["occurred_at"],
+            (record["occurred_at"] or "–")[:16].replace("T", " "),
             record["event"] or record["type"],
             ", ".join(f"{name}={value}" for name, value in record["fields"].items()),
             ", ".join(record["withheld"]),

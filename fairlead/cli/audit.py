@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fairlead.cli.options import OutputOption, ProfileOption
 from fairlead.cli.output import Format, emit
+from fairlead.errors import Forged
+
+if TYPE_CHECKING:
+    from fairlead.partners import Directory
 
 app = typer.Typer(help="Verify audit logs.", no_args_is_help=True)
-COLUMNS = ("log", "leaves", "checkpoints", "root", "by type", "open queries")
+COLUMNS = ("log", "leaves", "checkpoints", "root", "by_type", "open_queries")
 
 
 @app.callback()
@@ -23,18 +27,23 @@ def _group() -> None:
 @app.command("verify")
 def verify(
     log: Annotated[Path, typer.Argument(help="The log's file, for example audit.sqlite.")],
-    partner: Annotated[
-        str | None, typer.Option(help="A partner's log; else the gateway's.")
-    ] = None,
     directory: Annotated[
         Path | None, typer.Option(help="Signed directory; else the profile's.")
     ] = None,
     trust: Annotated[Path | None, typer.Option(help="Trust anchors; else the profile's.")] = None,
+    receipt: Annotated[
+        list[Path] | None, typer.Option(help="Receipt the gateway's log must extend; repeat.")
+    ] = None,
     profile: ProfileOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Recompute every hash, root, signature and ordering rule of a log."""
-    from fairlead.auditlog import verify_log
+    """Recompute every hash, root, signature and ordering rule of a log.
+
+    Whose log it is stands in the file; the key to verify it with comes from the directory. Only
+    receipts kept elsewhere show that its operator rewrote the log and signed it again.
+    """
+    from fairlead.auditlog import claimed_origin, verify_log
+    from fairlead.evidence import heads, load_evidence
     from fairlead.profile import load_profile
     from fairlead.trust import Trust
 
@@ -42,20 +51,33 @@ def verify(
         settings, _ = load_profile(profile)
         directory, trust = directory or settings.directory, trust or settings.trust
     members = Trust.load(trust).directory(directory, now=time.time())
-    if partner is None:
-        origin, key = members.gateway.log_origin, members.gateway.log_key
-    else:
-        origin, key = (
-            f"{members.federation}/partner/{partner}",
-            members.partner(partner).signing_key,
-        )
-    report = verify_log(log, origin=origin, public_key=key)
+    origin = claimed_origin(log)
+    known = [head for file in receipt or () for head in heads(load_evidence(file), members)]
+    report = verify_log(log, origin=origin, public_key=_key_of(origin, members), known=known)
     record = {
         "log": origin,
         "leaves": report.size,
         "checkpoints": report.checkpoints,
         "root": report.root.hex(),
-        "by type": ", ".join(f"{name} {count}" for name, count in sorted(report.leaves.items())),
-        "open queries": len(report.open_queries),
+        "by_type": ", ".join(f"{name} {count}" for name, count in sorted(report.leaves.items())),
+        "open_queries": len(report.open_queries),
     }
     emit([record], columns=COLUMNS, output=output)
+
+
+def _key_of(origin: str, directory: Directory) -> bytes:
+    """The key that signs the log of this origin.
+
+    :raises Forged: the log is of nobody in the directory.
+    """
+    for gateway in directory.gateways.values():
+        if gateway.log_origin == origin:
+            return gateway.log_key
+    for partner in directory.partners.values():
+        if f"{directory.federation}/partner/{partner.partner_id}" == origin:
+            return partner.signing_key
+    raise Forged(
+        "the log is of nobody in the directory",
+        reasons=("LOG_ORIGIN",),
+        remedy="use the directory of the federation the log belongs to: --directory, --trust",
+    )

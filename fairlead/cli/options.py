@@ -58,6 +58,13 @@ def when(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
 
 
+def iso(seconds: int) -> str | None:
+    """Unix seconds as ISO 8601 in UTC, for JSON; 0 as null."""
+    return (
+        datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if seconds else None
+    )
+
+
 def connect(profile_option: Path | None) -> tuple[Any, Any, Path]:
     """The client of a user's own node, the profile, and the profile's folder.
 

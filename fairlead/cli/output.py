@@ -75,7 +75,7 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     """Write rows to stdout; cells are made printable, ``None`` becomes ``–``."""
     cells = [["–" if cell is None else printable(str(cell)) for cell in row] for row in rows]
     if not sys.stdout.isatty():
-        _write(sys.stdout, _aligned([list(columns), *cells]))
+        _write(sys.stdout, _aligned([[column.replace("_", " ") for column in columns], *cells]))
         return
     from rich import box
     from rich.console import Console
@@ -84,7 +84,7 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
 
     table = Table(box=box.SIMPLE_HEAD, header_style="bold")
     for column in columns:
-        table.add_column(column, overflow="fold")
+        table.add_column(column.replace("_", " "), overflow="fold")
     for row in cells:
         table.add_row(*[Text(cell) for cell in row])  # Text: a cell's [markup] is not obeyed
     Console(file=sys.stdout, no_color=not colour(sys.stdout, os.environ)).print(table)
@@ -147,6 +147,10 @@ def explain(
 
     from fairlead.errors import FairleadError
 
+    show = getattr(error, "show", None)
+    if callable(show) and hasattr(error, "format_message"):  # a usage error of the CLI library
+        show()
+        return Exit.USAGE
     cause = _cause(error, (KeyboardInterrupt, FairleadError, grpc.RpcError))
     if isinstance(cause, KeyboardInterrupt):
         say("interrupted")

@@ -12,7 +12,7 @@ from fairlead.cli.options import OutputOption, ProfileOption
 from fairlead.cli.output import Format, emit, say
 
 app = typer.Typer(help="Verify receipts offline.", no_args_is_help=True)
-COLUMNS = ("query", "asked at", "by", "purpose", "partners", "answers", "log size")
+COLUMNS = ("query", "asked_at", "by", "purpose", "partners", "answers", "log_size")
 
 
 @app.command("verify")
@@ -41,12 +41,12 @@ def verify(
         records.append(
             {
                 "query": query.query_id.hex(),
-                "asked at": _asked_at(query.query_id),
+                "asked_at": _asked_at(query.query_id),
                 "by": query.user.spiffe_id.partition("/partner/")[2],
                 "purpose": query.purpose,
                 "partners": len(result.partners),
                 "answers": result.answers,
-                "log size": result.log_size,
+                "log_size": result.log_size,
             }
         )
     emit(records, columns=COLUMNS, output=output)

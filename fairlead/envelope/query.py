@@ -87,9 +87,29 @@ def uuid7(now: float, random: Random = os.urandom) -> bytes:
     return bits.to_bytes(_ID, "big")
 
 
-def term_leaf(scheme: str, value: str, nonce: bytes) -> bytes:
-    """RFC 6962 leaf hash of one term; the 32-octet nonce defeats guessing."""
-    leaf = pb.TermLeaf(scheme=scheme, value=value, nonce=nonce)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scope:
+    """When and what a question reaches: half-open range in unix seconds (0 = unbounded), and
+    events (empty = any), sorted."""
+
+    since: int = 0
+    until: int = 0
+    events: tuple[str, ...] = ()
+
+
+ANY = Scope()
+
+
+def term_leaf(scheme: str, value: str, nonce: bytes, scope: Scope = ANY) -> bytes:
+    """RFC 6962 leaf hash of one term in its scope; the 32-octet nonce defeats guessing."""
+    leaf = pb.TermLeaf(
+        scheme=scheme,
+        value=value,
+        nonce=nonce,
+        since=scope.since,
+        until=scope.until,
+        events=scope.events,
+    )
     return merkle.leaf_hash(signing.canonical(leaf))
 
 
@@ -122,6 +142,7 @@ def draft_mandate(
     mode: int,
     terms: Sequence[tuple[str, str]],
     nonces: Sequence[bytes],
+    scope: Scope = ANY,
     salts: Mapping[str, bytes],
     asked: Collection[str],
     session_key: bytes,
@@ -136,7 +157,7 @@ def draft_mandate(
     :param asked: ids of the partners to be asked.
     """
     mandate_id = uuid7(now, random)
-    leaves = [term_leaf(s, v, n) for (s, v), n in zip(terms, nonces, strict=True)]
+    leaves = [term_leaf(s, v, n, scope) for (s, v), n in zip(terms, nonces, strict=True)]
     mandate = pb.Mandate(
         federation=directory.federation,
         mandate_id=mandate_id,

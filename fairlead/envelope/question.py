@@ -6,7 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairlead import identifiers, sealing, signing
-from fairlead.envelope.query import Query, partner_digest, term_leaf, terms_root
+from fairlead.envelope.query import (
+    ANY,
+    Query,
+    Scope,
+    partner_digest,
+    term_leaf,
+    terms_root,
+)
 from fairlead.errors import Forged, InvalidInput
 from fairlead.names import check_code
 from fairlead.partners import Directory, Partner
@@ -17,15 +24,10 @@ MAX_EVENTS = 16
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
-    """What an owner is asked: terms in order, a half-open time range, events (empty = any).
-
-    ``since`` and ``until`` are unix seconds, 0 for unbounded.
-    """
+    """What an owner is asked: terms in order, and the scope of all of them."""
 
     terms: tuple[identifiers.Identifier, ...]
-    since: int
-    until: int
-    events: tuple[str, ...]
+    scope: Scope
 
 
 def part_info(query_id: bytes, owner: str) -> bytes:
@@ -40,9 +42,7 @@ def seal_part(
     salt: bytes,
     terms: Sequence[tuple[str, str]],
     nonces: Sequence[bytes],
-    since: int = 0,
-    until: int = 0,
-    events: Sequence[str] = (),
+    scope: Scope = ANY,
 ) -> bytes:
     """Seal one owner's question; the size depends on the number of terms alone."""
     question = pb.Question(
@@ -50,11 +50,12 @@ def seal_part(
         partner_id=owner.partner_id,
         partner_salt=salt,
         terms=[
-            pb.TermLeaf(scheme=s, value=v, nonce=n) for (s, v), n in zip(terms, nonces, strict=True)
+            pb.QuestionTerm(scheme=s, value=v, nonce=n)
+            for (s, v), n in zip(terms, nonces, strict=True)
         ],
-        since=since,
-        until=until,
-        events=sorted(set(events)),
+        since=scope.since,
+        until=scope.until,
+        events=scope.events,
     )
     padded = sealing.pad(signing.canonical(question), sealing.question_size(len(terms)))
     wrapped, ciphertext = sealing.wrap(
@@ -71,7 +72,7 @@ def open_part(
     1. The header commits to exactly this part at this owner's place.
     2. It opens with this owner's key, for this query, at the agreed size.
     3. The mandate names this owner: the user wanted it asked.
-    4. The terms are exactly those the user signed for.
+    4. The terms and their scope are exactly those the user signed for.
     5. Every term is in its scheme's canonical form and in a scheme of the mandate.
 
     :raises Forged: any binding is wrong. :raises InvalidInput: malformed or beyond a limit.
@@ -94,19 +95,18 @@ def open_part(
     if salted != query.partner_digests[place]:
         raise Forged("the user's mandate does not name this owner", reasons=("NOT_WANTED",))
     # 4
-    leaves = [term_leaf(term.scheme, term.value, term.nonce) for term in question.terms]
+    scope = Scope(since=question.since, until=question.until, events=_events(question.events))
+    leaves = [term_leaf(term.scheme, term.value, term.nonce, scope) for term in question.terms]
     if len(leaves) != query.term_count or terms_root(leaves) != query.terms_root:
         raise Forged("the terms are not those the user signed for", reasons=("TERMS_ROOT",))
     # 5
     return Question(
         terms=tuple(_term(term, query.schemes) for term in question.terms),
-        since=question.since,
-        until=question.until,
-        events=_events(question.events),
+        scope=scope,
     )
 
 
-def _term(leaf: pb.TermLeaf, schemes: tuple[str, ...]) -> identifiers.Identifier:
+def _term(leaf: pb.QuestionTerm, schemes: tuple[str, ...]) -> identifiers.Identifier:
     if leaf.scheme not in schemes:
         raise InvalidInput("a term's scheme is not in the mandate", reasons=("SCHEMES",))
     term = identifiers.parse(leaf.scheme, leaf.value)

@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import signing
 from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
-from fairlead.policy.engine import WasmEngine
+from fairlead.policy.engine import ExpiringEngine, PolicyEngine, WasmEngine
 
 DOMAIN = "policy"
 APPROVALS = 2
@@ -66,7 +66,7 @@ class Bundle:
         """The serial; keep the highest one seen and pass it to :func:`load_bundle`."""
         return self.manifest.serial
 
-    def layers(self, local: tuple[str, bytes] | None = None) -> list[WasmEngine]:
+    def layers(self, local: tuple[str, bytes] | None = None) -> list[PolicyEngine]:
         """The engines, the federation's first. ``local`` is the name and the octets of a
         partner's own agreements, which become a second layer of the same kernel.
 
@@ -77,7 +77,11 @@ class Bundle:
         data = {name: self.files[name] for name in self.manifest.data}
         federation = federation_data(data)
         own = None if local is None else local_data(federation, data, *local)
-        return [WasmEngine(wasm, document) for document in (federation, own) if document]
+        return [
+            ExpiringEngine(WasmEngine(wasm, document), self.manifest.not_after)
+            for document in (federation, own)
+            if document
+        ]
 
 
 def load_bundle(

@@ -34,6 +34,21 @@ class PolicyEngine(Protocol):
         ...
 
 
+class ExpiringEngine:
+    """An engine whose policy ends: past ``not_after`` (Unix seconds) there is no decision."""
+
+    def __init__(self, engine: PolicyEngine, not_after: float) -> None:
+        self._engine = engine
+        self._not_after = not_after
+
+    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+        """:raises PolicyUnavailable: POLICY_EXPIRED, or as the engine inside."""
+        now = document.get("now")
+        if not isinstance(now, int) or now >= self._not_after:
+            raise PolicyUnavailable("the policy has expired", reasons=("POLICY_EXPIRED",))
+        return self._engine.evaluate(point, document)
+
+
 class WasmEngine:
     """The compiled policy and its data, fixed at construction."""
 

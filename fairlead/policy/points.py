@@ -35,7 +35,7 @@ UNAVAILABLE = Reason(
     code="POLICY_UNAVAILABLE",
     audience=Audience.REQUESTER,
     text="No valid policy decision could be made, so nothing is permitted.",
-    remedy="tell the operator: fairlead policy check",
+    remedy="tell the operator, who must install a current signed policy and restart",
 )
 
 

@@ -160,7 +160,49 @@ Global___Mandate: _TypeAlias = Mandate  # noqa: Y015
 
 @_typing.final
 class TermLeaf(_message.Message):
-    """One term's leaf under Mandate.terms_root."""
+    """One term's leaf under Mandate.terms_root: the term and the scope it is asked in, so that the
+    user's signature covers both.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    value: _builtins.str
+    nonce: _builtins.bytes
+    since: _builtins.int
+    """Unix seconds; 0 means unbounded."""
+    until: _builtins.int
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Sorted; empty means any event."""
+
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        value: _builtins.str = ...,
+        nonce: _builtins.bytes = ...,
+        since: _builtins.int = ...,
+        until: _builtins.int = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "nonce", b"nonce", "scheme", b"scheme", "since", b"since", "until", b"until", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TermLeaf: _TypeAlias = TermLeaf  # noqa: Y015
+
+@_typing.final
+class QuestionTerm(_message.Message):
+    """One term of a question; the scope stands once, in the question."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -183,7 +225,7 @@ class TermLeaf(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___TermLeaf: _TypeAlias = TermLeaf  # noqa: Y015
+Global___QuestionTerm: _TypeAlias = QuestionTerm  # noqa: Y015
 
 @_typing.final
 class QueryHeader(_message.Message):
@@ -393,7 +435,7 @@ class Question(_message.Message):
     """Unix seconds; 0 means unbounded."""
     until: _builtins.int
     @_builtins.property
-    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermLeaf]: ...
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuestionTerm]: ...
     @_builtins.property
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty means any event."""
@@ -404,7 +446,7 @@ class Question(_message.Message):
         query_id: _builtins.bytes = ...,
         partner_id: _builtins.str = ...,
         partner_salt: _builtins.bytes = ...,
-        terms: _abc.Iterable[Global___TermLeaf] | None = ...,
+        terms: _abc.Iterable[Global___QuestionTerm] | None = ...,
         since: _builtins.int = ...,
         until: _builtins.int = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,

@@ -17,7 +17,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
-COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check digit wrong")
+COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
 
 @app.command("check")
@@ -61,7 +61,7 @@ def index(
             "records": item.records,
             "excluded": len(item.excluded),
             "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
-            "check digit wrong": item.checksum_failed,
+            "check_digit_wrong": item.checksum_failed,
         }
         for item in imports
     ]

@@ -34,7 +34,14 @@ from fairlead.auditlog import Appended, AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.envelope.answer import open_answer
 from fairlead.envelope.grant import grant_statement, make_grant
-from fairlead.envelope.query import Query, draft_mandate, sign_query, uuid7, verify_query
+from fairlead.envelope.query import (
+    Query,
+    Scope,
+    draft_mandate,
+    sign_query,
+    uuid7,
+    verify_query,
+)
 from fairlead.envelope.question import seal_part
 from fairlead.leaves import LeafWriter
 from fairlead.policy.decision import Decision, Obligations
@@ -128,6 +135,7 @@ def craft(
     query_id: bytes | None = None,
     terms: Terms = (("container", STORY),),
     sent_terms: Terms | None = None,
+    sent_scope: Scope | None = None,
     asked: Sequence[str] = (OWNER, OTHER_OWNER),
     sent_to: Sequence[str] | None = None,
     purpose: str = PURPOSE,
@@ -141,13 +149,14 @@ def craft(
 
     :param person: signs the mandate; :param certificate: names the person.
     :param header_session: signs the header in place of the mandate's session key.
-    :param sent_terms: what the parts ask, when not the terms signed for.
+    :param sent_terms: what the parts ask, when not the terms signed for; :param sent_scope: and when.
     :param asked: whom the mandate names; :param sent_to: whom the parts go to.
     :param mandate_before: changes to the mandate before it is signed; :param mandate_after: after.
     :param statement_before: changes to the node's statement before it is signed.
     :param parts: replaces the sealed parts.
     """
     now = time.time() if now is None else now
+    scope = Scope(since=int(now) - 30 * 86_400)
     certificate = certificate or user_certificate(made, "customs", "u-c01")
     person = person or user_key(made, "customs", "u-c01")
     session = session or Ed25519PrivateKey.generate()
@@ -164,6 +173,7 @@ def craft(
         mode=query_pb2.MODE_SEALED,
         terms=terms,
         nonces=nonces,
+        scope=scope,
         salts=salts,
         asked=set(asked),
         session_key=signing.public_bytes(session),
@@ -180,7 +190,7 @@ def craft(
                 salt=salts[p],
                 terms=sent_terms or terms,
                 nonces=nonces,
-                since=int(now) - 30 * 86_400,
+                scope=sent_scope or scope,
             )
             for p in (asked if sent_to is None else sent_to)
         }

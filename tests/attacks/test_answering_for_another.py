@@ -2,95 +2,137 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 
 from fairlead import signing
 from fairlead.envelope.answer import sign_answer
-from fairlead.v1 import gateway_pb2, owner_pb2, query_pb2
+from fairlead.envelope.outcome import PartnerState
+from fairlead.envelope.query import Query, uuid7, verify_query
+from fairlead.v1 import owner_pb2, query_pb2
 from tests.attacks.evil import (
     OTHER_OWNER,
     OWNER,
-    EvilNode,
     changed,
-    corrupt,
-    craft,
     node_key,
     refused,
 )
 from tests.federation import Federation, federation, states
 
-Answered = dict[str, query_pb2.SignedAnswer]
+Lie = Callable[[Federation, Query], query_pb2.SignedAnswer]
 
 
-def for_another(made: Federation, honest: Answered) -> query_pb2.SignedAnswer:
-    """The terminal signs, as itself, an answer that names the shipping line."""
-    header = query_pb2.AnswerHeader.FromString(honest[OWNER].header)
-    named = signing.canonical(changed(header, partner_id=OTHER_OWNER))
-    signature = signing.sign(node_key(made, OWNER), "answer", named)
-    return changed(honest[OWNER], header=named, signature=signature)
-
-
-def of_another(_made: Federation, honest: Answered) -> query_pb2.SignedAnswer:
-    """The terminal returns the shipping line's own, truly signed answer."""
-    return honest[OTHER_OWNER]
-
-
-def under_the_own_name(made: Federation, honest: Answered) -> query_pb2.SignedAnswer:
-    """The terminal puts its own header and signature over the shipping line's sealed body."""
-    header = query_pb2.AnswerHeader.FromString(honest[OWNER].header)
-    body = honest[OTHER_OWNER].body
-    named = signing.canonical(changed(header, body_digest=signing.digest(body)))
-    signature = signing.sign(node_key(made, OWNER), "answer", named)
-    return query_pb2.SignedAnswer(header=named, signature=signature, body=body)
-
-
-def of_another_query(made: Federation, honest: Answered) -> query_pb2.SignedAnswer:
-    """The terminal answers with what it sealed for an earlier query."""
-    return honest["earlier"]
-
-
-LIES: list[tuple[Callable[[Federation, Answered], query_pb2.SignedAnswer], str]] = [
-    (for_another, "ANSWER_BINDING"),
-    (of_another, "SIGNATURE"),
-    (of_another_query, "ANSWER_BINDING"),
-]
-
-
-def lying(
-    made: Federation, lie: Callable[[Federation, Answered], query_pb2.SignedAnswer]
-) -> Answered:
-    """Change the terminal's code: it waits for the shipping line's answer, then tells ``lie``."""
-    honest: Answered = {}
-    for partner in (OWNER, OTHER_OWNER):
-        answering = made.nodes[partner].answering
-        inner = answering.answer
-
-        async def answer(
-            request: owner_pb2.AnswerRequest,
-            peer: Any,
-            inner: Any = inner,
-            partner: str = partner,
-        ) -> owner_pb2.AnswerResponse:
-            response = await inner(request, peer)
-            honest[partner] = response.answer
-            if partner == OWNER and "earlier" in honest:
-                while OTHER_OWNER not in honest:
-                    await made.nodes[OWNER].answering._log.append(_pause())
-                return owner_pb2.AnswerResponse(answer=lie(made, honest))
-            honest.setdefault("earlier", response.answer)
-            return response
-
-        answering.answer = answer  # type: ignore[method-assign]
-    return honest
-
-
-def _pause() -> bytes:
-    from fairlead.v1 import audit_pb2
-
-    return signing.canonical(
-        audit_pb2.AuditLeaf(type=audit_pb2.LEAF_TYPE_ACTIVATION, subject="waiting")
+def compose(made: Federation, query: Query, *, signs: str, says: str) -> query_pb2.SignedAnswer:
+    """An answer signed by one partner that says it is another's."""
+    return sign_answer(
+        query,
+        says,
+        key=node_key(made, signs),
+        status=query_pb2.STATUS_ANSWERED,
+        answers=[query_pb2.TermAnswer(index=i) for i in range(query.term_count)],
+        policy_serial=1,
+        index_age_s=0,
+        index_root=bytes(32),
     )
+
+
+def for_another(made: Federation, query: Query) -> query_pb2.SignedAnswer:
+    """The terminal signs, with its own key, an answer that names the shipping line."""
+    return compose(made, query, signs=OWNER, says=OTHER_OWNER)
+
+
+def of_another(made: Federation, query: Query) -> query_pb2.SignedAnswer:
+    """The shipping line colludes: its own, truly signed answer comes from the terminal."""
+    return compose(made, query, signs=OTHER_OWNER, says=OTHER_OWNER)
+
+
+def for_another_query(made: Federation, query: Query) -> query_pb2.SignedAnswer:
+    """The terminal hands out what it answered to another query of the same asker."""
+    return compose(made, replace(query, query_id=uuid7(time.time())), signs=OWNER, says=OWNER)
+
+
+def with_anothers_body(made: Federation, query: Query) -> query_pb2.SignedAnswer:
+    """The terminal signs its own header over the shipping line's sealed body."""
+    mine = compose(made, query, signs=OWNER, says=OWNER)
+    theirs = compose(made, query, signs=OTHER_OWNER, says=OTHER_OWNER)
+    header = query_pb2.AnswerHeader.FromString(mine.header)
+    named = signing.canonical(changed(header, body_digest=signing.digest(theirs.body)))
+    return query_pb2.SignedAnswer(
+        header=named,
+        signature=signing.sign(node_key(made, OWNER), "answer", named),
+        body=theirs.body,
+    )
+
+
+def lying(made: Federation, lie: Lie) -> None:
+    """Change the terminal's code: whatever it is asked, it answers ``lie``."""
+
+    async def answer(request: owner_pb2.AnswerRequest, _peer: Any) -> owner_pb2.AnswerResponse:
+        query = verify_query(
+            request.query, directory=made.directory, deny_lists=None, now=time.time()
+        )
+        return owner_pb2.AnswerResponse(answer=lie(made, query))
+
+    made.nodes[OWNER].answering.answer = answer  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize(
+    ("lie", "reason"),
+    [
+        (for_another, "ANSWER_BINDING"),
+        (of_another, "SIGNATURE"),
+        (for_another_query, "ANSWER_BINDING"),
+    ],
+)
+async def test_the_gateway_does_not_pass_another_partners_answer_on(
+    tmp_path: Path, lie: Lie, reason: str
+) -> None:
+    """The liar's line is invalid, the other partner's line is its own, nothing is merged."""
+    async with federation(tmp_path) as made:
+        await made.open_case()
+        lying(made, lie)
+        found = states(await made.ask())
+        assert (found[OWNER].status, found[OWNER].reason) == (query_pb2.STATUS_INVALID, reason)
+        assert not found[OWNER].answers
+        assert found[OTHER_OWNER].status == query_pb2.STATUS_ANSWERED
+
+
+async def test_an_owner_cannot_seal_another_partners_body_under_its_own_name(
+    tmp_path: Path,
+) -> None:
+    """The gateway cannot see it; the asker's node opens the body, and it is of another partner."""
+    async with federation(tmp_path) as made:
+        await made.open_case()
+        lying(made, with_anothers_body)
+        with refused("UNSEALABLE"):
+            await made.ask()
+
+
+@pytest.mark.parametrize("lie", [for_another, of_another, for_another_query])
+async def test_a_colluding_gateway_does_not_make_the_asker_believe_it(
+    tmp_path: Path, lie: Lie
+) -> None:
+    """Owner and gateway together: the asker's own verification refuses the answer unseen."""
+    async with federation(tmp_path) as made:
+        assert made.gateway is not None
+        await made.open_case()
+
+        def judge(leg: Any, query: Query) -> Any:
+            state = PartnerState(partner_id=leg.partner_id, status=query_pb2.STATUS_ANSWERED)
+            return state, leg.answer
+
+        made.gateway.tactical._judge = judge  # type: ignore[method-assign]
+        lying(made, lie)
+        events: list[Any] = []
+        with refused(code=grpc.StatusCode.PERMISSION_DENIED) as told:
+            async with made.client() as client:
+                async for event in client.ask(await made.draft(client)):
+                    events.append(event)
+        assert set(told.reasons) & {"SIGNATURE", "ANSWER_BINDING"}
+        assert OWNER not in states(events)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import sealing, signing
+from fairlead.envelope.query import Scope
 from fairlead.v1 import query_pb2
 from tests.attacks.evil import (
     OTHER_OWNER,
@@ -136,6 +138,19 @@ async def test_a_node_cannot_ask_other_terms_than_its_user_signed_for(tmp_path: 
         assert not any(line.HasField("answer") for line in lines)
         assert refusals(made.nodes[OWNER].log) == ["TERMS_ROOT"]
         assert intents(made.nodes[OWNER].log) == 0
+
+
+async def test_a_node_cannot_ask_about_another_time_than_its_user_signed_for(
+    tmp_path: Path,
+) -> None:
+    """A month signed for, two years asked, or one kind of event: the owner refuses."""
+    async with federation(tmp_path) as made, EvilNode(made) as node:
+        wider = int(time.time()) - 700 * 86_400
+        for scope in (Scope(since=wider), Scope(), Scope(since=wider, events=("gate-in",))):
+            events = await node.ask(craft(made, sent_scope=scope, asked=[OWNER]))
+            (line,) = (event.partner for event in events if event.HasField("partner"))
+            assert line.status == query_pb2.STATUS_INVALID
+        assert refusals(made.nodes[OWNER].log) == ["TERMS_ROOT"] * 3
 
 
 async def test_the_gateway_cannot_ask_in_its_own_name(tmp_path: Path) -> None:

@@ -429,7 +429,7 @@ async def test_a_log_that_cannot_be_written_starts_nothing(
     (state / "audit.sqlite").chmod(0o400)
     ended = await command(module, "serve", "--config", config, under=launcher)
     assert ended.code == 3, ended.err
-    assert "DATABASE_UNUSABLE" in ended.err
+    assert "LOG_UNAVAILABLE" in ended.err
     assert "\nnext: " in ended.err
     assert (state / "audit.sqlite").read_bytes() == before
 
