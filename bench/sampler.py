@@ -1,7 +1,7 @@
 """Where the gateway's time goes: the shipped gateway, sampled while it serves.
 
 ``python -m bench.sampler SAMPLES CONFIG`` runs ``fairlead-gateway serve`` and samples its event
-loop between two signals. A sample is taken after every millisecond of the process's CPU time
+loop between two signals. A sample is taken every few milliseconds of the process's CPU time
 and weighs the CPU time its thread used since the sample before, so waiting weighs nothing. What
 the other threads use (gRPC's own, the audit log's writer) is read from the kernel, exactly.
 

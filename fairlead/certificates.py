@@ -350,8 +350,16 @@ def _issuer(spiffe_id: SpiffeId, directory: Directory) -> x509.Certificate:
     return directory.federation_ca
 
 
+def _moment(now: float) -> datetime:
+    """``now``, which an old receipt states and a hostile one invents."""
+    try:
+        return datetime.fromtimestamp(now, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise _refusal("a time is out of range", "NOT_YET_VALID") from None
+
+
 def _check_issuer(certificate: x509.Certificate, issuer: x509.Certificate, now: float) -> None:
-    moment = datetime.fromtimestamp(now, UTC)
+    moment = _moment(now)
     try:
         constraints = issuer.extensions.get_extension_for_class(x509.BasicConstraints).value
         certificate.verify_directly_issued_by(issuer)
@@ -367,7 +375,7 @@ def _check_issuer(certificate: x509.Certificate, issuer: x509.Certificate, now: 
 
 
 def _check_validity(certificate: x509.Certificate, kind: IdentityKind, now: float) -> None:
-    moment = datetime.fromtimestamp(now, UTC)
+    moment = _moment(now)
     begins, ends = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if moment < begins:
         raise _refusal("a certificate is not valid yet", "NOT_YET_VALID", "compare the clocks")

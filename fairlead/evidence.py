@@ -15,7 +15,7 @@ from fairlead.envelope.outcome import verify_outcome
 from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Forged, InvalidInput
 from fairlead.partners import Directory
-from fairlead.receipts import Head, verify_receipt
+from fairlead.receipts import CheckpointFork, Head, verify_receipt
 from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
 
 MAX_FILE = 64 * 1024 * 1024
@@ -84,12 +84,14 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
     closes = leaf.type == audit_pb2.LEAF_TYPE_OUTCOME and leaf.query_id == query.query_id
     logged = [(p.partner_id, p.status, p.answer_digest) for p in leaf.partners]
     stated = [(p, s.status, s.answer_digest) for p, s in outcome.states.items()]
-    if not closes or logged != stated or closing.size <= intent.size - 1:
+    if not closes or logged != stated or closing.size < intent.size:
         raise Forged("the logged outcome is another", reasons=("OUTCOME_BINDING",))
+    if closing.size == intent.size and closing.root != intent.root:
+        raise CheckpointFork(accepted=intent.checkpoint, offered=closing.checkpoint)
     # 5
     seen = {}
     for signed in evidence.answers:
-        name = query_pb2.AnswerHeader.FromString(signed.header).partner_id
+        name = signing.parse_canonical(query_pb2.AnswerHeader, signed.header).partner_id
         answer = verify_answer(
             signed,
             query_id=query.query_id,
@@ -97,8 +99,9 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
             terms=query.term_count,
             owner=directory.partner(name),
         )
-        seen[name] = answer.digest
-    named = {p: s.answer_digest for p, s in outcome.states.items() if s.answer_digest}
+        seen[name] = (answer.digest, answer.status, answer.reason)
+    states = outcome.states.items()
+    named = {p: (s.answer_digest, s.status, s.reason) for p, s in states if s.answer_digest}
     if seen != named:
         raise Forged("the answers are not those of the outcome", reasons=("ANSWERS",))
     return Verified(

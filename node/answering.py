@@ -326,7 +326,8 @@ class Answering:
             answer.contact_desk = self._partner.contact_desk
         if "count_band" in allowed or "full_record" in allowed:
             answer.count_band = band(len(visible))
-        limit = min((d.obligations.max_records or MAX_EXAMINED for _, d in visible), default=0)
+        limits = [d.obligations.max_records for _, d in visible]
+        limit = min((n for n in limits if n is not None), default=MAX_EXAMINED)
         records = [_to_wire(record, decision) for record, decision in visible]
         records = [record for record in records if record.fields]
         answer.more = answer.more or len(records) > limit
@@ -338,7 +339,13 @@ class Answering:
         answers: list[query_pb2.TermAnswer],
         pending: list[list[query_pb2.Record]],
     ) -> None:
-        """Take one record per term in turn, newest first, while the fixed size holds them."""
+        """Take one record per term in turn, newest first, while the fixed size holds them.
+
+        Room for every "more" is kept from the start, so that none overflows at the end.
+        """
+        more = [answer.more for answer in answers]
+        for answer, records in zip(answers, pending, strict=True):
+            answer.more = answer.more or bool(records)
         turn = 0
         full = False
         while any(turn < len(records) for records in pending) and not full:
@@ -351,11 +358,8 @@ class Answering:
                     full = True
                     break
             turn += 1
-        for answer, records in zip(answers, pending, strict=True):
-            if len(answer.records) < len(records):
-                answer.more = True
-                while not fits(query.query_id, self._partner.partner_id, answers, query.term_count):
-                    del answer.records[-1]
+        for answer, records, further in zip(answers, pending, more, strict=True):
+            answer.more = further or len(answer.records) < len(records)
 
 
 def _exists(decision: Decision) -> bool:

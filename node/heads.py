@@ -12,7 +12,8 @@ from fairlead.partners import Gateway
 from fairlead.receipts import CheckpointFork, Head, verify_receipt
 from fairlead.v1 import audit_pb2
 
-RECENT = 256
+RECENT = 16_384
+"""Heads remembered: more than arrive while one query is under way."""
 
 
 class HeadKeeper:
@@ -36,12 +37,20 @@ class HeadKeeper:
         return self.head.size if self.head else 0
 
     def advance(self, head: Head) -> None:
-        """Take over a head verified against :attr:`head`; call before anything is awaited."""
+        """Take over a head verified against :attr:`head`; call before anything is awaited.
+
+        :raises CheckpointFork: another head of its size was seen before.
+        """
+        self._see(head)
         if head.size >= self.size:
             self.head = head
-            self._recent[head.size] = head
-            while len(self._recent) > RECENT:
-                self._recent.popitem(last=False)
+
+    def _see(self, head: Head) -> None:
+        same = self._recent.setdefault(head.size, head)
+        if same.root != head.root:
+            raise CheckpointFork(accepted=same.checkpoint, offered=head.checkpoint)
+        while len(self._recent) > RECENT:
+            self._recent.popitem(last=False)
 
     def persist(self, head: Head) -> Callable[[sqlite3.Connection], None]:
         """Work for the transaction of a leaf, its last step: make ``head`` the durable one."""
@@ -60,7 +69,7 @@ class HeadKeeper:
         1. It starts from the head it was asked to start from, which this node accepted earlier;
            0 only when this node had none at the time.
         2. It extends that head.
-        3. It agrees with any head of the same size accepted meanwhile.
+        3. It agrees with any head of the same size seen before, and is remembered.
 
         It advances the accepted head only when it started from the newest one.
 
@@ -79,8 +88,6 @@ class HeadKeeper:
             head=base,
         )
         # 3
-        same = self._recent.get(head.size)
-        if same is not None and same.root != head.root:
-            raise CheckpointFork(accepted=same.checkpoint, offered=head.checkpoint)
+        self._see(head)
         if asked_from == self.size:
             self.advance(head)

@@ -1,4 +1,4 @@
-"""An owner that misbehaves: a real server with a real node's keys, and its own idea of an answer."""
+"""An owner that misbehaves: a real server with a real node's keys, and ideas of its own."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ async def impostor(made: Federation, partner: str, behave: Behaviour) -> AsyncIt
     config, owner = made.node_configs[partner], made.directory.partner(partner)
     material = process.material_of(config.keys_dir, made.directory, owner.user_authority)
     server = grpc.aio.server()
-    handler = grpc.unary_unary_rpc_method_handler(answer)  # type: ignore[arg-type]
+    handler: Any = grpc.unary_unary_rpc_method_handler(answer)
     service = grpc.method_handlers_generic_handler("fairlead.v1.OwnerService", {"Answer": handler})
     server.add_generic_rpc_handlers((service,))
     server.add_secure_port(config.listen, tls.server_credentials(material))

@@ -52,10 +52,13 @@ def lasting(text: str, *, now: float) -> int:
 
 
 def when(seconds: int) -> str:
-    """Unix seconds as a short UTC time; 0 as a dash."""
+    """Unix seconds as a short UTC time; 0, and what is no time, as a dash."""
     if not seconds:
         return "–"
-    return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+    try:
+        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
+    except (OverflowError, ValueError, OSError):
+        return "–"
 
 
 def iso(seconds: int) -> str | None:

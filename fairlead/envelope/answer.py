@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from fairlead.v1 import query_pb2 as pb
 
 SEAL_OVERHEAD = 1088 + 32 + 16
 """Octets HPKE adds: ML-KEM-768 ciphertext, X25519 share, AES-GCM tag."""
+_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
 OWNER_STATUSES = (pb.STATUS_ANSWERED, pb.STATUS_REFUSED, pb.STATUS_OVERLOADED)
 
 
@@ -86,7 +88,8 @@ def verify_answer(
 
     1. The owner signed this header.
     2. It is this owner's, about this query.
-    3. Its status is one an owner may give, and a reason stands only with a refusal.
+    3. Its status is one an owner may give, and a reason, which is a code, stands only with
+       a refusal.
     4. The body is the signed one, of exactly the agreed size, empty unless answered.
 
     :raises Forged: any of it is wrong. :raises InvalidInput: malformed.
@@ -101,7 +104,8 @@ def verify_answer(
         raise Forged("an answer speaks for another partner", reasons=("ANSWER_BINDING",))
     # 3
     refused = header.status == pb.STATUS_REFUSED
-    if header.status not in OWNER_STATUSES or refused != bool(header.reason):
+    coded = not header.reason or _REASON.match(header.reason)
+    if header.status not in OWNER_STATUSES or refused != bool(header.reason) or not coded:
         raise InvalidInput("an answer's status is not an owner's to give", reasons=("STATUS",))
     # 4
     answered = header.status == pb.STATUS_ANSWERED

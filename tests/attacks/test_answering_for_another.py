@@ -110,8 +110,13 @@ async def test_an_owner_cannot_seal_another_partners_body_under_its_own_name(
     async with federation(tmp_path) as made:
         await made.open_case()
         lying(made, with_anothers_body)
-        with refused("UNSEALABLE"):
-            await made.ask()
+        found = states(await made.ask())
+        assert (found[OWNER].status, found[OWNER].reason) == (
+            query_pb2.STATUS_INVALID,
+            "UNSEALABLE",
+        )
+        assert not found[OWNER].answers
+        assert found[OTHER_OWNER].status == query_pb2.STATUS_ANSWERED
 
 
 @pytest.mark.parametrize("lie", [for_another, of_another, for_another_query])

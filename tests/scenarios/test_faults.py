@@ -318,9 +318,7 @@ async def test_somebody_elses_keys_start_nothing(
     assert "KEY_" in ended.err
 
 
-@pytest.mark.xfail(
-    strict=True, reason="gateway/app.py, node/app.py: NotFound ends a server with 2"
-)
+@pytest.mark.xfail(strict=True, reason="gateway/app.py, node/app.py: NotFound ends a server with 2")
 @pytest.mark.parametrize(("module", "key"), [(GATEWAY, "name"), (NODE, "partner")])
 async def test_a_stranger_to_the_directory_does_not_start(
     made: Federation, module: str, key: str, tmp_path: Path
@@ -556,10 +554,15 @@ retention_days = 3650
 active_target = false
 personal = false
 time = { column = "at", format = "iso" }
-handling = { tlp = "AMBER", pap = "AMBER", europol = "H0", source_grade = "A", information_grade = "1" }
 [[identifiers]]
 scheme = "container"
 column = "container_no"
+[handling]
+tlp = "AMBER"
+pap = "AMBER"
+europol = "H0"
+source_grade = "A"
+information_grade = "1"
 [fields]
 place = "place"
 """

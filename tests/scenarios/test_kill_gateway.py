@@ -16,7 +16,7 @@ from fairlead import merkle, receipts
 from fairlead.auditlog import verify_log
 from fairlead.errors import Unreachable
 from fairlead.signing import digest, parse_canonical
-from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
+from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from node.app import NodeApp
 from tests.federation import ANALYST, Federation, federation, states
 from tests.processes import GATEWAY, Serving, command, gateway_process, serve, write_config
@@ -187,12 +187,12 @@ async def test_ten_kills_lose_nothing_that_anybody_was_told(tmp_path: Path) -> N
     assert b"Traceback" not in (tmp_path / "gateway.log").read_bytes()
 
 
-async def _ask_until_answered(made: Federation) -> list[object]:  # type: ignore[type-arg]
+async def _ask_until_answered(made: Federation) -> list[asking_pb2.AskResponse]:
     """The node's connection comes back by itself."""
     async with asyncio.timeout(30):
         while True:
             try:
-                return await made.ask()  # type: ignore[return-value]
+                return await made.ask()
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.1)
 

@@ -1,0 +1,175 @@
+"""Attack: gateway or asker tells what an owner holds from sizes, statuses or the order of events."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fairlead.identifiers.container import check_digit
+from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from fairlead.vocabulary import Event, Handling
+from node.answering import ALLOWANCE_PER_TERM_S, ALLOWANCE_S
+from tests.attacks.dictionary import values
+from tests.attacks.evil import OWNER, leaves
+from tests.federation import Federation, federation, record, states
+
+NAMES = (
+    "nothing", "one", "many", "long", "hidden", "expired", "outside", "target", "pointer",
+    "graded", "personal",
+)  # fmt: skip
+TERM = {name: f"MSCU66{n:04d}" + check_digit(f"MSCU66{n:04d}") for n, name in enumerate(NAMES)}
+INVISIBLE = ("hidden", "expired", "outside", "target")
+"""What must look like nothing to the asker too."""
+
+
+def handling(**changes: str) -> Handling:
+    """A record's handling."""
+    usual = {"tlp": "AMBER", "pap": "AMBER", "europol": "H0"}
+    return Handling(**{**usual, "source_grade": "A", "information_grade": "1", **changes})
+
+
+def holdings() -> list[Any]:
+    """One owner's records, one kind of secret each."""
+    now = int(time.time())
+    return [
+        record(TERM["one"]),
+        *(record(TERM["many"], fields={"place": f"Gate {n}"}) for n in range(60)),
+        record(TERM["long"], fields={"place": "x" * 3000}),
+        record(TERM["hidden"], purposes=("customs-risk",)),
+        record(TERM["expired"], expires_at=now - 60, occurred_at=now - 7200),
+        record(TERM["outside"], occurred_at=now - 300 * 86_400),
+        record(TERM["target"], active_target=True),
+        record(TERM["pointer"], handling=handling(europol="H2")),
+        record(TERM["graded"], handling=handling(tlp="RED", pap="RED")),
+        record(TERM["personal"], personal=True, event=Event.RELEASE_LOOKED_UP),
+    ]
+
+
+def outside(response: owner_pb2.AnswerResponse) -> dict[str, object]:
+    """Everything about an answer that whoever cannot open it sees, except what is random."""
+    answer = response.answer
+    header = query_pb2.AnswerHeader.FromString(answer.header)
+    return {
+        "size": response.ByteSize(),
+        "header": len(answer.header),
+        "body": len(answer.body),
+        "fields": [field.name for field, _ in header.ListFields()],
+        "sizes": [(name, len(value)) for name, value in values(header)],
+        "status": header.status,
+        "reason": header.reason,
+        "serial": header.policy_serial,
+        "root": header.index_root,
+    }
+
+
+def watch(made: Federation) -> list[owner_pb2.AnswerResponse]:
+    """Every answer that leaves the terminal."""
+    answering = made.nodes[OWNER].answering
+    inner, seen = answering.answer, []
+
+    async def answer(request: Any, peer: Any) -> owner_pb2.AnswerResponse:
+        response = await inner(request, peer)
+        if response.HasField("answer"):
+            # The age in seconds may tick over between two queries; nothing else may differ.
+            seen.append(response)
+        return response
+
+    answering.answer = answer  # type: ignore[method-assign]
+    return seen
+
+
+async def test_the_gateway_cannot_tell_a_hit_by_size_or_status(tmp_path: Path) -> None:
+    """Eleven kinds of finding, one shape: every clear field and every size is the same."""
+    async with federation(tmp_path, records={OWNER: holdings()}) as made:
+        await made.open_case()
+        made.nodes[OWNER].index.age_s = lambda now: 7.0  # type: ignore[method-assign]
+        seen = watch(made)
+        lines = {}
+        for name, term in TERM.items():
+            lines[name] = states(await made.ask(term, partners=[OWNER]))[OWNER]
+        shapes = [outside(response) for response in seen]
+        assert len(shapes) == len(TERM)
+        assert all(shape == shapes[0] for shape in shapes)
+        # The terms do differ in what they find, else this test would show nothing.
+        hits = {name for name, line in lines.items() if line.answers[0].hit}
+        assert {"one", "many"} <= hits
+        assert not hits & {"nothing", *INVISIBLE}
+        # To the asker, hidden things are exactly nothing.
+        for name in INVISIBLE:
+            assert lines[name].answers == lines["nothing"].answers, name
+        pointer = lines["pointer"].answers[0]
+        assert not pointer.records
+
+
+async def test_the_gateways_log_does_not_tell_a_hit(tmp_path: Path) -> None:
+    """Its leaves about a hit and about nothing have the same types, fields and sizes."""
+    shapes = {}
+    async with federation(tmp_path, records={OWNER: holdings()}) as made:
+        assert made.gateway is not None
+        await made.open_case()
+        for name in ("nothing", "many", "hidden", "target"):
+            before = made.gateway.log.head.size
+            await made.ask(TERM[name], partners=[OWNER])
+            rows = made.gateway.log.read("SELECT body FROM leaf WHERE idx >= ?", (before,))
+            found = [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
+            shapes[name] = [
+                (leaf.type, [(n, len(v)) for n, v in values(leaf) if n != "signatures"])
+                for leaf in found
+            ]
+            assert len(found) == 3
+    assert all(shape == shapes["nothing"] for shape in shapes.values())
+
+
+@pytest.mark.parametrize("count", [2, 5])
+async def test_several_terms_answer_in_one_size_however_many_hit(
+    tmp_path: Path, count: int
+) -> None:
+    """The size depends on the number of terms alone."""
+    async with federation(tmp_path, records={OWNER: holdings()}) as made:
+        await made.open_case()
+        made.nodes[OWNER].index.age_s = lambda now: 7.0  # type: ignore[method-assign]
+        seen = watch(made)
+        names = [("many", "one", "long", "pointer", "graded"), ("nothing", *INVISIBLE)]
+        for chosen in names:
+            await made.ask(*(TERM[name] for name in chosen[:count]), partners=[OWNER])
+        assert outside(seen[0]) == outside(seen[1])
+
+
+async def test_every_answer_waits_for_its_leaf_and_for_the_same_allowance(tmp_path: Path) -> None:
+    """Hit or nothing: one RELEASE first, then not before the allowance for that many terms."""
+    async with federation(tmp_path, records={OWNER: holdings()}, tick_ms=50) as made:
+        await made.open_case()
+        loop = asyncio.get_running_loop()
+        app = made.nodes[OWNER]
+        arrivals = []
+        inner_answer, inner_release = app.answering.answer, app.answering._desk.release
+        waits: list[tuple[float, float, int]] = []
+
+        async def answer(request: Any, peer: Any) -> Any:
+            arrivals.append(loop.time())
+            return await inner_answer(request, peer)
+
+        async def release(released: Any, *, not_before: float = 0.0) -> None:
+            await inner_release(released, not_before=not_before)
+            logged = leaves(app.log, audit_pb2.LEAF_TYPE_RELEASE)
+            assert any(
+                item.answer_digest == released.answer_digest
+                for leaf in logged
+                for item in leaf.released
+            )
+            waits.append((not_before, loop.time(), len(arrivals)))
+
+        app.answering.answer = answer  # type: ignore[method-assign]
+        app.answering._desk.release = release  # type: ignore[method-assign]
+        assert app.answering._desk._tick_s == 0.05
+        for names in (("one",), ("nothing",), ("many", "long"), ("nothing", "hidden")):
+            await made.ask(*(TERM[name] for name in names), partners=[OWNER])
+            not_before, left, _ = waits[-1]
+            allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (len(names) - 1)
+            assert not_before >= arrivals[-1] + allowance
+            assert left >= not_before
+        assert len(waits) == 4

@@ -1,0 +1,226 @@
+"""Members: what a gateway makes of whatever an owner's connection does, over real gRPC."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import fairlead.tls  # noqa: F401  before grpc: it sets the TLS floor
+
+# isort: split
+import grpc
+import grpc.aio
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fairlead.v1 import owner_pb2, query_pb2
+from gateway import members
+from gateway.members import ANSWER, LegFailed, UnaryTransport, _parse
+
+GOOD = owner_pb2.AnswerResponse(answer=query_pb2.SignedAnswer(header=b"h")).SerializeToString()
+Context = grpc.aio.ServicerContext[Any, Any]
+Behaviour = Callable[[bytes, Context], Awaitable[bytes]]
+
+
+async def good(_request: bytes, _context: Context) -> bytes:
+    return GOOD
+
+
+class Gate:
+    """An owner that answers when the test says so."""
+
+    def __init__(self) -> None:
+        self.open = asyncio.Event()
+        self.inside = 0
+        self.cancelled = asyncio.Event()
+
+    async def __call__(self, _request: bytes, _context: Context) -> bytes:
+        self.inside += 1
+        try:
+            await self.open.wait()
+        except asyncio.CancelledError:
+            self.cancelled.set()
+            raise
+        return GOOD
+
+
+def aborting(code: grpc.StatusCode, details: str = "words of the owner's") -> Behaviour:
+    async def answer(_request: bytes, context: Context) -> bytes:
+        await context.abort(code, details)
+        return b""
+
+    return answer
+
+
+class Clock:
+    """Monotonic seconds under the test's control."""
+
+    now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@asynccontextmanager
+async def owner(behaviour: Behaviour) -> AsyncIterator[tuple[UnaryTransport, Clock]]:
+    """One owner behind a loopback port, and the gateway's transport to it."""
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(behaviour)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("fairlead.v1.OwnerService", {"Answer": handler}),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    clock = Clock()
+    transport = UnaryTransport(lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}"), clock=clock)
+    try:
+        yield transport, clock
+    finally:
+        await transport.close()
+        await server.stop(0)
+
+
+async def ask(transport: UnaryTransport, timeout_s: float = 30) -> tuple[int, str]:
+    """Status and reason of one call; an answer is (ANSWERED, "")."""
+    try:
+        await transport.answer("police", owner_pb2.AnswerRequest(), timeout_s=timeout_s)
+    except LegFailed as failure:
+        return failure.status, failure.reason
+    return query_pb2.STATUS_ANSWERED, ""
+
+
+async def test_an_answer_arrives_over_one_channel() -> None:
+    """Repeated calls use one connection, and the answer is the owner's."""
+    async with owner(good) as (transport, _):
+        for _ in range(3):
+            assert await ask(transport) == (query_pb2.STATUS_ANSWERED, "")
+        assert len(transport._members) == 1
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "reason"),
+    [
+        (grpc.StatusCode.UNAVAILABLE, query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, query_pb2.STATUS_TIMEOUT, "DEADLINE"),
+        (grpc.StatusCode.RESOURCE_EXHAUSTED, query_pb2.STATUS_OVERLOADED, "OVERLOADED"),
+        (grpc.StatusCode.PERMISSION_DENIED, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
+        (grpc.StatusCode.UNIMPLEMENTED, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
+        (grpc.StatusCode.INTERNAL, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
+        (grpc.StatusCode.CANCELLED, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
+        (grpc.StatusCode.ALREADY_EXISTS, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
+    ],
+)
+async def test_an_owners_status_becomes_one_of_ours(
+    code: grpc.StatusCode, status: int, reason: str
+) -> None:
+    """Every gRPC status has a status and a fixed reason; the owner's words are dropped."""
+    async with owner(aborting(code)) as (transport, _):
+        assert await ask(transport) == (status, reason)
+
+
+@pytest.mark.parametrize(
+    ("data", "reason"),
+    [
+        (b"\xff", "GARBAGE"),
+        (GOOD[:-1], "GARBAGE"),
+        (bytes(members.MAX_RESPONSE + 1), "TOO_LARGE"),
+        (bytes(5 * 1024 * 1024), "TOO_LARGE"),
+    ],
+)
+async def test_garbage_and_too_much_are_invalid(data: bytes, reason: str) -> None:
+    """What cannot be an answer is not one, also when gRPC's own limit stops it."""
+
+    async def answer(_request: bytes, _context: Context) -> bytes:
+        return data
+
+    async with owner(answer) as (transport, _):
+        assert await ask(transport) == (query_pb2.STATUS_INVALID, reason)
+
+
+@given(st.binary(max_size=60))
+def test_any_octets_are_a_response_or_garbage(data: bytes) -> None:
+    """Reading a response never fails in another way."""
+    try:
+        _parse(data)
+    except LegFailed as failure:
+        assert (failure.status, failure.reason) == (query_pb2.STATUS_INVALID, "GARBAGE")
+
+
+async def test_a_slow_owner_is_a_timeout_and_its_call_is_cancelled() -> None:
+    """At the deadline the leg ends and the owner is told to stop."""
+    gate = Gate()
+    async with owner(gate) as (transport, _):
+        assert await ask(transport, 0.2) == (query_pb2.STATUS_TIMEOUT, "DEADLINE")
+        await asyncio.wait_for(gate.cancelled.wait(), 30)
+
+
+async def test_a_cancelled_leg_cancels_its_call_and_frees_its_place() -> None:
+    """When the asker leaves, the owner's work stops and the bulkhead has its place again."""
+    gate = Gate()
+    async with owner(gate) as (transport, _):
+        task = asyncio.ensure_future(ask(transport))
+        while not gate.inside:
+            await asyncio.sleep(0.01)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await asyncio.wait_for(gate.cancelled.wait(), 30)
+        assert transport._members["police"].in_flight == 0
+
+
+async def test_a_full_bulkhead_refuses_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond its places a slow owner gets no more calls; other times it does."""
+    monkeypatch.setattr(members, "MAX_IN_FLIGHT", 3)
+    gate = Gate()
+    async with owner(gate) as (transport, _):
+        waiting = [asyncio.ensure_future(ask(transport)) for _ in range(3)]
+        while gate.inside < 3:
+            await asyncio.sleep(0.01)
+        assert await ask(transport) == (query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
+        gate.open.set()
+        assert set(await asyncio.gather(*waiting)) == {(query_pb2.STATUS_ANSWERED, "")}
+        assert await ask(transport) == (query_pb2.STATUS_ANSWERED, "")
+
+
+async def test_the_breaker_opens_after_five_failures_and_closes_after_its_pause() -> None:
+    """An unreachable owner is left alone for a while, then tried again."""
+    calls = 0
+
+    async def down(request: bytes, context: Context) -> bytes:
+        nonlocal calls
+        calls += 1
+        return await aborting(grpc.StatusCode.UNAVAILABLE)(request, context)
+
+    async with owner(down) as (transport, clock):
+        for _ in range(members.BREAKER_FAILURES):
+            assert await ask(transport) == (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
+        assert await ask(transport) == (query_pb2.STATUS_UNREACHABLE, "BREAKER_OPEN")
+        assert calls == members.BREAKER_FAILURES
+        clock.now += members.BREAKER_PAUSE_S
+        assert await ask(transport) == (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
+        assert calls == members.BREAKER_FAILURES + 1
+
+
+async def test_an_answer_in_between_keeps_the_breaker_closed() -> None:
+    """Failures count in a row only, and only those of reachability."""
+    script = [*"uuuu", "g", *"uuuu", *"rrrrrrrr", "g"]
+
+    async def flaky(request: bytes, context: Context) -> bytes:
+        said = script.pop(0)
+        if said == "g":
+            return GOOD
+        code = {"u": grpc.StatusCode.UNAVAILABLE, "r": grpc.StatusCode.PERMISSION_DENIED}[said]
+        return await aborting(code)(request, context)
+
+    async with owner(flaky) as (transport, _):
+        reasons = [(await ask(transport))[1] for _ in range(len(script))]
+    assert "BREAKER_OPEN" not in reasons
+
+
+async def test_nobody_there_is_unreachable() -> None:
+    """A port nobody listens on is UNREACHABLE."""
+    transport = UnaryTransport(lambda _: grpc.aio.insecure_channel("127.0.0.1:1"), clock=Clock())
+    assert await ask(transport, 20) == (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
+    await transport.close()
