@@ -9,14 +9,15 @@ shown what is stored), and nothing is decided for a query that has not verified.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fairlead.auditlog import Appended, AuditLog
 from fairlead.certificates import Identity
 from fairlead.envelope.query import Query, verify_query
-from fairlead.errors import Conflict, FairleadError, Overloaded
+from fairlead.errors import Conflict, FairleadError, Forged, Overloaded
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directory
 from fairlead.receipts import CheckpointFork, CheckpointStale
@@ -28,12 +29,14 @@ D = TypeVar("D")
 MIGRATIONS = (
     """
     CREATE TABLE queries (
+        query_id BLOB PRIMARY KEY,
         session_key BLOB NOT NULL,
-        query_id BLOB NOT NULL,
+        chunk INTEGER NOT NULL,
         header_digest BLOB NOT NULL,
+        nonce BLOB NOT NULL,
         outcome BLOB,
         signature BLOB,
-        PRIMARY KEY (session_key, query_id)
+        UNIQUE (session_key, chunk)
     ) WITHOUT ROWID
     """,
 )
@@ -50,6 +53,8 @@ class Intent:
     """What a decision wants written before anything happens."""
 
     leaf: bytes
+    nonce: bytes
+    """Opens the leaf's commitment; kept with the replay record."""
     detail: bytes = b""
     also: Callable[[sqlite3.Connection], None] | None = None
 
@@ -64,7 +69,11 @@ class Admitted(Generic[D]):
 
 
 class Admission:
-    """The door of one server; ``limit`` queries at most are behind it at a time."""
+    """The door of one server.
+
+    :param limit: queries behind the door at a time; each asking partner gets at most a quarter
+        of it, so that nobody keeps the others out.
+    """
 
     def __init__(
         self,
@@ -82,7 +91,8 @@ class Admission:
         self._deny_lists = deny_lists
         self._clock = clock
         self._limit = limit
-        self._inside = 0
+        self._share = max(1, limit // 4)
+        self._inside: Counter[str] = Counter()
 
     async def admit(
         self,
@@ -94,62 +104,63 @@ class Admission:
     ) -> Admitted[D]:
         """Admit one query.
 
-        1. Capacity: more than ``limit`` queries inside is a refusal, before any work.
-        2. Envelope: every signature, binding and time of the query verifies.
-        3. Not answered before: a repetition is REPLAYED, the same id with another content is
-           QUERY_ID_REUSED.
+        1. Envelope: every signature, binding and time of the query verifies, and a node brings
+           its own partner's queries only.
+        2. Not answered before: a repetition is REPLAYED, the same id with another content is
+           QUERY_ID_REUSED, a second query under a mandate's chunk is MANDATE_USED.
+        3. Capacity: no more than ``limit`` queries inside, nor more than its share of one asker.
         4. Decision: whatever ``decide`` demands; it raises to refuse.
-        5. INTENT durable, in one transaction with the replay record of step 3.
+        5. INTENT durable, in one transaction with the replay record of step 2.
 
         The peer's identity, its certificate and its right to call this RPC were checked by the
-        server before (``fairlead.server``); the caller of this method holds the slot of step 1
+        server before (``fairlead.door``); the caller of this method holds the place of step 3
         until it calls :meth:`leave`.
 
         :raises FairleadError: refused; the refusal is already in the log.
         """
+        query: Query | None = None
+        inside = False
         try:
             # 1
-            if self._inside >= self._limit:
-                raise Overloaded("this server is busy", remedy="ask again in a few seconds")
-            self._inside += 1
-        except Overloaded as error:
-            await self._refuse(error, signed, peer, subject)
-            raise
-        try:
-            # 2
             query = verify_query(
-                signed,
-                directory=self._directory,
-                deny_lists=self._deny_lists,
-                now=self._clock(),
+                signed, directory=self._directory, deny_lists=self._deny_lists, now=self._clock()
             )
-            # 3
+            if peer.partner_id not in {None, query.asker.partner_id}:
+                raise Forged(
+                    "a query is brought by another partner's node", reasons=("WRONG_PEER",)
+                )
+            # 2
             self._check_replay(query)
+            # 3
+            self._enter(query)
+            inside = True
             # 4
             decision, intent = await decide(query)
             # 5
             appended = await self._log.append(
-                intent.leaf, detail=intent.detail, also=_remember(query, intent.also)
+                intent.leaf, detail=intent.detail, also=remember(query, intent.nonce, intent.also)
             )
         except BaseException as error:
-            self._inside -= 1
+            if inside and query is not None:
+                self.leave(query)
             benign = isinstance(error, Replayed | CheckpointStale)
             if isinstance(error, FairleadError) and not benign:
                 await self._refuse(error, signed, peer, subject)
             raise
         return Admitted(query=query, decision=decision, intent=appended)
 
-    def leave(self) -> None:
-        """Give the slot of an admitted query back."""
-        self._inside -= 1
+    def _enter(self, query: Query) -> None:
+        asker = query.asker.partner_id
+        if self._inside.total() >= self._limit or self._inside[asker] >= self._share:
+            raise Overloaded("this server is busy", remedy="ask again in a few seconds")
+        self._inside[asker] += 1
+
+    def leave(self, query: Query) -> None:
+        """Give the place of an admitted query back."""
+        self._inside[query.asker.partner_id] -= 1
 
     def _check_replay(self, query: Query) -> None:
-        rows = self._log.read(
-            "SELECT header_digest FROM queries WHERE session_key = ? AND query_id = ?",
-            (query.session_key, query.query_id),
-        )
-        for (known,) in rows:
-            raise _repeated(known, query)
+        _refuse_repetition(self._log.read(_SEEN, _seen_key(query)), query)
 
     async def _refuse(
         self, error: FairleadError, signed: query_pb2.SignedQuery, peer: Identity, subject: str
@@ -177,27 +188,43 @@ def _claimed_id(signed: query_pb2.SignedQuery) -> bytes:
     return claimed if len(claimed) == 16 else b""
 
 
-def _repeated(known: bytes, query: Query) -> Conflict:
-    if known == query.header_digest:
-        return Replayed("this query was asked before")
-    return Conflict("this query id was used for another query", reasons=("QUERY_ID_REUSED",))
+_SEEN = """
+    SELECT query_id, header_digest FROM queries
+    WHERE query_id = ? OR (session_key = ? AND chunk = ?)
+"""
 
 
-def _remember(
-    query: Query, also: Callable[[sqlite3.Connection], None] | None
+def _seen_key(query: Query) -> tuple[object, ...]:
+    return query.query_id, query.session_key, query.chunk
+
+
+def _refuse_repetition(rows: Iterable[tuple[bytes, bytes]], query: Query) -> None:
+    for query_id, header_digest in rows:
+        if header_digest == query.header_digest:
+            raise Replayed("this query was asked before")
+        if query_id == query.query_id:
+            raise Conflict("this query id was used before", reasons=("QUERY_ID_REUSED",))
+        raise Conflict(
+            "this mandate was used for another query",
+            reasons=("MANDATE_USED",),
+            remedy="ask again: a new query gets a new mandate",
+        )
+
+
+def remember(
+    query: Query, nonce: bytes, also: Callable[[sqlite3.Connection], None] | None = None
 ) -> Callable[[sqlite3.Connection], None]:
-    """Record the query in the INTENT's own transaction, refusing a repetition."""
+    """Work for an INTENT's own transaction: record the query, refusing a repetition.
+
+    :param nonce: opens the leaf's commitment.
+    """
 
     def record(connection: sqlite3.Connection) -> None:
-        key = (query.session_key, query.query_id)
-        found = connection.execute(
-            "SELECT header_digest FROM queries WHERE session_key = ? AND query_id = ?", key
-        ).fetchone()
-        if found is not None:
-            raise _repeated(found[0], query)
+        _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)
         connection.execute(
-            "INSERT INTO queries (session_key, query_id, header_digest) VALUES (?, ?, ?)",
-            (*key, query.header_digest),
+            "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce) "
+            "VALUES (?, ?, ?, ?, ?)",
+            (*_seen_key(query), query.header_digest, nonce),
         )
         if also is not None:
             also(connection)

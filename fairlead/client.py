@@ -6,6 +6,7 @@ mandate from what the user typed.
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,7 @@ from fairlead import signing
 from fairlead.certificates import SpiffeId
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
+    WINDOW_S,
     Scope,
     partner_digest,
     term_leaf,
@@ -48,24 +50,37 @@ class Draft:
 
 
 def check_draft(
-    request: pb.PrepareRequest, response: pb.PrepareResponse, *, certificate: bytes
+    request: pb.PrepareRequest,
+    response: pb.PrepareResponse,
+    *,
+    certificate: bytes,
+    directory: Directory,
+    partner_id: str,
+    now: float,
 ) -> Draft:
     """Recompute a drafted mandate from the user's own input.
 
-    1. It names this user's certificate and lives at most 24 hours.
+    1. It names this user's certificate, partner and federation, begins now and lives at most
+       24 hours.
     2. Purpose and mode are those asked for.
     3. Its terms, period and events are exactly the user's.
     4. Its case is the user's.
     5. Every partner's digest opens: as asked for those announced, as not asked for all others.
 
-    :param certificate: the user's own, DER.
+    :param certificate: the user's own, DER. :param partner_id: the user's own.
+    :param now: unix seconds.
     :raises Forged: the node drafted something else.
     """
     mandate = signing.parse_canonical(query_pb2.Mandate, response.mandate)
     # 1
     lifetime = mandate.expires_at - mandate.issued_at
-    mine = mandate.user_certificate_digest == signing.digest(certificate)
-    if not mine or not 0 < lifetime <= MANDATE_LIFETIME_S:
+    mine = (
+        mandate.user_certificate_digest == signing.digest(certificate)
+        and (mandate.partner_id, mandate.federation) == (partner_id, directory.federation)
+        and list(response.directory_partners) == list(directory.partners)
+    )
+    begins_now = abs(mandate.issued_at - now) <= WINDOW_S
+    if not mine or not begins_now or not 0 < lifetime <= MANDATE_LIFETIME_S:
         raise _differs("USER")
     # 2
     if (mandate.purpose, mandate.mode) != (request.purpose, request.mode):
@@ -121,6 +136,8 @@ class NodeClient:
 
     def __init__(self, profile: Profile, directory: Directory) -> None:
         node = SpiffeId.parse(profile.node_id)
+        self._directory = directory
+        self._partner_id = node.partner_id or ""
         material = tls.KeyMaterial.load(
             Path(profile.certificate), Path(profile.key), [directory.federation_ca]
         )
@@ -142,7 +159,14 @@ class NodeClient:
         :raises Forged: the draft differs from the request. :raises grpc.RpcError: refused.
         """
         response = await self.stub.Prepare(request, timeout=timeout_s)
-        return check_draft(request, response, certificate=self.certificate)
+        return check_draft(
+            request,
+            response,
+            certificate=self.certificate,
+            directory=self._directory,
+            partner_id=self._partner_id,
+            now=time.time(),
+        )
 
     async def ask(self, draft: Draft, *, timeout_s: float = 60) -> AsyncIterator[pb.AskResponse]:
         """Sign the draft and send it; yields events as partners answer.

@@ -12,6 +12,7 @@ import asyncio
 import hashlib
 import logging
 import secrets
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
 from contextvars import ContextVar
@@ -25,7 +26,7 @@ from google.protobuf.message import DecodeError, Message
 
 from fairlead.authorisation import Authorisation
 from fairlead.certificates import Identity, SpiffeId, der_of
-from fairlead.errors import FairleadError, InvalidInput, Refused, Unauthenticated
+from fairlead.errors import FairleadError, InvalidInput, Overloaded, Refused, Unauthenticated
 
 REASON_KEY = "fairlead-reason"
 REMEDY_KEY = "fairlead-remedy"
@@ -242,12 +243,16 @@ class Door(_Interceptor):
         identity_check: Callable[[bytes], Identity],
         on_refusal: OnRefusal,
         recheck_s: float,
+        share: int,
     ) -> None:
+        """:param share: calls that one identity may have open at a time."""
         super().__init__(frozenset(authorisation))
         self._authorisation = authorisation
         self._identity_check = identity_check
         self._on_refusal = on_refusal
         self._recheck_s = recheck_s
+        self._share = share
+        self._open: Counter[str] = Counter()
 
     def surround(self, method: str, inner: Handler) -> Call:
         call = _as_call(inner)
@@ -257,6 +262,13 @@ class Door(_Interceptor):
         async def through(request: Any, context: Context) -> Any:
             pem, identity = await self._enter(method, context)
             _identity.set(identity)
+            self._open[identity.spiffe_id] += 1
+            try:
+                return await inside(pem, request, context)
+            finally:
+                self._open[identity.spiffe_id] -= 1
+
+        async def inside(pem: bytes, request: Any, context: Context) -> Any:
             if inner.request_streaming:
                 message: Any = _decoded(request, decode)
             else:
@@ -282,7 +294,8 @@ class Door(_Interceptor):
 
         1. The connection is TLS 1.3 with a client certificate.
         2. The certificate is somebody's, now.
-        3. The RPC exists, has a row, and the row names this caller.
+        3. The RPC exists, has a row, the row names this caller, and the caller does not hold its
+           share of open calls already.
         4. A refusal is in the audit log before the caller learns of it.
         """
         pem = b""
@@ -296,6 +309,10 @@ class Door(_Interceptor):
             if row is None:
                 raise UnknownRpc("this server offers no such call")
             row.check(identity)
+            if self._open[identity.spiffe_id] >= self._share:
+                raise Overloaded(
+                    "this caller has too many calls open", remedy="end some of them first"
+                )
         except FairleadError as error:
             # 4
             await self._record(method, pem, error)

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from fairlead import merkle, signing
 from fairlead.envelope.answer import verify_answer
 from fairlead.envelope.grant import check_intent
-from fairlead.envelope.outcome import verify_outcome
+from fairlead.envelope.outcome import check_outcome_leaf, verify_outcome
 from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Forged, InvalidInput
 from fairlead.partners import Directory
@@ -80,11 +80,8 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
         raise Forged("the outcome names another intent", reasons=("OUTCOME_BINDING",))
     # 4
     closing = _head(evidence.closing, directory)
-    leaf = signing.parse_canonical(audit_pb2.AuditLeaf, evidence.closing.leaf)
-    closes = leaf.type == audit_pb2.LEAF_TYPE_OUTCOME and leaf.query_id == query.query_id
-    logged = [(p.partner_id, p.status, p.answer_digest) for p in leaf.partners]
-    stated = [(p, s.status, s.answer_digest) for p, s in outcome.states.items()]
-    if not closes or logged != stated or closing.size < intent.size:
+    check_outcome_leaf(evidence.closing.leaf, outcome)
+    if closing.size < intent.size:
         raise Forged("the logged outcome is another", reasons=("OUTCOME_BINDING",))
     if closing.size == intent.size and closing.root != intent.root:
         raise CheckpointFork(accepted=intent.checkpoint, offered=closing.checkpoint)

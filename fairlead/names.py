@@ -11,6 +11,7 @@ from fairlead.errors import InvalidInput
 
 _PARTNER = re.compile(r"[a-z][a-z0-9-]{1,31}\Z")
 _CODE = re.compile(r"[a-z][a-z0-9-]{0,63}\Z")
+_REASON = re.compile(r"[A-Z]+(?:_[A-Z]+)*\Z")
 _CASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,63}\Z")
 
 
@@ -36,6 +37,14 @@ def check_case_id(value: str) -> str:
     :raises InvalidInput: anything else.
     """
     return _check(_CASE, value, "a case reference is misspelt", "CASE_ID", "fairlead cases list")
+
+
+def reason_code(value: str) -> str:
+    """A reason code as somebody else states it: upper-case words of letters, at most 64, else
+    ``UNKNOWN``. No digit fits, so no identifier of the real world does; empty stays empty."""
+    if not value or (len(value) <= 64 and _REASON.match(value)):
+        return value
+    return "UNKNOWN"
 
 
 def _check(pattern: re.Pattern[str], value: str, message: str, code: str, remedy: str) -> str:

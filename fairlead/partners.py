@@ -24,6 +24,7 @@ from fairlead.names import check_partner_id
 from fairlead.v1 import directory_pb2 as pb
 
 MAX_PARTNERS = 1024
+MAX_TEXT = 128
 OPERATOR_QUORUM = 2
 
 
@@ -115,6 +116,8 @@ class Partner:
             raise InvalidInput("a partner entry's chain is broken", reasons=("ENTRY_CHAIN",))
         sealing.check_public_key(entry.sealing_key)
         sealing.check_public_key(entry.oversight_key)
+        if max(len(entry.display_name), len(entry.contact_desk)) > MAX_TEXT:
+            raise InvalidInput("a partner entry's text is too long", reasons=("LIMIT",))
         return cls(
             partner_id=check_partner_id(entry.partner_id),
             display_name=entry.display_name,

@@ -175,6 +175,13 @@ async def activate(
             reasons=("DIRECTORY_OLDER",),
             remedy="fetch the current directory from an operator",
         )
+    for partner in member.directory.partners.values():
+        if partner.sequence < seen.get(f"entry/{partner.partner_id}", 0):
+            raise Stale(
+                "a partner's entry is older than one this log has seen",
+                reasons=("ENTRY_OLDER",),
+                remedy="fetch the current directory from an operator",
+            )
     policy, digest = load_policy(
         config, member.trust, now=now, minimum_serial=seen.get("policy", 0)
     )
@@ -182,9 +189,13 @@ async def activate(
         ("directory", member.directory.serial, member.directory.digest),
         ("policy", policy.serial, digest),
     ):
-        await log.append(
-            leaves.activation(subject, serial=serial, digest=proof), also=_active(subject, serial)
-        )
+        also = _active({subject: serial})
+        if subject == "directory":
+            entries = {
+                f"entry/{p.partner_id}": p.sequence for p in member.directory.partners.values()
+            }
+            also = _active({subject: serial, **entries})
+        await log.append(leaves.activation(subject, serial=serial, digest=proof), also=also)
     get_logger().info(Event.POLICY_LOADED, serial=policy.serial)
     await _record_deny_lists(member.deny_lists, seen, log, leaves)
     return policy
@@ -205,7 +216,7 @@ async def _record_deny_lists(
             if serial > seen.get(subject, 0):
                 seen[subject] = serial
                 leaf = leaves.activation(subject, serial=serial, digest=b"")
-                await log.append(leaf, also=_active(subject, serial))
+                await log.append(leaf, also=_active({subject: serial}))
 
     def later() -> None:
         task = asyncio.ensure_future(record())
@@ -223,9 +234,9 @@ async def _record_deny_lists(
     deny_lists.on_update = later
 
 
-def _active(subject: str, serial: int) -> Callable[[sqlite3.Connection], None]:
+def _active(serials: dict[str, int]) -> Callable[[sqlite3.Connection], None]:
     def put(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT OR REPLACE INTO active VALUES (?, ?)", (subject, serial))
+        connection.executemany("INSERT OR REPLACE INTO active VALUES (?, ?)", serials.items())
 
     return put
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 
 from fairlead.auditlog import AuditLog
@@ -26,11 +27,15 @@ class ReleaseDesk:
         self._waiting: deque[tuple[pb.ReleasedAnswer, asyncio.Future[None]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
 
-    async def release(self, answer: pb.ReleasedAnswer, *, not_before: float = 0.0) -> None:
+    async def release(
+        self, answer: pb.ReleasedAnswer, *, arrived: float = 0.0, allowance_s: float = 0.0
+    ) -> None:
         """Return when ``answer`` may leave.
 
-        :param not_before: on the loop's clock: a moment by which the work for any answer of
-            this size is done, so that less work does not catch an earlier tick.
+        :param arrived: on the loop's clock, when the question came.
+        :param allowance_s: more than the work for an answer of this size usually takes; the
+            answer leaves on the first tick after the next multiple of it since ``arrived``, so
+            that less work does not catch an earlier tick.
         :raises LogUnavailable: the leaf could not be written; the answer must not leave.
         """
         loop = asyncio.get_running_loop()
@@ -40,8 +45,10 @@ class ReleaseDesk:
             self._flusher = loop.create_task(self._flush())
         await durable
         if self._tick_s > 0:
-            ready = max(loop.time(), not_before)
-            await asyncio.sleep(ready - loop.time() + self._tick_s - ready % self._tick_s)
+            ready = now = loop.time()
+            if allowance_s > 0:
+                ready = arrived + math.ceil((now - arrived) / allowance_s) * allowance_s
+            await asyncio.sleep(ready - now + self._tick_s - ready % self._tick_s)
 
     async def _flush(self) -> None:
         while self._waiting:

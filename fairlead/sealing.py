@@ -93,8 +93,17 @@ class SealingKey:
 
 
 def check_public_key(public: bytes) -> None:
-    """:raises InvalidInput: ``public`` is not an MLKEM768-X25519 public key."""
+    """Refuse now what nobody could seal to later.
+
+    :raises InvalidInput: ``public`` is not an MLKEM768-X25519 public key, or its point is of
+        small order (RFC 7748 §6.1: the shared secret would be zero).
+    """
     _public(public)
+    try:
+        point = x25519.X25519PublicKey.from_public_bytes(public[1184:])
+        x25519.X25519PrivateKey.generate().exchange(point)
+    except ValueError:
+        raise InvalidInput("a sealing key is not usable", reasons=("SEALING_KEY",)) from None
 
 
 def _public(public: bytes) -> hpke.MLKEM768X25519PublicKey:

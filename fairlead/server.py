@@ -168,6 +168,7 @@ def create_server(
         identity_check=identity_check,
         on_refusal=on_refusal,
         recheck_s=recheck_s,
+        share=max(1, limits.max_concurrent_rpcs // 4),
     )
     server = grpc.aio.server(
         interceptors=[Mask(frozenset(rows), on_internal), door],

@@ -25,6 +25,7 @@ from fairlead.telemetry import Event, get_logger
 from gateway import service
 from gateway.members import Transport, UnaryTransport
 from gateway.tactical import Tactical
+from gateway.walk import Exchange
 
 LOG_FILE = "audit.sqlite"
 
@@ -98,12 +99,22 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     material = process.material_of(config.keys_dir, member.directory)
     transport = UnaryTransport(_connector(member.directory, material()), clock=time.monotonic)
-    tactical = Tactical(
+    exchange = Exchange(
         gateway=spiffe_id,
         key=key,
         log=log,
         leaves=leaves,
-        admission=admission.Admission(
+        desk=ReleaseDesk(log, leaves, tick_s=0),
+        directory=member.directory,
+        deny_lists=member.deny_lists,
+        transport=transport,
+        clock=clock,
+        deadline_s=config.limits.deadline_ms / 1000,
+        policy_serial=policy.serial,
+    )
+    tactical = Tactical(
+        exchange,
+        admission.Admission(
             log=log,
             leaves=leaves,
             directory=member.directory,
@@ -111,12 +122,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             clock=clock,
             limit=config.limits.max_concurrent_queries,
         ),
-        desk=ReleaseDesk(log, leaves, tick_s=0),
-        directory=member.directory,
-        policy=policy,
-        transport=transport,
-        clock=clock,
-        deadline_s=config.limits.deadline_ms / 1000,
+        policy,
     )
     server = process.bind(
         [service.service(tactical)],

@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import dataclass
+from typing import TypeVar
 
 from fairlead.v1 import owner_pb2, query_pb2
 from gateway.members import LegFailed, Transport
 
 STALE_ATTEMPTS = 3
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,8 +65,8 @@ async def ask_one(transport: Transport, partner_id: str, issue: Reissue, *, dead
 
 
 async def fan_out(
-    partners: Collection[str], ask: Callable[[str], Coroutine[None, None, Leg]]
-) -> AsyncIterator[Leg]:
+    partners: Collection[str], ask: Callable[[str], Coroutine[None, None, T]]
+) -> AsyncIterator[T]:
     """Run every leg at once and yield each as it ends; leaving early cancels the rest."""
     tasks = {asyncio.ensure_future(ask(partner)) for partner in partners}
     try:

@@ -4,70 +4,97 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field
+from collections.abc import AsyncGenerator, Coroutine
 
 from fairlead.errors import FairleadError
 from fairlead.v1 import gateway_pb2
 
-REMEMBERED = 16_384
-"""Events kept in memory over all queries: about 100 MB of sealed answers."""
+REMEMBERED = 64 * 1024 * 1024
+"""Octets of sealed answers kept in memory over all queries, for repetitions."""
+OVERHEAD = 8 * 1024
+"""Octets a run takes beside its answers, about."""
 
-Key = tuple[bytes, bytes]
-"""Session key and query id."""
 
-
-@dataclass(slots=True)
 class Run:
     """One query under way: its events so far, readable by any number of repetitions."""
 
-    weight: int
-    events: list[gateway_pb2.QueryResponse] = field(default_factory=list)
-    changed: asyncio.Event = field(default_factory=asyncio.Event)
-    finished: bool = False
-    failure: FairleadError | None = None
+    def __init__(self, weight: int) -> None:
+        self.weight = weight
+        self.finished = False
+        self._events: list[gateway_pb2.QueryResponse] = []
+        self._changed = asyncio.Event()
+        self._failure: FairleadError | None = None
+        self._going: asyncio.Task[None] | None = None
+        self._abandoned = False
+
+    def own(self, walk: Coroutine[None, None, None]) -> asyncio.Task[None]:
+        """Start the walk; an asker who already left has it cancelled at once."""
+        self._going = asyncio.create_task(walk)
+        if self._abandoned:
+            self._going.cancel()
+        return self._going
+
+    def abandon(self) -> None:
+        """The asker left: stop asking. What is finished stays as it is."""
+        self._abandoned = True
+        if self._going is not None and not self.finished:
+            self._going.cancel()
 
     def add(self, event: gateway_pb2.QueryResponse) -> None:
         """Append an event and wake the readers."""
-        self.events.append(event)
-        self.wake()
+        self._events.append(event)
+        self._wake()
 
-    def wake(self) -> None:
-        """Wake every reader."""
-        self.changed.set()
-        self.changed = asyncio.Event()
+    def finish(self) -> None:
+        """There will be no further event."""
+        self.finished = True
+        self._wake()
+
+    def fail(self, error: FairleadError) -> None:
+        """Readers get ``error`` after the events so far."""
+        self._failure = error
+        self.finish()
+
+    def _wake(self) -> None:
+        self._changed.set()
+        self._changed = asyncio.Event()
 
     async def read(self) -> AsyncGenerator[gateway_pb2.QueryResponse, None]:
         """Yield every event from the first to the last."""
         seen = 0
         while True:
-            while seen < len(self.events):
-                yield self.events[seen]
+            while seen < len(self._events):
+                yield self._events[seen]
                 seen += 1
-            if self.failure is not None:
-                raise self.failure
+            if self._failure is not None:
+                raise self._failure
             if self.finished:
                 return
-            await self.changed.wait()
+            await self._changed.wait()
 
 
 class Runs:
-    """The runs of one gateway by key; the oldest are forgotten first."""
+    """The runs of one gateway by query id; the oldest are forgotten first."""
 
     def __init__(self, limit: int = REMEMBERED) -> None:
         self._limit = limit
         self._held = 0
-        self._runs: OrderedDict[Key, Run] = OrderedDict()
+        self._runs: OrderedDict[bytes, Run] = OrderedDict()
 
-    def start(self, key: Key, weight: int) -> Run:
-        """Begin a run of at most ``weight`` events."""
-        run = self._runs[key] = Run(weight=weight)
-        self._held += weight
+    def start(self, query_id: bytes, octets: int) -> Run:
+        """Begin a run whose answers take at most about ``octets``."""
+        run = self._runs[query_id] = Run(octets + OVERHEAD)
+        self._held += run.weight
         while self._held > self._limit and len(self._runs) > 1:
             _, oldest = self._runs.popitem(last=False)
             self._held -= oldest.weight
         return run
 
-    def get(self, key: Key) -> Run | None:
+    def get(self, query_id: bytes) -> Run | None:
         """The run of a query that was asked before, while it is remembered."""
-        return self._runs.get(key)
+        return self._runs.get(query_id)
+
+    def abandon_all(self) -> None:
+        """Stop every walk; each closes its query."""
+        for run in self._runs.values():
+            run.abandon()

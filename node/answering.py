@@ -5,8 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -15,60 +14,30 @@ from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.detail import seal_detail
-from fairlead.envelope.answer import fits, sign_answer
+from fairlead.envelope.answer import sign_answer
 from fairlead.envelope.grant import Grant, verify_grant
-from fairlead.envelope.query import Query, Scope
-from fairlead.envelope.question import Question, open_part
-from fairlead.errors import Conflict, Forged, PolicyUnavailable
+from fairlead.envelope.query import Query
+from fairlead.envelope.question import open_part
+from fairlead.errors import Conflict, FairleadError, Forged
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory, Partner
 from fairlead.policy.decision import Decision, meet
-from fairlead.policy.inputs import GrantFacts, QueryFacts, RecordFacts
-from fairlead.policy.points import UNAVAILABLE, PolicyPoints
+from fairlead.policy.inputs import GrantFacts, QueryFacts
+from fairlead.policy.points import PolicyPoints
 from fairlead.receipts import CheckpointStale
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
-from fairlead.v1 import audit_pb2, handling_pb2, owner_pb2, query_pb2
+from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from node.disclosing import Disclosed, Disclosure, Ruling
 from node.heads import HeadKeeper
-from node.index import Index, IndexedRecord
+from node.index import Index
 
 SUBJECT = "OwnerService.Answer"
 REMEMBERED = 1024
-MAX_EXAMINED = 100
-"""Newest matching records a release decision looks at, per term; about 8 ms of policy."""
-ALLOWANCE_S, ALLOWANCE_PER_TERM_S = 0.020, 0.004
-"""Every answer is held at least this long after its arrival, whatever was found: more than the
-work for one term, and for each further one."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Ruling:
-    """What this owner decided before looking at any record."""
-
-    grant: Grant
-    question: Question
-    decision: Decision
-    facts: QueryFacts
-    notify: set[str] = field(default_factory=set)
-    """Desks that a record's handling wants told, found while answering; the asker never knows."""
-
-
-DECOY = RecordFacts(
-    record_type="alert",
-    event="alert",
-    tlp="RED",
-    pap="RED",
-    europol="H3",
-    source_grade="X",
-    information_grade="4",
-    purposes=(),
-    expires_at=0,
-    active_target=False,
-    personal=False,
-    fields=(),
-)
-"""No record: what policy is asked about when nothing was found."""
+ALLOWANCE_S, ALLOWANCE_PER_TERM_S = 0.030, 0.006
+"""Every answer is held this long after its arrival, whatever was found: more than the work for
+one term, and for each further one, usually takes. Late answers wait for the next multiple."""
 
 
 class Answering:
@@ -101,6 +70,7 @@ class Answering:
         self._policy = policy
         self._heads = heads
         self._index = index
+        self._disclosure = Disclosure(owner=self._partner, index=index, policy=policy, clock=clock)
         self._clock = clock
         self._answers: OrderedDict[tuple[bytes, bytes], query_pb2.SignedAnswer] = OrderedDict()
 
@@ -123,9 +93,9 @@ class Answering:
         except CheckpointStale as stale:
             return owner_pb2.AnswerResponse(stale=owner_pb2.CheckpointStale(size=stale.size))
         except Replayed:
-            return self._replay(request)
+            return await self._replay(request, peer)
         try:
-            answer = await self._compose(admitted.query, admitted.decision)
+            answer, desks = await self._compose(admitted.query, admitted.decision)
             header = query_pb2.AnswerHeader.FromString(answer.header)
             released = audit_pb2.ReleasedAnswer(
                 query_id=admitted.query.query_id,
@@ -134,9 +104,9 @@ class Answering:
                 answer_digest=signing.digest(answer.header),
             )
             allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (admitted.query.term_count - 1)
-            if admitted.decision.notify:
-                await self._alert(admitted.query, admitted.decision.notify)
-            await self._desk.release(released, not_before=arrived + allowance)
+            released_now = self._desk.release(released, arrived=arrived, allowance_s=allowance)
+            # Together, so that telling a desk costs the answer no commit of its own.
+            await asyncio.gather(released_now, self._alert(admitted.query, desks))
             get_logger().info(
                 Event.QUERY_ANSWERED,
                 query_id=admitted.query.query_id,
@@ -144,13 +114,15 @@ class Answering:
                 purpose=admitted.query.purpose,
             )
         finally:
-            self._admission.leave()
+            self._admission.leave(admitted.query)
         self._answers[admitted.query.session_key, admitted.query.query_id] = answer
         while len(self._answers) > REMEMBERED:
             self._answers.popitem(last=False)
         return owner_pb2.AnswerResponse(answer=answer)
 
-    def _replay(self, request: owner_pb2.AnswerRequest) -> owner_pb2.AnswerResponse:
+    async def _replay(
+        self, request: owner_pb2.AnswerRequest, peer: Identity
+    ) -> owner_pb2.AnswerResponse:
         """The stored answer; nothing is looked up again.
 
         :raises Conflict: answered before a restart; the answer is not kept that long.
@@ -159,7 +131,12 @@ class Answering:
         mandate = query_pb2.Mandate.FromString(request.query.mandate)
         stored = self._answers.get((mandate.session_key, header.query_id))
         if stored is None:
-            raise Conflict("this query was answered before", reasons=("REPLAYED",))
+            error = Conflict("this query was answered before", reasons=("REPLAYED",))
+            leaf = self._leaves.refusal(
+                error, subject=SUBJECT, user=peer.spiffe_id, query_id=header.query_id
+            )
+            await self._log.append(leaf)
+            raise error
         return owner_pb2.AnswerResponse(answer=stored)
 
     async def _decide(
@@ -200,7 +177,7 @@ class Answering:
             query.query_id,
             {"terms": [(term.scheme, term.value) for term in question.terms]},
         )
-        leaf, _ = self._leaves.intent(
+        leaf, nonce = self._leaves.intent(
             query,
             rules=decision.rules,
             policy_serial=decision.policy_serial,
@@ -210,7 +187,7 @@ class Answering:
         )
         ruling = Ruling(grant=grant, question=question, decision=decision, facts=facts)
         persist: Callable[[sqlite3.Connection], None] = self._heads.persist(grant.head)
-        return ruling, Intent(leaf=leaf, detail=detail, also=persist)
+        return ruling, Intent(leaf=leaf, nonce=nonce, detail=detail, also=persist)
 
     def _rule(self, query: Query, facts: QueryFacts, grant: Grant, now: int) -> Decision:
         """This owner's decision met with the gateway's grant: either may only narrow."""
@@ -233,9 +210,11 @@ class Answering:
         )
         return meet(own, granted)
 
-    async def _alert(self, query: Query, recipients: set[str]) -> None:
+    async def _alert(self, query: Query, desks: Collection[str]) -> None:
         """Tell the owner's desk, in its own log, that somebody asks about an active target."""
-        await self._log.append(self._leaves.alert(query, recipients))
+        if not desks:
+            return
+        await self._log.append(self._leaves.alert(query, desks))
         get_logger().warning(
             Event.ACTIVE_TARGET_ALERT,
             partner=query.asker.partner_id,
@@ -244,183 +223,35 @@ class Answering:
             case_commitment=query.case_commitment,
         )
 
-    # ── Compose ──────────────────────────────────────────────────────────────────────────────
+    async def _compose(
+        self, query: Query, ruling: Ruling
+    ) -> tuple[query_pb2.SignedAnswer, Collection[str]]:
+        """The signed answer, and the desks to tell.
 
-    async def _compose(self, query: Query, ruling: Ruling) -> query_pb2.SignedAnswer:
+        What fails after the records were looked up may depend on them, so it fails without a
+        reason in clear: OVERLOADED, with an ALARM leaf that says why.
+        """
         decision = ruling.decision
         status, reason = query_pb2.STATUS_ANSWERED, ""
-        answers: Sequence[query_pb2.TermAnswer] = ()
+        found = Disclosed(answers=[], desks=frozenset())
         if not decision.permit:
             status, reason = query_pb2.STATUS_REFUSED, requester_code(decision)
         else:
             try:
-                answers = await self._answer_terms(query, ruling)
-            except PolicyUnavailable as error:
-                status, reason = query_pb2.STATUS_REFUSED, error.code
-        return sign_answer(
+                found = await self._disclosure.answer(query, ruling)
+            except FairleadError as error:
+                status = query_pb2.STATUS_OVERLOADED
+                await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
+                get_logger().error(Event.QUERY_REFUSED, error=error)
+        answer = sign_answer(
             query,
             self._partner.partner_id,
             key=self._key,
             status=status,
             reason=reason,
-            answers=answers,
+            answers=found.answers,
             policy_serial=decision.policy_serial,
             index_age_s=int(self._index.age_s(self._clock())),
             index_root=self._index.root,
         )
-
-    async def _answer_terms(self, query: Query, ruling: Ruling) -> list[query_pb2.TermAnswer]:
-        answers = [query_pb2.TermAnswer(index=i) for i in range(query.term_count)]
-        pending: list[list[query_pb2.Record]] = []
-        for answer, term in zip(answers, ruling.question.terms, strict=True):
-            found = [
-                record
-                for record in self._index.lookup(term)
-                if _within(record, ruling.question.scope)
-            ]
-            pending.append(self._release(answer, found, query, ruling))
-            await asyncio.sleep(0)  # other queries get their turn
-        self._fill(query, answers, pending)
-        return answers
-
-    def _release(
-        self,
-        answer: query_pb2.TermAnswer,
-        found: Sequence[IndexedRecord],
-        query: Query,
-        ruling: Ruling,
-    ) -> list[query_pb2.Record]:
-        """Decide each record; what may not be disclosed leaves no trace in the answer.
-
-        Policy is always asked about something, a decoy if nothing was found, so that a policy
-        that fails does so for hits and misses alike.
-
-        :raises PolicyUnavailable: no decision; the query fails rather than say "no hit".
-        """
-        examined = found[:MAX_EXAMINED]
-        decisions = self._policy.release(
-            now=int(self._clock()),
-            query=ruling.facts,
-            asker=party_facts(query.asker),
-            owner=party_facts(self._partner),
-            facets=ruling.decision.facets,
-            records=[_record_facts(record) for record in examined] or [DECOY],
-        )
-        if any(reason.code == UNAVAILABLE.code for d in decisions for reason in d.reasons):
-            raise PolicyUnavailable("no release decision could be made")
-        for decision in decisions[: len(examined)]:
-            ruling.notify.update(decision.obligations.notify)
-        visible = [
-            (record, meet(decision, ruling.decision))
-            for record, decision in zip(examined, decisions, strict=False)
-            if decision.permit
-        ]
-        # Waiting for the owner's approval looks like absence; approvals come with disclosures.
-        visible = [(r, d) for r, d in visible if _exists(d) and d.obligations.approvals == 0]
-        if not visible:
-            return []
-        answer.hit = True
-        answer.more = len(found) > len(examined)
-        allowed = frozenset[str]().union(*(d.facets for _, d in visible))
-        if "contact_desk" in allowed:
-            answer.contact_desk = self._partner.contact_desk
-        if "count_band" in allowed or "full_record" in allowed:
-            answer.count_band = band(len(visible))
-        limits = [d.obligations.max_records for _, d in visible]
-        limit = min((n for n in limits if n is not None), default=MAX_EXAMINED)
-        records = [_to_wire(record, decision) for record, decision in visible]
-        records = [record for record in records if record.fields]
-        answer.more = answer.more or len(records) > limit
-        return records[:limit]
-
-    def _fill(
-        self,
-        query: Query,
-        answers: list[query_pb2.TermAnswer],
-        pending: list[list[query_pb2.Record]],
-    ) -> None:
-        """Take one record per term in turn, newest first, while the fixed size holds them.
-
-        Room for every "more" is kept from the start, so that none overflows at the end.
-        """
-        more = [answer.more for answer in answers]
-        for answer, records in zip(answers, pending, strict=True):
-            answer.more = answer.more or bool(records)
-        turn = 0
-        full = False
-        while any(turn < len(records) for records in pending) and not full:
-            for answer, records in zip(answers, pending, strict=True):
-                if turn >= len(records):
-                    continue
-                answer.records.append(records[turn])
-                if not fits(query.query_id, self._partner.partner_id, answers, query.term_count):
-                    del answer.records[-1]
-                    full = True
-                    break
-            turn += 1
-        for answer, records, further in zip(answers, pending, more, strict=True):
-            answer.more = further or len(answer.records) < len(records)
-
-
-def _exists(decision: Decision) -> bool:
-    return bool(decision.facets & {"existence", "full_record"})
-
-
-def _within(record: IndexedRecord, scope: Scope) -> bool:
-    if scope.since and record.occurred_at < scope.since:
-        return False
-    if scope.until and record.occurred_at >= scope.until:
-        return False
-    return not scope.events or record.event in scope.events
-
-
-def band(count: int) -> str:
-    """The band a count is disclosed as."""
-    for limit, text in ((1, "1"), (5, "2-5"), (20, "6-20"), (100, "21-100")):
-        if count <= limit:
-            return text
-    return ">100"
-
-
-def _record_facts(record: IndexedRecord) -> RecordFacts:
-    return RecordFacts(
-        record_type=record.record_type,
-        event=record.event,
-        tlp=record.tlp,
-        pap=record.pap,
-        europol=record.europol,
-        source_grade=record.source_grade,
-        information_grade=record.information_grade,
-        purposes=tuple(record.purposes),
-        expires_at=record.expires_at,
-        active_target=record.active_target,
-        personal=record.personal,
-        fields=tuple(sorted(record.fields)),
-    )
-
-
-def _to_wire(record: IndexedRecord, decision: Decision) -> query_pb2.Record:
-    """The record with the fields this decision discloses; redacted ones are named, not shown."""
-
-    def allowed(name: str) -> bool:
-        if name in decision.obligations.redact:
-            return False
-        return bool({"full_record", f"field:{name}"} & decision.facets)
-
-    shown = {name: value for name, value in sorted(record.fields.items()) if allowed(name)}
-    withheld = sorted({*record.fields, *record.withheld} - set(shown)) if shown else []
-    return query_pb2.Record(
-        record_type=record.record_type,
-        event=record.event if allowed("event") else "",
-        occurred_at=record.occurred_at if allowed("occurred_at") else 0,
-        fields=[query_pb2.Field(name=name, value=value) for name, value in shown.items()],
-        handling=handling_pb2.Handling(
-            tlp=handling_pb2.Tlp.Value(f"TLP_{record.tlp}"),
-            pap=handling_pb2.Pap.Value(f"PAP_{record.pap}"),
-            europol=record.europol,
-            source_grade=record.source_grade,
-            information_grade=record.information_grade,
-        ),
-        ref=record.ref,
-        withheld=withheld,
-    )
+        return answer, found.desks

@@ -152,9 +152,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         leaves=leaves,
         desk=ReleaseDesk(log, leaves, tick_s=0),
         directory=directory,
+        deny_lists=member.deny_lists,
         drafter=Drafter(
             partner_id=config.partner,
             directory=directory,
+            deny_lists=member.deny_lists,
             policy=policy,
             cases=register,
             clock=clock,

@@ -10,12 +10,18 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
+from fairlead.admission import remember
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.detail import seal_detail
 from fairlead.envelope.answer import open_answer, verify_answer
 from fairlead.envelope.grant import check_intent
-from fairlead.envelope.outcome import PartnerState, verify_outcome
+from fairlead.envelope.outcome import (
+    WITHOUT_ANSWER,
+    PartnerState,
+    check_outcome_leaf,
+    verify_outcome,
+)
 from fairlead.envelope.query import (
     Query,
     sign_query,
@@ -31,8 +37,8 @@ from fairlead.errors import (
     Unreachable,
 )
 from fairlead.leaves import LeafWriter
-from fairlead.names import check_code
-from fairlead.partners import Directory
+from fairlead.names import check_code, reason_code
+from fairlead.partners import DenyLists, Directory
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
 from fairlead.server import REASON_KEY
@@ -71,6 +77,7 @@ class Asking:
         leaves: LeafWriter,
         desk: ReleaseDesk,
         directory: Directory,
+        deny_lists: DenyLists,
         drafter: Drafter,
         policy_serial: int,
         heads: HeadKeeper,
@@ -83,6 +90,7 @@ class Asking:
         self._leaves = leaves
         self._desk = desk
         self._directory = directory
+        self._deny_lists = deny_lists
         self._drafter = drafter
         self._policy_serial = policy_serial
         self._heads = heads
@@ -121,7 +129,8 @@ class Asking:
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
         exactly the drafted mandate, 3. the case is still open and assigned, 4. the whole query
-        verifies as a stranger would verify it, 5. INTENT is durable in this node's own log.
+        verifies as a stranger would verify it, and the gateway is not suspended, 5. INTENT is
+        durable in this node's own log.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -141,15 +150,15 @@ class Asking:
             )
             await self._log.append(leaf)
             raise
-        for partner_id, reason in preparation.not_asked.items():
-            yield _line(partner_id, query_pb2.STATUS_NOT_ASKED, reason)
         try:
+            for partner_id, reason in preparation.not_asked.items():
+                yield _line(partner_id, query_pb2.STATUS_NOT_ASKED, reason)
             async for event in self._collect(opened, parts):
                 yield event
         finally:
-            await asyncio.shield(
-                self._log.append(self._leaves.outcome(opened.query, opened.states))
-            )
+            leaf = self._leaves.outcome(opened.query, opened.states)
+            persist = self._heads.persist(self._heads.head)
+            await asyncio.shield(self._log.append(leaf, also=persist))
 
     def _seal(
         self, preparation: Preparation, signature: bytes, certificate: bytes
@@ -182,6 +191,7 @@ class Asking:
         )
         # The deny list was consulted when this user's connection was checked.
         query = verify_query(signed, directory=self._directory, deny_lists=None, now=now)
+        self._deny_lists.check(self._directory.gateway.spiffe_id, now)
         opened = _Opened(
             query=query,
             signed=signed,
@@ -200,14 +210,14 @@ class Asking:
             opened.query.query_id,
             {"case": preparation.case.case_id, "terms": list(preparation.terms)},
         )
-        leaf, _ = self._leaves.intent(
+        leaf, nonce = self._leaves.intent(
             opened.query,
             rules=(),
             policy_serial=self._policy_serial,
             commits_to=",".join(sorted(preparation.salts)).encode(),
             detail_digest=signing.digest(detail),
         )
-        await self._log.append(leaf, detail=detail)
+        await self._log.append(leaf, detail=detail, also=remember(opened.query, nonce))
 
     async def _collect(
         self, opened: _Opened, parts: Mapping[str, bytes]
@@ -221,24 +231,37 @@ class Asking:
             async for response in self._send(request):
                 kind = response.WhichOneof("event")
                 if kind == "accepted":
-                    await self._accept(opened, response.accepted.intent)
+                    opened.asked_from = await self._accept(opened, response.accepted.intent)
                     check_intent(response.accepted.intent.leaf, opened.query)
                     opened.evidence.intent.CopyFrom(response.accepted.intent)
                     count = len(parts)
                     accepted = pb.AskResponse.Accepted(query_id=opened.query.query_id, asked=count)
                     yield pb.AskResponse(accepted=accepted)
+                elif not opened.evidence.HasField("intent"):
+                    raise Forged(
+                        "the gateway answers before its intent", reasons=("INTENT_MISSING",)
+                    )
                 elif kind == "partner":
                     yield await self._open(opened, response.partner)
                 elif kind == "closed":
                     await self._accept(opened, response.closed.receipt)
                     yield self._closed(opened, response.closed)
         except grpc.aio.AioRpcError as error:
-            raise _gateway_error(error) from None
+            raise _gateway_error(error, asked=opened.evidence.HasField("intent")) from None
+        if not opened.evidence.outcome:
+            raise Forged(
+                "the gateway ended without its outcome",
+                reasons=("OUTCOME_MISSING",),
+                remedy="what is missing is not known; ask again, and tell your security officer",
+            )
 
-    async def _accept(self, opened: _Opened, receipt: audit_pb2.Receipt) -> None:
-        """A receipt proves its leaf in the same history that was seen before, or an alarm is."""
+    async def _accept(self, opened: _Opened, receipt: audit_pb2.Receipt) -> int:
+        """A receipt proves its leaf in the same history that was seen before, or an alarm is.
+
+        :returns: the size of the head it proves.
+        """
         try:
-            self._heads.accept(receipt, asked_from=opened.asked_from)
+            return self._heads.accept(receipt, asked_from=opened.asked_from).size
         except CheckpointFork as fork:
             leaf = self._leaves.alarm(
                 fork.reasons,
@@ -255,9 +278,9 @@ class Asking:
             raise Forged("a partner answered twice or unasked", reasons=("ANSWER_UNASKED",))
         if not event.HasField("answer"):
             state = PartnerState(
-                partner_id=event.partner_id, status=event.status, reason=check_reason(event.reason)
+                partner_id=event.partner_id, status=event.status, reason=reason_code(event.reason)
             )
-            if state.status in {query_pb2.STATUS_ANSWERED, query_pb2.STATUS_UNSPECIFIED}:
+            if state.status not in WITHOUT_ANSWER:
                 raise Forged("an answer is claimed but missing", reasons=("ANSWER_MISSING",))
             opened.states[event.partner_id] = state
             return _line(event.partner_id, state.status, state.reason)
@@ -309,6 +332,7 @@ class Asking:
             header_digest=opened.query.header_digest,
             gateway=self._directory.gateway,
         )
+        check_outcome_leaf(closed.receipt.leaf, outcome)
         if dict(outcome.states) != opened.states or opened.states.keys() != opened.asked:
             raise Forged("the outcome differs from the answers seen", reasons=("OUTCOME",))
         if merkle.leaf_hash(opened.evidence.intent.leaf) != outcome.intent_leaf_hash:
@@ -317,12 +341,6 @@ class Asking:
         opened.evidence.outcome_signature = closed.signature
         opened.evidence.closing.CopyFrom(closed.receipt)
         return pb.AskResponse(evidence=opened.evidence)
-
-
-def check_reason(reason: str) -> str:
-    """A reason code of the gateway's, or UNKNOWN when it is not one."""
-    plain = reason.replace("_", "").isalnum() and reason.isascii() and len(reason) <= 64
-    return reason if not reason or plain else "UNKNOWN"
 
 
 def _claimed_code(value: str) -> str:
@@ -337,14 +355,19 @@ def _line(partner_id: str, status: int, reason: str) -> pb.AskResponse:
     return pb.AskResponse(partner=opened)
 
 
-def _gateway_error(error: grpc.aio.AioRpcError) -> FairleadError:
-    """What the gateway said, as an error of our own; its free text is not repeated."""
+def _gateway_error(error: grpc.aio.AioRpcError, *, asked: bool) -> FairleadError:
+    """What the gateway said, as an error of our own; its free text is not repeated.
+
+    :param asked: whether its INTENT was seen, so that owners may have been asked.
+    """
     told = [str(v) for k, v in (error.trailing_metadata() or ()) if k == REASON_KEY]
-    reasons = tuple(check_reason(code) for code in told[:16] if code)
-    if error.code() is grpc.StatusCode.UNAVAILABLE and not reasons:
+    reasons = tuple(reason_code(code) for code in told[:16] if code)
+    silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    if error.code() in silent or error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        remedy = "some owners may have been asked; " if asked else "nothing was asked; "
         return Unreachable(
-            "the gateway does not respond",
-            reasons=("GATEWAY_UNREACHABLE",),
-            remedy="ask again later; nothing was asked",
+            "the gateway does not answer",
+            reasons=reasons or ("GATEWAY_UNREACHABLE",),
+            remedy=remedy + "ask again later",
         )
     return Refused("the gateway refused this query", reasons=reasons or ("GATEWAY_REFUSED",))

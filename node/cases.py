@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.envelope.query import Random
-from fairlead.errors import Conflict, InvalidInput, NotFound, Refused
+from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused
 from fairlead.leaves import LeafWriter
 from fairlead.names import check_case_id, check_code
 from fairlead.v1 import asking_pb2 as pb
@@ -87,6 +87,16 @@ class CaseRegister:
         :raises Refused: the approver would be a member of the case.
         :raises Conflict: the reference is taken by a different case.
         """
+        try:
+            return await self._open(asked, opener)
+        except FairleadError as error:
+            leaf = self._leaves.refusal(
+                error, subject="AskingService.OpenCase", user=opener.spiffe_id
+            )
+            await self._log.append(leaf)
+            raise
+
+    async def _open(self, asked: pb.Case, opener: Identity) -> Case:
         now = int(self._clock())
         case = self._validate(asked, opener, now)
         try:
@@ -179,6 +189,9 @@ class CaseRegister:
 
 
 def _insert(connection: sqlite3.Connection, case: Case) -> None:
+    taken = connection.execute("SELECT 1 FROM cases WHERE case_id = ?", (case.case_id,))
+    if taken.fetchone() is not None:
+        raise Conflict("this case was opened meanwhile", reasons=("CASE_EXISTS",))
     connection.execute(
         "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (

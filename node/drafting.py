@@ -11,11 +11,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
 from fairlead.certificates import Identity
-from fairlead.envelope.query import Scope, draft_mandate
-from fairlead.errors import Forged, InvalidInput, NotFound, Refused, Stale
+from fairlead.envelope.query import Scope, draft_mandate, mode_name
+from fairlead.envelope.question import MAX_EVENTS
+from fairlead.errors import (
+    Forged,
+    InvalidInput,
+    NotFound,
+    Refused,
+    Stale,
+    Unauthenticated,
+)
 from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
 from fairlead.names import check_code
-from fairlead.partners import Directory, Partner
+from fairlead.partners import DenyLists, Directory, Partner
 from fairlead.policy.inputs import CaseFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import asking_pb2 as pb
@@ -23,7 +31,8 @@ from fairlead.v1 import query_pb2
 from node.cases import Case, CaseRegister
 
 PREPARATION_S = 600
-MAX_PREPARATIONS = 1024
+MAX_DRAFTS = 32
+"""Unsigned drafts kept for one user; the oldest gives way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,12 +60,14 @@ class Drafter:
         *,
         partner_id: str,
         directory: Directory,
+        deny_lists: DenyLists,
         policy: PolicyPoints,
         cases: CaseRegister,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
         self._directory = directory
+        self._deny_lists = deny_lists
         self._policy = policy
         self._cases = cases
         self._clock = clock
@@ -83,6 +94,7 @@ class Drafter:
         scope = Scope(
             since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
         )
+        mode_name(request.mode)
         if request.mode == query_pb2.MODE_BLIND:
             raise Refused(
                 "this node cannot ask blind yet",
@@ -203,13 +215,26 @@ class Drafter:
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))
-        return {p: requester_code(d) for p, d in denied.items()}
+        codes = {p: requester_code(d) for p, d in denied.items()}
+        codes |= {p: "SUSPENDED" for p, partner in wanted.items() if self._suspended(partner, now)}
+        if len(codes) == len(wanted):
+            raise Refused("every partner wanted is suspended", reasons=("SUSPENDED",))
+        return codes
+
+    def _suspended(self, partner: Partner, now: float) -> bool:
+        try:
+            self._deny_lists.check(partner.nodes[0].spiffe_id, now)
+        except Unauthenticated:
+            return True
+        return False
 
     def _remember(self, preparation: Preparation) -> bytes:
         preparation_id = os.urandom(16)
         self._preparations[preparation_id] = preparation
-        while len(self._preparations) > MAX_PREPARATIONS:
-            self._preparations.popitem(last=False)
+        user = preparation.user.spiffe_id
+        own = [k for k, kept in self._preparations.items() if kept.user.spiffe_id == user]
+        if len(own) > MAX_DRAFTS:
+            del self._preparations[own[0]]
         return preparation_id
 
     def take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
@@ -253,5 +278,7 @@ def _check_window(request: pb.PrepareRequest) -> None:
         raise InvalidInput(
             "the time range is empty", reasons=("TIME_RANGE",), remedy="fairlead ask --help"
         )
+    if len(set(request.events)) > MAX_EVENTS:
+        raise InvalidInput("a question names too many events", reasons=("EVENTS",))
     for event in request.events:
         check_code(event)

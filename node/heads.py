@@ -52,28 +52,30 @@ class HeadKeeper:
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)
 
-    def persist(self, head: Head) -> Callable[[sqlite3.Connection], None]:
+    def persist(self, head: Head | None) -> Callable[[sqlite3.Connection], None]:
         """Work for the transaction of a leaf, its last step: make ``head`` the durable one."""
 
         def put(connection: sqlite3.Connection) -> None:
-            if self._durable is not None and head.size <= self._durable.size:
+            if head is None or (self._durable is not None and head.size <= self._durable.size):
                 return
             put_foreign_head(connection, head, after=self._durable)
             self._durable = head
 
         return put
 
-    def accept(self, receipt: audit_pb2.Receipt, *, asked_from: int) -> None:
+    def accept(self, receipt: audit_pb2.Receipt, *, asked_from: int) -> Head:
         """Verify a receipt as the asker, who may hold several at once and out of order.
 
         1. It starts from the head it was asked to start from, which this node accepted earlier;
            0 only when this node had none at the time.
         2. It extends that head.
-        3. It agrees with any head of the same size seen before, and is remembered.
+        3. It agrees with any head of the same size accepted meanwhile.
 
-        It advances the accepted head only when it started from the newest one.
+        It advances the accepted head only when it started from the newest one; the receipt that
+        closes a query starts from the head its first receipt proved.
 
-        :param asked_from: :attr:`size` when the query was sent.
+        :param asked_from: size of an accepted head.
+        :returns: the head it proves, which later receipts may start from.
         :raises Forged: another start. :raises CheckpointFork: the gateway contradicts itself.
         """
         # 1
@@ -91,3 +93,4 @@ class HeadKeeper:
         self._see(head)
         if asked_from == self.size:
             self.advance(head)
+        return head

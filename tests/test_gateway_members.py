@@ -37,7 +37,7 @@ class Gate:
         self.inside = 0
         self.cancelled = asyncio.Event()
 
-    async def __call__(self, _request: bytes, _context: Context) -> bytes:
+    async def answer(self, _request: bytes, _context: Context) -> bytes:
         self.inside += 1
         try:
             await self.open.wait()
@@ -152,7 +152,7 @@ def test_any_octets_are_a_response_or_garbage(data: bytes) -> None:
 async def test_a_slow_owner_is_a_timeout_and_its_call_is_cancelled() -> None:
     """At the deadline the leg ends and the owner is told to stop."""
     gate = Gate()
-    async with owner(gate) as (transport, _):
+    async with owner(gate.answer) as (transport, _):
         assert await ask(transport, 0.2) == (query_pb2.STATUS_TIMEOUT, "DEADLINE")
         await asyncio.wait_for(gate.cancelled.wait(), 30)
 
@@ -160,7 +160,7 @@ async def test_a_slow_owner_is_a_timeout_and_its_call_is_cancelled() -> None:
 async def test_a_cancelled_leg_cancels_its_call_and_frees_its_place() -> None:
     """When the asker leaves, the owner's work stops and the bulkhead has its place again."""
     gate = Gate()
-    async with owner(gate) as (transport, _):
+    async with owner(gate.answer) as (transport, _):
         task = asyncio.ensure_future(ask(transport))
         while not gate.inside:
             await asyncio.sleep(0.01)
@@ -174,7 +174,7 @@ async def test_a_full_bulkhead_refuses_and_recovers(monkeypatch: pytest.MonkeyPa
     """Beyond its places a slow owner gets no more calls; other times it does."""
     monkeypatch.setattr(members, "MAX_IN_FLIGHT", 3)
     gate = Gate()
-    async with owner(gate) as (transport, _):
+    async with owner(gate.answer) as (transport, _):
         waiting = [asyncio.ensure_future(ask(transport)) for _ in range(3)]
         while gate.inside < 3:
             await asyncio.sleep(0.01)

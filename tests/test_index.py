@@ -171,7 +171,7 @@ def _edit(path: Path, statement: str) -> None:
     [
         "DELETE FROM entry WHERE token = (SELECT token FROM entry LIMIT 1)",
         "DELETE FROM record WHERE ref = (SELECT ref FROM record LIMIT 1)",
-        "INSERT INTO entry VALUES (zeroblob(16), (SELECT ref FROM record LIMIT 1))",
+        "INSERT INTO entry VALUES (zeroblob(16), 0, (SELECT ref FROM record LIMIT 1))",
         "UPDATE record SET sealed = (SELECT sealed FROM record LIMIT 1)",
         "UPDATE record SET sealed = zeroblob(80)",
         "UPDATE meta SET value = zeroblob(length(value)) WHERE name = 'description'",

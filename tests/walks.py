@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from certs.dev.federation import demo_partners
+from certs.dev.layout import Layout
 from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
 from fairlead import merkle, receipts, sealing, signing
@@ -246,11 +247,16 @@ def make_walk(
     )
 
 
+def world_of(layout: Layout, *, now: float) -> World:
+    """The same for keys that are already made."""
+    return World(open_federation(layout, now=now), now=now)
+
+
 def make_world(folder: Path, *, now: float = NOW, partners: Sequence[str] = PARTNERS) -> World:
     """Keys and lists in ``folder``, verified at ``now``."""
     wanted = [spec for spec in demo_partners() if spec.partner_id in partners]
     layout = make(folder / "keys", partners=wanted, now=now)
-    return World(open_federation(layout, now=now), now=now)
+    return world_of(layout, now=now)
 
 
 class PaperLog:

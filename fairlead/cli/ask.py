@@ -50,6 +50,8 @@ class Result:
 
     def exit_code(self, *, on_hit: bool) -> Exit:
         """FACTS, CLI: partial before refused before hit."""
+        if self.evidence is None:
+            return Exit.PARTIAL
         words = {line["status"] for line in self.partners}
         if words & MISSING:
             return Exit.PARTIAL
@@ -156,13 +158,12 @@ async def _ask(
     client, settings, folder = connect(profile)
     async with client:
         draft = await _prepare(client, request, mode)
+        say(f"legal basis of the case: {printable(draft.legal_basis)}")
         for exposure in draft.exposures:
             count = len(request.terms)
             what = "this term" if count == 1 else f"these {count} terms"
-            say(
-                f"{exposure.partner_id} ({exposure.display_name}) will learn that you ask, the "
-                f"purpose, and {what}"
-            )
+            name = printable(exposure.display_name)
+            say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
         if dry_run:
             say("dry run: nothing was sent")
             _print_dry_run(draft, output)
@@ -203,7 +204,7 @@ async def _collect(client: Any, draft: Any, *, live: bool) -> Result:
             result.partners.append(line)
             if live:
                 took = time.monotonic() - started
-                say(f"  {took:5.2f} s  {line['partner']:<16} {_summary(line)}")
+                say(f"  {took:5.2f} s  {line['partner']:<16} {printable(_summary(line))}")
         elif kind == "evidence":
             result.evidence = event.evidence
     result.partners.sort(key=lambda line: str(line["partner"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -16,7 +15,32 @@ from fairlead.v1 import query_pb2 as pb
 
 SEAL_OVERHEAD = 1088 + 32 + 16
 """Octets HPKE adds: ML-KEM-768 ciphertext, X25519 share, AES-GCM tag."""
-_REASON = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
+OWNER_REASONS = frozenset(
+    [
+        "ASKER_UNKNOWN",
+        "BLIND_REQUIRED",
+        "GRANT_EXPIRED",
+        "GRANT_MISMATCH",
+        "INPUT_INVALID",
+        "LEGAL_BASIS",
+        "MODE_NOT_COVERED",
+        "NOTHING_GRANTED",
+        "NO_AGREEMENT",
+        "PARTNER_UNKNOWN",
+        "POLICY",
+        "POLICY_UNAVAILABLE",
+        "PURPOSE_NOT_COVERED",
+        "PURPOSE_UNKNOWN",
+        "QUERY_LIMITS",
+        "ROLE_NOT_COVERED",
+        "SAME_PARTNER",
+        "SCHEME_NOT_ANSWERED",
+        "SCHEME_NOT_COVERED",
+        "TOO_MANY_TERMS",
+        "WINDOW_TOO_LONG",
+    ]
+)
+"""Why an owner may refuse, in clear; a closed list, so that nothing else can be written there."""
 OWNER_STATUSES = (pb.STATUS_ANSWERED, pb.STATUS_REFUSED, pb.STATUS_OVERLOADED)
 
 
@@ -70,7 +94,7 @@ def sign_answer(
             query_id=query.query_id,
             partner_id=owner,
             status=status,  # type: ignore[arg-type]
-            reason=reason,
+            reason=reason if not reason or reason in OWNER_REASONS else "POLICY",
             policy_serial=policy_serial,
             index_age_s=index_age_s,
             index_root=index_root,
@@ -104,7 +128,7 @@ def verify_answer(
         raise Forged("an answer speaks for another partner", reasons=("ANSWER_BINDING",))
     # 3
     refused = header.status == pb.STATUS_REFUSED
-    coded = not header.reason or _REASON.match(header.reason)
+    coded = not header.reason or header.reason in OWNER_REASONS
     if header.status not in OWNER_STATUSES or refused != bool(header.reason) or not coded:
         raise InvalidInput("an answer's status is not an owner's to give", reasons=("STATUS",))
     # 4

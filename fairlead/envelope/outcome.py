@@ -9,6 +9,7 @@ from types import MappingProxyType
 from fairlead import signing
 from fairlead.errors import Forged
 from fairlead.partners import Gateway
+from fairlead.v1 import audit_pb2
 from fairlead.v1 import query_pb2 as pb
 
 
@@ -39,6 +40,19 @@ class Outcome:
     states: Mapping[str, PartnerState]
     intent_leaf_hash: bytes
     closed_at: int
+
+
+WITHOUT_ANSWER = frozenset(
+    {
+        pb.STATUS_NOT_ASKED,
+        pb.STATUS_UNREACHABLE,
+        pb.STATUS_TIMEOUT,
+        pb.STATUS_OVERLOADED,
+        pb.STATUS_INVALID,
+    }
+)
+"""What a gateway may say of a partner in its own name; any other status needs the owner's
+signed answer."""
 
 
 def make_outcome(
@@ -79,6 +93,9 @@ def verify_outcome(
     names = [item.partner_id for item in content.partners]
     if names != sorted(set(names)) or content.gateway != gateway.spiffe_id:
         raise Forged("an outcome is not well formed", reasons=("OUTCOME_BINDING",))
+    for item in content.partners:
+        if not item.answer_digest and item.status not in WITHOUT_ANSWER:
+            raise Forged("an outcome speaks in an owner's name", reasons=("ANSWER_MISSING",))
     states = {
         item.partner_id: PartnerState(
             partner_id=item.partner_id,
@@ -94,3 +111,15 @@ def verify_outcome(
         intent_leaf_hash=content.intent_leaf_hash,
         closed_at=content.closed_at,
     )
+
+
+def check_outcome_leaf(leaf: bytes, outcome: Outcome) -> None:
+    """:raises Forged: ``leaf`` is not the OUTCOME leaf of exactly this outcome."""
+    content = signing.parse_canonical(audit_pb2.AuditLeaf, leaf, limit=64 * 1024)
+    logged = [(p.partner_id, p.status, p.reason, p.answer_digest) for p in content.partners]
+    stated = [
+        (p, state.status, state.reason, state.answer_digest) for p, state in outcome.states.items()
+    ]
+    closes = content.type == audit_pb2.LEAF_TYPE_OUTCOME and content.query_id == outcome.query_id
+    if not closes or logged != stated:
+        raise Forged("the logged outcome is another", reasons=("OUTCOME_BINDING",))

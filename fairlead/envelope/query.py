@@ -12,8 +12,6 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
@@ -39,6 +37,7 @@ class Query:
     """A query whose every signature and binding verified."""
 
     query_id: bytes
+    chunk: int
     asker: Partner
     user: Identity
     mode: int
@@ -269,11 +268,11 @@ def verify_query(
         )
     asker = directory.partner(mandate.partner_id)
     # 2
-    user, key = _verify_user(signed, mandate, directory, now)
+    user = _verify_user(signed, mandate, directory, now)
     if deny_lists is not None:
         deny_lists.check(user.spiffe_id, now)
     # 3
-    signing.verify_as_user(key, "mandate", signed.mandate, signed.mandate_signature)
+    signing.verify_as_user(user.public_key, "mandate", signed.mandate, signed.mandate_signature)
     # 4
     _check_mandate(mandate, directory, now)
     # 5
@@ -284,6 +283,7 @@ def verify_query(
     _check_statement(statement, header, mandate, signed, now)
     return Query(
         query_id=header.query_id,
+        chunk=header.chunk,
         asker=asker,
         user=user,
         mode=mandate.mode,
@@ -310,16 +310,13 @@ def verify_query(
 
 def _verify_user(
     signed: pb.SignedQuery, mandate: pb.Mandate, directory: Directory, now: float
-) -> tuple[Identity, ec.EllipticCurvePublicKey]:
+) -> Identity:
     if signing.digest(signed.user_certificate) != mandate.user_certificate_digest:
         raise Forged("a mandate names another certificate", reasons=("USER_CERTIFICATE",))
     user = identity_from_certificate(signed.user_certificate, directory=directory, now=now)
     if user.kind is not IdentityKind.USER or user.partner_id != mandate.partner_id:
         raise Forged("a mandate's certificate is not a user of the asker", reasons=("USER",))
-    key = x509.load_der_x509_certificate(signed.user_certificate).public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise Forged("a user's key is not P-256", reasons=("USER",))
-    return user, key
+    return user
 
 
 def _check_id(value: bytes) -> None:

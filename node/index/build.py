@@ -19,7 +19,7 @@ from node.index.record import write_record
 from node.sources.record import SourceRecord
 
 EPOCH_S = 7 * 86_400
-FORMAT = 1
+FORMAT = 2
 BATCH = 2_000
 
 Progress = Callable[[int, float], None]
@@ -28,10 +28,21 @@ Progress = Callable[[int, float], None]
 _SCHEMA = """
 CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT, WITHOUT ROWID;
 CREATE TABLE record (ref BLOB PRIMARY KEY, sealed BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE entry (token BLOB NOT NULL, ref BLOB NOT NULL, PRIMARY KEY (token, ref))
-    STRICT, WITHOUT ROWID;
+CREATE TABLE entry (
+    token BLOB NOT NULL, place INTEGER NOT NULL, ref BLOB NOT NULL, PRIMARY KEY (token, place)
+) STRICT, WITHOUT ROWID;
+CREATE TEMP TABLE stage (
+    token BLOB NOT NULL, ref BLOB NOT NULL, occurred_at INTEGER NOT NULL, PRIMARY KEY (token, ref)
+) STRICT, WITHOUT ROWID;
 """
-_PRAGMAS = ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536")
+_PLACES = """
+INSERT INTO entry SELECT
+    token, row_number() OVER (PARTITION BY token ORDER BY occurred_at DESC, ref) - 1, ref
+FROM stage;
+"""
+"""Newest first for each token. When anything happened stays in the sealed record: the times
+that order the rows live in a temporary table, in memory, and go with the build."""
+_PRAGMAS = ("journal_mode = OFF", "synchronous = OFF", "cache_size = -65536", "temp_store = MEMORY")
 _LAYOUT = struct.Struct(">QQQdQQ32s")
 _T = TypeVar("_T")
 
@@ -108,19 +119,21 @@ class Description:
 
 
 def content_root(connection: sqlite3.Connection, epoch: int) -> bytes:
-    """32 octets: SHA-256 over the epoch, every (token, ref) in order, and every (ref, SHA-256
-    of the sealed record) in order.
+    """32 octets: SHA-256 over the epoch, every (token, place, ref) in order, and every
+    (ref, SHA-256 of the sealed record) in order.
 
     :raises SourceUnusable: ``INDEX_CHANGED``, the tables hold something else.
     """
     chain = hashlib.sha256(b"fairlead/v1/index-root\0" + struct.pack(">Q", epoch))
     try:
-        for token, ref in connection.execute("SELECT token, ref FROM entry ORDER BY token, ref"):
-            chain.update(token + ref)
+        for token, place, ref in connection.execute(
+            "SELECT token, place, ref FROM entry ORDER BY token, place"
+        ):
+            chain.update(token + struct.pack(">Q", place) + ref)
         chain.update(b"\0records\0")
         for ref, sealed in connection.execute("SELECT ref, sealed FROM record ORDER BY ref"):
             chain.update(ref + hashlib.sha256(sealed).digest())
-    except TypeError:
+    except (TypeError, struct.error):
         raise index_changed() from None
     return chain.digest()
 
@@ -159,6 +172,7 @@ def write_index(
         written += len(batch)
         elapsed = clock() - started
         progress(written, written / elapsed if elapsed > 0 else 0.0)
+    connection.execute(_PLACES)
     (records_held,) = connection.execute("SELECT count(*) FROM record").fetchone()
     (entries,) = connection.execute("SELECT count(*) FROM entry").fetchone()
     epoch = int(started // EPOCH_S)
@@ -183,14 +197,15 @@ def _write_batch(
     random: Callable[[int], bytes],
 ) -> None:
     sealed: list[tuple[bytes, bytes]] = []
-    entries: list[tuple[bytes, bytes]] = []
+    entries: list[tuple[bytes, bytes, int]] = []
     for record in batch:
         content = write_record(record)
         ref = codec.ref(record.origin, content)
         sealed.append((ref, codec.seal(ref, content, random(NONCE_SIZE))))
-        entries += [(codec.token(i.scheme, i.value), ref) for i in record.identifiers]
+        tokens = {codec.token(i.scheme, i.value) for i in record.identifiers}
+        entries += [(token, ref, record.occurred_at) for token in tokens]
     connection.executemany("INSERT OR IGNORE INTO record VALUES (?, ?)", sealed)
-    connection.executemany("INSERT OR IGNORE INTO entry VALUES (?, ?)", sorted(entries))
+    connection.executemany("INSERT OR IGNORE INTO stage VALUES (?, ?, ?)", sorted(entries))
 
 
 def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:

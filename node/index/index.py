@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -22,7 +22,13 @@ from node.index.codec import NONCE_SIZE, PADDING, REF_SIZE, Codec, index_changed
 from node.index.record import IndexedRecord, read_record
 from node.sources.record import SourceRecord
 
-_LOOKUP = "SELECT e.ref, r.sealed FROM entry e JOIN record r ON r.ref = e.ref WHERE e.token = ?"
+PAGE = 64
+"""Records opened at a time."""
+
+_PAGE = """
+    SELECT e.ref, r.sealed FROM entry e JOIN record r ON r.ref = e.ref
+    WHERE e.token = ? AND e.place >= ? AND e.place < ? ORDER BY e.place
+"""
 
 
 def _silent(_records: int, _per_second: float) -> None:
@@ -111,18 +117,31 @@ class Index:
             raise
         return cls(connection, codec, description, clock)
 
-    def lookup(self, identifier: Identifier) -> list[IndexedRecord]:
-        """Every record about ``identifier`` that has not expired, newest first.
+    def pages(self, identifier: Identifier) -> Iterator[list[IndexedRecord]]:
+        """The records about ``identifier`` that have not expired, newest first, page by page.
 
-        Only the scheme and the canonical value count.
+        Only the scheme and the canonical value count. There is always a first page, and opening
+        it opens at least one sealed record.
 
         :raises SourceUnusable: ``INDEX_CHANGED``, ``INDEX_UNREADABLE``: damaged while in use.
         """
         token = self._codec.token(identifier.scheme, identifier.value)
-        try:
-            rows = self._connection.execute(_LOOKUP, (token,)).fetchall()
-        except sqlite3.Error:
-            raise _unreadable() from None
+        place = 0
+        while True:
+            try:
+                rows = self._connection.execute(_PAGE, (token, place, place + PAGE)).fetchall()
+            except sqlite3.Error:
+                raise _unreadable() from None
+            yield self._open_page(rows)
+            place += PAGE
+            if len(rows) < PAGE:
+                return
+
+    def lookup(self, identifier: Identifier) -> list[IndexedRecord]:
+        """All of :meth:`pages` at once."""
+        return [record for page in self.pages(identifier) for record in page]
+
+    def _open_page(self, rows: list[tuple[bytes, bytes]]) -> list[IndexedRecord]:
         opened = [(ref, self._codec.open(ref, sealed)) for ref, sealed in rows or self._decoys]
         if not rows:
             return []
@@ -131,8 +150,7 @@ class Index:
         except (ValueError, TypeError):
             raise index_changed() from None
         now = self._clock()
-        valid = [record for record in found if record.expires_at > now]
-        return sorted(valid, key=lambda record: (-record.occurred_at, record.ref))
+        return [record for record in found if record.expires_at > now]
 
     def age_s(self, now: float) -> float:
         """Seconds since the sources were read, never negative."""

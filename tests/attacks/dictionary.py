@@ -82,7 +82,5 @@ def found(
     shown = {text for text in texts if any(text in blob for blob in blobs)}
     tried = salts(blobs) | set(keys)
     return shown | {
-        text
-        for guess, text in guesses(texts, tried)
-        if guess in targets or guess[:16] in targets
+        text for guess, text in guesses(texts, tried) if guess in targets or guess[:16] in targets
     }

@@ -46,8 +46,14 @@ from fairlead.envelope.question import seal_part
 from fairlead.leaves import LeafWriter
 from fairlead.policy.decision import Decision, Obligations
 from fairlead.server import REASON_KEY
-from fairlead.v1 import audit_pb2, gateway_pb2, gateway_pb2_grpc, owner_pb2, owner_pb2_grpc
-from fairlead.v1 import query_pb2
+from fairlead.v1 import (
+    audit_pb2,
+    gateway_pb2,
+    gateway_pb2_grpc,
+    owner_pb2,
+    owner_pb2_grpc,
+    query_pb2,
+)
 from tests.federation import CASE, PURPOSE, STORY, Federation
 
 OWNER, OTHER_OWNER = "terminal-north", "oceanic-line"
@@ -149,7 +155,7 @@ def craft(
 
     :param person: signs the mandate; :param certificate: names the person.
     :param header_session: signs the header in place of the mandate's session key.
-    :param sent_terms: what the parts ask, when not the terms signed for; :param sent_scope: and when.
+    :param sent_terms: what the parts ask, when not the terms signed for; :param sent_scope: when.
     :param asked: whom the mandate names; :param sent_to: whom the parts go to.
     :param mandate_before: changes to the mandate before it is signed; :param mandate_after: after.
     :param statement_before: changes to the node's statement before it is signed.
@@ -296,9 +302,7 @@ class EvilNode:
 
     def dial(self, endpoint: str, server: str) -> grpc.aio.Channel:
         """A connection to anybody, under this node's identity."""
-        channel = tls.open_channel(
-            endpoint, server=SpiffeId.parse(server), material=self._material
-        )
+        channel = tls.open_channel(endpoint, server=SpiffeId.parse(server), material=self._material)
         self._channels.append(channel)
         return channel
 
@@ -309,9 +313,7 @@ class EvilNode:
         for channel in self._channels:
             await channel.close()
 
-    async def ask(
-        self, crafted: Crafted, **changes: object
-    ) -> list[gateway_pb2.QueryResponse]:
+    async def ask(self, crafted: Crafted, **changes: object) -> list[gateway_pb2.QueryResponse]:
         """Send a query to the gateway; every event."""
         call = self.gateway.Query(crafted.request(**changes), timeout=20)
         return [event async for event in call]
@@ -403,9 +405,7 @@ class EvilGateway:
         """
         query, log = self.verified(crafted), self.history(history)
         appended = await self.intent(crafted, history)
-        decision = Decision.of_grant(
-            facets=EVERYTHING, obligations=obligations, policy_serial=1
-        )
+        decision = Decision.of_grant(facets=EVERYTHING, obligations=obligations, policy_serial=1)
         grant = make_grant(query, grant_for or owner, decision, expires_at=int(time.time()) + 60)
         content = query_pb2.OwnerGrant.FromString(grant)
         grant = signing.canonical(changed(content, facets=sorted(facets)))

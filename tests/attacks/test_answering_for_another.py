@@ -13,13 +13,13 @@ import pytest
 
 from fairlead import signing
 from fairlead.envelope.answer import sign_answer
-from fairlead.envelope.outcome import PartnerState
 from fairlead.envelope.query import Query, uuid7, verify_query
-from fairlead.v1 import owner_pb2, query_pb2
+from fairlead.v1 import gateway_pb2, owner_pb2, query_pb2
 from tests.attacks.evil import (
     OTHER_OWNER,
     OWNER,
     changed,
+    corrupt,
     node_key,
     refused,
 )
@@ -70,16 +70,19 @@ def with_anothers_body(made: Federation, query: Query) -> query_pb2.SignedAnswer
     )
 
 
-def lying(made: Federation, lie: Lie) -> None:
-    """Change the terminal's code: whatever it is asked, it answers ``lie``."""
+def lying(made: Federation, lie: Lie) -> list[query_pb2.SignedAnswer]:
+    """Change the terminal's code: whatever it is asked, it answers ``lie``; all lies it told."""
+    told: list[query_pb2.SignedAnswer] = []
 
     async def answer(request: owner_pb2.AnswerRequest, _peer: Any) -> owner_pb2.AnswerResponse:
         query = verify_query(
             request.query, directory=made.directory, deny_lists=None, now=time.time()
         )
-        return owner_pb2.AnswerResponse(answer=lie(made, query))
+        told.append(lie(made, query))
+        return owner_pb2.AnswerResponse(answer=told[-1])
 
     made.nodes[OWNER].answering.answer = answer  # type: ignore[method-assign]
+    return told
 
 
 @pytest.mark.parametrize(
@@ -128,16 +131,20 @@ async def test_a_colluding_gateway_does_not_make_the_asker_believe_it(
         assert made.gateway is not None
         await made.open_case()
 
-        def judge(leg: Any, query: Query) -> Any:
-            state = PartnerState(partner_id=leg.partner_id, status=query_pb2.STATUS_ANSWERED)
-            return state, leg.answer
+        def pass_on(events: list[gateway_pb2.QueryResponse]) -> list[gateway_pb2.QueryResponse]:
+            for event in events:
+                if event.HasField("partner") and event.partner.partner_id == OWNER:
+                    event.partner.status = query_pb2.STATUS_ANSWERED
+                    event.partner.reason = ""
+                    event.partner.answer.CopyFrom(lies[-1])
+            return events
 
-        made.gateway.tactical._judge = judge  # type: ignore[method-assign]
-        lying(made, lie)
+        lies = lying(made, lie)
+        corrupt(made, pass_on)
         events: list[Any] = []
         with refused(code=grpc.StatusCode.PERMISSION_DENIED) as told:
             async with made.client() as client:
                 async for event in client.ask(await made.draft(client)):
-                    events.append(event)
+                    events.append(event)  # noqa: PERF401  what came before the error counts
         assert set(told.reasons) & {"SIGNATURE", "ANSWER_BINDING"}
         assert OWNER not in states(events)

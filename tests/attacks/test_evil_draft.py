@@ -47,13 +47,15 @@ async def test_a_node_that_drafts_something_else_gets_no_signature(tmp_path: Pat
         await made.open_case()
         await made.open_case("CASE-2")
         node = made.nodes["customs"].asking
-        honest, change = node.prepare, Change()
+        honest = node.prepare
+        change: Change = {}
 
         async def prepare(asked: asking_pb2.PrepareRequest, *rest: Any) -> Any:
             return await honest(changed(asked, **change), *rest)
 
         node.prepare = prepare  # type: ignore[method-assign]
-        for what, (reason, change) in SECRETLY.items():
+        for what, (reason, wish) in SECRETLY.items():
+            change = wish
             with pytest.raises(Forged) as caught:
                 await made.ask(STORY, **TYPED)
             assert set(caught.value.reasons) == {"DRAFT_DIFFERS", reason}, what
@@ -134,4 +136,3 @@ async def test_a_user_who_names_no_partner_sees_everybody_who_will_be_asked(
             mine = user_certificate(made, "customs", "u-c01")
             check_draft(asked, silent, certificate=mine)
         assert "PARTNERS" in caught.value.reasons
-

@@ -137,4 +137,3 @@ async def test_the_asker_raises_the_alarm_over_a_second_history(tmp_path: Path) 
         with refused("CHECKPOINT_FORK", code=FORK):
             await made.ask()
         assert_alarm(made, "customs")
-

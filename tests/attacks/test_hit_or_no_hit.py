@@ -1,4 +1,4 @@
-"""Attack: gateway or asker tells what an owner holds from sizes, statuses or the order of events."""
+"""Attack: gateway or asker tells what an owner holds from sizes, statuses or order."""
 
 from __future__ import annotations
 

@@ -107,4 +107,6 @@ async def test_a_minted_analyst_does_not_get_into_the_own_node(
         # TLS itself turns away strangers; the federation CA gets as far as the identity check.
         codes = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE}
         assert caught.value.code() in codes
-        assert refusals(made.nodes["customs"].log) == (["ISSUER"] if issuer is federation_ca else [])
+        assert refusals(made.nodes["customs"].log) == (
+            ["ISSUER"] if issuer is federation_ca else []
+        )

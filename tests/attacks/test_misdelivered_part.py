@@ -111,6 +111,7 @@ async def test_a_part_with_unsigned_fields_is_refused(tmp_path: Path) -> None:
         for longer in (part + b"\x1a\x01x", part[:-1], b""):
             with refused("PART_DIGEST"):
                 await gateway.send(changed(request, part=longer))
-        assert signing.digest(part) in query_pb2.QueryHeader.FromString(
-            crafted.signed.header
-        ).part_digests
+        assert (
+            signing.digest(part)
+            in query_pb2.QueryHeader.FromString(crafted.signed.header).part_digests
+        )

@@ -83,7 +83,9 @@ async def test_no_file_and_no_log_line_of_the_gateway_holds_a_term_or_a_record(
             await node.ask(crafted)
             with pytest.raises(grpc.aio.AioRpcError):
                 await node.ask(craft(made, purpose="not-a-purpose"))
-            await node.ask(craft(made, terms=[("container", OTHER)], sent_terms=[("container", STORY)]))
+            await node.ask(
+                craft(made, terms=[("container", OTHER)], sent_terms=[("container", STORY)])
+            )
         await made.stop_node(OTHER_OWNER)
         await made.ask(STORY)
         found_running = search(state, log_lines.getvalue())

@@ -70,9 +70,9 @@ def local(
     return {OWNER: path}
 
 
-def opened(made: Federation, crafted: Crafted, answer: query_pb2.SignedAnswer) -> tuple[
-    int, str, Sequence[query_pb2.TermAnswer]
-]:
+def opened(
+    made: Federation, crafted: Crafted, answer: query_pb2.SignedAnswer
+) -> tuple[int, str, Sequence[query_pb2.TermAnswer]]:
     """Status, reason and content of an owner's answer."""
     header = query_pb2.AnswerHeader.FromString(answer.header)
     answered = header.status == query_pb2.STATUS_ANSWERED
@@ -136,7 +136,7 @@ async def test_a_grant_of_nothing_known_is_a_refusal(tmp_path: Path, facets: lis
 
 
 async def test_a_grant_changed_after_signing_or_made_for_another_is_refused(tmp_path: Path) -> None:
-    """Widening in transit breaks the digest; another owner's, query's or gateway's grant is bound."""
+    """Widening in transit breaks the digest; a grant is bound to owner, query and gateway."""
     async with federation(tmp_path) as made, EvilGateway(made) as gateway:
         good = await gateway.request(craft(made), facets=["existence"])
         widened = changed(good)

@@ -347,9 +347,6 @@ async def test_the_gateway_refuses_a_bad_query(
     assert len(await node.ask(craft(made))) == 4
 
 
-@pytest.mark.xfail(
-    strict=True, reason="fairlead/sealing.py check_public_key: accepts points of small order"
-)
 async def test_a_reply_key_that_nobody_can_seal_to_stops_at_the_gateway(
     made: Federation, node: EvilNode
 ) -> None:
@@ -730,9 +727,6 @@ async def test_a_node_refuses_a_bad_draft(
     assert await analyst.prepare(request())
 
 
-@pytest.mark.xfail(
-    strict=True, reason="node/asking.py _draft: any mode but BLIND is drafted as SEALED"
-)
 @pytest.mark.parametrize("mode", [query_pb2.MODE_UNSPECIFIED, 77])
 async def test_a_node_drafts_no_mode_that_nobody_chose(
     analyst: NodeClient, log: Log, mode: int

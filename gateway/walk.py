@@ -1,0 +1,254 @@
+"""One admitted query on its way: asked, judged, released, closed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import signing
+from fairlead.admission import Admitted
+from fairlead.auditlog import AuditLog
+from fairlead.envelope.answer import verify_answer
+from fairlead.envelope.grant import grant_statement, make_grant
+from fairlead.envelope.outcome import PartnerState, make_outcome
+from fairlead.envelope.query import Query
+from fairlead.errors import FairleadError
+from fairlead.facts import requester_code
+from fairlead.leaves import LeafWriter
+from fairlead.partners import DenyLists, Directory
+from fairlead.policy.decision import Decision
+from fairlead.release import ReleaseDesk
+from fairlead.telemetry import Event, get_logger
+from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
+from gateway.fanout import Leg, ask_one, fan_out
+from gateway.members import Transport
+from gateway.runs import Run
+
+GRANT_LIFETIME_S = 120
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Routing:
+    """What the gateway decided: a decision per partner, and the parts that will be sent."""
+
+    decisions: Mapping[str, Decision]
+    parts: Mapping[str, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exchange:
+    """What every walk of one gateway shares. ``known_heads`` is the size of the head of this
+    log that each owner is believed to hold."""
+
+    gateway: str
+    key: Ed25519PrivateKey
+    log: AuditLog
+    leaves: LeafWriter
+    desk: ReleaseDesk
+    directory: Directory
+    deny_lists: DenyLists
+    transport: Transport
+    clock: Callable[[], float]
+    deadline_s: float
+    policy_serial: int
+    known_heads: dict[str, int] = field(default_factory=dict)
+
+
+class Walk:
+    """Asks the owners of one admitted query and closes it; never reads what it carries."""
+
+    def __init__(
+        self, exchange: Exchange, admitted: Admitted[Routing], request: gateway_pb2.QueryRequest
+    ) -> None:
+        self._exchange = exchange
+        self._query = admitted.query
+        self._routing = admitted.decision
+        self._intent = admitted.intent
+        self._request = request
+        self._accepted_size = 0
+        self._states = {
+            p: PartnerState(
+                partner_id=p, status=query_pb2.STATUS_NOT_ASKED, reason=requester_code(decision)
+            )
+            for p, decision in self._routing.decisions.items()
+            if not decision.permit
+        }
+
+    async def go(self, run: Run) -> None:
+        """Fan out, release each answer, and close.
+
+        Whatever goes wrong, or when the asker goes away, the query is closed all the same; only
+        a log that cannot be written leaves it open.
+        """
+        try:
+            await self._ask_owners(run)
+        except FairleadError as error:  # the log: nothing more may leave
+            run.fail(error)
+            return
+        except Exception as error:  # noqa: BLE001  a defect must not leave the query open
+            get_logger().error(Event.RPC_FAILED, error=error)
+            await self.close(run, reason="INTERNAL")
+            return
+        await self.close(run, reason="DEADLINE")
+
+    async def _ask_owners(self, run: Run) -> None:
+        exchange = self._exchange
+        self._accepted_size = exchange.log.head.size
+        known = min(self._request.head_size, self._accepted_size)
+        receipt = exchange.log.receipt(self._intent.index, known)
+        run.add(gateway_pb2.QueryResponse(accepted=gateway_pb2.Accepted(intent=receipt)))
+        for state in self._states.values():
+            run.add(_event(state, None))
+        issue = self._issuer()
+        deadline = asyncio.get_running_loop().time() + exchange.deadline_s
+
+        async def ask(partner_id: str) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
+            try:
+                node = exchange.directory.partners[partner_id].nodes[0].spiffe_id
+                exchange.deny_lists.check(node, exchange.clock())
+            except FairleadError:
+                leg = Leg(
+                    partner_id=partner_id,
+                    status=query_pb2.STATUS_UNREACHABLE,
+                    reason="SUSPENDED",
+                )
+            else:
+                leg = await ask_one(exchange.transport, partner_id, issue, deadline=deadline)
+            state, answer = self._judge(leg)
+            released = audit_pb2.ReleasedAnswer(
+                query_id=self._query.query_id,
+                partner_id=state.partner_id,
+                status=state.status,  # type: ignore[arg-type]
+                answer_digest=state.answer_digest,
+            )
+            await exchange.desk.release(released)
+            return state, answer
+
+        async for state, answer in fan_out(self._routing.parts.keys(), ask):
+            self._states[state.partner_id] = state
+            run.add(_event(state, answer))
+
+    def _issuer(self) -> Callable[[str, int | None], owner_pb2.AnswerRequest]:
+        """Sign the grants once; build each owner's request with a receipt it can check."""
+        exchange, routing = self._exchange, self._routing
+        now = exchange.clock()
+        expires_at = int(now) + GRANT_LIFETIME_S
+        grants = {
+            p: make_grant(self._query, p, routing.decisions[p], expires_at=expires_at)
+            for p in routing.parts
+        }
+        statement = grant_statement(
+            self._query,
+            grants,
+            directory=exchange.directory,
+            gateway=exchange.gateway,
+            intent_leaf_hash=self._intent.leaf_hash,
+            now=now,
+        )
+        signature = signing.sign(exchange.key, "grant", statement)
+
+        def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
+            size = exchange.log.head.size
+            known = exchange.known_heads.get(partner_id, 0) if stale is None else stale
+            receipt = exchange.log.receipt(self._intent.index, min(known, size))
+            # Optimistic: legs on one connection arrive in order, so the next one may build on
+            # this one's checkpoint; when they do not, the owner says STALE and we build again.
+            exchange.known_heads[partner_id] = size
+            return owner_pb2.AnswerRequest(
+                query=self._request.query,
+                part=routing.parts[partner_id],
+                grant=grants[partner_id],
+                grant_statement=statement,
+                grant_signature=signature,
+                receipt=receipt,
+            )
+
+        return issue
+
+    def _judge(self, leg: Leg) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
+        """Verify an answer unread; garbage becomes INVALID and is not passed on."""
+        if leg.answer is None:
+            state = PartnerState(partner_id=leg.partner_id, status=leg.status, reason=leg.reason)
+            return state, None
+        try:
+            answer = verify_answer(
+                leg.answer,
+                query_id=self._query.query_id,
+                header_digest=self._query.header_digest,
+                terms=self._query.term_count,
+                owner=self._exchange.directory.partners[leg.partner_id],
+            )
+        except FairleadError as error:
+            get_logger().warning(Event.PARTNER_INVALID, error=error, partner=leg.partner_id)
+            state = PartnerState(
+                partner_id=leg.partner_id, status=query_pb2.STATUS_INVALID, reason=error.code
+            )
+            return state, None
+        state = PartnerState(
+            partner_id=leg.partner_id,
+            status=answer.status,
+            reason=answer.reason,
+            answer_digest=answer.digest,
+        )
+        return state, leg.answer
+
+    async def close(self, run: Run, *, reason: str) -> None:
+        """Write the OUTCOME; partners without a state are TIMEOUT for ``reason``."""
+        exchange, states = self._exchange, self._states
+        for partner_id in self._routing.parts:
+            if partner_id not in states:
+                states[partner_id] = PartnerState(
+                    partner_id=partner_id, status=query_pb2.STATUS_TIMEOUT, reason=reason
+                )
+        outcome = make_outcome(
+            query_id=self._query.query_id,
+            header_digest=self._query.header_digest,
+            states=states,
+            intent_leaf_hash=self._intent.leaf_hash,
+            gateway=exchange.gateway,
+            policy_serial=exchange.policy_serial,
+            now=exchange.clock(),
+        )
+        signature = signing.sign(exchange.key, "outcome", outcome)
+        try:
+            appended = await exchange.log.append(
+                exchange.leaves.outcome(self._query, states),
+                also=lambda connection: _store(connection, self._query, outcome, signature),
+            )
+        except FairleadError as error:
+            run.fail(error)
+            return
+        closed = gateway_pb2.Closed(
+            outcome=outcome,
+            signature=signature,
+            receipt=exchange.log.receipt(appended.index, self._accepted_size),
+        )
+        get_logger().info(
+            Event.QUERY_CLOSED,
+            query_id=self._query.query_id,
+            partner=self._query.asker.partner_id,
+            purpose=self._query.purpose,
+            owners=len(states),
+        )
+        run.add(gateway_pb2.QueryResponse(closed=closed))
+        run.finish()
+
+
+def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -> None:
+    connection.execute(  # type: ignore[attr-defined]
+        "UPDATE queries SET outcome = ?, signature = ? WHERE query_id = ?",
+        (outcome, signature, query.query_id),
+    )
+
+
+def _event(state: PartnerState, answer: query_pb2.SignedAnswer | None) -> gateway_pb2.QueryResponse:
+    event = gateway_pb2.PartnerEvent(
+        partner_id=state.partner_id,
+        status=state.status,  # type: ignore[arg-type]
+        reason=state.reason,
+        answer=answer,
+    )
+    return gateway_pb2.QueryResponse(partner=event)
