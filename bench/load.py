@@ -31,7 +31,7 @@ from fairlead.certificates import SpiffeId
 from fairlead.envelope.answer import verify_answer
 from fairlead.envelope.outcome import verify_outcome
 from fairlead.receipts import verify_receipt
-from fairlead.v1 import gateway_pb2, query_pb2
+from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 
 QUERY = "/fairlead.v1.GatewayService/Query"
 TIMEOUT_S = 30.0
@@ -166,9 +166,9 @@ class Load:
             header_digest=question.header_digest,
             gateway=gateway,
         )
-        verify_receipt(
-            closed.receipt, origin=gateway.log_origin, public_key=gateway.log_key, head=None
-        )
+        # Inclusion alone: it starts from the head of the INTENT's receipt, not kept here.
+        bare = audit_pb2.Receipt(leaf=closed.receipt.leaf, tlog_proof=closed.receipt.tlog_proof)
+        verify_receipt(bare, origin=gateway.log_origin, public_key=gateway.log_key, head=None)
         return set(outcome.states) == set(self._owners)
 
 

@@ -29,7 +29,7 @@ class Question:
 
 
 class Questions:
-    """Makes queries about one term, for one analyst of the asker, under one mandate."""
+    """Makes queries about one term, for one analyst of the asker, each under its own mandate."""
 
     def __init__(self, federation: Federation) -> None:
         layout = federation.layout
@@ -38,7 +38,6 @@ class Questions:
         self._certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
         self._user_key = signing.load_user_key(user / "user.key")
         self._node_key = signing.load_signing_key(layout.node(ASKER) / "signing.key")
-        self._session = Ed25519PrivateKey.generate()
         self._reply_key = sealing.SealingKey.generate().public_bytes()
         self._directory = federation.directory()
         self._federation = federation
@@ -51,26 +50,10 @@ class Questions:
         asked = self._federation.owners(owners)
         nonce = os.urandom(32)
         salts = {p: os.urandom(32) for p in self._directory.partners}
-        mandate = draft_mandate(
-            directory=self._directory,
-            partner_id=ASKER,
-            user_certificate=self._certificate,
-            purpose=PURPOSE,
-            legal_basis=LEGAL_BASIS,
-            case_commitment=os.urandom(32),
-            mode=query_pb2.MODE_SEALED,
-            terms=[(SCHEME, TERM)],
-            nonces=[nonce],
-            salts=salts,
-            asked=asked,
-            session_key=signing.public_bytes(self._session),
-            now=time.time(),
-        )
-        signature = signing.sign_as_user(self._user_key, "mandate", mandate)
         parts = {p: self._part(p, salts[p], nonce) for p in asked}
         addressed = [query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()]
         tail = gateway_pb2.QueryRequest(parts=addressed).SerializeToString()
-        return [self._question(mandate, signature, parts, tail) for _ in range(count)]
+        return [self._question(nonce, salts, parts, tail) for _ in range(count)]
 
     def _part(self, owner: str, salt: bytes, nonce: bytes) -> bytes:
         return seal_part(
@@ -82,16 +65,31 @@ class Questions:
         )
 
     def _question(
-        self, mandate: bytes, signature: bytes, parts: dict[str, bytes], tail: bytes
+        self, nonce: bytes, salts: dict[str, bytes], parts: dict[str, bytes], tail: bytes
     ) -> Question:
         """Two encodings of one message type, one behind the other, are the merged message."""
-        now = time.time()
+        now, session = time.time(), Ed25519PrivateKey.generate()
+        mandate = draft_mandate(
+            directory=self._directory,
+            partner_id=ASKER,
+            user_certificate=self._certificate,
+            purpose=PURPOSE,
+            legal_basis=LEGAL_BASIS,
+            case_commitment=os.urandom(32),
+            mode=query_pb2.MODE_SEALED,
+            terms=[(SCHEME, TERM)],
+            nonces=[nonce],
+            salts=salts,
+            asked=parts.keys(),
+            session_key=signing.public_bytes(session),
+            now=now,
+        )
         query_id = uuid7(now)
         signed = sign_query(
             mandate=mandate,
-            mandate_signature=signature,
+            mandate_signature=signing.sign_as_user(self._user_key, "mandate", mandate),
             user_certificate=self._certificate,
-            session=self._session,
+            session=session,
             node_key=self._node_key,
             query_id=query_id,
             parts=parts,

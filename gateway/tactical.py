@@ -105,8 +105,9 @@ class Tactical:
                 run.abandon()
             going = run.own(walk.go(run))
             await asyncio.wait([going])
-            if going.cancelled():
-                await walk.close(run, reason="ASKER_GONE")
+            reason = "ASKER_GONE" if going.cancelled() else walk.reason
+            if reason:
+                await walk.close(run, reason=reason)
         finally:
             self._admission.leave(admitted.query)
 

@@ -69,6 +69,8 @@ class Walk:
         self._intent = admitted.intent
         self._request = request
         self._accepted_size = 0
+        self.reason = "DEADLINE"
+        """Why partners without a state have none."""
         self._states = {
             p: PartnerState(
                 partner_id=p, status=query_pb2.STATUS_NOT_ASKED, reason=requester_code(decision)
@@ -78,21 +80,18 @@ class Walk:
         }
 
     async def go(self, run: Run) -> None:
-        """Fan out, release each answer, and close.
+        """Fan out and release each answer; the caller closes, once, whatever this came to.
 
-        Whatever goes wrong, or when the asker goes away, the query is closed all the same; only
-        a log that cannot be written leaves it open.
+        Only a log that cannot be written leaves a query open: then :attr:`reason` is empty.
         """
         try:
             await self._ask_owners(run)
         except FairleadError as error:  # the log: nothing more may leave
+            self.reason = ""
             run.fail(error)
-            return
         except Exception as error:  # noqa: BLE001  a defect must not leave the query open
             get_logger().error(Event.RPC_FAILED, error=error)
-            await self.close(run, reason="INTERNAL")
-            return
-        await self.close(run, reason="DEADLINE")
+            self.reason = "INTERNAL"
 
     async def _ask_owners(self, run: Run) -> None:
         exchange = self._exchange

@@ -118,12 +118,17 @@ async def serve(module: str, config: Path, log: Path) -> Serving:
             stdout=stream,
             stderr=stream,
         )
-    async with asyncio.timeout(START_S):
-        while b"server-started" not in log.read_bytes()[before:]:
-            if process.returncode is not None:
-                raise AssertionError(log.read_text())
-            await asyncio.sleep(0.02)
-    return Serving(process=process, log=log)
+    running = Serving(process=process, log=log)
+    try:
+        async with asyncio.timeout(START_S):
+            while b"server-started" not in log.read_bytes()[before:]:
+                if process.returncode is not None:
+                    raise AssertionError(log.read_text())
+                await asyncio.sleep(0.02)
+    except BaseException:
+        running.kill()
+        raise
+    return running
 
 
 @asynccontextmanager

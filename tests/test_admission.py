@@ -46,20 +46,26 @@ class Place:
     door: Admission
     leaves: LeafWriter
     decided: list[bytes] = field(default_factory=list)
+    inside: list[Query] = field(default_factory=list)
 
     async def decide(self, query: Query) -> tuple[str, Intent]:
         """Permit and write an intent down."""
         self.decided.append(query.query_id)
-        leaf, _ = self.leaves.intent(query, rules=[], policy_serial=1, commits_to=b"x")
-        return "decision", Intent(leaf=leaf)
+        leaf, nonce = self.leaves.intent(query, rules=[], policy_serial=1, commits_to=b"x")
+        return "decision", Intent(leaf=leaf, nonce=nonce)
 
     async def admit(self, walk: Walk, decide: Decide | None = None) -> Admitted[str]:
-        return await self.door.admit(
+        admitted = await self.door.admit(
             walk.signed,
             peer=self.world.peer("customs"),
             subject="X.Y",
             decide=decide or self.decide,
         )
+        self.inside.append(admitted.query)
+        return admitted
+
+    def leave(self) -> None:
+        self.door.leave(self.inside.pop())
 
     def written(self) -> list[audit_pb2.AuditLeaf]:
         rows = self.log.read("SELECT body FROM leaf ORDER BY idx")
@@ -77,11 +83,11 @@ class Place:
                 let_in += 1
         except Overloaded:
             for _ in range(let_in):
-                self.door.leave()
+                self.leave()
             return let_in
 
 
-def make_place(world: World, folder: Path, *, limit: int = 8) -> Place:
+def make_place(world: World, folder: Path, *, limit: int = 40) -> Place:
     leaves = LeafWriter(log="gateway/gw-1", clock=lambda: NOW)
     log = AuditLog.open(
         folder / "audit.sqlite",
@@ -202,7 +208,7 @@ async def test_a_fork_is_an_alarm_with_both_heads(place: Place) -> None:
 
 async def test_a_full_house_refuses_before_any_work(world: World, tmp_path: Path) -> None:
     """Beyond the limit a query is refused on the record, undecided, until somebody leaves."""
-    place = make_place(world, tmp_path, limit=2)
+    place = make_place(world, tmp_path, limit=8)  # an asker's share is a quarter
     try:
         for _ in range(2):
             await place.admit(world.walk())
@@ -210,10 +216,49 @@ async def test_a_full_house_refuses_before_any_work(world: World, tmp_path: Path
             await place.admit(world.walk())
         assert len(place.decided) == 2
         assert place.types() == ["INTENT", "INTENT", "REFUSAL"]
-        place.door.leave()
+        place.leave()
         await place.admit(world.walk())
     finally:
         place.log.close()
+
+
+async def test_one_asker_cannot_keep_the_others_out(world: World, tmp_path: Path) -> None:
+    """A partner gets a quarter of the places; the whole house has its limit as well."""
+    place = make_place(world, tmp_path, limit=8)
+    try:
+        assert await place.free_slots() == 2
+        for other in ("police", "oceanic-line", "terminal-north"):
+            place.door._inside[other] = 2
+        assert await place.free_slots() == 2
+        place.door._inside["police"] = 4
+        assert await place.free_slots() == 0
+    finally:
+        place.log.close()
+
+
+async def test_a_node_brings_its_own_partners_queries_only(place: Place) -> None:
+    """Another partner's node is refused; a gateway brings everybody's."""
+    walk = place.world.walk()
+    for peer, refused in (("police", True), ("gw-1", False)):
+        bring = place.door.admit(
+            walk.signed, peer=place.world.peer(peer), subject="X.Y", decide=place.decide
+        )
+        if refused:
+            with pytest.raises(Forged) as caught:
+                await bring
+            assert caught.value.code == "WRONG_PEER"
+        else:
+            await bring
+
+
+async def test_one_mandate_is_one_query(place: Place) -> None:
+    """A second query under the same mandate and chunk is refused, whatever its id."""
+    walk, other = place.world.walk(), place.world.walk()
+    await place.admit(walk)
+    again = walk.resigned(header=lambda h: setattr(h, "query_id", other.query_id))
+    with pytest.raises(Conflict) as caught:
+        await place.admit(again)
+    assert caught.value.code == "MANDATE_USED"
 
 
 async def test_work_of_the_intents_transaction_fails_with_it(place: Place) -> None:
@@ -225,7 +270,7 @@ async def test_work_of_the_intents_transaction_fails_with_it(place: Place) -> No
 
     async def decide(query: Query) -> tuple[str, Intent]:
         decision, intent = await place.decide(query)
-        return decision, Intent(leaf=intent.leaf, also=broken)
+        return decision, Intent(leaf=intent.leaf, nonce=intent.nonce, also=broken)
 
     with pytest.raises(CheckpointStale):
         await place.admit(walk, decide)
@@ -245,7 +290,7 @@ async def test_without_a_log_nobody_passes_and_nobody_is_told_why(
     for walk in (good, bad):
         with pytest.raises(LogUnavailable):
             await place.admit(walk)
-    assert place.door._inside == 0
+    assert place.door._inside.total() == 0
     assert reader("SELECT count(*) FROM leaf") == [(0,)]
     place.log.close()
 
@@ -276,7 +321,7 @@ def test_slots_are_always_given_back(world: World, steps: list[str]) -> None:
             walk = world.walk()
             if step == "leave":
                 if inside:
-                    place.door.leave()
+                    place.leave()
                     inside -= 1
                 continue
             if step == "broken off":
@@ -299,7 +344,7 @@ def test_slots_are_always_given_back(world: World, steps: list[str]) -> None:
         assert await place.free_slots() == 10 - inside
 
     with tempfile.TemporaryDirectory() as folder:
-        place = make_place(world, Path(folder), limit=10)
+        place = make_place(world, Path(folder), limit=40)
         try:
             asyncio.run(scenario(place))
         finally:

@@ -130,9 +130,9 @@ def test_a_good_answer_verifies_unread(walk: Walk) -> None:
 
 def test_a_refusal_has_a_reason_and_no_body(walk: Walk) -> None:
     """Refusing is said in clear, with a code, and with no octet behind it."""
-    signed = sign(walk, status=pb.STATUS_REFUSED, reason="AGREEMENT_MISSING")
+    signed = sign(walk, status=pb.STATUS_REFUSED, reason="NO_AGREEMENT")
     assert signed.body == b""
-    assert verify(walk, signed).reason == "AGREEMENT_MISSING"
+    assert verify(walk, signed).reason == "NO_AGREEMENT"
 
 
 def resigned(
@@ -180,7 +180,7 @@ def test_an_owner_cannot_sign_itself_out_of_the_rules(
         verify(walk, resigned(walk, sign(walk, pb.TermAnswer()), change))
 
 
-@pytest.mark.parametrize("reason", ["MSCU6639870 was here", "a reason", "R\n", "r" * 65, "é"])
+@pytest.mark.parametrize("reason", ["MSCU6639870", "a reason", "R\n", "NO_AGREEMENTS", "é"])
 def test_a_reason_is_a_code_and_no_place_for_text(walk: Walk, reason: str) -> None:
     """A refusal's reason enters the gateway's log in clear, so a term cannot hide in it."""
     signed = resigned(
@@ -190,6 +190,12 @@ def test_a_reason_is_a_code_and_no_place_for_text(walk: Walk, reason: str) -> No
     )
     with pytest.raises(InvalidInput):
         verify(walk, signed)
+
+
+def test_an_owners_own_words_become_policy(walk: Walk) -> None:
+    """A reason outside the closed list is not written down by an honest owner either."""
+    signed = sign(walk, status=pb.STATUS_REFUSED, reason="MSCU6639870")
+    assert verify(walk, signed).reason == "POLICY"
 
 
 @pytest.mark.parametrize("size", [0, 1, 4096 + SEAL_OVERHEAD - 1, 4096 + SEAL_OVERHEAD + 1])

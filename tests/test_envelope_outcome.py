@@ -9,8 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead import signing
-from fairlead.envelope.outcome import Outcome, PartnerState, make_outcome, verify_outcome
+from fairlead.envelope.outcome import (
+    Outcome,
+    PartnerState,
+    check_outcome_leaf,
+    make_outcome,
+    verify_outcome,
+)
 from fairlead.errors import FairleadError, Forged
+from fairlead.v1 import audit_pb2
 from fairlead.v1 import query_pb2 as pb
 from tests.walks import NOW, World, make_world
 
@@ -52,7 +59,8 @@ def verify(world: World, data: bytes, signature: bytes | None = None) -> Outcome
 @given(
     st.dictionaries(
         st.sampled_from(["customs", "police", "terminal-north", "a", "b"]),
-        st.tuples(st.integers(0, 7), st.sampled_from(["", "DEADLINE"]), st.binary(max_size=32)),
+        st.tuples(st.sampled_from([3, 4, 5, 6, 7]), st.sampled_from(["", "DEADLINE"]), st.just(b""))
+        | st.tuples(st.integers(1, 7), st.just(""), st.binary(min_size=32, max_size=32)),
     )
 )
 def test_what_is_stated_is_read(world: World, said: dict[str, tuple[int, str, bytes]]) -> None:
@@ -99,6 +107,43 @@ def test_a_signed_outcome_must_still_be_of_this_query(
     change(content)
     with pytest.raises(Forged):
         verify(world, signing.canonical(content))
+
+
+@pytest.mark.parametrize("status", [0, pb.STATUS_ANSWERED, pb.STATUS_REFUSED, 99])
+def test_a_gateway_cannot_speak_in_an_owners_name(world: World, status: int) -> None:
+    """Without an owner's signed answer nobody answered, refused, or is in an unknown state."""
+    said = {"police": PartnerState(partner_id="police", status=status, reason="NO_AGREEMENT")}
+    with pytest.raises(Forged) as caught:
+        verify(world, outcome(world, said))
+    assert caught.value.code == "ANSWER_MISSING"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda leaf: setattr(leaf, "type", audit_pb2.LEAF_TYPE_INTENT),
+        lambda leaf: setattr(leaf, "query_id", bytes(16)),
+        lambda leaf: leaf.partners.pop(),
+        lambda leaf: setattr(leaf.partners[0], "status", pb.STATUS_TIMEOUT),
+        lambda leaf: setattr(leaf.partners[0], "reason", "DEADLINE"),
+        lambda leaf: setattr(leaf.partners[0], "answer_digest", bytes(32)),
+    ],
+)
+def test_the_logged_outcome_says_the_same(
+    world: World, change: Callable[[audit_pb2.AuditLeaf], object]
+) -> None:
+    """The OUTCOME leaf names the same partners, states, reasons and answers as the statement."""
+    said = states("customs", "police")
+    stated = verify(world, outcome(world, said))
+    leaf = audit_pb2.AuditLeaf(
+        type=audit_pb2.LEAF_TYPE_OUTCOME,
+        query_id=QUERY,
+        partners=[said[name].to_wire() for name in sorted(said)],
+    )
+    check_outcome_leaf(signing.canonical(leaf), stated)
+    change(leaf)
+    with pytest.raises(Forged):
+        check_outcome_leaf(signing.canonical(leaf), stated)
 
 
 @given(st.binary(max_size=80))

@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,6 +15,7 @@ import pytest_asyncio
 from fairlead import signing
 from fairlead.certificates import Identity
 from fairlead.envelope.outcome import Outcome, verify_outcome
+from fairlead.envelope.query import Scope
 from fairlead.errors import Conflict, FairleadError, Forged, Stale
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from tests.federation import Federation, federation
@@ -34,6 +36,11 @@ async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Federa
 @pytest.fixture
 def world(made: Federation) -> World:
     return world_of(made.layout, now=time.time())
+
+
+def walk_of(world: World, **changes: Any) -> Walk:
+    """A query about the last month: policy wants a beginning."""
+    return world.walk(**{"scope": Scope(since=int(world.now) - 30 * 86_400), **changes})
 
 
 def request(walk: Walk, **changes: object) -> gateway_pb2.QueryRequest:
@@ -96,7 +103,7 @@ async def test_a_query_is_accepted_answered_and_closed_in_this_order(
     made: Federation, world: World
 ) -> None:
     """First the intent, then a line per owner, last the outcome; each with its leaf before."""
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     events = await ask(made, request(walk))
     kinds = [event.WhichOneof("event") for event in events]
     assert kinds == ["accepted", "partner", "partner", "closed"]
@@ -113,7 +120,7 @@ async def test_a_query_is_accepted_answered_and_closed_in_this_order(
 async def test_the_intent_commits_to_who_is_asked(made: Federation, world: World) -> None:
     """The nonce kept beside the replay record opens the leaf's commitment."""
     assert made.gateway is not None
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     await ask(made, request(walk))
     ((nonce,),) = made.gateway.log.read(
         "SELECT nonce FROM queries WHERE query_id = ?", (walk.query_id,)
@@ -125,7 +132,7 @@ async def test_the_intent_commits_to_who_is_asked(made: Federation, world: World
 
 async def test_a_repetition_shows_the_same_and_asks_nobody(made: Federation, world: World) -> None:
     """The second time the same octets come back, and no log grows anywhere."""
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     first = await ask(made, request(walk))
     heads = [node.log.head.size for node in made.nodes.values()]
     assert made.gateway is not None
@@ -137,7 +144,7 @@ async def test_a_repetition_shows_the_same_and_asks_nobody(made: Federation, wor
 
 async def test_repetitions_under_way_share_one_run(made: Federation, world: World) -> None:
     """Copies sent at once see the same events and cause one intent."""
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     first = asyncio.ensure_future(ask(made, request(walk)))
     while not leaves(made, walk.query_id):
         await asyncio.sleep(0)
@@ -151,13 +158,13 @@ async def test_the_same_id_or_mandate_for_another_query_is_a_conflict(
     made: Federation, world: World
 ) -> None:
     """One id is one query, and one mandate's chunk is one query."""
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     await ask(made, request(walk))
     other = walk.resigned(header=lambda h: setattr(h, "issued_at", h.issued_at - 1))
     with pytest.raises(Conflict) as caught:
         await ask(made, request(other))
     assert caught.value.code == "QUERY_ID_REUSED"
-    fresh = world.walk(asked=OWNERS)
+    fresh = walk_of(world, asked=OWNERS)
     again = walk.resigned(header=lambda h: setattr(h, "query_id", fresh.query_id))
     with pytest.raises(Conflict) as caught:
         await ask(made, request(again))
@@ -170,7 +177,7 @@ async def test_whenever_the_asker_leaves_the_query_is_closed_exactly_once(
 ) -> None:
     """Leaving at any moment ends in one OUTCOME that names every owner, and frees the place."""
     assert made.gateway is not None
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     task = asyncio.ensure_future(ask(made, request(walk)))
     while not leaves(made, walk.query_id):
         await asyncio.sleep(0)
@@ -193,7 +200,7 @@ async def test_an_asker_that_leaves_after_the_last_answer_gets_one_outcome(
     assert made.gateway is not None
     walks = []
     for pause in range(12):
-        walk = world.walk(asked=OWNERS)
+        walk = walk_of(world, asked=OWNERS)
         walks.append(walk)
         events = made.gateway.tactical.query(request(walk), world.peer("customs"))
         seen = 0
@@ -242,7 +249,7 @@ async def test_parts_that_the_header_does_not_name_are_refused(
     made: Federation, world: World, change: Callable[[gateway_pb2.QueryRequest], None]
 ) -> None:
     """Every part goes to the partner the signed header names it for, or nothing goes out."""
-    walk = world.walk(asked=OWNERS)
+    walk = walk_of(world, asked=OWNERS)
     message = request(walk)
     change(message)
     with pytest.raises(Forged):
@@ -252,7 +259,7 @@ async def test_parts_that_the_header_does_not_name_are_refused(
 
 async def test_another_partners_node_cannot_bring_a_query(made: Federation, world: World) -> None:
     """A query is brought by its own asker's node, whoever signed it."""
-    walk = world.walk(asked=["terminal-north"])
+    walk = walk_of(world, asked=["terminal-north"])
     with pytest.raises(Forged) as caught:
         await ask(made, request(walk), world.peer("police"))
     assert caught.value.code == "WRONG_PEER"
@@ -263,7 +270,7 @@ async def test_who_may_not_be_asked_sealed_is_named_and_not_asked(
     made: Federation, world: World
 ) -> None:
     """Policy that demands blind for one owner leaves the other one askable."""
-    walk = world.walk(asked=OWNERS, purpose="customs-risk")
+    walk = walk_of(world, asked=OWNERS, purpose="customs-risk")
     before = made.nodes["terminal-north"].log.head.size
     events = await ask(made, request(walk))
     found = statuses(events)
@@ -276,7 +283,7 @@ async def test_a_purpose_nobody_agreed_to_is_refused_on_the_record(
     made: Federation, world: World
 ) -> None:
     """A purpose without a meaning in policy asks nobody."""
-    walk = world.walk(asked=OWNERS, purpose="curiosity")
+    walk = walk_of(world, asked=OWNERS, purpose="curiosity")
     with pytest.raises(FairleadError) as caught:
         await ask(made, request(walk))
     (leaf,) = leaves(made, walk.query_id)
@@ -289,7 +296,7 @@ async def test_a_stopped_owner_is_unreachable_and_the_others_answer(
     """One absent owner is one line; the outcome says the same."""
     await made.stop_node("police")
     try:
-        walk = world.walk(asked=OWNERS)
+        walk = walk_of(world, asked=OWNERS)
         events = await ask(made, request(walk))
         assert statuses(events)["police"][0] == query_pb2.STATUS_UNREACHABLE
         assert statuses(events)["terminal-north"][0] == query_pb2.STATUS_ANSWERED
@@ -303,7 +310,7 @@ async def test_after_a_restart_a_repetition_shows_the_outcome_alone(
     made: Federation, world: World
 ) -> None:
     """Answers are not kept over a restart; the signed outcome is, and nobody is asked again."""
-    walk = world.walk(asked=["terminal-north"])
+    walk = walk_of(world, asked=["terminal-north"])
     events = await ask(made, request(walk))
     await made.stop_gateway()
     await made.start_gateway()
@@ -316,7 +323,7 @@ async def test_after_a_restart_a_repetition_shows_the_outcome_alone(
 async def test_a_query_cut_by_a_crash_is_not_continued(made: Federation, world: World) -> None:
     """An intent without outcome, as a killed gateway leaves it, is stale when repeated."""
     assert made.gateway is not None
-    walk = world.walk(asked=["terminal-north"])
+    walk = walk_of(world, asked=["terminal-north"])
     await ask(made, request(walk))
     await made.stop_gateway()
     app = await made.start_gateway()
@@ -331,7 +338,7 @@ async def test_a_query_cut_by_a_crash_is_not_continued(made: Federation, world: 
 async def test_receipts_start_from_the_askers_head(made: Federation, world: World) -> None:
     """The intent's receipt connects to the head the asker named, cut to this log's own size."""
     for named, wanted in ((0, 0), (1, 1), (2**63, None)):
-        walk = world.walk(asked=["terminal-north"])
+        walk = walk_of(world, asked=["terminal-north"])
         events = await ask(made, request(walk, head_size=named))
         start = events[0].accepted.intent.consistency_from
         assert start == wanted or (wanted is None and 0 < start < 2**63)

@@ -43,7 +43,7 @@ TERM = ("container", "MSCU6639870")
 CASE = "CASE-1"
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, repr=False)
 class World:
     """The keys of a small federation and its verified directory."""
 
@@ -109,7 +109,7 @@ class World:
         )
 
 
-@dataclass(slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True, repr=False)
 class Walk:
     """One signed query with its parts and one-time keys."""
 

@@ -452,13 +452,25 @@ class EvilGateway:
 Events = Sequence[gateway_pb2.QueryResponse]
 
 
-def corrupt(made: Federation, change: Callable[[list[gateway_pb2.QueryResponse]], Events]) -> None:
-    """Change the running gateway's code: it hands its askers ``change(honest events)``."""
+def corrupt(
+    made: Federation, change: Callable[[list[gateway_pb2.QueryResponse]], Events]
+) -> Callable[[], None]:
+    """Change the running gateway's code: it hands its askers ``change(honest events)``.
+
+    :returns: what puts the honest code back.
+    """
+    assert made.gateway is not None
     tactical = made.gateway.tactical
     honest = tactical.query
 
     async def query(request: gateway_pb2.QueryRequest, peer: Any) -> Any:
-        for event in change([event async for event in honest(request, peer)]):
+        # Copies: the running gateway keeps its own for repetitions.
+        events = [changed(event) async for event in honest(request, peer)]
+        for event in change(events):
             yield event
 
+    def restore() -> None:
+        tactical.query = honest  # type: ignore[method-assign]
+
     tactical.query = query  # type: ignore[method-assign]
+    return restore

@@ -15,7 +15,7 @@ from fairlead.envelope.query import partner_digest
 from fairlead.errors import Forged
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.attacks.evil import OTHER_OWNER, OWNER, changed, intents, user_certificate
-from tests.federation import OTHER, STORY, federation, request
+from tests.federation import OTHER, STORY, Federation, federation, request
 
 Change = dict[str, object]
 NOW = int(time.time())
@@ -62,6 +62,24 @@ async def test_a_node_that_drafts_something_else_gets_no_signature(tmp_path: Pat
         assert intents(made.nodes["customs"].log) == intents(made.gateway.log) == 0
 
 
+def check(
+    made: Federation,
+    asked: asking_pb2.PrepareRequest,
+    response: asking_pb2.PrepareResponse,
+    *,
+    user: str = "u-c01",
+) -> None:
+    """What the user's client does before it signs."""
+    check_draft(
+        asked,
+        response,
+        certificate=user_certificate(made, "customs", user),
+        directory=made.directory,
+        partner_id="customs",
+        now=time.time(),
+    )
+
+
 def rewritten(response: asking_pb2.PrepareResponse, **fields: object) -> asking_pb2.PrepareResponse:
     """The draft with changed fields of the mandate."""
     mandate = query_pb2.Mandate.FromString(response.mandate)
@@ -96,7 +114,13 @@ MANDATES: dict[str, tuple[str, Callable[[asking_pb2.PrepareResponse], Any]]] = {
     "another user": ("USER", lambda r: rewritten(r, user_certificate_digest=bytes(32))),
     "more terms than shown": ("TERMS", lambda r: rewritten(r, term_count=3)),
     "a partner asked unseen": ("PARTNERS", unseen),
-    "a partner left out of the list": ("PARTNERS", hidden_place),
+    "a partner left out of the list": ("USER", hidden_place),
+    "another partner's name": ("USER", lambda r: rewritten(r, partner_id="police")),
+    "another federation": ("USER", lambda r: rewritten(r, federation="elsewhere.example")),
+    "a mandate for tomorrow": (
+        "USER",
+        lambda r: rewritten(r, issued_at=NOW + 86_400, expires_at=NOW + 90_000),
+    ),
     "one nonce for all": ("TERMS", same_nonces),
     "another case under the same nonce": (
         "CASE",
@@ -112,14 +136,13 @@ async def test_a_mandate_changed_in_any_field_is_not_signed(tmp_path: Path) -> N
         asked = request(STORY, OTHER, **TYPED)
         async with made.client() as client:
             honest = await client.stub.Prepare(asked, timeout=10)
-        mine = user_certificate(made, "customs", "u-c01")
-        check_draft(asked, honest, certificate=mine)
+        check(made, asked, honest)
         for what, (reason, change) in MANDATES.items():
             with pytest.raises(Forged) as caught:
-                check_draft(asked, change(honest), certificate=mine)
+                check(made, asked, change(honest))
             assert set(caught.value.reasons) == {"DRAFT_DIFFERS", reason}, what
         with pytest.raises(Forged):
-            check_draft(asked, honest, certificate=user_certificate(made, "customs", "u-c03"))
+            check(made, asked, honest, user="u-c03")
 
 
 async def test_a_user_who_names_no_partner_sees_everybody_who_will_be_asked(
@@ -133,6 +156,5 @@ async def test_a_user_who_names_no_partner_sees_everybody_who_will_be_asked(
             honest = await client.stub.Prepare(asked, timeout=10)
         silent = changed(honest, exposures=list(honest.exposures)[:1])
         with pytest.raises(Forged) as caught:
-            mine = user_certificate(made, "customs", "u-c01")
-            check_draft(asked, silent, certificate=mine)
+            check(made, asked, silent)
         assert "PARTNERS" in caught.value.reasons

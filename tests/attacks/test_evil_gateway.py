@@ -44,14 +44,18 @@ def closed(events: list[Event]) -> Event:
     return next(e for e in events if e.HasField("closed"))
 
 
-async def collect(made: Federation) -> list[asking_pb2.AskResponse]:
+async def collect(made: Federation, lie: str = "") -> list[asking_pb2.AskResponse]:
     """Ask, and be told that something is wrong; what the user was shown before."""
     shown: list[asking_pb2.AskResponse] = []
-    with pytest.raises(grpc.aio.AioRpcError):
-        async with made.client() as client:
+    failed = False
+    async with made.client() as client:
+        try:
             async for event in client.ask(await made.draft(client)):
                 shown.append(event)  # noqa: PERF401  what came before the error counts
-    assert not any(event.HasField("evidence") for event in shown)
+        except grpc.aio.AioRpcError:
+            failed = True
+    assert failed, lie
+    assert not any(event.HasField("evidence") for event in shown), lie
     return shown
 
 
@@ -195,16 +199,18 @@ NOTICED: dict[str, Callable[[Liar], Change]] = {
 }
 
 
-@pytest.mark.parametrize("lie", NOTICED)
-async def test_a_changed_story_ends_without_a_receipt(tmp_path: Path, lie: str) -> None:
+async def test_a_changed_story_ends_without_a_receipt(tmp_path: Path) -> None:
     """Whatever the gateway changes, the query fails and no evidence is handed to the user."""
     async with federation(tmp_path) as made, EvilGateway(made) as gateway:
         await made.open_case()
-        corrupt(made, NOTICED[lie](Liar(gateway)))
-        shown = await collect(made)
-        # And nobody's line is ever another's: what was shown of an owner, that owner signed.
-        hits = {p for p, line in states(shown).items() if any(a.hit for a in line.answers)}
-        assert hits <= {OWNER}
+        for lie, make in NOTICED.items():
+            restore = corrupt(made, make(Liar(gateway)))
+            shown = await collect(made, lie)
+            restore()
+            # And nobody's line is ever another's: what was shown of an owner, that owner signed.
+            hits = {p for p, line in states(shown).items() if any(a.hit for a in line.answers)}
+            assert hits <= {OWNER}, lie
+        assert evidence(await made.ask())  # the honest gateway is still believed
 
 
 async def test_no_answer_is_shown_before_the_intents_receipt(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from tests.attacks.evil import (
     OWNER,
     EvilGateway,
     alarms,
+    corrupt,
     craft,
     intents,
     refused,
@@ -125,15 +126,17 @@ async def test_one_partner_cannot_be_shown_one_history_as_asker_and_another_as_o
 async def test_the_asker_raises_the_alarm_over_a_second_history(tmp_path: Path) -> None:
     """A receipt from another history, signed by the real log key, shows the asker nothing."""
     async with federation(tmp_path) as made, EvilGateway(made) as gateway:
-        assert made.gateway is not None
         await made.open_case()
         await made.ask()
         await gateway.grow("fork", 20, tag=2)
 
-        def forked(_index: int, request: gateway_pb2.QueryRequest) -> object:
-            return gateway.history("fork").receipt(0, request.head_size)
+        def forked(events: list[gateway_pb2.QueryResponse]) -> list[gateway_pb2.QueryResponse]:
+            honest = events[0].accepted.intent
+            other = gateway.history("fork").receipt(0, honest.consistency_from)
+            honest.CopyFrom(other)
+            return events
 
-        made.gateway.tactical._receipt = forked  # type: ignore[method-assign,assignment]
+        corrupt(made, forked)
         with refused("CHECKPOINT_FORK", code=FORK):
             await made.ask()
         assert_alarm(made, "customs")

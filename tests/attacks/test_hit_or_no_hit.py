@@ -145,31 +145,25 @@ async def test_every_answer_waits_for_its_leaf_and_for_the_same_allowance(tmp_pa
         await made.open_case()
         loop = asyncio.get_running_loop()
         app = made.nodes[OWNER]
-        arrivals = []
-        inner_answer, inner_release = app.answering.answer, app.answering._desk.release
-        waits: list[tuple[float, float, int]] = []
+        desk, honest = app.answering._desk, app.answering._desk.release
+        waits: list[tuple[float, float]] = []
 
-        async def answer(request: Any, peer: Any) -> Any:
-            arrivals.append(loop.time())
-            return await inner_answer(request, peer)
-
-        async def release(released: Any, *, not_before: float = 0.0) -> None:
-            await inner_release(released, not_before=not_before)
+        async def release(
+            released: audit_pb2.ReleasedAnswer, *, arrived: float, allowance_s: float
+        ) -> None:
+            await honest(released, arrived=arrived, allowance_s=allowance_s)
             logged = leaves(app.log, audit_pb2.LEAF_TYPE_RELEASE)
-            assert any(
-                item.answer_digest == released.answer_digest
-                for leaf in logged
-                for item in leaf.released
-            )
-            waits.append((not_before, loop.time(), len(arrivals)))
+            digests = {item.answer_digest for leaf in logged for item in leaf.released}
+            assert released.answer_digest in digests
+            assert loop.time() >= arrived + allowance_s
+            waits.append((arrived, allowance_s))
 
-        app.answering.answer = answer  # type: ignore[method-assign]
-        app.answering._desk.release = release  # type: ignore[method-assign]
-        assert app.answering._desk._tick_s == 0.05
-        for names in (("one",), ("nothing",), ("many", "long"), ("nothing", "hidden")):
+        desk.release = release  # type: ignore[method-assign]
+        assert desk._tick_s == made.directory.release_tick_s == 0.05
+        for names in (("one",), ("nothing",), ("target",), ("many", "long"), ("nothing", "hidden")):
+            before = loop.time()
             await made.ask(*(TERM[name] for name in names), partners=[OWNER])
-            not_before, left, _ = waits[-1]
-            allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (len(names) - 1)
-            assert not_before >= arrivals[-1] + allowance
-            assert left >= not_before
-        assert len(waits) == 4
+            arrived, allowance_s = waits[-1]
+            assert arrived >= before
+            assert allowance_s == ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (len(names) - 1)
+        assert len(waits) == 5

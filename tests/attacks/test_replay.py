@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
 
 from fairlead import signing
+from fairlead.envelope.query import sign_query
 from fairlead.v1 import gateway_pb2, query_pb2
 from tests.attacks.evil import (
     OTHER_OWNER,
     OWNER,
+    Crafted,
     EvilGateway,
     EvilNode,
     craft,
     intents,
+    node_key,
     refusals,
     refused,
     tap,
 )
-from tests.federation import federation
+from tests.federation import Federation, federation
 
 EXISTS = grpc.StatusCode.ALREADY_EXISTS
 
@@ -29,6 +33,26 @@ EXISTS = grpc.StatusCode.ALREADY_EXISTS
 def octets(events: list[gateway_pb2.QueryResponse]) -> list[bytes]:
     """Events as octets, to be compared."""
     return [event.SerializeToString() for event in events]
+
+
+def again(made: Federation, crafted: Crafted) -> Crafted:
+    """Another query under the same signed mandate, by the node that holds its session key."""
+    content = query_pb2.Mandate.FromString(crafted.signed.mandate)
+    fresh = craft(made, session=crafted.session)
+    signed = sign_query(
+        mandate=signing.canonical(content),
+        mandate_signature=crafted.signed.mandate_signature,
+        user_certificate=crafted.signed.user_certificate,
+        session=crafted.session,
+        node_key=node_key(made, "customs"),
+        query_id=fresh.query_id,
+        parts=fresh.parts,
+        reply_key=fresh.reply_key.public_bytes(),
+        directory=made.directory,
+        policy_serial=1,
+        now=time.time(),
+    )
+    return replace(fresh, signed=signed)
 
 
 async def test_the_same_bytes_twice_are_executed_once(tmp_path: Path) -> None:
@@ -156,3 +180,18 @@ async def test_two_queries_under_one_mandate_need_two_signed_headers(tmp_path: P
         crafted.signed.header = signing.canonical(header)
         with refused("SIGNATURE"):
             await node.ask(crafted)
+
+
+async def test_a_node_cannot_spend_one_mandate_twice(tmp_path: Path) -> None:
+    """The user signed once: a second query of the node's own under that mandate is refused."""
+    async with federation(tmp_path) as made, EvilNode(made) as node, EvilGateway(made) as gateway:
+        assert made.gateway is not None
+        first = craft(made)
+        await node.ask(first)
+        second = again(made, first)
+        with refused("MANDATE_USED", code=EXISTS):
+            await node.ask(second)
+        with refused("MANDATE_USED", code=EXISTS):
+            await gateway.ask(second)
+        assert intents(made.gateway.log) == intents(made.nodes[OWNER].log) == 1
+        assert refusals(made.gateway.log) == refusals(made.nodes[OWNER].log) == ["MANDATE_USED"]

@@ -19,7 +19,7 @@ from fairlead.signing import digest, parse_canonical
 from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from node.app import NodeApp
 from tests.federation import ANALYST, Federation, federation, states
-from tests.processes import GATEWAY, Serving, command, gateway_process, serve, write_config
+from tests.processes import Serving, command, gateway_process
 
 LOADERS = 3
 KILLS = (
@@ -160,13 +160,12 @@ async def test_ten_kills_lose_nothing_that_anybody_was_told(tmp_path: Path) -> N
             witness.watch_owner(partner, app)
         witness.watch_asker(made.nodes["customs"])
         await made.open_case()
-        config = write_config(tmp_path / "gateway.toml", made.gateway_config)
         loaders = [asyncio.create_task(load(made, stop)) for _ in range(LOADERS)]
         heads = []
         try:
             for moment in KILLS:
-                running = await serve(GATEWAY, config, tmp_path / "gateway.log")
-                await strike(witness, running, moment)
+                async with gateway_process(made) as running:
+                    await strike(witness, running, moment)
                 heads.append(made.nodes["terminal-north"].answering._heads.size)
         finally:
             stop.set()
@@ -184,7 +183,7 @@ async def test_ten_kills_lose_nothing_that_anybody_was_told(tmp_path: Path) -> N
         _check_released(witness, log)
         await _check_owners(witness, log, made)
         await _check_verifies(witness, path, made)
-    assert b"Traceback" not in (tmp_path / "gateway.log").read_bytes()
+    assert b"Traceback" not in (tmp_path / "logs" / "gateway.log").read_bytes()
 
 
 async def _ask_until_answered(made: Federation) -> list[asking_pb2.AskResponse]:

@@ -1,0 +1,338 @@
+"""The owner's side: it verifies, decides and writes down everything itself, before it answers."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from fairlead import merkle, sealing, signing
+from fairlead.envelope.answer import SEAL_OVERHEAD, open_answer, verify_answer
+from fairlead.envelope.grant import grant_statement, make_grant
+from fairlead.envelope.query import Scope
+from fairlead.errors import Conflict, FairleadError, Forged, Refused, Stale
+from fairlead.leaves import LeafWriter
+from fairlead.policy.decision import Decision, Effect, Obligations
+from fairlead.receipts import CheckpointFork
+from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from node.app import INDEX_FILE, NodeApp
+from tests.federation import OTHER, STORY, Federation, federation, record
+from tests.walks import PaperLog, Walk, World, world_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
+OWNER = "terminal-north"
+FULL = frozenset({"existence", "count_band", "contact_desk", "full_record"})
+
+
+@dataclass(slots=True)
+class Place:
+    """One owner's node, and a gateway made of the gateway's keys and a paper log."""
+
+    made: Federation
+    log: PaperLog
+
+    @property
+    def world(self) -> World:
+        return world_of(self.made.layout, now=time.time())
+
+    @property
+    def node(self) -> NodeApp:
+        return self.made.nodes[OWNER]
+
+    def walk(self, *terms: tuple[str, str], **changes: Any) -> Walk:
+        world = self.world
+        scope = Scope(since=int(world.now) - 30 * 86_400)
+        return world.walk(*terms, **{"scope": scope, **changes})
+
+    def request(
+        self,
+        walk: Walk,
+        *,
+        facets: frozenset[str] = FULL,
+        known: int | None = None,
+        log: PaperLog | None = None,
+        serial: int = 1,
+        **limits: Any,
+    ) -> owner_pb2.AnswerRequest:
+        """What the gateway would send, over a receipt from the head the owner holds."""
+        world, query = walk.world, walk.verify()
+        history = log or self.log
+        writer = LeafWriter(log="gateway/gw-1", clock=time.time)
+        leaf, _ = writer.intent(query, rules=[], policy_serial=1, commits_to=b"who")
+        index = history.append(leaf)
+        decision = Decision(
+            effect=Effect.PERMIT,
+            checks={},
+            facets=facets,
+            obligations=Obligations(**limits),
+            policy_serial=serial,
+        )
+        grant = make_grant(query, OWNER, decision, expires_at=int(time.time()) + 60)
+        statement = grant_statement(
+            query,
+            {OWNER: grant},
+            directory=world.directory,
+            gateway=world.gateway.spiffe_id,
+            intent_leaf_hash=merkle.leaf_hash(leaf),
+            now=time.time(),
+        )
+        start = self.head() if known is None else known
+        return owner_pb2.AnswerRequest(
+            query=walk.signed,
+            part=walk.parts[OWNER],
+            grant=grant,
+            grant_statement=statement,
+            grant_signature=signing.sign(world.gateway_key(), "grant", statement),
+            receipt=history.receipt(index, known=start),
+        )
+
+    def head(self) -> int:
+        """Size of the gateway's log as this owner durably knows it."""
+        head = self.node.log.foreign_head(self.world.gateway.log_origin)
+        return head.size if head else 0
+
+    async def answer(
+        self, request: owner_pb2.AnswerRequest, peer: str = "gw-1"
+    ) -> owner_pb2.AnswerResponse:
+        return await self.node.answering.answer(request, self.world.peer(peer))
+
+    async def ask(self, walk: Walk, **changes: Any) -> query_pb2.SignedAnswer:
+        return (await self.answer(self.request(walk, **changes))).answer
+
+    def leaves(self, query_id: bytes) -> list[audit_pb2.AuditLeaf]:
+        rows = self.node.log.read("SELECT body FROM leaf ORDER BY idx")
+        found = [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
+        return [
+            leaf
+            for leaf in found
+            if query_id in {leaf.query_id, *(item.query_id for item in leaf.released)}
+        ]
+
+    def types(self, query_id: bytes) -> list[str]:
+        return [
+            audit_pb2.LeafType.Name(leaf.type).removeprefix("LEAF_TYPE_")
+            for leaf in self.leaves(query_id)
+        ]
+
+
+def opened(walk: Walk, answer: query_pb2.SignedAnswer) -> tuple[query_pb2.TermAnswer, ...]:
+    """Verify and open an answer as the asker does."""
+    verify_answer(
+        answer,
+        query_id=walk.query_id,
+        header_digest=signing.digest(walk.signed.header),
+        terms=len(walk.terms),
+        owner=walk.world.directory.partner(OWNER),
+    )
+    return open_answer(
+        answer, query_id=walk.query_id, owner=OWNER, terms=len(walk.terms), key=walk.reply_key
+    )
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
+    folder = tmp_path_factory.mktemp("answering")
+    async with federation(
+        folder, partners=("customs", "police", OWNER), start=False
+    ) as made:
+        await made.start_node(OWNER)
+        log = PaperLog(world_of(made.layout, now=time.time()), [b"first"])
+        yield Place(made, log)
+
+
+async def test_an_answer_leaves_after_intent_and_release(place: Place) -> None:
+    """The owner's own log holds the intent, with the gateway's, and the release, before it."""
+    walk = place.walk()
+    answer = await place.ask(walk)
+    (found,) = opened(walk, answer)
+    assert found.hit
+    intent, release = place.leaves(walk.query_id)
+    assert place.types(walk.query_id) == ["INTENT", "RELEASE"]
+    assert intent.intent_leaf_hash
+    assert release.released[0].answer_digest == signing.digest(answer.header)
+    assert STORY.encode() not in intent.SerializeToString()
+
+
+async def test_hit_and_no_hit_have_the_same_size_and_header_shape(place: Place) -> None:
+    """For the same number of terms, everything but the sealed content has one size."""
+    hit, miss = place.walk(), place.walk(("container", OTHER))
+    one, two = await place.ask(hit), await place.ask(miss)
+    assert opened(hit, one)[0].hit
+    assert not opened(miss, two)[0].hit
+    assert len(one.body) == len(two.body) == sealing.answer_size(1) + SEAL_OVERHEAD
+    assert len(one.header) == len(two.header)
+    assert place.types(hit.query_id) == place.types(miss.query_id)
+
+
+async def test_the_accepted_head_is_durable_with_the_intent(place: Place) -> None:
+    """After an answer, the owner's file holds the head that the receipt proved."""
+    await place.ask(place.walk())
+    assert place.head() == place.log.size
+
+
+async def test_a_stale_receipt_is_answered_with_the_size_to_start_from(place: Place) -> None:
+    """No leaf, no slot, and the same query with a better receipt is answered."""
+    walk = place.walk()
+    await place.ask(place.walk())
+    request = place.request(walk, known=1)
+    response = await place.answer(request)
+    assert response.stale.size == place.head()
+    assert place.types(walk.query_id) == []
+    index = place.log.size - 1
+    request.receipt.CopyFrom(place.log.receipt(index, known=response.stale.size))
+    assert (await place.answer(request)).HasField("answer")
+
+
+async def test_another_history_is_refused_with_an_alarm(place: Place) -> None:
+    """A gateway that shows this owner another log is caught, and both heads are kept."""
+    await place.ask(place.walk())
+    size = place.log.size
+    other = PaperLog(place.world, [b"other %d" % n for n in range(size)])
+    walk = place.walk()
+    with pytest.raises(CheckpointFork):
+        await place.answer(place.request(walk, log=other))
+    rows = place.node.log.read("SELECT body FROM leaf ORDER BY idx DESC LIMIT 1")
+    leaf = audit_pb2.AuditLeaf.FromString(rows[0][0])
+    assert leaf.type == audit_pb2.LEAF_TYPE_ALARM
+    assert len(set(leaf.checkpoints)) == 2
+
+
+async def test_a_repetition_gets_the_stored_answer(place: Place) -> None:
+    """The same octets come back, nothing is looked up and nothing written."""
+    walk = place.walk()
+    request = place.request(walk)
+    first = await place.answer(request)
+    size = place.node.log.head.size
+    assert await place.answer(request) == first
+    assert place.node.log.head.size == size
+
+
+async def test_after_a_restart_a_repetition_is_refused_on_the_record(place: Place) -> None:
+    """Answers are not kept over a restart, and a query is answered once."""
+    walk = place.walk()
+    request = place.request(walk)
+    await place.answer(request)
+    await place.made.stop_node(OWNER)
+    await place.made.start_node(OWNER)
+    with pytest.raises(Conflict) as caught:
+        await place.answer(request)
+    assert caught.value.code == "REPLAYED"
+    assert place.types(walk.query_id) == ["INTENT", "RELEASE", "REFUSAL"]
+
+
+@pytest.mark.parametrize("peer", ["police", "customs"])
+async def test_only_a_gateway_brings_queries(place: Place, peer: str) -> None:
+    """Another partner's node, or the asker's own, is refused on the record."""
+    walk = place.walk()
+    with pytest.raises(Forged):
+        await place.answer(place.request(walk), peer)
+    assert place.types(walk.query_id) == ["REFUSAL"]
+
+
+async def test_a_grant_narrows_what_the_owner_would_disclose(place: Place) -> None:
+    """The gateway's facets and obligations and the owner's own are met, never joined."""
+    walk = place.walk()
+    (found,) = opened(walk, await place.ask(walk, facets=frozenset({"existence"})))
+    assert found == query_pb2.TermAnswer(index=0, hit=True)
+    walk = place.walk()
+    (found,) = opened(walk, await place.ask(walk, redact=frozenset({"place"})))
+    assert [r.fields for r in found.records] == []
+    walk = place.walk()
+    (found,) = opened(walk, await place.ask(walk, approvals=1))
+    assert found == query_pb2.TermAnswer(index=0)
+
+
+async def test_a_grant_under_no_policy_is_refused_in_clear(place: Place) -> None:
+    """A grant must name the serial of the policy it was decided under."""
+    walk = place.walk()
+    answer = await place.ask(walk, serial=0)
+    header = query_pb2.AnswerHeader.FromString(answer.header)
+    assert (header.status, header.reason) == (query_pb2.STATUS_REFUSED, "GRANT_MISMATCH")
+
+
+async def test_a_grant_of_nothing_is_refused_in_clear(place: Place) -> None:
+    """Nothing in common is a refusal for a reason that no record influences."""
+    for term in (STORY, OTHER):
+        walk = place.walk(("container", term))
+        answer = await place.ask(walk, facets=frozenset())
+        header = query_pb2.AnswerHeader.FromString(answer.header)
+        assert (header.status, answer.body) == (query_pb2.STATUS_REFUSED, b"")
+
+
+async def test_an_unbounded_question_is_refused_in_clear(place: Place) -> None:
+    """What the owner's policy does not cover is said with a code, for hits and misses alike."""
+    headers = []
+    for term in (STORY, OTHER):
+        walk = place.walk(("container", term), scope=Scope())
+        answer = await place.ask(walk)
+        headers.append(query_pb2.AnswerHeader.FromString(answer.header))
+        assert answer.body == b""
+    assert {(h.status, h.reason) for h in headers} == {(query_pb2.STATUS_REFUSED, "WINDOW_TOO_LONG")}
+
+
+async def test_an_expired_grant_and_a_forged_part_are_on_the_record(place: Place) -> None:
+    """What does not verify is refused before anything is looked up."""
+    walk = place.walk()
+    request = place.request(walk)
+    request.part += b"\x00"
+    with pytest.raises(Forged):
+        await place.answer(request)
+    late = place.walk()
+    request = place.request(late)
+    clock, place.node.answering._clock = place.node.answering._clock, lambda: time.time() + 60
+    try:
+        with pytest.raises(Stale):
+            await place.answer(request)
+    finally:
+        place.node.answering._clock = clock
+    assert place.types(walk.query_id) == place.types(late.query_id) == ["REFUSAL"]
+
+
+async def test_refusals_free_their_places(place: Place) -> None:
+    """However many queries fail, the owner still answers."""
+    for _ in range(70):
+        with pytest.raises(FairleadError):
+            await place.answer(place.request(place.walk()), "police")
+    assert await place.ask(place.walk())
+
+
+async def test_a_damaged_index_says_overloaded_and_no_reason(tmp_path: Path) -> None:
+    """What fails after the lookup may depend on the record, so it fails without a reason."""
+    async with federation(
+        tmp_path, partners=("customs", OWNER), records={OWNER: [record()]}, start=False
+    ) as made:
+        await made.start_node(OWNER)
+        place = Place(made, PaperLog(world_of(made.layout, now=time.time()), [b"first"]))
+        file = made.node_configs[OWNER].state_dir / INDEX_FILE
+        await made.stop_node(OWNER)
+        app = await made.start_node(OWNER)
+        app.index._connection.close()
+        app.index._connection = sqlite3.connect(":memory:")
+        for term in (STORY, OTHER):
+            walk = place.walk(("container", term))
+            answer = await place.ask(walk)
+            header = query_pb2.AnswerHeader.FromString(answer.header)
+            assert (header.status, header.reason) == (query_pb2.STATUS_OVERLOADED, "")
+            assert answer.body == b""
+        assert file.exists()
+        last = [
+            audit_pb2.AuditLeaf.FromString(body)
+            for (body,) in app.log.read("SELECT body FROM leaf ORDER BY idx")
+        ]
+        assert sum(leaf.type == audit_pb2.LEAF_TYPE_ALARM for leaf in last) == 2
+
+
+async def test_a_closed_case_reaches_no_index(place: Place) -> None:
+    """A statement that does not vouch for an open case is refused at the owner as well."""
+    walk = place.walk()
+    request = place.request(walk)
+    closed = walk.resigned(statement=lambda s: setattr(s, "case_open", False))
+    request.query.CopyFrom(closed.signed)
+    with pytest.raises(Refused):
+        await place.answer(request)
