@@ -96,7 +96,10 @@ def check_draft(
         term_leaf(term.scheme, term.value, nonce, scope)
         for term, nonce in zip(request.terms, nonces, strict=True)
     ]
-    if mandate.term_count != len(leaves) or mandate.terms_root != terms_root(leaves):
+    schemes = sorted({term.scheme for term in request.terms})
+    if mandate.term_count != len(leaves) or list(mandate.schemes) != schemes:
+        raise _differs("TERMS")
+    if mandate.terms_root != terms_root(leaves):
         raise _differs("TERMS")
     # 4
     if mandate.case_commitment != signing.commit(response.case_nonce, request.case_id.encode()):

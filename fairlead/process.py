@@ -93,7 +93,12 @@ def bind(
         )
 
     def on_internal(failure: InternalFailure) -> None:
-        get_logger().error(Event.RPC_FAILED, method=failure.method, correlation=failure.correlation)
+        get_logger().error(
+            Event.RPC_FAILED,
+            method=failure.method,
+            correlation=failure.correlation,
+            exception=failure.exception,
+        )
 
     return create_server(
         services,

@@ -114,7 +114,7 @@ def _register() -> Mapping[str, _Field]:
         Shape.SLUG: "component effect gateway node owner partner point purpose",
         Shape.DIGEST: "correlation decision revision root",
         Shape.METHOD: "method",
-        Shape.CLASS: "error",
+        Shape.CLASS: "error exception",
         Shape.MODULE: "logger",
         Shape.ADDRESS: "endpoint listen",
         Shape.VERSION: "tls_version version",

@@ -59,6 +59,7 @@ class _Member:
 _STATUS_OF = {
     grpc.StatusCode.DEADLINE_EXCEEDED: (query_pb2.STATUS_TIMEOUT, "DEADLINE"),
     grpc.StatusCode.UNAVAILABLE: (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
+    grpc.StatusCode.CANCELLED: (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (query_pb2.STATUS_OVERLOADED, "OVERLOADED"),
 }
 

@@ -28,6 +28,7 @@ from fairlead.policy.inputs import CaseFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
+from fairlead.vocabulary import Event
 from node.cases import Case, CaseRegister
 
 PREPARATION_S = 600
@@ -280,5 +281,9 @@ def _check_window(request: pb.PrepareRequest) -> None:
         )
     if len(set(request.events)) > MAX_EVENTS:
         raise InvalidInput("a question names too many events", reasons=("EVENTS",))
-    for event in request.events:
-        check_code(event)
+    if not set(request.events) <= set(Event):
+        raise InvalidInput(
+            "no partner knows this kind of event",
+            reasons=("EVENT_UNKNOWN",),
+            remedy="fairlead ask --help",
+        )
