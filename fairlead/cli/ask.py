@@ -15,7 +15,7 @@ import typer
 
 from fairlead.cli.options import OutputOption, ProfileOption, connect, iso, moment
 from fairlead.cli.output import Exit, Format, emit_json, emit_table, printable, say
-from fairlead.errors import InvalidInput, Refused
+from fairlead.errors import InvalidInput, Misconfigured, Refused
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
@@ -169,8 +169,21 @@ async def _ask(
             _print_dry_run(draft, output)
             return Exit.ANSWERED
         result = await _collect(client, draft, live=output is Format.TABLE)
-    path = _keep(result, receipt or folder / settings.receipts)
+    lost = None
+    try:
+        path = _keep(result, receipt or folder / settings.receipts)
+    except OSError:  # the query is on record: its answer is shown all the same
+        path, lost = (
+            None,
+            Misconfigured(
+                "the receipt cannot be kept; the answer above is complete",
+                reasons=("RECEIPT_UNWRITABLE",),
+                remedy="name a folder you may write: --receipt FOLDER, and ask again",
+            ),
+        )
     _print(result, output, path)
+    if lost is not None:
+        raise lost
     return result.exit_code(on_hit=on_hit)
 
 
@@ -245,14 +258,19 @@ def _record(record: Any) -> dict[str, Any]:
         "fields": {item.name: item.value for item in record.fields},
         "withheld": list(record.withheld),
         "handling": {
-            "tlp": Tlp.Name(record.handling.tlp).removeprefix("TLP_"),
-            "pap": Pap.Name(record.handling.pap).removeprefix("PAP_"),
+            "tlp": _word(Tlp, record.handling.tlp, "TLP_"),
+            "pap": _word(Pap, record.handling.pap, "PAP_"),
             "europol": record.handling.europol,
             "source": record.handling.source_grade,
             "information": record.handling.information_grade,
         },
         "ref": record.ref.hex(),
     }
+
+
+def _word(kind: Any, value: int, prefix: str) -> str:
+    """The word of a wire enum; a number without one is unspecified."""
+    return str(kind.Name(value if value in kind.values() else 0)).removeprefix(prefix)
 
 
 def _summary(line: dict[str, Any]) -> str:

@@ -53,19 +53,22 @@ def lasting(text: str, *, now: float) -> int:
 
 def when(seconds: int) -> str:
     """Unix seconds as a short UTC time; 0, and what is no time, as a dash."""
-    if not seconds:
-        return "–"
-    try:
-        return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%d %H:%MZ")
-    except (OverflowError, ValueError, OSError):
-        return "–"
+    found = _utc(seconds)
+    return found.strftime("%Y-%m-%d %H:%MZ") if found else "–"
 
 
 def iso(seconds: int) -> str | None:
-    """Unix seconds as ISO 8601 in UTC, for JSON; 0 as null."""
-    return (
-        datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z") if seconds else None
-    )
+    """Unix seconds as ISO 8601 in UTC, for JSON; 0, and what is no time, as null."""
+    found = _utc(seconds)
+    return found.isoformat().replace("+00:00", "Z") if found else None
+
+
+def _utc(seconds: int) -> datetime | None:
+    """Total: another organisation's absurd time must not stop the others from being shown."""
+    try:
+        return datetime.fromtimestamp(seconds, UTC) if seconds else None
+    except (OverflowError, ValueError, OSError):
+        return None
 
 
 def connect(profile_option: Path | None) -> tuple[Any, Any, Path]:

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from fairlead.cli.options import OutputOption, ProfileOption
-from fairlead.cli.output import Format, emit, say
+from fairlead.cli.output import Format, emit, printable, say
+from fairlead.errors import FairleadError, Forged, PeerError
 
 app = typer.Typer(help="Verify receipts offline.", no_args_is_help=True)
 COLUMNS = ("query", "asked_at", "by", "purpose", "partners", "answers", "log_size")
@@ -36,7 +37,18 @@ def verify(
     verified_directory = Trust.load(trust).directory(directory, now=time.time())
     records = []
     for file in files:
-        result = verify_evidence(load_evidence(file), verified_directory)
+        evidence = load_evidence(file)
+        try:
+            result = verify_evidence(evidence, verified_directory)
+        except FairleadError as error:
+            say(f"{printable(str(file))}: does not verify")
+            if isinstance(error, PeerError):
+                raise
+            raise Forged(
+                "this receipt does not verify",
+                reasons=error.reasons,
+                remedy="compare it with the copy of whoever asked, under the directory of that time",
+            ) from None
         query = result.query
         records.append(
             {

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from certs.dev.lists import sign_directory
 from fairlead import signing
 from fairlead.v1 import directory_pb2
-from tests.attacks.evil import changed
+from tests.attacks.crafted import changed
 from tests.federation import Federation
 
 

@@ -15,14 +15,8 @@ from fairlead import signing
 from fairlead.envelope.answer import sign_answer
 from fairlead.envelope.query import Query, uuid7, verify_query
 from fairlead.v1 import gateway_pb2, owner_pb2, query_pb2
-from tests.attacks.evil import (
-    OTHER_OWNER,
-    OWNER,
-    changed,
-    corrupt,
-    node_key,
-    refused,
-)
+from tests.attacks.crafted import OTHER_OWNER, OWNER, changed, node_key
+from tests.attacks.evil import corrupt, refused
 from tests.federation import Federation, federation, states
 
 Lie = Callable[[Federation, Query], query_pb2.SignedAnswer]

@@ -12,7 +12,8 @@ import grpc
 from fairlead import signing
 from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
 from node.app import assemble as assemble_node
-from tests.attacks.evil import changed, intents, leaves, refusals, refused, user_key
+from tests.attacks.crafted import changed, user_key
+from tests.attacks.evil import intents, leaves, refusals, refused
 from tests.federation import (
     ANALYST,
     APPROVER,

@@ -15,8 +15,9 @@ from fairlead import identifiers, merkle, signing
 from fairlead.envelope.query import Scope, partner_digest, term_leaf, terms_root
 from fairlead.identifiers.container import check_digit
 from fairlead.v1 import owner_pb2, query_pb2
+from tests.attacks.crafted import OTHER_OWNER, OWNER
 from tests.attacks.dictionary import found, salts, spellings, values, windows
-from tests.attacks.evil import OTHER_OWNER, OWNER, tap
+from tests.attacks.evil import tap
 from tests.federation import CASE, Federation, federation, record
 
 TERMS = [f"MSCU66398{n}" + check_digit(f"MSCU66398{n}") for n in range(10)]

@@ -14,7 +14,8 @@ from fairlead.client import check_draft
 from fairlead.envelope.query import partner_digest
 from fairlead.errors import Forged
 from fairlead.v1 import asking_pb2, query_pb2
-from tests.attacks.evil import OTHER_OWNER, OWNER, changed, intents, user_certificate
+from tests.attacks.crafted import OTHER_OWNER, OWNER, changed, user_certificate
+from tests.attacks.evil import intents
 from tests.federation import OTHER, STORY, Federation, federation, request
 
 Change = dict[str, object]

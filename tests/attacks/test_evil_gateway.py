@@ -19,14 +19,8 @@ from fairlead.errors import FairleadError
 from fairlead.evidence import verify_evidence
 from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from gateway.members import LegFailed
-from tests.attacks.evil import (
-    OTHER_OWNER,
-    OWNER,
-    EvilGateway,
-    changed,
-    corrupt,
-    leaves,
-)
+from tests.attacks.crafted import OTHER_OWNER, OWNER, changed
+from tests.attacks.evil import EvilGateway, corrupt, leaves
 from tests.federation import Federation, evidence, federation, states
 
 Event = gateway_pb2.QueryResponse

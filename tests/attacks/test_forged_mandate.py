@@ -16,20 +16,16 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fairlead import sealing, signing
 from fairlead.envelope.query import Scope
 from fairlead.v1 import query_pb2
-from tests.attacks.evil import (
+from tests.attacks.crafted import (
     OTHER_OWNER,
     OWNER,
-    EvilGateway,
-    EvilNode,
     changed,
     craft,
-    intents,
     node_key,
-    refusals,
-    refused,
     user_certificate,
     user_key,
 )
+from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused
 from tests.federation import OTHER, STORY, Federation, federation
 
 STRANGER = Ed25519PrivateKey.generate()

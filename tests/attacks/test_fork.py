@@ -9,17 +9,8 @@ import pytest
 
 from fairlead.receipts import open_checkpoint
 from fairlead.v1 import gateway_pb2
-from tests.attacks.evil import (
-    OWNER,
-    EvilGateway,
-    alarms,
-    corrupt,
-    craft,
-    intents,
-    refused,
-    user_certificate,
-    user_key,
-)
+from tests.attacks.crafted import OWNER, craft, user_certificate, user_key
+from tests.attacks.evil import EvilGateway, alarms, corrupt, intents, refused
 from tests.federation import Federation, federation
 
 FORK = grpc.StatusCode.ABORTED

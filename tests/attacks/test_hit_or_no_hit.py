@@ -7,14 +7,18 @@ import time
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 
+from fairlead.errors import LogUnavailable
 from fairlead.identifiers.container import check_digit
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
 from fairlead.vocabulary import Event, Handling
 from node.answering import ALLOWANCE_PER_TERM_S, ALLOWANCE_S
+from tests.attacks.crafted import OWNER
 from tests.attacks.dictionary import values
-from tests.attacks.evil import OWNER, leaves
+from tests.attacks.evil import leaves
 from tests.federation import Federation, federation, record, states
 
 NAMES = (
@@ -167,3 +171,30 @@ async def test_every_answer_waits_for_its_leaf_and_for_the_same_allowance(tmp_pa
             assert arrived >= before
             assert allowance_s == ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (len(names) - 1)
         assert len(waits) == 5
+
+
+async def test_no_answer_leaves_without_its_release_leaf(tmp_path: Path) -> None:
+    """A log that refuses the RELEASE lets nothing out, neither at the owner nor at the gateway."""
+    async with federation(tmp_path, records={OWNER: holdings()}) as made:
+        assert made.gateway is not None
+        await made.open_case()
+        for log in (made.nodes[OWNER].log, made.gateway.log):
+            honest = log.append
+
+            async def append(leaf: bytes, *, honest: Any = honest, **named: Any) -> Any:
+                if audit_pb2.AuditLeaf.FromString(leaf).type == audit_pb2.LEAF_TYPE_RELEASE:
+                    raise LogUnavailable("no space", reasons=("LOG_UNWRITABLE",))
+                return await honest(leaf, **named)
+
+            log.append = append  # type: ignore[method-assign]
+            shown: list[Any] = []
+            async with made.client() as client:
+                try:
+                    draft = await made.draft(client, TERM["one"], partners=[OWNER])
+                    async for event in client.ask(draft):
+                        shown.append(event)  # noqa: PERF401  what came before the error counts
+                except grpc.aio.AioRpcError:
+                    pass
+            assert not any(line.answers for line in states(shown).values())
+            log.append = honest  # type: ignore[method-assign]
+        assert states(await made.ask(TERM["one"], partners=[OWNER]))[OWNER].answers[0].hit

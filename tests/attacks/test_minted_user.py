@@ -16,7 +16,8 @@ from fairlead import authority, signing
 from fairlead.authority import Issuer
 from fairlead.certificates import Role
 from fairlead.client import NodeClient
-from tests.attacks.evil import OWNER, EvilGateway, EvilNode, craft, intents, refusals, refused
+from tests.attacks.crafted import OWNER, craft
+from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused
 from tests.federation import ANALYST, Federation, federation, request
 
 Mint = Callable[[Federation], Issuer]

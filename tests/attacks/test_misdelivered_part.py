@@ -6,17 +6,8 @@ from pathlib import Path
 
 from fairlead import signing
 from fairlead.v1 import query_pb2
-from tests.attacks.evil import (
-    OTHER_OWNER,
-    OWNER,
-    EvilGateway,
-    EvilNode,
-    changed,
-    craft,
-    intents,
-    refusals,
-    refused,
-)
+from tests.attacks.crafted import OTHER_OWNER, OWNER, changed, craft
+from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused
 from tests.federation import Federation, federation
 
 

@@ -14,8 +14,9 @@ from fairlead.policy.bundle import DOMAIN
 from fairlead.v1 import audit_pb2
 from gateway.app import assemble as assemble_gateway
 from node.app import assemble as assemble_node
+from tests.attacks.crafted import OWNER
 from tests.attacks.directory import resign
-from tests.attacks.evil import OWNER, leaves, refused
+from tests.attacks.evil import leaves, refused
 from tests.federation import Federation, federation, publish_policy
 
 HOUR = 3_600.0

@@ -12,19 +12,8 @@ import grpc
 from fairlead import signing
 from fairlead.envelope.query import sign_query
 from fairlead.v1 import gateway_pb2, query_pb2
-from tests.attacks.evil import (
-    OTHER_OWNER,
-    OWNER,
-    Crafted,
-    EvilGateway,
-    EvilNode,
-    craft,
-    intents,
-    node_key,
-    refusals,
-    refused,
-    tap,
-)
+from tests.attacks.crafted import OTHER_OWNER, OWNER, Crafted, craft, node_key
+from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused, tap
 from tests.federation import Federation, federation
 
 EXISTS = grpc.StatusCode.ALREADY_EXISTS
@@ -140,18 +129,22 @@ async def test_a_restarted_owner_does_not_answer_a_repetition(tmp_path: Path) ->
 
 
 async def test_an_old_query_is_not_executed_later(tmp_path: Path) -> None:
-    """A query kept for five minutes, or dated five minutes ahead, is outside its window."""
+    """Kept for five minutes or dated ahead: neither header nor statement alone may be refreshed."""
     async with federation(tmp_path) as made, EvilNode(made) as node, EvilGateway(made) as gateway:
         assert made.gateway is not None
         template = await gateway.request(craft(made))
+        now = time.time()
         for shift in (-300, 300):
-            kept = craft(made, now=time.time() + shift)
-            with refused(code=grpc.StatusCode.FAILED_PRECONDITION):
-                await node.ask(kept)
-            template.query.CopyFrom(kept.signed)
-            with refused(code=grpc.StatusCode.FAILED_PRECONDITION):
-                await gateway.send(template)
-        assert set(refusals(made.gateway.log)) <= {"QUERY_WINDOW", "MANDATE_EXPIRED"}
+            fresh, moved = {"issued_at": int(now)}, {"issued_at": int(now) + shift}
+            for kept in (
+                craft(made, now=now + shift, mandate_before=fresh, statement_before=fresh),
+                craft(made, now=now, statement_before=moved),
+            ):
+                with refused("QUERY_WINDOW", code=grpc.StatusCode.FAILED_PRECONDITION):
+                    await node.ask(kept)
+                template.query.CopyFrom(kept.signed)
+                with refused("QUERY_WINDOW", code=grpc.StatusCode.FAILED_PRECONDITION):
+                    await gateway.send(template)
         assert intents(made.gateway.log) == intents(made.nodes[OWNER].log) == 0
 
 

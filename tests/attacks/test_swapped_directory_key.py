@@ -12,8 +12,8 @@ from certs.dev.lists import sign_entry
 from fairlead import sealing, signing
 from fairlead.errors import FairleadError
 from fairlead.v1 import directory_pb2
+from tests.attacks.crafted import OWNER, changed
 from tests.attacks.directory import content, entry_of, resign, root_key, with_entry
-from tests.attacks.evil import OWNER, changed
 from tests.federation import Federation, federation
 
 Swap = Callable[[directory_pb2.PartnerEntry], directory_pb2.SignedPartnerEntry]

@@ -12,7 +12,8 @@ import pytest
 
 from fairlead import telemetry
 from fairlead.vocabulary import Event
-from tests.attacks.evil import OTHER_OWNER, OWNER, EvilNode, corrupt, craft, tap
+from tests.attacks.crafted import OTHER_OWNER, OWNER, craft
+from tests.attacks.evil import EvilNode, corrupt, tap
 from tests.federation import CASE, OTHER, STORY, federation, record
 
 PLATE = "NL:XX99ZZ"

@@ -7,8 +7,9 @@ from pathlib import Path
 from google.protobuf.message import Message
 
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from tests.attacks.crafted import OTHER_OWNER, OWNER
 from tests.attacks.dictionary import values
-from tests.attacks.evil import OTHER_OWNER, OWNER, tap
+from tests.attacks.evil import tap
 from tests.federation import federation
 
 PARTNERS = ("customs", "police", OWNER, OTHER_OWNER)

@@ -13,18 +13,8 @@ from fairlead.errors import Misconfigured
 from fairlead.policy.decision import Obligations
 from fairlead.v1 import query_pb2
 from fairlead.vocabulary import Event
-from tests.attacks.evil import (
-    EVERYTHING,
-    OTHER_OWNER,
-    OWNER,
-    UNLIMITED,
-    Crafted,
-    EvilGateway,
-    changed,
-    craft,
-    intents,
-    refused,
-)
+from tests.attacks.crafted import OTHER_OWNER, OWNER, Crafted, changed, craft
+from tests.attacks.evil import EVERYTHING, UNLIMITED, EvilGateway, intents, refused
 from tests.federation import STORY, Federation, federation, record, states
 
 MANY = [record(event=Event.GATE_IN, fields={"place": f"Gate {n}", "driver_name": "Somebody"})

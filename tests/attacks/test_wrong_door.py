@@ -15,17 +15,8 @@ from fairlead.door import _identity
 from fairlead.errors import Refused
 from fairlead.v1 import asking_pb2_grpc, gateway_pb2_grpc, owner_pb2_grpc
 from node.service import AskingServicer
-from tests.attacks.evil import (
-    OWNER,
-    EvilGateway,
-    EvilNode,
-    craft,
-    intents,
-    refusals,
-    refused,
-    tap,
-    user_certificate,
-)
+from tests.attacks.crafted import OWNER, craft, user_certificate
+from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused, tap
 from tests.federation import ANALYST, federation, request
 
 TURNED_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED}

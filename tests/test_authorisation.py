@@ -1,0 +1,67 @@
+"""Who may call what: every RPC of every service has its row, and its expectation stands here."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import pytest
+
+from fairlead.authorisation import Authorisation, Service, assert_every_rpc_has_row
+from fairlead.errors import Misconfigured
+from fairlead.v1 import asking_pb2, gateway_pb2, owner_pb2
+from gateway.service import AUTHORISATION as GATEWAY
+from node.service import AUTHORISATION as NODE
+
+EVERYBODY_AT_HOME = frozenset(
+    f"user:{role}" for role in ("analyst", "approver", "security-officer", "auditor", "operator")
+)
+EXPECTED: dict[str, frozenset[str]] = {
+    "/fairlead.v1.GatewayService/Query": frozenset({"node"}),
+    "/fairlead.v1.OwnerService/Answer": frozenset({"gateway"}),
+    "/fairlead.v1.AskingService/Prepare": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/Ask": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/ListPartners": EVERYBODY_AT_HOME,
+    "/fairlead.v1.AskingService/OpenCase": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/ListCases": frozenset(
+        {"user:analyst", "user:approver", "user:auditor"}
+    ),
+}
+SERVICES = [
+    Service(descriptor=file.DESCRIPTOR.services_by_name[name], register=partial(print))
+    for file, name in (
+        (gateway_pb2, "GatewayService"),
+        (owner_pb2, "OwnerService"),
+        (asking_pb2, "AskingService"),
+    )
+]
+
+
+def test_every_rpc_is_authorised_as_expected() -> None:
+    """Each RPC of the wire contract has one row, and it admits exactly whom it should."""
+    rows: Authorisation = {**GATEWAY, **NODE}
+    assert_every_rpc_has_row(SERVICES, rows, EXPECTED)
+
+
+def test_every_service_of_the_contract_is_listed_here() -> None:
+    """A service added to the wire contract without an expectation fails this test."""
+    found = {
+        f"/{service.full_name}/{method.name}"
+        for file in (gateway_pb2, owner_pb2, asking_pb2)
+        for service in file.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+    }
+    assert found == EXPECTED.keys()
+
+
+@pytest.mark.parametrize("rpc", sorted(EXPECTED))
+def test_an_rpc_without_row_or_expectation_fails(rpc: str) -> None:
+    """Taking any row, or any expectation, away is an error that names the RPC."""
+    rows: Authorisation = {**GATEWAY, **NODE}
+    fewer = {name: row for name, row in rows.items() if name != rpc}
+    with pytest.raises(Misconfigured) as without_row:
+        assert_every_rpc_has_row(SERVICES, fewer, EXPECTED)
+    unexpected = {name: kinds for name, kinds in EXPECTED.items() if name != rpc}
+    with pytest.raises(Misconfigured) as without_expectation:
+        assert_every_rpc_has_row(SERVICES, rows, unexpected)
+    assert rpc in without_row.value.remedy
+    assert rpc in without_expectation.value.remedy
