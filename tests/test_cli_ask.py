@@ -244,7 +244,9 @@ def test_times_are_spans_ago_or_iso_8601(text: str | None, seconds: float) -> No
     assert moment(text, now=NOW) == int(seconds)
 
 
-@pytest.mark.parametrize("text", ["", "90", "d", "-1d", "90d ", "90D", "123456d", "2026-13-01", "x"])
+@pytest.mark.parametrize(
+    "text", ["", "90", "d", "-1d", "90d ", "90D", "123456d", "2026-13-01", "x"]
+)
 def test_other_times_are_refused(text: str) -> None:
     """What is neither says how to write it."""
     with pytest.raises(InvalidInput) as caught:

@@ -28,9 +28,7 @@ async def made(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Federa
 async def open_case(made: Federation, case: str, *words: str, user: str = "u-c02") -> Ended:
     usual = ("--purpose", "drug-trafficking", "--legal-basis", "eu-ucc-art-46")
     more = words or ("--scheme", "container", "--member", "u-c01")
-    return await as_user(
-        made, "cases", "open", case, *usual, *more, "--output", "json", user=user
-    )
+    return await as_user(made, "cases", "open", case, *usual, *more, "--output", "json", user=user)
 
 
 async def listed(made: Federation, user: str) -> list[str]:

@@ -22,7 +22,13 @@ async def test_partners_are_listed_as_the_directory_says(tmp_path: Path) -> None
         assert ended.json[1]["schemes"] == "container, vehicle-plate, vessel-imo"
         assert "directory 1, in force until" in ended.err
         table = await as_user(made, "partners", user="u-c02")
-        assert table.out.splitlines()[0].split() == ["partner", "name", "kind", "country", "schemes"]
+        assert table.out.splitlines()[0].split() == [
+            "partner",
+            "name",
+            "kind",
+            "country",
+            "schemes",
+        ]
 
 
 @pytest.mark.parametrize("broken", ["directory", "trust", "key"])

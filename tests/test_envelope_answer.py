@@ -38,7 +38,11 @@ def walk(world: World) -> Walk:
 
 
 def sign(
-    walk: Walk, *answers: pb.TermAnswer, query: Query | None = None, status: int = 1, reason: str = ""
+    walk: Walk,
+    *answers: pb.TermAnswer,
+    query: Query | None = None,
+    status: int = 1,
+    reason: str = "",
 ) -> pb.SignedAnswer:
     return sign_answer(
         walk.verify() if query is None else query,
@@ -64,9 +68,7 @@ def verify(walk: Walk, signed: pb.SignedAnswer, *, owner: str = OWNER, terms: in
 
 
 def open_(walk: Walk, signed: pb.SignedAnswer, terms: int = 1) -> tuple[pb.TermAnswer, ...]:
-    return open_answer(
-        signed, query_id=walk.query_id, owner=OWNER, terms=terms, key=walk.reply_key
-    )
+    return open_answer(signed, query_id=walk.query_id, owner=OWNER, terms=terms, key=walk.reply_key)
 
 
 records = st.builds(
@@ -240,9 +242,7 @@ def sealed(walk: Walk, content: pb.AnswerBody, size: int = 4096) -> pb.SignedAns
 
 def test_a_body_must_cover_every_term_of_this_query(walk: Walk) -> None:
     """Bodies of other queries or owners, with too few, too many or unordered terms are Forged."""
-    good = pb.AnswerBody(
-        query_id=walk.query_id, partner_id=OWNER, answers=[pb.TermAnswer(index=0)]
-    )
+    good = pb.AnswerBody(query_id=walk.query_id, partner_id=OWNER, answers=[pb.TermAnswer(index=0)])
     assert open_(walk, sealed(walk, good))
     for change in (
         {"query_id": bytes(16)},

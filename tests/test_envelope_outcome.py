@@ -50,9 +50,7 @@ def outcome(world: World, given_states: dict[str, PartnerState]) -> bytes:
 
 def verify(world: World, data: bytes, signature: bytes | None = None) -> Outcome:
     signed = signing.sign(world.gateway_key(), "outcome", data) if signature is None else signature
-    return verify_outcome(
-        data, signed, query_id=QUERY, header_digest=HEADER, gateway=world.gateway
-    )
+    return verify_outcome(data, signed, query_id=QUERY, header_digest=HEADER, gateway=world.gateway)
 
 
 @settings(max_examples=30)

@@ -25,7 +25,9 @@ DRAWN = [kind for kind in tree() if kind.__module__ == "fairlead.errors"]
 def test_every_error_stands_in_the_drawing(kind: type[errors.FairleadError]) -> None:
     """The docstring draws the whole tree, and a drawn status is the class's own."""
     drawing = errors.__doc__ or ""
-    line = next((row for row in drawing.splitlines() if re.search(rf"\b{kind.__name__}\b", row)), "")
+    line = next(
+        (row for row in drawing.splitlines() if re.search(rf"\b{kind.__name__}\b", row)), ""
+    )
     assert line
     statuses = {status.name for status in grpc.StatusCode}
     drawn = statuses & set(line.split())

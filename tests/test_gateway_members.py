@@ -75,7 +75,9 @@ async def owner(behaviour: Behaviour) -> AsyncIterator[tuple[UnaryTransport, Clo
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
     clock = Clock()
-    transport = UnaryTransport(lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}"), clock=clock)
+    transport = UnaryTransport(
+        lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}"), clock=clock
+    )
     try:
         yield transport, clock
     finally:

@@ -328,7 +328,9 @@ async def test_a_query_cut_by_a_crash_is_not_continued(made: Federation, world: 
     await made.stop_gateway()
     app = await made.start_gateway()
     forget = "UPDATE queries SET outcome = NULL, signature = NULL WHERE query_id = ?"
-    leaf = signing.canonical(audit_pb2.AuditLeaf(type=audit_pb2.LEAF_TYPE_ALARM, log="gateway/gw-1"))
+    leaf = signing.canonical(
+        audit_pb2.AuditLeaf(type=audit_pb2.LEAF_TYPE_ALARM, log="gateway/gw-1")
+    )
     await app.log.append(leaf, also=lambda c: c.execute(forget, (walk.query_id,)) and None)
     with pytest.raises(Stale) as caught:
         await ask(made, request(walk))

@@ -138,9 +138,7 @@ def opened(walk: Walk, answer: query_pb2.SignedAnswer) -> tuple[query_pb2.TermAn
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place]:
     folder = tmp_path_factory.mktemp("answering")
-    async with federation(
-        folder, partners=("customs", "police", OWNER), start=False
-    ) as made:
+    async with federation(folder, partners=("customs", "police", OWNER), start=False) as made:
         await made.start_node(OWNER)
         log = PaperLog(world_of(made.layout, now=time.time()), [b"first"])
         yield Place(made, log)
@@ -273,7 +271,9 @@ async def test_an_unbounded_question_is_refused_in_clear(place: Place) -> None:
         answer = await place.ask(walk)
         headers.append(query_pb2.AnswerHeader.FromString(answer.header))
         assert answer.body == b""
-    assert {(h.status, h.reason) for h in headers} == {(query_pb2.STATUS_REFUSED, "WINDOW_TOO_LONG")}
+    assert {(h.status, h.reason) for h in headers} == {
+        (query_pb2.STATUS_REFUSED, "WINDOW_TOO_LONG")
+    }
 
 
 async def test_an_expired_grant_and_a_forged_part_are_on_the_record(place: Place) -> None:

@@ -255,9 +255,7 @@ def row(size: int, number: int = 0) -> pb.Record:
 
 @settings(max_examples=120, deadline=None)
 @given(
-    sizes=st.lists(
-        st.lists(st.integers(0, 700), max_size=12), min_size=1, max_size=6
-    ),
+    sizes=st.lists(st.lists(st.integers(0, 700), max_size=12), min_size=1, max_size=6),
     desk=st.integers(0, 60),
     more=st.lists(st.booleans(), min_size=6, max_size=6),
 )

@@ -50,7 +50,13 @@ def test_only_one_octet_string_unpads_to_a_content(padded: bytes, size: int) -> 
 
 @pytest.mark.parametrize(
     "padded",
-    [b"", b"\x00\x00\x00", b"\x00\x00\x00\x05abcd", b"\xff\xff\xff\xffabcd", b"\x00\x00\x00\x01abc\x01"],
+    [
+        b"",
+        b"\x00\x00\x00",
+        b"\x00\x00\x00\x05abcd",
+        b"\xff\xff\xff\xffabcd",
+        b"\x00\x00\x00\x01abc\x01",
+    ],
 )
 def test_wrong_frames_are_forged(padded: bytes) -> None:
     """Short frames, lengths beyond the frame and padding other than zeroes are Forged."""
