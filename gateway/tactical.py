@@ -25,6 +25,7 @@ class _Entry:
     """A call whose query is being admitted; ``gone`` once its asker left."""
 
     opened: asyncio.Future[Run]
+    query_id: bytes = b""
     gone: bool = False
 
 
@@ -36,6 +37,7 @@ class Tactical:
         self._admission = admission
         self._policy = policy
         self._runs = Runs()
+        self._entering: dict[bytes, asyncio.Future[Run]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def query(
@@ -90,16 +92,21 @@ class Tactical:
                 request.query,
                 peer=peer,
                 subject=SUBJECT,
-                decide=lambda query: self._decide(query, request),
+                decide=lambda query: self._decide(entry, query, request),
             )
         except Exception as error:  # noqa: BLE001  it is the reader's to raise
             entry.opened.set_exception(error)
+            if not isinstance(error, Replayed) and entry.query_id:
+                self._entering.pop(entry.query_id, entry.opened).cancel()
             return
         try:
             parts = admitted.decision.parts
             octets = len(parts) * sealing.answer_size(admitted.query.term_count)
             run = self._runs.start(admitted.query.query_id, octets)
             entry.opened.set_result(run)
+            waited_for = self._entering.pop(entry.query_id, None)
+            if waited_for is not None:
+                waited_for.set_result(run)
             walk = Walk(self._exchange, admitted, request)
             if entry.gone:
                 run.abandon()
@@ -112,9 +119,12 @@ class Tactical:
             self._admission.leave(admitted.query)
 
     async def _decide(
-        self, query: Query, request: gateway_pb2.QueryRequest
+        self, entry: _Entry, query: Query, request: gateway_pb2.QueryRequest
     ) -> tuple[Routing, Intent]:
         """Decide admission, then routing; write down who will be asked as a commitment."""
+        entry.query_id = query.query_id
+        # A repetition that meets the INTENT before the run has begun waits for it here.
+        self._entering.setdefault(query.query_id, asyncio.get_running_loop().create_future())
         now = int(self._exchange.clock())
         facts, asker, user = query_facts(query), party_facts(query.asker), user_facts(query.user)
         decision = self._policy.admission(
@@ -168,6 +178,10 @@ class Tactical:
         """
         header = signing.parse_canonical(query_pb2.QueryHeader, request.query.header)
         run = self._runs.get(header.query_id)
+        entering = self._entering.get(header.query_id)
+        if run is None and entering is not None:
+            await asyncio.wait([entering])
+            run = None if entering.cancelled() else entering.result()
         if run is not None:
             async for event in run.read():
                 yield event

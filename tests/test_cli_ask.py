@@ -308,8 +308,7 @@ def test_any_text_is_an_identifier_or_a_usage_error(text: str) -> None:
     """Recognising never fails in another way."""
     try:
         term = ask.recognise(text, None)
-    except InvalidInput as error:
-        assert error.remedy
+    except InvalidInput:
         return
     assert term.scheme
     assert term.value

@@ -14,7 +14,7 @@ from fairlead import errors
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def tree(kind: type[errors.FairleadError] = errors.FairleadError) -> list[type]:
+def tree(kind: type[errors.FairleadError] = errors.FairleadError) -> list[type[errors.FairleadError]]:
     return [kind, *(found for sub in kind.__subclasses__() for found in tree(sub))]
 
 

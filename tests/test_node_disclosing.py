@@ -400,4 +400,4 @@ def test_policy_sees_kinds_of_records_and_no_values(
     one, other = record_facts(indexed(), 100), record_facts(change(indexed()), 100)
     assert (one == other) is same
     assert one.fields == ("driver_name", "event", "plate")
-    assert Event.GATE_IN == one.event
+    assert one.event == Event.GATE_IN

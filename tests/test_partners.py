@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -406,10 +407,8 @@ def test_any_octets_are_no_bundle_or_an_empty_one(world: World, data: bytes) -> 
     """Garbage in place of deny lists changes nothing."""
     held = DenyLists()
     update(world, held, deny(world, "customs", 1))
-    try:
+    with contextlib.suppress(FairleadError):
         held.update(data, directory=world.directory, operators=world.opened.operators, now=NOW)
-    except FairleadError:
-        pass
     assert denied(held, USER) == ""
 
 
@@ -452,7 +451,7 @@ class DenyListMachine(RuleBasedStateMachine):
 def test_the_serial_of_a_deny_list_never_goes_back(world: World) -> None:
     """Over any sequence of lists, an identity once denied is freed by a newer list alone."""
     DenyListMachine.world = world
-    run_state_machine_as_test(  # type: ignore[no-untyped-call]
+    run_state_machine_as_test(
         DenyListMachine, settings=settings(max_examples=15, stateful_step_count=12, deadline=None)
     )
 
