@@ -14,7 +14,9 @@ from fairlead import errors
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def tree(kind: type[errors.FairleadError] = errors.FairleadError) -> list[type[errors.FairleadError]]:
+def tree(
+    kind: type[errors.FairleadError] = errors.FairleadError,
+) -> list[type[errors.FairleadError]]:
     return [kind, *(found for sub in kind.__subclasses__() for found in tree(sub))]
 
 
@@ -74,10 +76,8 @@ def calls() -> list[tuple[str, ast.Call]]:
 
 
 def test_every_message_is_fixed_text() -> None:
-    """No error's message is put together from anything: it cannot carry a term.
-
-    The one exception tells the auditor who runs the verification at which leaf a log breaks.
-    """
+    """No error's message is put together from anything: it cannot carry a term."""
+    # The one exception tells the auditor who runs it at which leaf a log breaks.
     for place, call in calls():
         if not call.args or place.startswith("fairlead/auditlog/verification.py"):
             continue

@@ -111,7 +111,7 @@ async def test_an_answer_arrives_over_one_channel() -> None:
         (grpc.StatusCode.PERMISSION_DENIED, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
         (grpc.StatusCode.UNIMPLEMENTED, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
         (grpc.StatusCode.INTERNAL, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
-        (grpc.StatusCode.CANCELLED, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
+        (grpc.StatusCode.CANCELLED, query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
         (grpc.StatusCode.ALREADY_EXISTS, query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"),
     ],
 )

@@ -28,7 +28,7 @@ def test_every_reader_sees_every_event_in_order(steps: list[str], fails: bool) -
         seen: list[str] = []
         try:
             async for item in run.read():
-                seen.append(item.partner.partner_id)
+                seen += [item.partner.partner_id]
         except LogUnavailable:
             return seen, True
         return seen, False

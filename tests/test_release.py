@@ -107,21 +107,23 @@ async def test_a_waiter_that_gives_up_does_not_hold_the_others(log: AuditLog) ->
 
 
 async def test_answers_leave_on_multiples_of_the_tick(log: AuditLog) -> None:
-    """Whenever the work is done, the answer leaves at a tick, never before it or before time."""
+    """Whenever the work is done, the answer leaves behind a whole allowance and at a tick."""
     tick = 0.02
     desk = ReleaseDesk(log, LEAVES, tick_s=tick)
     loop = asyncio.get_running_loop()
     for wait in (0.0, 0.003, 0.013):
         await asyncio.sleep(wait)
-        not_before = loop.time() + wait
         arrived = loop.time()
-        await desk.release(answer(1), not_before=not_before)
-        assert loop.time() >= not_before
+        await desk.release(answer(1), arrived=arrived, allowance_s=0.03)
+        assert loop.time() >= arrived + 0.03
+        assert int(loop.time() / tick) > int((arrived + 0.03) / tick)
+        arrived = loop.time()
+        await desk.release(answer(2))
         assert int(loop.time() / tick) > int(arrived / tick)
 
 
 async def test_without_a_tick_nothing_waits_for_one(log: AuditLog) -> None:
     """Tick 0 is for benchmarks: only durability is waited for."""
     desk = ReleaseDesk(log, LEAVES, tick_s=0)
-    far = asyncio.get_running_loop().time() + 3600
-    await asyncio.wait_for(desk.release(answer(1), not_before=far), timeout=60)
+    now = asyncio.get_running_loop().time()
+    await asyncio.wait_for(desk.release(answer(1), arrived=now, allowance_s=3600), timeout=60)

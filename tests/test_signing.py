@@ -44,7 +44,7 @@ question = st.builds(
     partner_id=names,
     partner_salt=octets,
     terms=st.lists(
-        st.builds(query_pb2.TermLeaf, scheme=names, value=names, nonce=octets), max_size=3
+        st.builds(query_pb2.QuestionTerm, scheme=names, value=names, nonce=octets), max_size=3
     ),
     since=st.integers(-(2**63), 2**63 - 1),
     until=st.integers(-(2**63), 2**63 - 1),
@@ -105,7 +105,7 @@ def test_a_second_spelling_of_the_same_content_is_refused(data: bytes, code: str
 
 def test_unknown_fields_deep_inside_are_refused() -> None:
     """An unknown field hidden in a nested message is found as well."""
-    inner = signing.canonical(query_pb2.TermLeaf(scheme="s")) + b"\x78\x01"
+    inner = signing.canonical(query_pb2.QuestionTerm(scheme="s")) + b"\x78\x01"
     data = b"\x22" + bytes([len(inner)]) + inner
     with pytest.raises(InvalidInput):
         signing.parse_canonical(query_pb2.Question, data)
@@ -191,7 +191,7 @@ def test_a_saved_key_is_its_owners_alone_and_comes_back(tmp_path: Path) -> None:
     [
         pytest.param(None, "KEY_FILE", id="missing"),
         pytest.param(b"", "KEY_FILE", id="empty"),
-        pytest.param(b"-----BEGIN PRIVATE KEY-----\nAAAA\n", "KEY_FILE", id="garbage"),
+        pytest.param(b"-----BEGIN CERTIFICATE-----\nAAAA\n", "KEY_FILE", id="garbage"),
         pytest.param("x25519", "KEY_KIND", id="another kind"),
     ],
 )

@@ -47,7 +47,7 @@ def verify(
             raise Forged(
                 "this receipt does not verify",
                 reasons=error.reasons,
-                remedy="compare it with the copy of whoever asked, under the directory of that time",
+                remedy="compare it with the asker's copy, under the directory of that time",
             ) from None
         query = result.query
         records.append(
