@@ -50,6 +50,15 @@ def load_evidence(path: Path) -> asking_pb2.Evidence:
         ) from None
 
 
+def asked_at(evidence: asking_pb2.Evidence) -> int:
+    """When the asker says the query was made, unix seconds; not verified.
+
+    :raises InvalidInput: malformed.
+    """
+    header = signing.parse_canonical(query_pb2.QueryHeader, evidence.query.header)
+    return header.issued_at
+
+
 def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Verified:
     """Verify everything a receipt claims.
 

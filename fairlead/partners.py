@@ -118,6 +118,9 @@ class Partner:
         sealing.check_public_key(entry.oversight_key)
         if max(len(entry.display_name), len(entry.contact_desk)) > MAX_TEXT:
             raise InvalidInput("a partner entry's text is too long", reasons=("LIMIT",))
+        path = f"/partner/{entry.partner_id}/node/"
+        if not entry.nodes or not all(path in node.spiffe_id for node in entry.nodes):
+            raise InvalidInput("a partner entry lists no node of its own", reasons=("NODES",))
         return cls(
             partner_id=check_partner_id(entry.partner_id),
             display_name=entry.display_name,

@@ -114,8 +114,8 @@ class UnaryTransport:
             raise LegFailed(query_pb2.STATUS_UNREACHABLE, "BREAKER_OPEN")
         if member.in_flight >= MAX_IN_FLIGHT:
             raise LegFailed(query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
-        member.in_flight += 1
         call = member.call(request, timeout=timeout_s)
+        member.in_flight += 1
         try:
             response = await call
         except grpc.aio.AioRpcError as error:

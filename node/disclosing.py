@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from fairlead.envelope.answer import fits
+from fairlead.envelope.answer import RECORD_FRAME, room_left
 from fairlead.envelope.grant import Grant
 from fairlead.envelope.query import Query, Scope
 from fairlead.envelope.question import Question
@@ -20,6 +20,7 @@ from fairlead.policy.points import UNAVAILABLE, PolicyPoints
 from fairlead.v1 import handling_pb2, query_pb2
 from node.index import Index, IndexedRecord
 
+DAY_S = 86_400
 MAX_VISIBLE = 101
 """Records of one term that are counted: one more than the widest band has."""
 PROBES = 16
@@ -131,10 +132,11 @@ class Disclosure:
         # 1
         judge.learn([replace(DECOY, expires_at=number) for number in range(PROBES)])
         # 2
+        scope = narrowed(ruling.question.scope, ruling.decision)
         answers, pending = [], []
         for index, term in enumerate(ruling.question.terms):
             answer = query_pb2.TermAnswer(index=index)
-            visible = await self._find(term, ruling.question.scope, judge)
+            visible = await self._find(term, scope, judge)
             pending.append(_disclose(answer, visible, self._owner.contact_desk))
             answers.append(answer)
         # 3
@@ -147,10 +149,10 @@ class Disclosure:
         """Up to :data:`MAX_VISIBLE` records that may be disclosed, newest first."""
         visible: list[tuple[IndexedRecord, Decision]] = []
         for page in self._index.pages(term):
-            found = [record for record in page if within(record, scope)]
-            judge.learn([record_facts(record, judge.now) for record in found])
-            for record in found:
-                decision = judge.visible(record)
+            # Every record is judged, those out of scope too: an active target alerts its desk.
+            judge.learn([record_facts(record, judge.now) for record in page])
+            for record in page:
+                decision = judge.visible(record) if within(record, scope) else None
                 if decision is not None:
                     visible.append((record, decision))
             await asyncio.sleep(0)  # other queries get their turn
@@ -177,7 +179,7 @@ def _disclose(
     limits = [decision.obligations.max_records for _, decision in visible]
     limit = min((value for value in limits if value is not None), default=MAX_VISIBLE)
     records = [to_wire(record, decision) for record, decision in visible]
-    records = [record for record in records if record.fields]
+    records = [r for r in records if r.fields or r.event or r.occurred_at]
     answer.more = len(records) > limit or len(visible) == MAX_VISIBLE
     return records[:limit]
 
@@ -195,20 +197,40 @@ def fill(
     said = [answer.more for answer in answers]
     for answer, records in zip(answers, pending, strict=True):
         answer.more = answer.more or bool(records)
+    room = room_left(query.query_id, owner, answers, query.term_count)
     turn, full = 0, False
     while not full and any(turn < len(records) for records in pending):
         for answer, records in zip(answers, pending, strict=True):
             if turn >= len(records):
                 continue
-            answer.records.append(records[turn])
-            if not fits(query.query_id, owner, answers, query.term_count):
-                del answer.records[-1]
+            room -= records[turn].ByteSize() + RECORD_FRAME
+            if room < 0:
                 full = True
                 break
+            answer.records.append(records[turn])
         turn += 1
     for answer, records, more in zip(answers, pending, said, strict=True):
         if len(answer.records) == len(records):
             answer.more = more
+
+
+def narrowed(scope: Scope, decision: Decision) -> Scope:
+    """The scope a question may use: a filter on what may not be disclosed would disclose it.
+
+    Without the event's facet events do not filter; without the time's, a range ends never and
+    begins at midnight (UTC), so that nobody learns a time by asking again and again.
+    """
+
+    def granted(name: str) -> bool:
+        redacted = name in decision.obligations.redact
+        return not redacted and bool({"full_record", f"field:{name}"} & decision.facets)
+
+    timed = granted("occurred_at")
+    return Scope(
+        since=scope.since if timed else scope.since - scope.since % DAY_S,
+        until=scope.until if timed else 0,
+        events=scope.events if granted("event") else (),
+    )
 
 
 def within(record: IndexedRecord, scope: Scope) -> bool:
@@ -256,7 +278,8 @@ def to_wire(record: IndexedRecord, decision: Decision) -> query_pb2.Record:
         return bool({"full_record", f"field:{name}"} & decision.facets)
 
     shown = {name: value for name, value in sorted(record.fields.items()) if allowed(name)}
-    withheld = sorted({*record.fields, *record.withheld} - set(shown)) if shown else []
+    any_shown = shown or allowed("event") or allowed("occurred_at")
+    withheld = sorted({*record.fields, *record.withheld} - set(shown)) if any_shown else []
     return query_pb2.Record(
         record_type=record.record_type,
         event=record.event if allowed("event") else "",

@@ -14,8 +14,8 @@ from fairlead.envelope.answer import (
     SEAL_OVERHEAD,
     Answer,
     answer_info,
-    fits,
     open_answer,
+    room_left,
     sign_answer,
     verify_answer,
 )
@@ -111,9 +111,9 @@ def test_an_answers_size_tells_the_number_of_terms_alone(
 
 @given(st.integers(0, 5000))
 def test_what_fits_can_be_signed_and_what_does_not_cannot(walk: Walk, size: int) -> None:
-    """``fits`` says exactly whether sealing will succeed."""
+    """``room_left`` says exactly whether sealing will succeed."""
     answer = pb.TermAnswer(contact_desk="x" * size)
-    if fits(walk.query_id, OWNER, [answer], 1):
+    if room_left(walk.query_id, OWNER, [answer], 1) >= 0:
         sign(walk, answer)
     else:
         with pytest.raises(InvalidInput):

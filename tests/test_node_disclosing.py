@@ -12,7 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fairlead import sealing
-from fairlead.envelope.answer import fits
+from fairlead.envelope.answer import room_left
 from fairlead.envelope.grant import Grant
 from fairlead.envelope.query import Query, Scope
 from fairlead.envelope.question import Question
@@ -31,6 +31,7 @@ from node.disclosing import (
     Ruling,
     band,
     fill,
+    narrowed,
     record_facts,
     to_wire,
     within,
@@ -273,7 +274,7 @@ def test_what_is_filled_in_always_fits(
     ]
     pending = [[row(size, n) for n, size in enumerate(list_)] for list_ in sizes]
     fill(asked, OWNER, answers, pending)
-    assert fits(asked.query_id, OWNER, answers, terms)
+    assert room_left(asked.query_id, OWNER, answers, terms) >= 0
     for answer, records, said in zip(answers, pending, more, strict=False):
         assert list(answer.records) == records[: len(answer.records)]
         assert answer.more == (said or len(answer.records) < len(records))
@@ -293,7 +294,7 @@ def test_a_brimful_answer_still_says_more(query: Query, size: int, second: int) 
         pending = [[row(size + room), row(0)], [row(second)]][:terms]
         asked = replace(query, term_count=terms)
         fill(asked, OWNER, answers, pending)
-        assert fits(asked.query_id, OWNER, answers, terms)
+        assert room_left(asked.query_id, OWNER, answers, terms) >= 0
 
 
 # ── Pieces ───────────────────────────────────────────────────────────────────────────────────
@@ -372,7 +373,7 @@ def test_no_field_leaves_that_is_redacted_or_not_granted(
         permitted = bool({"full_record", f"field:{name}"} & granted) and name not in redact
         assert (name in shown) == permitted
     assert shown.isdisjoint(wire.withheld)
-    if shown:
+    if shown or wire.event or wire.occurred_at:
         assert shown | set(wire.withheld) == {*held_.fields, "iban"}
     else:
         assert not wire.withheld
@@ -401,3 +402,20 @@ def test_policy_sees_kinds_of_records_and_no_values(
     assert (one == other) is same
     assert one.fields == ("driver_name", "event", "plate")
     assert one.event == Event.GATE_IN
+
+
+def test_a_filter_on_what_may_not_be_disclosed_filters_nothing() -> None:
+    """An asker who may learn existence alone cannot find out event or hour by asking again."""
+    asked = Scope(since=90_000, until=95_000, events=("gate-in",))
+    bare = Decision.of_grant(facets={"existence"}, obligations=Obligations(), policy_serial=1)
+    full = Decision.of_grant(
+        facets={"existence", "full_record"}, obligations=Obligations(), policy_serial=1
+    )
+    redacted = Decision.of_grant(
+        facets={"existence", "full_record"},
+        obligations=Obligations(redact=frozenset({"event"})),
+        policy_serial=1,
+    )
+    assert narrowed(asked, bare) == Scope(since=86_400, until=0, events=())
+    assert narrowed(asked, full) == asked
+    assert narrowed(asked, redacted) == Scope(since=90_000, until=95_000, events=())

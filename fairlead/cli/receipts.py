@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Annotated
 
@@ -26,20 +25,25 @@ def verify(
     profile: ProfileOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """Verify every signature, proof and binding of receipts, without any running service."""
-    from fairlead.evidence import load_evidence, verify_evidence
+    """Verify every signature, proof and binding of receipts, without any running service.
+
+    Needs the directory that was in force when the query was asked: keep old ones.
+    """
+    from fairlead.evidence import asked_at, load_evidence, verify_evidence
     from fairlead.profile import load_profile
     from fairlead.trust import Trust
 
     if directory is None or trust is None:
         settings, _ = load_profile(profile)
         directory, trust = directory or settings.directory, trust or settings.trust
-    verified_directory = Trust.load(trust).directory(directory, now=time.time())
+    anchors = Trust.load(trust)
     records = []
     for file in files:
         evidence = load_evidence(file)
         try:
-            result = verify_evidence(evidence, verified_directory)
+            # The directory that was in force when the query was asked, not today's.
+            moment = asked_at(evidence)
+            result = verify_evidence(evidence, anchors.directory(directory, now=moment))
         except FairleadError as error:
             say(f"{printable(str(file))}: does not verify")
             if isinstance(error, PeerError):
@@ -47,7 +51,7 @@ def verify(
             raise Forged(
                 "this receipt does not verify",
                 reasons=error.reasons,
-                remedy="compare it with the asker's copy, under the directory of that time",
+                remedy="give the directory the query was asked under: --directory FILE",
             ) from None
         query = result.query
         records.append(

@@ -62,10 +62,15 @@ def answer_info(query_id: bytes, owner: str) -> bytes:
     return b"fairlead/v1/answer\x00" + query_id + owner.encode()
 
 
-def fits(query_id: bytes, owner: str, answers: Sequence[pb.TermAnswer], terms: int) -> bool:
-    """Whether these answers fit the fixed size for ``terms`` terms."""
+RECORD_FRAME = 4 + 4
+"""Octets one more record adds beside itself, at most: its tag and length, and the growth of the
+lengths around it."""
+
+
+def room_left(query_id: bytes, owner: str, answers: Sequence[pb.TermAnswer], terms: int) -> int:
+    """Octets of the fixed size for ``terms`` terms that these answers leave free."""
     body = pb.AnswerBody(query_id=query_id, partner_id=owner, answers=answers)
-    return body.ByteSize() + 4 <= sealing.answer_size(terms)
+    return sealing.answer_size(terms) - 4 - body.ByteSize()
 
 
 def sign_answer(
