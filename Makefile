@@ -80,6 +80,7 @@ check: $(STAMP) ## style, types, import floors, wire contract, stubs, locks, hou
 	try "buf lint" buf lint protos; \
 	try "protoc" $(call PROTOC,"$$fresh"); \
 	try "generated stubs" same; \
+	try "collection" $(PY) -m pytest -q --collect-only tests >/dev/null; \
 	try "house rules" $(PY) -m pytest -q tests/test_house.py; \
 	test -z "$$failed" || { echo "check: FAILED, see above" >&2; exit 1; }
 

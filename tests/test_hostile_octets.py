@@ -29,7 +29,8 @@ from fairlead.envelope.question import open_part, part_info
 from fairlead.evidence import load_evidence, verify_evidence
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.v1 import asking_pb2, audit_pb2, directory_pb2, owner_pb2, query_pb2
-from tests.attacks.evil import OWNER, Crafted, EvilGateway, craft, node_key, sealing_key, user_key
+from tests.attacks.crafted import OWNER, Crafted, craft, node_key, sealing_key, user_key
+from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build, evidence, federation
 from tests.hostile import edits, few_fields, fields, only_ours, with_fields
 

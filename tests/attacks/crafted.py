@@ -64,6 +64,11 @@ def node_key(made: Federation, partner: str) -> Ed25519PrivateKey:
     return signing.load_signing_key(made.layout.node(partner) / "signing.key")
 
 
+def sealing_key(made: Federation, partner: str) -> sealing.SealingKey:
+    """An owner's sealing key."""
+    return sealing.SealingKey.load(made.layout.node(partner) / "sealing.seed")
+
+
 def changed(message: Message, **changes: object) -> Any:
     """A copy of ``message`` with some fields replaced."""
     copy = type(message)()

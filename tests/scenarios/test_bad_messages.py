@@ -30,18 +30,8 @@ from fairlead.client import NodeClient
 from fairlead.door import REASON_KEY
 from fairlead.envelope.question import part_info
 from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2, owner_pb2, query_pb2
-from tests.attacks.evil import (
-    OTHER_OWNER,
-    OWNER,
-    Crafted,
-    EvilGateway,
-    EvilNode,
-    changed,
-    craft,
-    intents,
-    node_key,
-    user_key,
-)
+from tests.attacks.crafted import OTHER_OWNER, OWNER, Crafted, changed, craft, node_key, user_key
+from tests.attacks.evil import EvilGateway, EvilNode, intents
 from tests.federation import CASE, OTHER, STORY, Federation, federation, request, states
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")

@@ -16,7 +16,8 @@ import pytest
 from certs.dev.lists import deny
 from fairlead.door import REASON_KEY
 from fairlead.v1 import audit_pb2, owner_pb2
-from tests.attacks.evil import OTHER_OWNER, OWNER, EvilNode, craft, refusals
+from tests.attacks.crafted import OTHER_OWNER, OWNER, craft
+from tests.attacks.evil import EvilNode, refusals
 from tests.federation import ANALYST, ROOT, STORY, Federation, federation, states
 from tests.owners import impostor
 
