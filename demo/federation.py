@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -61,6 +62,17 @@ class Federation:
     def profile(self, partner: str, user: str) -> Path:
         """A user's profile."""
         return self.folder / "profiles" / f"{partner}-{user}.toml"
+
+    def lock(self) -> int | None:
+        """Keep a second demo out of this folder; None when one is at work there."""
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        handle = os.open(self.folder.with_name(f"{self.folder.name}.lock"), os.O_CREAT | os.O_RDWR)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(handle)
+            return None
+        return handle
 
     def make(self, *, records: int, seed: int) -> Story:
         """Make everything from nothing: keys, policy, data, configurations, indexes."""

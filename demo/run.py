@@ -32,7 +32,8 @@ def main() -> int:
         federation.stop()
         say("the demo is down")
         return 0
-    if federation.running():
+    lock = federation.lock()  # held until this process ends
+    if lock is None or federation.running():
         raise Misconfigured(
             "the demo is running already", reasons=("DEMO_RUNNING",), remedy="make demo-down"
         )

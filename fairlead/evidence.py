@@ -13,7 +13,7 @@ from fairlead.envelope.answer import verify_answer
 from fairlead.envelope.grant import check_intent
 from fairlead.envelope.outcome import check_outcome_leaf, verify_outcome
 from fairlead.envelope.query import Query, verify_query
-from fairlead.errors import Forged, InvalidInput
+from fairlead.errors import Forged, InvalidInput, NotFound
 from fairlead.partners import Directory
 from fairlead.receipts import CheckpointFork, Head, verify_receipt
 from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
@@ -36,6 +36,8 @@ def load_evidence(path: Path) -> asking_pb2.Evidence:
 
     :raises InvalidInput: missing, too large, or not one.
     """
+    if not path.exists():
+        raise NotFound("there is no such receipt file", reasons=("RECEIPT_FILE",))
     try:
         data = path.read_bytes()
         document = json.loads(data) if len(data) <= MAX_FILE else None

@@ -11,6 +11,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 
 # isort: split
 import grpc.aio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import admission, process, signing
 from fairlead.auditlog import AuditLog
@@ -28,6 +29,36 @@ from gateway.tactical import Tactical
 from gateway.walk import Exchange
 
 LOG_FILE = "audit.sqlite"
+
+
+def own_keys(
+    config: GatewayConfig, member: process.Membership
+) -> tuple[str, Ed25519PrivateKey, Ed25519PrivateKey]:
+    """The gateway's SPIFFE id, signing key and log key, which are those of the directory.
+
+    :raises Misconfigured: UNKNOWN_GATEWAY, KEY_MISMATCH, or a key file is missing.
+    """
+    spiffe_id = f"spiffe://{member.directory.federation}/gateway/{config.name}"
+    entry = member.directory.gateways.get(spiffe_id)
+    if entry is None:
+        raise Misconfigured(
+            "the directory does not list this gateway",
+            reasons=("UNKNOWN_GATEWAY",),
+            remedy="correct name in the configuration, or ask the operators to list it",
+        )
+    key = signing.load_signing_key(config.keys_dir / "signing.key")
+    log_key = signing.load_signing_key(config.keys_dir / "log.key")
+    if (signing.public_bytes(key), signing.public_bytes(log_key)) != (
+        entry.signing_key,
+        entry.log_key,
+    ):
+        raise Misconfigured(
+            "the gateway's keys are not those of the directory",
+            reasons=("KEY_MISMATCH",),
+            remedy="correct keys_dir, or restore this gateway's key folder from its backup",
+        )
+    process.material_of(config.keys_dir, member.directory)()
+    return spiffe_id, key, log_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,25 +96,8 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     :raises FairleadError: it could not start.
     """
     member = process.join(config, clock)
-    spiffe_id = f"spiffe://{member.directory.federation}/gateway/{config.name}"
-    entry = member.directory.gateways.get(spiffe_id)
-    if entry is None:
-        raise Misconfigured(
-            "the directory does not list this gateway",
-            reasons=("UNKNOWN_GATEWAY",),
-            remedy="correct name in the configuration, or ask the operators to list it",
-        )
-    key = signing.load_signing_key(config.keys_dir / "signing.key")
-    log_key = signing.load_signing_key(config.keys_dir / "log.key")
-    if (signing.public_bytes(key), signing.public_bytes(log_key)) != (
-        entry.signing_key,
-        entry.log_key,
-    ):
-        raise Misconfigured(
-            "the gateway's keys are not those of the directory",
-            reasons=("KEY_MISMATCH",),
-            remedy="correct keys_dir, or restore this gateway's key folder from its backup",
-        )
+    spiffe_id, key, log_key = own_keys(config, member)
+    entry = member.directory.gateways[spiffe_id]
     failed = process.Failed()
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = AuditLog.open(

@@ -12,6 +12,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 
 # isort: split
 import grpc.aio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import admission, process, sealing, signing
 from fairlead.auditlog import AuditLog
@@ -19,7 +20,7 @@ from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig, reveal
 from fairlead.errors import Misconfigured
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory
+from fairlead.partners import Directory, Partner
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
@@ -73,6 +74,36 @@ def open_index(config: NodeConfig) -> Index:
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
 
 
+def own_keys(
+    config: NodeConfig, member: process.Membership
+) -> tuple[Partner, Ed25519PrivateKey, sealing.SealingKey]:
+    """The node's partner, signing key and sealing key, which are those of the directory.
+
+    :raises Misconfigured: UNKNOWN_PARTNER, KEY_MISMATCH, or a key file is missing.
+    """
+    directory = member.directory
+    partner = directory.partners.get(config.partner)
+    if partner is None:
+        raise Misconfigured(
+            "the directory does not list this partner",
+            reasons=("UNKNOWN_PARTNER",),
+            remedy="correct partner in the configuration, or ask the operators to list it",
+        )
+    key = signing.load_signing_key(config.keys_dir / "signing.key")
+    sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
+    if (signing.public_bytes(key), sealing_key.public_bytes()) != (
+        partner.signing_key,
+        partner.sealing_key,
+    ):
+        raise Misconfigured(
+            "the node's keys are not those of the directory",
+            reasons=("KEY_MISMATCH",),
+            remedy="correct keys_dir, or restore this node's key folder from its backup",
+        )
+    process.material_of(config.keys_dir, directory)()
+    return partner, key, sealing_key
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeApp:
     """A node put together: bound, not yet serving."""
@@ -110,24 +141,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     """
     member = process.join(config, clock)
     directory = member.directory
-    partner = directory.partners.get(config.partner)
-    if partner is None:
-        raise Misconfigured(
-            "the directory does not list this partner",
-            reasons=("UNKNOWN_PARTNER",),
-            remedy="correct partner in the configuration, or ask the operators to list it",
-        )
-    key = signing.load_signing_key(config.keys_dir / "signing.key")
-    sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
-    if (signing.public_bytes(key), sealing_key.public_bytes()) != (
-        partner.signing_key,
-        partner.sealing_key,
-    ):
-        raise Misconfigured(
-            "the node's keys are not those of the directory",
-            reasons=("KEY_MISMATCH",),
-            remedy="correct keys_dir, or restore this node's key folder from its backup",
-        )
+    partner, key, sealing_key = own_keys(config, member)
     index = open_index(config)
     get_logger().info(Event.INDEX_OPENED, records=index.records)
     failed = process.Failed()

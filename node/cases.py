@@ -140,7 +140,11 @@ class CaseRegister:
                 remedy="ask another approver",
             )
         if not now < asked.expires_at <= now + MAX_LIFETIME_S:
-            raise InvalidInput("a case must expire within a year", reasons=("CASE_EXPIRY",))
+            raise InvalidInput(
+                "a case must expire in the future, within a year",
+                reasons=("CASE_EXPIRY",),
+                remedy="fairlead cases open … --expires 90d",
+            )
         return Case(
             case_id=check_case_id(asked.case_id),
             purpose=check_code(asked.purpose),

@@ -90,7 +90,7 @@ class Drafter:
         now = self._clock()
         # 1
         terms = _terms(request)
-        _check_window(request)
+        _check_window(request, now)
         purpose = check_code(request.purpose)
         scope = Scope(
             since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
@@ -154,6 +154,9 @@ class Drafter:
                 for p, partner in asked.items()
             ],
             directory_partners=list(self._directory.partners),
+            not_asked=[
+                pb.NotAsked(partner_id=p, reason=reason) for p, reason in sorted(not_asked.items())
+            ],
         )
 
     def _candidates(self, request: pb.PrepareRequest) -> dict[str, Partner]:
@@ -274,10 +277,16 @@ def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
     return terms
 
 
-def _check_window(request: pb.PrepareRequest) -> None:
+def _check_window(request: pb.PrepareRequest, now: float) -> None:
     if request.since < 0 or request.until < 0 or (request.until and request.until <= request.since):
         raise InvalidInput(
             "the time range is empty", reasons=("TIME_RANGE",), remedy="fairlead ask --help"
+        )
+    if request.since >= now:
+        raise InvalidInput(
+            "the period has not begun; nothing was sent",
+            reasons=("TIME_RANGE",),
+            remedy="fairlead ask --since 90d",
         )
     if len(set(request.events)) > MAX_EVENTS:
         raise InvalidInput("a question names too many events", reasons=("EVENTS",))

@@ -176,11 +176,27 @@ async def test_a_stopped_partner_makes_the_result_partial(made: Federation) -> N
 @pytest.mark.asyncio(loop_scope="module")
 async def test_a_receipt_that_cannot_be_kept_does_not_lose_the_answer(made: Federation) -> None:
     """The query was made and is on record: its answer is printed, whatever the disk says."""
-    folder = made.folder / "no-such-folder" / "r.json"
-    ended = await asked(made, STORY, *QUESTION, "--receipt", str(folder), "--output", "json")
+    ended = await asked(made, STORY, *QUESTION, "--receipt", "/dev/full", "--output", "json")
     assert ended.json["partners"]
     assert (ended.code, ended.json["receipt"]) == (Exit.CONFIGURATION, None)
     assert "RECEIPT_UNWRITABLE" in ended.err
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_missing_receipt_folder_stops_the_query_at_home(made: Federation) -> None:
+    """What can be known to be unwritable is said before anybody learns the term."""
+    folder = made.folder / "no-such-folder" / "r.json"
+    ended = await asked(made, STORY, *QUESTION, "--receipt", str(folder))
+    assert ended.code == Exit.USAGE
+    assert "nothing was sent" in ended.err
+
+
+@pytest.mark.asyncio(loop_scope="module")
+async def test_a_period_that_has_not_begun_is_refused(made: Federation) -> None:
+    """A start in the future is a mistake, not a confident no hit."""
+    ended = await asked(made, STORY, *QUESTION, "--since", "2099-01-01")
+    assert ended.code == Exit.USAGE
+    assert "TIME_RANGE" in ended.err
 
 
 @pytest.mark.asyncio(loop_scope="module")

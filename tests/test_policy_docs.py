@@ -39,3 +39,19 @@ def test_every_bundle_code_is_documented() -> None:
     codes = set(re.findall(r'"(POLICY_[A-Z]+)"', source)) - {"POLICY_SOURCES"}
     assert codes
     assert codes - NAMED == set()
+
+
+def test_the_words_of_the_page_are_those_of_the_registry() -> None:
+    """Purposes, legal bases, schemes, fields and events are listed, all of them and no others."""
+    import yaml
+
+    from fairlead.vocabulary import Event
+
+    root = Path(__file__).resolve().parent.parent
+    page = (root / "docs" / "policy.md").read_text()
+    words = page.partition("<!-- words -->")[2].partition("<!-- /words -->")[0]
+    listed = set(re.findall(r"`([a-z0-9_-]+)`", words))
+    registry = yaml.safe_load((root / "policies/data/agreements.yaml").read_text())["registry"]
+    bases = {basis for purpose in registry["purposes"].values() for basis in purpose["legal_bases"]}
+    known = {*registry["purposes"], *bases, *registry["schemes"], *registry["fields"]}
+    assert listed == known | {event.value for event in Event}

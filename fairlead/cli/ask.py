@@ -91,6 +91,12 @@ def ask(
     from fairlead.v1 import asking_pb2, query_pb2
 
     now = time.time()
+    if receipt is not None and not receipt.absolute().parent.is_dir():
+        raise InvalidInput(
+            "the folder for the receipt does not exist; nothing was sent",
+            reasons=("RECEIPT_FOLDER",),
+            remedy="make the folder, or leave --receipt out",
+        )
     request = asking_pb2.PrepareRequest(
         terms=[recognise(term, scheme) for term in terms],
         case_id=case,
@@ -310,7 +316,7 @@ def _print_hit(partner: str, item: dict[str, Any]) -> None:
     sys.stdout.write(f"\n{printable(partner)} on {printable(item['term'])}{printable(desk)}\n")
     rows = [
         (
-            (record["occurred_at"] or "–")[:16].replace("T", " "),
+            (record["occurred_at"] or "–")[:16].replace("T", " ") + "Z",
             record["event"] or record["type"],
             ", ".join(f"{name}={value}" for name, value in record["fields"].items()),
             ", ".join(record["withheld"]),
@@ -332,6 +338,10 @@ def _age(seconds: int | None) -> str:
 def _print_dry_run(draft: Any, output: Format) -> None:
     records = [
         {"partner": exposure.partner_id, "learns": exposure.learns} for exposure in draft.exposures
+    ]
+    records += [
+        {"partner": item.partner_id, "learns": f"nothing ({item.reason})"}
+        for item in draft.response.not_asked
     ]
     if output is Format.JSON:
         emit_json({"schema": 1, "dry_run": True, "exposures": records})

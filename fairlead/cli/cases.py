@@ -12,7 +12,7 @@ from fairlead.cli.options import OutputOption, ProfileOption, connect, lasting, 
 from fairlead.cli.output import Format, emit, say
 
 app = typer.Typer(help="Open and list cases.", no_args_is_help=True)
-COLUMNS = ("case", "purpose", "legal_basis", "schemes", "members", "expires", "opened_by")
+COLUMNS = ("case", "purpose", "legal_basis", "schemes", "members", "state", "expires", "opened_by")
 
 
 @app.command("open")
@@ -74,6 +74,7 @@ def _record(case: object) -> dict[str, object]:
         "legal_basis": case.legal_basis,  # type: ignore[attr-defined]
         "schemes": ", ".join(case.schemes),  # type: ignore[attr-defined]
         "members": ", ".join(case.members),  # type: ignore[attr-defined]
+        "state": "open" if case.expires_at > time.time() else "expired",  # type: ignore[attr-defined]
         "expires": when(case.expires_at),  # type: ignore[attr-defined]
         "opened_by": case.opened_by,  # type: ignore[attr-defined]
     }

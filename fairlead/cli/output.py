@@ -115,8 +115,12 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
 
 def _write(stream: TextIO, text: str) -> None:
     encoding = stream.encoding or "utf-8"
-    stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
-    stream.flush()
+    try:
+        stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        stream.flush()
+    except BrokenPipeError:  # the reader left, as `head` does; the CLI library would say 1
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(int(Exit.BROKEN_PIPE)) from None
 
 
 # ── Endings ──────────────────────────────────────────────────────────────────────────────────

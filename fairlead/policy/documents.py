@@ -38,7 +38,7 @@ class InvalidAgreements(Misconfigured):
         super().__init__(
             "the agreements cannot be used",
             reasons=("AGREEMENTS_INVALID",),
-            remedy="correct every line listed, then: fairlead policy check",
+            remedy="correct every line listed, then: fairlead-node check --config FILE",
         )
         self.problems = tuple(problems)
 

@@ -106,5 +106,5 @@ def _unavailable(code: str) -> PolicyUnavailable:
     return PolicyUnavailable(
         "the policy engine gives no decision",
         reasons=(code,),
-        remedy="fairlead policy check, then restart with a bundle that passes",
+        remedy="install the bundle the security officers published last, and restart",
     )

@@ -223,5 +223,5 @@ NO_PARTNER = Reason(
     code="NO_PARTNER",
     audience=Audience.REQUESTER,
     text="No partner may be asked this.",
-    remedy="fairlead ask --dry-run shows why, partner by partner",
+    remedy="fairlead partners, and fairlead ask --to PARTNER for one that may be asked",
 )

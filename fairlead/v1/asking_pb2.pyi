@@ -122,6 +122,31 @@ class Exposure(_message.Message):
 Global___Exposure: _TypeAlias = Exposure  # noqa: Y015
 
 @_typing.final
+class NotAsked(_message.Message):
+    """A wanted partner that will not be asked, and why."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    partner_id: _builtins.str
+    reason: _builtins.str
+    """A stable code."""
+    def __init__(
+        self,
+        *,
+        partner_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NotAsked: _TypeAlias = NotAsked  # noqa: Y015
+
+@_typing.final
 class PrepareResponse(_message.Message):
     """A drafted mandate with everything the client needs to recompute it from its own terms."""
 
@@ -134,6 +159,7 @@ class PrepareResponse(_message.Message):
     PARTNER_SALTS_FIELD_NUMBER: _builtins.int
     EXPOSURES_FIELD_NUMBER: _builtins.int
     DIRECTORY_PARTNERS_FIELD_NUMBER: _builtins.int
+    NOT_ASKED_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     """Mandate, unsigned."""
@@ -154,6 +180,10 @@ class PrepareResponse(_message.Message):
     def directory_partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of all directory partners, in the order of Mandate.partner_digests."""
 
+    @_builtins.property
+    def not_asked(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotAsked]:
+        """Partners that the node's own policy keeps out of this query."""
+
     def __init__(
         self,
         *,
@@ -164,10 +194,11 @@ class PrepareResponse(_message.Message):
         partner_salts: _abc.Iterable[_builtins.bytes] | None = ...,
         exposures: _abc.Iterable[Global___Exposure] | None = ...,
         directory_partners: _abc.Iterable[_builtins.str] | None = ...,
+        not_asked: _abc.Iterable[Global___NotAsked] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

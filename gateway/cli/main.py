@@ -27,9 +27,10 @@ def check(config: ConfigOption) -> None:
     from fairlead import process
     from fairlead.config import GatewayConfig, load
     from fairlead.trust import Trust
+    from gateway.app import own_keys
 
     settings = load(GatewayConfig, config)
-    process.join(settings, time.time)
+    own_keys(settings, process.join(settings, time.time))
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
     say("the configuration, the directory and the policy are in order")
     say(f"next: fairlead-gateway serve --config {config}")

@@ -28,10 +28,11 @@ def check(config: ConfigOption) -> None:
     from fairlead import process
     from fairlead.config import NodeConfig, load
     from fairlead.trust import Trust
+    from node.app import own_keys
     from node.sources.mapping import load_mapping
 
     settings = load(NodeConfig, config)
-    process.join(settings, time.time)
+    own_keys(settings, process.join(settings, time.time))
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
     for source in settings.sources:
         load_mapping(source).data_files()

@@ -32,7 +32,7 @@ class ColumnsMissing(SourceUnusable):
     def __init__(self, missing: Sequence[tuple[str, str]]) -> None:
         super().__init__(
             "a source lacks, or has twice, columns that its mapping names",
-            remedy="correct these keys of the mapping, or the export, and add the source again",
+            remedy="correct these keys of the mapping, or the export, then: fairlead-node index",
         )
         self.missing = tuple(missing)
 
