@@ -683,7 +683,7 @@ DRAFTS: dict[str, tuple[dict[str, object], grpc.StatusCode, str]] = {
     "a purpose with a term": ({"purpose": STORY}, INVALID, "CODE"),
     "an endless purpose": ({"purpose": "x" * 100_000}, INVALID, "CODE"),
     "another purpose than the case's": ({"purpose": "migration"}, DENIED, "CASE_MISMATCH"),
-    "an event with a term": ({"events": [STORY]}, INVALID, "CODE"),
+    "an event with a term": ({"events": [STORY]}, INVALID, "EVENT_UNKNOWN"),
     "an empty time range": ({"since": 20, "until": 10}, INVALID, "TIME_RANGE"),
     "a time before time": ({"since": -1}, INVALID, "TIME_RANGE"),
     "a partner nobody knows": ({"partners": ["nobody"]}, ABSENT, "UNKNOWN_PARTNER"),
