@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from fairlead import merkle, signing
 from fairlead.envelope.answer import sign_answer
 from fairlead.envelope.outcome import PartnerState, make_outcome
-from fairlead.errors import FairleadError, Forged, InvalidInput
+from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound
 from fairlead.evidence import Verified, heads, load_evidence, verify_evidence
 from fairlead.leaves import LeafWriter
 from fairlead.receipts import CheckpointFork
