@@ -32,12 +32,11 @@ from fairlead.envelope.question import seal_part
 from fairlead.errors import (
     FairleadError,
     Forged,
-    InvalidInput,
     Refused,
     Unreachable,
 )
 from fairlead.leaves import LeafWriter
-from fairlead.names import check_code, reason_code
+from fairlead.names import reason_code
 from fairlead.partners import DenyLists, Directory
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
@@ -115,7 +114,6 @@ class Asking:
                 subject=f"{REFUSAL}.Prepare",
                 partner_id=self._partner_id,
                 user=user.spiffe_id,
-                purpose=_claimed_code(request.purpose),
             )
             await self._log.append(leaf)
             raise
@@ -341,13 +339,6 @@ class Asking:
         opened.evidence.outcome_signature = closed.signature
         opened.evidence.closing.CopyFrom(closed.receipt)
         return pb.AskResponse(evidence=opened.evidence)
-
-
-def _claimed_code(value: str) -> str:
-    try:
-        return check_code(value)
-    except InvalidInput:
-        return ""
 
 
 def _line(partner_id: str, status: int, reason: str) -> pb.AskResponse:

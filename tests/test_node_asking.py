@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -348,3 +349,13 @@ async def test_a_gateway_that_ends_early_is_not_taken_for_an_answer(
     with pytest.raises(Forged) as caught:
         await place.ask(place.sign(await place.prepare(request(STORY))))
     assert caught.value.code == "OUTCOME_MISSING"
+
+
+async def test_a_term_typed_as_the_purpose_is_in_no_leaf(tmp_path: Path) -> None:
+    """A refused draft's own words stay out of the log: a slip of the hand may be the term."""
+    async with federation(tmp_path, partners=("customs", "terminal-north")) as made:
+        await made.open_case()
+        with pytest.raises(grpc.aio.AioRpcError):
+            await made.ask(STORY, purpose=STORY.lower())
+        rows = made.nodes["customs"].log.read("SELECT body FROM leaf")
+        assert not [body for (body,) in rows if STORY.lower().encode() in body.lower()]
