@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -21,7 +20,6 @@ NONCE_SIZE = 12
 ROOT_SIZE = 32
 PADDING = 64
 """Octets: a sealed record's length tells its content's to the next multiple."""
-_MOMENT = struct.Struct(">q")
 
 
 class Codec:
@@ -59,14 +57,14 @@ class Codec:
 
     def mask(self, where: bytes, moment: int) -> bytes:
         """8 octets that hide a time (unix seconds); ``where`` is unlike that of any other time."""
-        stream = self._keyed(b"moment", where, MOMENT_SIZE)
-        return bytes(a ^ b for a, b in zip(_MOMENT.pack(moment), stream, strict=True))
+        return (moment ^ self._stream(where)).to_bytes(MOMENT_SIZE)
 
     def unmask(self, where: bytes, masked: bytes) -> int:
         """The reverse of :meth:`mask`; what nobody masked gives any number."""
-        stream = int.from_bytes(self._keyed(b"moment", where, MOMENT_SIZE))
-        value = int.from_bytes(masked[:MOMENT_SIZE]) ^ stream
-        return value - (1 << 64) if value >> 63 else value
+        return int.from_bytes(masked) ^ self._stream(where)
+
+    def _stream(self, where: bytes) -> int:
+        return int.from_bytes(self._keyed(b"moment", where, MOMENT_SIZE))
 
     def element(self, kind: bytes, octets: bytes) -> int:
         """256 bits for one element of a multiset, see :mod:`node.index.multiset`."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 
@@ -34,8 +34,7 @@ CREATE TABLE entry (
 _PART = struct.Struct(">Q")
 
 
-@dataclass(frozen=True, slots=True)
-class RecordRow:
+class RecordRow(NamedTuple):
     """A row of ``record``: where it stands, its masked expiry, its tokens, its sealed content."""
 
     part: int
@@ -57,6 +56,13 @@ def record_octets(part: int, key: bytes, expires: bytes, tokens: bytes) -> bytes
 def entry_octets(row: EntryRow) -> bytes:
     """An entry as an element of the multiset."""
     return row[0] + _PART.pack(row[1]) + row[2] + row[3]
+
+
+@dataclass(slots=True)
+class Transaction:
+    """What a transaction says of the index: a new ``fresh_at``, None when it stays."""
+
+    fresh_at: float | None = None
 
 
 class Tables:
@@ -125,13 +131,15 @@ class Tables:
         self.description = Description.read(self.connection, self.codec)
 
     @contextmanager
-    def transaction(self, *, fresh_at: float | None = None) -> Iterator[None]:
+    def transaction(self) -> Iterator[Transaction]:
         """What is done inside becomes visible at once, or not at all."""
         before = self.description
         kinds = (before.records.copy(), before.entries.copy(), before.states.copy())
         self.connection.execute("BEGIN IMMEDIATE")
+        transaction = Transaction()
         try:
-            yield
+            yield transaction
+            fresh_at = transaction.fresh_at
             self.description = replace(
                 self.description,
                 generation=max(before.generation + 1, int(self.clock() * 1000)),
@@ -142,9 +150,7 @@ class Tables:
         except BaseException:
             if self.connection.in_transaction:
                 self.connection.execute("ROLLBACK")
-            self.description = replace(
-                before, records=kinds[0], entries=kinds[1], states=kinds[2]
-            )
+            self.description = replace(before, records=kinds[0], entries=kinds[1], states=kinds[2])
             raise
         # Never waits for a reader, and no reader ever waits for it.
         self.connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
@@ -200,7 +206,11 @@ class Tables:
         ).fetchall():
             self.description.states.remove(self.codec, [hashed + old])
         if document is not None:
-            sealed = self.codec.seal(hashed, orjson.dumps(document), self.random(NONCE_SIZE))
+            sealed = self.codec.seal(
+                hashed,
+                orjson.dumps(document, option=orjson.OPT_NON_STR_KEYS),
+                self.random(NONCE_SIZE),
+            )
             self.connection.execute("INSERT INTO state VALUES (?, ?)", (hashed, sealed))
             self.description.states.add(self.codec, [hashed + sealed])
 
@@ -214,9 +224,7 @@ class Tables:
         os.close(self._lock)
 
 
-def read_document(
-    connection: sqlite3.Connection, codec: Codec, name: str
-) -> dict[str, Any] | None:
+def read_document(connection: sqlite3.Connection, codec: Codec, name: str) -> dict[str, Any] | None:
     """A sealed document of the file, None when there is none.
 
     :raises SourceUnusable: ``INDEX_CHANGED``.

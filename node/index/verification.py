@@ -1,0 +1,93 @@
+"""Is the whole content of an index what this node wrote?"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from node.index.codec import Codec, index_changed
+from node.index.description import NAME, Description
+from node.index.index import open_for_reading, unreadable
+from node.index.multiset import Multiset
+from node.index.tables import entry_octets, record_octets
+
+BATCH = 2_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """What was found to be right."""
+
+    records: int
+    entries: int
+    root: bytes
+    generation: int
+
+
+def verify_index(
+    path: Path,
+    *,
+    token_key: bytes,
+    field_key: bytes,
+    progress: Callable[[int, int], None],
+) -> Verified:
+    """Read everything once, as of one moment, beside whoever reads and refreshes.
+
+    1. The description was sealed by this node.
+    2. Every record opens under its key, and the records are those that were written.
+    3. The entries are those that were written.
+    4. So are the index's own documents.
+
+    :param progress: called with the rows done and their number.
+    :raises SourceUnusable: ``INDEX_CHANGED``, ``INDEX_UNREADABLE``, ``NORM_VERSION``.
+    """
+    codec = Codec(token_key, field_key)
+    connection = open_for_reading(path)
+    try:
+        connection.execute("BEGIN")
+        # 1
+        said = Description.read(connection, codec)
+        total, done = said.records.count + said.entries.count, 0
+
+        def count(rows: int) -> None:
+            nonlocal done
+            done += rows
+            progress(done, total)
+
+        # 2
+        records = Multiset(said.records.kind)
+        for batch in _batches(connection, "SELECT part, key, expires, tokens, sealed FROM record"):
+            for _, key, _, _, sealed in batch:
+                codec.open(key, sealed)
+            records.add(codec, (record_octets(*row[:4]) for row in batch))
+            count(len(batch))
+        # 3
+        entries = Multiset(said.entries.kind)
+        for batch in _batches(connection, "SELECT token, part, key, moment FROM entry"):
+            entries.add(codec, map(entry_octets, batch))
+            count(len(batch))
+        # 4
+        states = Multiset(said.states.kind)
+        own = codec.state_name(NAME)
+        for batch in _batches(connection, "SELECT name, sealed FROM state"):
+            states.add(codec, (name + sealed for name, sealed in batch if name != own))
+        if (records, entries, states) != (said.records, said.entries, said.states):
+            raise index_changed()
+        return Verified(
+            records=records.count,
+            entries=entries.count,
+            root=said.root(codec),
+            generation=said.generation,
+        )
+    except sqlite3.Error:
+        raise unreadable() from None
+    finally:
+        connection.close()
+
+
+def _batches(connection: sqlite3.Connection, query: str) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+    cursor = connection.execute(query)
+    while rows := cursor.fetchmany(BATCH):
+        yield rows

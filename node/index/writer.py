@@ -1,0 +1,426 @@
+"""Refreshing an index while others read it."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sqlite3
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from node.index import applying
+from node.index.applying import Applied, Applying
+from node.index.codec import Codec, index_changed
+from node.index.reading import Pace, PartReader, Readable, SourceFailed, parts_of
+from node.index.source_state import ROWS_SHRANK, SHRINK, PartState, SourceState
+from node.index.stage import PartReading, Reading, Stage, discard
+from node.index.tables import Tables, read_document, unwritable
+from node.sources.source import Part
+
+SWEEP_S = 6 * 3600
+"""Between two searches of one part for records whose retention is over."""
+SWEEP_ROWS = 5_000
+WHOLE_S = 86_400
+"""A part that only appends is read whole this often, because it cannot say what was deleted."""
+CATALOGUE = "catalogue"
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a refresh is: in ``phase`` (``read``, ``apply``), ``done`` of ``total`` (0: nobody
+    knows), ``per_second``. Reading counts records, applying counts steps."""
+
+    source: str
+    phase: str
+    done: int
+    total: int
+    per_second: float
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds left at this rate, None when nobody knows."""
+        known = self.total >= self.done and self.per_second > 0
+        return (self.total - self.done) / self.per_second if known and self.total else None
+
+
+Watch = Callable[[Progress], None]
+
+
+def silent(_progress: Progress) -> None:
+    """Nobody is watching."""
+
+
+class IndexWriter:
+    """The one writer of an index file, until :meth:`close`."""
+
+    def __init__(self, tables: Tables, stage_path: Path, watch: Watch) -> None:
+        self._tables = tables
+        self._stage_path = stage_path
+        self._watch = watch
+
+    @classmethod
+    def open(
+        cls,
+        path: Path,
+        *,
+        token_key: bytes,
+        field_key: bytes,
+        clock: Callable[[], float],
+        random: Callable[[int], bytes] = os.urandom,
+        watch: Watch = silent,
+    ) -> IndexWriter:
+        """Open the file for refreshing, create it if need be, finish what a crash left half.
+
+        :raises Misconfigured: ``INDEX_KEY``, ``INDEX_IN_USE``, ``INDEX_UNWRITABLE``.
+        :raises SourceUnusable: ``INDEX_CHANGED``, ``NORM_VERSION``.
+        """
+        codec = Codec(token_key, field_key)
+        tables = Tables.open(path, codec, clock=clock, random=random)
+        writer = cls(tables, path.with_name(path.name + ".stage"), watch)
+        try:
+            writer._recover()
+        except BaseException:
+            tables.close()
+            raise
+        return writer
+
+    @property
+    def records(self) -> int:
+        """Records held."""
+        return self._tables.description.records.count
+
+    @property
+    def entries(self) -> int:
+        """(Token, record) pairs held."""
+        return self._tables.description.entries.count
+
+    @property
+    def root(self) -> bytes:
+        """See :meth:`node.index.description.Description.root`."""
+        return self._tables.description.root(self._tables.codec)
+
+    def states(self) -> dict[str, SourceState]:
+        """Every source the index knows of."""
+        return read_states(self._tables.connection, self._tables.codec)
+
+    def state(self, name: str) -> SourceState:
+        """One source; an unknown one has no parts."""
+        document = self._tables.document(f"source/{name}")
+        return SourceState.from_document(document) if document else SourceState(name=name)
+
+    # ── Refreshing ───────────────────────────────────────────────────────────────────────────
+
+    def refresh(
+        self, source: Readable, *, mapping: str, accept_shrunk: bool = False
+    ) -> SourceState:
+        """Bring one source up to date.
+
+        1. Parts whose stamp is the same are left alone; the others are read into the stage.
+        2. A source with less than :data:`SHRINK` of its records is held back.
+        3. The reading is applied, see :mod:`node.index.applying`.
+
+        :param mapping: a digest of how the source is mapped.
+        :param accept_shrunk: the source may have lost as many records as it has.
+        :returns: its state; ``incident`` is ``ROWS_SHRANK`` when it was held back.
+        :raises SourceUnusable: it is down, or not what its mapping says. What the index holds
+            stays, and so does what was read before the last mark.
+        :raises Misconfigured: ``INDEX_UNWRITABLE``.
+        """
+        now = self._tables.clock()
+        state = self.state(source.name)
+        try:
+            with _writing():
+                return self._refresh(source, state, mapping, accept_shrunk)
+        except SourceFailed as failure:
+            with _writing():
+                self.fail(source.name, failure.error.code, now)
+            raise failure.error from None
+
+    def fail(self, name: str, code: str, now: float) -> SourceState:
+        """Note what stands in the way of a source; its records stay."""
+        state = self.state(name)
+        state.failed(code, now)
+        self._save(state)
+        return state
+
+    def _refresh(
+        self, source: Readable, state: SourceState, mapping: str, accept_shrunk: bool
+    ) -> SourceState:
+        now = self._tables.clock()
+        parts = parts_of(source)
+        held = _digest(parts, mapping)
+        if state.held and state.held == held and not accept_shrunk:
+            self._save(state)
+            return state
+        # 1
+        stage = self._resume(state, parts, mapping) or self._begin(state, parts, mapping, now)
+        if stage is None:
+            state.held, state.incident, state.good_at = "", "", now
+            self._save(state)
+            return state
+        try:
+            self._read(source, stage, {part.name: part for part in parts})
+        except BaseException:
+            stage.close()
+            raise
+        # 2
+        if not accept_shrunk and _shrank(state, stage.reading):
+            stage.discard()
+            state.failed(ROWS_SHRANK, now)
+            state.held = held
+            self._save(state)
+            return state
+        # 3
+        self._apply(stage)
+        return self.state(source.name)
+
+    def _read(self, source: Readable, stage: Stage, parts: dict[str, Part]) -> None:
+        total = sum(reading.state.records for reading in stage.reading.parts if reading.whole)
+        pace = Pace(
+            lambda done, rate: self._watch(Progress(source.name, "read", done, total, rate))
+        )
+        reader = PartReader(source, self._tables, stage, pace)
+        for reading in stage.reading.parts:
+            if not reading.complete:
+                reader.read(parts[reading.name], reading)
+
+    def _begin(
+        self, state: SourceState, parts: Sequence[Part], mapping: str, now: float
+    ) -> Stage | None:
+        """A stage for what has to be read, None when nothing has."""
+        jobs: list[PartReading] = []
+        number = self._next_number()
+        for part in parts:
+            known = state.parts.get(part.name) if state.mapping == mapping else None
+            if known and part.stamp and part.stamp == known.stamp:
+                if not (part.appends and now - known.whole_at >= WHOLE_S):
+                    continue
+            before = state.parts.get(part.name)
+            whole = not (part.appends and known and known.cursor and now - known.whole_at < WHOLE_S)
+            if before is None:
+                before = PartState(number=number)
+                number += 1
+            fresh = PartState(number=before.number, records=before.records, whole_at=now)
+            after = fresh if whole else replace(before)
+            after.stamp = part.stamp
+            after.first_expiry = min(before.first_expiry, after.first_expiry)
+            jobs.append(PartReading(name=part.name, whole=whole, state=after))
+        jobs += [
+            PartReading(name=name, whole=True, complete=True, vanished=True, state=replace(old))
+            for name, old in state.parts.items()
+            if name not in {part.name for part in parts}
+        ]
+        if not jobs:
+            return None
+        reading = Reading(
+            number=os.urandom(16).hex(), source=state.name, mapping=mapping, began=now, parts=jobs
+        )
+        return Stage.begin(
+            self._stage_path, self._tables.codec, reading, random=self._tables.random
+        )
+
+    def _resume(self, state: SourceState, parts: Sequence[Part], mapping: str) -> Stage | None:
+        """What an earlier refresh of this source read, when it is still of use."""
+        codec, random = self._tables.codec, self._tables.random
+        stage = Stage.resume(self._stage_path, codec, random=random)
+        if stage is None:
+            return None
+        reading, here = stage.reading, {part.name: part for part in parts}
+        usable = (reading.source, reading.mapping) == (state.name, mapping)
+        names = {job.name for job in reading.parts if not job.vanished}
+        usable = (
+            usable
+            and names <= set(here)
+            and not ({job.name for job in reading.parts if job.vanished} & set(here))
+        )
+        for job in reading.parts:
+            if usable and not job.complete and job.staged:
+                part = here[job.name]
+                usable = part.appends or bool(part.stamp and part.stamp == job.state.stamp)
+        if not usable:
+            stage.discard()
+            return None
+        return stage
+
+    def _recover(self) -> None:
+        applied = applying.begun(self._tables)
+        if applied is None:
+            return
+        codec, random = self._tables.codec, self._tables.random
+        stage = Stage.resume(self._stage_path, codec, random=random)
+        if stage is None or stage.reading.number != applied.reading:
+            raise index_changed()
+        with _writing():
+            self._apply(stage)
+
+    def _apply(self, stage: Stage) -> None:
+        reading = stage.reading
+
+        def finish(applied: Applied) -> None:
+            state = self.state(reading.source)
+            for job in reading.parts:
+                job.state.records = applied.records(job.state.records, job.state.number)
+                if job.vanished:
+                    del state.parts[job.name]
+                else:
+                    state.parts[job.name] = job.state
+            state.mapping, state.good_at = reading.mapping, reading.began
+            state.incident = state.held = ""
+            highest = max((job.state.number for job in reading.parts), default=0)
+            self._put(state, next_number=highest + 1)
+
+        pace = Pace(
+            lambda done, rate: self._watch(Progress(reading.source, "apply", done, steps[0], rate))
+        )
+        steps = [0]
+
+        def tell(done: int, total: int) -> None:
+            steps[0] = total
+            pace(done)
+
+        Applying(self._tables, stage).run(finish, tell)
+        self._tables.fold()
+        stage.discard()
+
+    # ── Retention, and sources that are no more ──────────────────────────────────────────────
+
+    def sweep(self) -> int:
+        """Delete records whose retention is over; returns how many.
+
+        A part is searched when its first record expires, and at most every :data:`SWEEP_S`.
+        """
+        now, gone = self._tables.clock(), 0
+        with _writing():
+            for state in self.states().values():
+                for part in state.parts.values():
+                    if part.first_expiry <= now and part.swept_at + SWEEP_S <= now:
+                        gone += self._sweep_part(state, part, now)
+        return gone
+
+    def _sweep_part(self, state: SourceState, part: PartState, now: float) -> int:
+        codec = self._tables.codec
+        place, gone, first = b"", 0, 1 << 62
+        while True:
+            rows = self._tables.connection.execute(
+                "SELECT key, expires FROM record WHERE part = ? AND key > ? ORDER BY key LIMIT ?",
+                (part.number, place, SWEEP_ROWS),
+            ).fetchall()
+            due = []
+            for key, masked in rows:
+                expires = codec.unmask(key, masked)
+                if expires <= now:
+                    due.append(key)
+                else:
+                    first = min(first, expires)
+            last = len(rows) < SWEEP_ROWS
+            if due or last:
+                with self._tables.transaction():
+                    for key in due:
+                        self._tables.delete_record(part.number, key)
+                    part.records -= len(due)
+                    if last:
+                        part.first_expiry, part.swept_at = first, now
+                    self._put(state)
+            gone += len(due)
+            if last:
+                return gone
+            place = rows[-1][0]
+
+    def drop(self, name: str) -> None:
+        """Forget a source and everything the index holds of it."""
+        with _writing():
+            state = self.state(name)
+            for part in state.parts.values():
+                while keys := self._tables.connection.execute(
+                    "SELECT key FROM record WHERE part = ? LIMIT ?", (part.number, SWEEP_ROWS)
+                ).fetchall():
+                    with self._tables.transaction():
+                        for (key,) in keys:
+                            self._tables.delete_record(part.number, key)
+                        part.records -= len(keys)
+                        part.stamp = part.cursor = ""
+                        self._put(state)
+            with self._tables.transaction():
+                self._tables.put_document(f"source/{name}", None)
+                self._catalogue(remove=name)
+
+    def settle(self, names: Collection[str]) -> None:
+        """End a refresh of these sources, which are all there are: the index is as old as the
+        one among them that was good longest ago."""
+        with _writing():
+            for name in self.states():
+                if name not in names:
+                    self.drop(name)
+            good = [s.good_at for s in self.states().values() if s.good_at]
+            with self._tables.transaction() as transaction:
+                transaction.fresh_at = min(good, default=self._tables.clock())
+
+    def close(self) -> None:
+        """Fold the log into the file and close it; a reading that is not complete stays."""
+        try:
+            with _writing():
+                self._tables.fold()
+        finally:
+            self._tables.close()
+
+    def abandon(self) -> None:
+        """Throw away a reading that nobody can continue."""
+        discard(self._stage_path)
+
+    # ── Documents ────────────────────────────────────────────────────────────────────────────
+
+    def _save(self, state: SourceState) -> None:
+        with self._tables.transaction():
+            self._put(state)
+
+    def _put(self, state: SourceState, next_number: int = 0) -> None:
+        self._tables.put_document(f"source/{state.name}", state.to_document())
+        self._catalogue(add=state.name, next_number=next_number)
+
+    def _next_number(self) -> int:
+        found: int = (self._tables.document(CATALOGUE) or {}).get("next", 1)
+        return found
+
+    def _catalogue(self, *, add: str = "", remove: str = "", next_number: int = 0) -> None:
+        old = self._tables.document(CATALOGUE) or {"names": [], "next": 1}
+        names = sorted(({*old["names"], add} if add else set(old["names"])) - {remove})
+        new = {"names": names, "next": max(old["next"], next_number)}
+        if new != old:
+            self._tables.put_document(CATALOGUE, new)
+
+
+def read_states(connection: sqlite3.Connection, codec: Codec) -> dict[str, SourceState]:
+    """Every source an index knows of.
+
+    :raises SourceUnusable: ``INDEX_CHANGED``.
+    """
+    names = (read_document(connection, codec, CATALOGUE) or {"names": []})["names"]
+    found = {name: read_document(connection, codec, f"source/{name}") for name in names}
+    return {name: SourceState.from_document(doc) for name, doc in found.items() if doc}
+
+
+def _shrank(state: SourceState, reading: Reading) -> bool:
+    before = state.records
+    untouched = before - sum(job.state.records for job in reading.parts)
+    after = untouched
+    for job in reading.parts:
+        after += job.staged if job.whole else job.state.records
+    return after < SHRINK * before
+
+
+def _digest(parts: Sequence[Part], mapping: str) -> str:
+    """What was read, empty when a part cannot say whether it changed."""
+    if not all(part.stamp for part in parts):
+        return ""
+    text = repr([mapping, *((part.name, part.stamp) for part in parts)])
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+@contextmanager
+def _writing() -> Iterator[None]:
+    try:
+        yield
+    except (sqlite3.Error, OSError):
+        raise unwritable() from None
