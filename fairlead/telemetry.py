@@ -64,6 +64,7 @@ class Event(StrEnum):
     SERVER_STOPPED = "server-stopped"
     SERVER_STOPPING = "server-stopping"
     SOURCE_IMPORTED = "source-imported"
+    SOURCE_RECOVERED = "source-recovered"
     SOURCE_UNUSABLE = "source-unusable"
     UNHANDLED = "unhandled"
     UNREGISTERED = "unregistered"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
@@ -17,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import admission, process, sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
-from fairlead.config import NodeConfig, reveal
+from fairlead.config import NodeConfig
 from fairlead.errors import Misconfigured
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory, Partner
@@ -31,10 +30,11 @@ from node.asking import Asking, GatewayQuery
 from node.drafting import Drafter
 from node.heads import HeadKeeper
 from node.index import Index
+from node.indexing import INDEX_FILE as INDEX_FILE  # noqa: PLC0414  (known here to others)
+from node.indexing import index_keys as index_keys  # noqa: PLC0414
+from node.refreshing import Refresher, record_index
 
 LOG_FILE = "audit.sqlite"
-INDEX_FILE = "index.sqlite"
-INDEX_KEY_FILE = "index.secret"
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -42,26 +42,10 @@ def log_origin(directory: Directory, partner_id: str) -> str:
     return f"{directory.federation}/partner/{partner_id}"
 
 
-def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
-    """Token key and field key of the index, 32 octets each, from one secret made at first use."""
-    if config.index_key is not None:
-        secret = reveal(config.index_key, os.environ)
-    else:
-        path = config.state_dir / INDEX_KEY_FILE
-        if not path.exists():
-            config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_bytes(os.urandom(32))
-        secret = path.read_bytes()
-    if len(secret) < 32:
-        raise Misconfigured("the index secret is shorter than 32 octets", reasons=("INDEX_KEY",))
-    return signing.commit(secret, b"index token"), signing.commit(secret, b"index field")
-
-
 def open_index(config: NodeConfig) -> Index:
-    """The index as last built.
+    """The index as last refreshed.
 
-    :raises Misconfigured: not built yet.
+    :raises Misconfigured: not built yet. :raises SourceUnusable: see :meth:`Index.open`.
     """
     path = config.state_dir / INDEX_FILE
     if not path.exists():
@@ -115,10 +99,12 @@ class NodeApp:
     cases: cases.CaseRegister
     channel: grpc.aio.Channel
     index: Index
+    refresher: Refresher
     failed: process.Failed
 
     async def close(self) -> None:
-        """Close the connection, then the log, then the index."""
+        """Stop refreshing, close the connection, then the log, then the index."""
+        await self.refresher.close()
         await self.channel.close()
         await asyncio.to_thread(self.log.close)
         self.index.close()
@@ -155,6 +141,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
+    await record_index(log, leaves, index)
     heads = HeadKeeper(log, directory.gateway)
     register = cases.CaseRegister(log, leaves, clock=clock)
     material = process.material_of(config.keys_dir, directory, partner.user_authority)
@@ -211,6 +198,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         leaves=leaves,
     )
 
+    refresher = Refresher(config, index, log, leaves, clock=clock)
+    refresher.start()
     return NodeApp(
         server=server,
         log=log,
@@ -219,6 +208,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         cases=register,
         channel=channel,
         index=index,
+        refresher=refresher,
         failed=failed,
     )
 

@@ -1,40 +1,205 @@
-"""From mapped sources to a new index, with a report per source."""
+"""From a node's configuration to a refreshed index, in this process.
+
+``python -m node.indexing`` is the child by which a serving node refreshes: it reads one order
+from standard input, and writes what happens as JSON lines to standard output.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import os
+import sys
 import time
-from collections.abc import Iterator
-from itertools import chain
+from collections.abc import Callable, Collection
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
 
-from fairlead.config import NodeConfig
-from node.app import INDEX_FILE, index_keys
-from node.index import BuildReport, Index
-from node.index.build import Progress
-from node.sources.csv import CsvSource
-from node.sources.mapping import load_mapping
-from node.sources.record import SourceRecord
-from node.sources.report import ImportReport
+import orjson
+
+from fairlead import signing
+from fairlead.config import ConfigurationInvalid, NodeConfig, reveal
+from fairlead.errors import FairleadError, Misconfigured, SourceUnusable
+from node.index import IndexWriter, Progress, SourceState
+from node.index.source_state import ROWS_SHRANK
+from node.index.writer import Watch, silent
+from node.sources.mapping import SourceMapping, load_mapping
+from node.sources.opening import open_source
+
+INDEX_FILE = "index.sqlite"
+INDEX_KEY_FILE = "index.secret"
+COMPANIONS = ("", "-wal", "-shm", ".stage", ".stage-journal")
+_NICE = 5
+
+Gate = Callable[[SourceMapping], bool]
+"""Whether what a source exposes was accepted. One that was not is not indexed, and what the
+index holds of it goes."""
 
 
-def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[ImportReport]]:
-    """Read every source of ``config`` and replace its index.
+def accept_all(_mapping: SourceMapping) -> bool:
+    """A gate that stands open."""
+    return True
 
-    :raises SourceUnusable: a source cannot be read as mapped; the index in use stays.
-    :raises Misconfigured: the index cannot be written.
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refreshed:
+    """A refresh that came to its end. ``failures`` are the sources that could not be read, by
+    name (or the mapping's file name, when that is what is wrong), each with its error."""
+
+    records: int
+    seconds: float
+    sources: tuple[SourceState, ...]
+    failures: dict[str, FairleadError]
+
+
+def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
+    """Token key and field key of the index, 32 octets each, from one secret made at first use."""
+    if config.index_key is not None:
+        secret = reveal(config.index_key, os.environ)
+    else:
+        path = config.state_dir / INDEX_KEY_FILE
+        if not path.exists():
+            config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path.touch(mode=0o600)
+            path.write_bytes(os.urandom(32))
+        secret = path.read_bytes()
+    if len(secret) < 32:
+        raise Misconfigured("the index secret is shorter than 32 octets", reasons=("INDEX_KEY",))
+    return signing.commit(secret, b"index token"), signing.commit(secret, b"index field")
+
+
+def mapping_digest(mapping: SourceMapping) -> str:
+    """Tells one wording of a mapping from another."""
+    return hashlib.sha256(mapping.file.model_dump_json().encode()).hexdigest()
+
+
+def refresh(
+    config: NodeConfig,
+    *,
+    gate: Gate = accept_all,
+    accept_shrunk: Collection[str] = (),
+    watch: Watch = silent,
+) -> Refreshed:
+    """Bring the index up to date with every source of ``config`` that the gate lets through.
+
+    A source that fails keeps the records the index has of it, and the others go on.
+
+    :param accept_shrunk: names of sources that may have lost as many records as they have.
+    :raises Misconfigured: ``INDEX_KEY``, ``INDEX_IN_USE``, ``INDEX_UNWRITABLE``.
+    :raises SourceUnusable: ``INDEX_CHANGED``, ``NORM_VERSION``.
     """
-    now = time.time()
-    sources = {path: CsvSource(load_mapping(path), now=now) for path in config.sources}
+    started = time.time()
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     token_key, field_key = index_keys(config)
-    records: Iterator[SourceRecord] = chain.from_iterable(
-        source.records() for source in sources.values()
-    )
-    report = Index.build(
+    failures: dict[str, FairleadError] = {}
+    mappings = _mappings(config.sources, failures)
+    unreadable = bool(failures)
+    writer = IndexWriter.open(
         config.state_dir / INDEX_FILE,
-        records,
         token_key=token_key,
         field_key=field_key,
         clock=time.time,
-        progress=progress,
+        watch=watch,
     )
-    return report, [source.report() for source in sources.values()]
+    try:
+        wanted = {m.file.source: (path, m) for path, m in mappings.items() if gate(m)}
+        pending = writer.pending
+        for name in sorted(wanted, key=lambda name: name != pending):
+            path, mapping = wanted[name]
+            error = _refresh_one(writer, path, mapping, accept_shrunk)
+            if error is not None:
+                failures[name] = error
+        writer.sweep()
+        # Whose mapping cannot be read keeps its records, so nothing is taken away then.
+        writer.settle(set(writer.states()) if unreadable else set(wanted))
+        return Refreshed(
+            records=writer.records,
+            seconds=time.time() - started,
+            sources=tuple(writer.states().values()),
+            failures=failures,
+        )
+    finally:
+        writer.close()
+
+
+def remove_index(config: NodeConfig) -> None:
+    """Take the index away, to build it anew. No node may be serving from it."""
+    for suffix in COMPANIONS:
+        (config.state_dir / (INDEX_FILE + suffix)).unlink(missing_ok=True)
+
+
+def shrunk() -> SourceUnusable:
+    """A source was held back because it lost more than a fifth of its records."""
+    return SourceUnusable(
+        "a source has lost more than a fifth of its records; the index keeps what it had",
+        reasons=(ROWS_SHRANK,),
+        remedy="if that is right: fairlead-node index --accept-shrunk SOURCE --config FILE",
+    )
+
+
+def _mappings(
+    paths: Collection[Path], failures: dict[str, FairleadError]
+) -> dict[Path, SourceMapping]:
+    found: dict[Path, SourceMapping] = {}
+    for path in paths:
+        try:
+            found[path] = load_mapping(path)
+        except FairleadError as error:
+            failures[path.stem] = error
+    return found
+
+
+def _refresh_one(
+    writer: IndexWriter, path: Path, mapping: SourceMapping, accept_shrunk: Collection[str]
+) -> FairleadError | None:
+    name = mapping.file.source
+    try:
+        source = open_source(path, now=time.time(), environ=os.environ)
+        if mapping_digest(source.mapping) != mapping_digest(mapping):
+            return None  # edited this moment: the gate sees it next time
+        state = writer.refresh(
+            source, mapping=mapping_digest(mapping), accept_shrunk=name in accept_shrunk
+        )
+    except (SourceUnusable, ConfigurationInvalid) as error:
+        if error.code in {"INDEX_CHANGED", "NORM_VERSION"}:
+            raise
+        writer.fail(name, error.code, time.time())
+        return error
+    return shrunk() if state.incident == ROWS_SHRANK else None
+
+
+# ── The child of a serving node ──────────────────────────────────────────────────────────────
+
+
+def order(config: NodeConfig, accepted: Collection[str]) -> bytes:
+    """One line: what a child is told. ``accepted`` holds digests of mappings."""
+    document = {"config": config.model_dump(mode="json"), "accepted": sorted(accepted)}
+    return orjson.dumps(document) + b"\n"
+
+
+def main() -> int:
+    """Obey one order; the last line holds ``sources`` or ``error``."""
+    os.nice(_NICE)
+    document = orjson.loads(sys.stdin.buffer.readline())
+    config = NodeConfig.model_validate_json(orjson.dumps(document["config"]))
+    accepted = set(document["accepted"])
+
+    def say(**found: Any) -> None:
+        sys.stdout.buffer.write(orjson.dumps(found) + b"\n")
+        sys.stdout.buffer.flush()
+
+    def watch(progress: Progress) -> None:
+        say(progress=asdict(progress))
+
+    try:
+        done = refresh(config, gate=lambda m: mapping_digest(m) in accepted, watch=watch)
+    except FairleadError as error:
+        say(error=error.code)
+        return 1
+    failures = {name: error.code for name, error in done.failures.items()}
+    say(sources=[state.to_document() for state in done.sources], failures=failures)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -152,18 +152,13 @@ class _Counts:
 
 
 class Pace:
-    """How fast something goes: calls ``tell(done, per_second)``."""
+    """How fast something goes."""
 
-    def __init__(
-        self,
-        tell: Callable[[int, float], None],
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._tell = tell
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
         self._began = clock()
 
-    def __call__(self, done: int) -> None:
-        """Report."""
+    def of(self, done: int) -> float:
+        """So many a second; 0 when no time has passed."""
         elapsed = self._clock() - self._began
-        self._tell(done, done / elapsed if elapsed > 0 else 0.0)
+        return done / elapsed if elapsed > 0 else 0.0

@@ -9,8 +9,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-SHRINK = 0.8
-"""A source with fewer records than this share of what it had is held back."""
 ROWS_SHRANK = "ROWS_SHRANK"
 
 

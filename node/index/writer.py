@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
-from node.index import applying
+from node.index import applying, plan
 from node.index.applying import Applied, Applying
 from node.index.codec import Codec, index_changed
 from node.index.reading import Pace, PartReader, Readable, SourceFailed, parts_of
-from node.index.source_state import ROWS_SHRANK, SHRINK, PartState, SourceState
-from node.index.stage import PartReading, Reading, Stage, discard
+from node.index.retention import SWEEP_S, empty_part, sweep_part
+from node.index.source_state import ROWS_SHRANK, SourceState
+from node.index.stage import Reading, Stage, discard
 from node.index.tables import Tables, read_document, unwritable
 from node.sources.source import Part
 
-SWEEP_S = 6 * 3600
-"""Between two searches of one part for records whose retention is over."""
-SWEEP_ROWS = 5_000
-WHOLE_S = 86_400
-"""A part that only appends is read whole this often, because it cannot say what was deleted."""
 CATALOGUE = "catalogue"
 
 
@@ -87,6 +83,16 @@ class IndexWriter:
         return writer
 
     @property
+    def pending(self) -> str:
+        """The source whose reading an earlier process left incomplete, empty when none did."""
+        codec, random = self._tables.codec, self._tables.random
+        stage = Stage.resume(self._stage_path, codec, random=random)
+        if stage is None:
+            return ""
+        stage.close()
+        return stage.reading.source
+
+    @property
     def records(self) -> int:
         """Records held."""
         return self._tables.description.records.count
@@ -118,7 +124,7 @@ class IndexWriter:
         """Bring one source up to date.
 
         1. Parts whose stamp is the same are left alone; the others are read into the stage.
-        2. A source with less than :data:`SHRINK` of its records is held back.
+        2. A source with too few of the records it had is held back, see :func:`plan.shrank`.
         3. The reading is applied, see :mod:`node.index.applying`.
 
         :param mapping: a digest of how the source is mapped.
@@ -150,9 +156,8 @@ class IndexWriter:
     ) -> SourceState:
         now = self._tables.clock()
         parts = parts_of(source)
-        held = _digest(parts, mapping)
+        held = plan.digest(parts, mapping)
         if state.held and state.held == held and not accept_shrunk:
-            self._save(state)
             return state
         # 1
         stage = self._resume(state, parts, mapping) or self._begin(state, parts, mapping, now)
@@ -166,7 +171,7 @@ class IndexWriter:
             stage.close()
             raise
         # 2
-        if not accept_shrunk and _shrank(state, stage.reading):
+        if not accept_shrunk and plan.shrank(state, stage.reading):
             stage.discard()
             state.failed(ROWS_SHRANK, now)
             state.held = held
@@ -178,10 +183,12 @@ class IndexWriter:
 
     def _read(self, source: Readable, stage: Stage, parts: dict[str, Part]) -> None:
         total = sum(reading.state.records for reading in stage.reading.parts if reading.whole)
-        pace = Pace(
-            lambda done, rate: self._watch(Progress(source.name, "read", done, total, rate))
-        )
-        reader = PartReader(source, self._tables, stage, pace)
+        pace = Pace()
+
+        def tell(done: int) -> None:
+            self._watch(Progress(source.name, "read", done, total, pace.of(done)))
+
+        reader = PartReader(source, self._tables, stage, tell)
         for reading in stage.reading.parts:
             if not reading.complete:
                 reader.read(parts[reading.name], reading)
@@ -190,56 +197,20 @@ class IndexWriter:
         self, state: SourceState, parts: Sequence[Part], mapping: str, now: float
     ) -> Stage | None:
         """A stage for what has to be read, None when nothing has."""
-        jobs: list[PartReading] = []
-        number = self._next_number()
-        for part in parts:
-            known = state.parts.get(part.name) if state.mapping == mapping else None
-            if known and part.stamp and part.stamp == known.stamp:
-                if not (part.appends and now - known.whole_at >= WHOLE_S):
-                    continue
-            before = state.parts.get(part.name)
-            whole = not (part.appends and known and known.cursor and now - known.whole_at < WHOLE_S)
-            if before is None:
-                before = PartState(number=number)
-                number += 1
-            fresh = PartState(number=before.number, records=before.records, whole_at=now)
-            after = fresh if whole else replace(before)
-            after.stamp = part.stamp
-            after.first_expiry = min(before.first_expiry, after.first_expiry)
-            jobs.append(PartReading(name=part.name, whole=whole, state=after))
-        jobs += [
-            PartReading(name=name, whole=True, complete=True, vanished=True, state=replace(old))
-            for name, old in state.parts.items()
-            if name not in {part.name for part in parts}
-        ]
+        jobs = plan.jobs(state, parts, mapping=mapping, now=now, number=self._next_number())
         if not jobs:
             return None
         reading = Reading(
             number=os.urandom(16).hex(), source=state.name, mapping=mapping, began=now, parts=jobs
         )
-        return Stage.begin(
-            self._stage_path, self._tables.codec, reading, random=self._tables.random
-        )
+        codec, random = self._tables.codec, self._tables.random
+        return Stage.begin(self._stage_path, codec, reading, random=random)
 
     def _resume(self, state: SourceState, parts: Sequence[Part], mapping: str) -> Stage | None:
         """What an earlier refresh of this source read, when it is still of use."""
         codec, random = self._tables.codec, self._tables.random
         stage = Stage.resume(self._stage_path, codec, random=random)
-        if stage is None:
-            return None
-        reading, here = stage.reading, {part.name: part for part in parts}
-        usable = (reading.source, reading.mapping) == (state.name, mapping)
-        names = {job.name for job in reading.parts if not job.vanished}
-        usable = (
-            usable
-            and names <= set(here)
-            and not ({job.name for job in reading.parts if job.vanished} & set(here))
-        )
-        for job in reading.parts:
-            if usable and not job.complete and job.staged:
-                part = here[job.name]
-                usable = part.appends or bool(part.stamp and part.stamp == job.state.stamp)
-        if not usable:
+        if stage is not None and not plan.usable(stage.reading, state.name, parts, mapping):
             stage.discard()
             return None
         return stage
@@ -261,24 +232,20 @@ class IndexWriter:
         def finish(applied: Applied) -> None:
             state = self.state(reading.source)
             for job in reading.parts:
-                job.state.records = applied.records(job.state.records, job.state.number)
-                if job.vanished:
-                    del state.parts[job.name]
-                else:
+                held = state.parts.pop(job.name, None)
+                before = held.records if held else 0
+                job.state.records = applied.records(before, job.state.number)
+                if not job.vanished:
                     state.parts[job.name] = job.state
             state.mapping, state.good_at = reading.mapping, reading.began
             state.incident = state.held = ""
             highest = max((job.state.number for job in reading.parts), default=0)
             self._put(state, next_number=highest + 1)
 
-        pace = Pace(
-            lambda done, rate: self._watch(Progress(reading.source, "apply", done, steps[0], rate))
-        )
-        steps = [0]
+        pace = Pace()
 
         def tell(done: int, total: int) -> None:
-            steps[0] = total
-            pace(done)
+            self._watch(Progress(reading.source, "apply", done, total, pace.of(done)))
 
         Applying(self._tables, stage).run(finish, tell)
         self._tables.fold()
@@ -296,52 +263,18 @@ class IndexWriter:
             for state in self.states().values():
                 for part in state.parts.values():
                     if part.first_expiry <= now and part.swept_at + SWEEP_S <= now:
-                        gone += self._sweep_part(state, part, now)
+                        gone += sweep_part(self._tables, part, now, partial(self._put, state))
         return gone
-
-    def _sweep_part(self, state: SourceState, part: PartState, now: float) -> int:
-        codec = self._tables.codec
-        place, gone, first = b"", 0, 1 << 62
-        while True:
-            rows = self._tables.connection.execute(
-                "SELECT key, expires FROM record WHERE part = ? AND key > ? ORDER BY key LIMIT ?",
-                (part.number, place, SWEEP_ROWS),
-            ).fetchall()
-            due = []
-            for key, masked in rows:
-                expires = codec.unmask(key, masked)
-                if expires <= now:
-                    due.append(key)
-                else:
-                    first = min(first, expires)
-            last = len(rows) < SWEEP_ROWS
-            if due or last:
-                with self._tables.transaction():
-                    for key in due:
-                        self._tables.delete_record(part.number, key)
-                    part.records -= len(due)
-                    if last:
-                        part.first_expiry, part.swept_at = first, now
-                    self._put(state)
-            gone += len(due)
-            if last:
-                return gone
-            place = rows[-1][0]
 
     def drop(self, name: str) -> None:
         """Forget a source and everything the index holds of it."""
         with _writing():
+            if self.pending == name:
+                self.abandon()
             state = self.state(name)
             for part in state.parts.values():
-                while keys := self._tables.connection.execute(
-                    "SELECT key FROM record WHERE part = ? LIMIT ?", (part.number, SWEEP_ROWS)
-                ).fetchall():
-                    with self._tables.transaction():
-                        for (key,) in keys:
-                            self._tables.delete_record(part.number, key)
-                        part.records -= len(keys)
-                        part.stamp = part.cursor = ""
-                        self._put(state)
+                part.stamp = part.cursor = ""
+                empty_part(self._tables, part, partial(self._put, state))
             with self._tables.transaction():
                 self._tables.put_document(f"source/{name}", None)
                 self._catalogue(remove=name)
@@ -399,23 +332,6 @@ def read_states(connection: sqlite3.Connection, codec: Codec) -> dict[str, Sourc
     names = (read_document(connection, codec, CATALOGUE) or {"names": []})["names"]
     found = {name: read_document(connection, codec, f"source/{name}") for name in names}
     return {name: SourceState.from_document(doc) for name, doc in found.items() if doc}
-
-
-def _shrank(state: SourceState, reading: Reading) -> bool:
-    before = state.records
-    untouched = before - sum(job.state.records for job in reading.parts)
-    after = untouched
-    for job in reading.parts:
-        after += job.staged if job.whole else job.state.records
-    return after < SHRINK * before
-
-
-def _digest(parts: Sequence[Part], mapping: str) -> str:
-    """What was read, empty when a part cannot say whether it changed."""
-    if not all(part.stamp for part in parts):
-        return ""
-    text = repr([mapping, *((part.name, part.stamp) for part in parts)])
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 @contextmanager
