@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.output import Exit, emit_json, run, say
+from fairlead.cli.configuration import config_app
+from fairlead.cli.output import Exit, run, say
+
+if TYPE_CHECKING:
+    from fairlead.config import GatewayConfig
 
 app = typer.Typer(
     name="fairlead-gateway",
@@ -50,12 +54,13 @@ def serve(config: ConfigOption) -> int:
     return Exit.ANSWERED if asyncio.run(run_gateway(settings)) else Exit.INTERNAL
 
 
-@app.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of the configuration file."""
-    from fairlead.config import GatewayConfig, json_schema
+def _model() -> type[GatewayConfig]:
+    from fairlead.config import GatewayConfig
 
-    emit_json(json_schema(GatewayConfig))
+    return GatewayConfig
+
+
+app.add_typer(config_app(_model), name="config")
 
 
 def main() -> None:

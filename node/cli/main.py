@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+from fairlead.cli.configuration import config_app
+from fairlead.cli.output import Exit, Format, emit, run, say
+
+if TYPE_CHECKING:
+    from fairlead.config import NodeConfig
 
 app = typer.Typer(
     name="fairlead-node",
@@ -91,12 +95,13 @@ def serve(config: ConfigOption) -> int:
     return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
 
 
-@app.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of the configuration file."""
-    from fairlead.config import NodeConfig, json_schema
+def _model() -> type[NodeConfig]:
+    from fairlead.config import NodeConfig
 
-    emit_json(json_schema(NodeConfig))
+    return NodeConfig
+
+
+app.add_typer(config_app(_model), name="config")
 
 
 def main() -> None:
