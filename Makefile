@@ -90,9 +90,9 @@ proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
 policies: $(STAMP) ## rebuild policies/policy.wasm with the pinned OPA (commit the result)
 	@$(PY) tools/build_policies.py
 
-tools: $(STAMP) ## obtain the pinned OPA and grpcurl into .tools/bin
+tools: $(STAMP) ## obtain the pinned OPA, grpcurl and helm into .tools/bin
 	@$(PY) tools/get_opa.py
-	@$(PY) tools/get_grpcurl.py
+	@$(PY) tools/get_go_tools.py
 
 test-opa: $(STAMP) ## rebuild the policies and compare; opa test; opa check --strict
 	@$(PY) tools/test_opa.py

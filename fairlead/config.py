@@ -156,6 +156,9 @@ class _Process(Table):
     log_level: LogLevel = Field(
         default="info", description='one of "debug", "info", "warning", "error"'
     )
+    metrics: Listen | None = Field(
+        default=None, description='a "host:port" for Prometheus over plain HTTP, best on loopback'
+    )
     limits: Limits = Field(default=Limits(), description="a table of limits")
 
 
