@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run, say
 
@@ -60,7 +61,15 @@ def _model() -> type[GatewayConfig]:
     return GatewayConfig
 
 
+def _state(config: Path) -> tuple[Path, str]:
+    from fairlead.config import load
+
+    settings = load(_model(), config)
+    return settings.state_dir, settings.name
+
+
 app.add_typer(config_app(_model), name="config")
+add_backup(app, "gateway", _state)
 
 
 def main() -> None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, Format, emit, run, say
 
@@ -101,7 +102,15 @@ def _model() -> type[NodeConfig]:
     return NodeConfig
 
 
+def _state(config: Path) -> tuple[Path, str]:
+    from fairlead.config import load
+
+    settings = load(_model(), config)
+    return settings.state_dir, settings.partner
+
+
 app.add_typer(config_app(_model), name="config")
+add_backup(app, "node", _state)
 
 
 def main() -> None:
