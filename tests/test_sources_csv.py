@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from fairlead.errors import SourceUnusable
 from fairlead.identifiers import Validity
 from node.sources.csv import CsvSource
+from node.sources.duck import confined
 from node.sources.mapping import load_mapping
 from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
 from node.sources.row import ColumnsMissing
+from node.sources.source import records_of
 from tests.test_sources_mapping import MAPPING, write_mapping
 
 NOW = 1_790_000_000.0
@@ -29,7 +31,7 @@ def read(
     content = rows.encode("utf-8") if isinstance(rows, str) else rows
     (folder / "gate.csv").write_bytes(header.encode("utf-8") + content)
     source = CsvSource(load_mapping(write_mapping(folder, mapping)), now=NOW)
-    return list(source.records()), source.report()
+    return list(records_of(source)), source.report()
 
 
 def test_a_row_becomes_a_record_with_all_its_facts(tmp_path: Path) -> None:
@@ -193,8 +195,7 @@ def test_the_reader_can_reach_no_other_file_and_no_setting(tmp_path: Path) -> No
     read(tmp_path, GOOD)
     other = tmp_path / "other.csv"
     other.write_text("a\n1\n", encoding="utf-8")
-    source = CsvSource(load_mapping(tmp_path / "gate.toml"), now=NOW)
-    connection = source._connect(tmp_path / "gate.csv")
+    connection = confined(tmp_path / "gate.csv")
     for statement in (
         f"FROM read_csv('{other}')",
         f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
@@ -218,4 +219,4 @@ def test_any_bytes_give_records_or_counted_rows(tmp_path: Path, rows: list[bytes
         assert error.code == "FILE_UNREADABLE"  # noqa: PT017
     else:
         assert report.records == len(records)
-        assert report.rows == report.records + len(report.excluded)
+        assert report.rows == report.records + report.excluded_rows

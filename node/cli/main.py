@@ -65,7 +65,7 @@ def index(
             "source": item.source,
             "rows": item.rows,
             "records": item.records,
-            "excluded": len(item.excluded),
+            "excluded": item.excluded_rows,
             "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
             "check_digit_wrong": item.checksum_failed,
         }

@@ -19,12 +19,16 @@ class Part:
     nothing changed and the part need not be read; the empty stamp means that nobody knows.
     Where ``appends`` is true, reading behind the last cursor gives what is new or changed
     since, and says nothing about what was deleted; where it is false, a changed part is read
-    whole, and an origin that does not come again is gone.
+    whole, and an origin that does not come again is gone. ``schema`` is a fingerprint of the
+    columns that the mapping names and of their types, where the source states types; empty
+    means unknown. (A column that is missing is an error of :meth:`Source.parts` or
+    :meth:`Source.read`, ``COLUMN_MISSING``.)
     """
 
     name: str
     stamp: str
     appends: bool
+    schema: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +65,12 @@ class Source(Protocol):
     def report(self) -> ImportReport:
         """What became of the rows read until now; complete when the reads are exhausted."""
         ...
+
+
+def records_of(source: Source) -> Iterator[SourceRecord]:
+    """Every record of every part, read once from the beginning.
+
+    :raises SourceUnusable: as the source's own methods.
+    """
+    for part in source.parts():
+        yield from (found for found in source.read(part) if isinstance(found, SourceRecord))
