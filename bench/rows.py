@@ -116,6 +116,8 @@ class InventedRows:
             rows=self._made,
             records=self._made,
             excluded=(),
+            reasons={},
+            identifiers=0,
             checksum_failed=0,
             unverifiable=0,
         )

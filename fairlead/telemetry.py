@@ -113,7 +113,7 @@ def _register() -> Mapping[str, _Field]:
         Shape.NUMBER: "age_s checksum_failed count duration_ms epoch excluded hits index owners "
         "pid records rows serial size",
         Shape.CODE: "code status",
-        Shape.SLUG: "component effect gateway node owner partner point purpose",
+        Shape.SLUG: "component effect gateway node owner partner point purpose source",
         Shape.DIGEST: "correlation decision revision root",
         Shape.METHOD: "method",
         Shape.CLASS: "error exception",

@@ -18,17 +18,19 @@ from typing import Any
 import orjson
 
 from fairlead import signing
-from fairlead.config import ConfigurationInvalid, NodeConfig, reveal
+from fairlead.config import NodeConfig, reveal
 from fairlead.errors import FairleadError, Misconfigured, SourceUnusable
 from node.index import IndexWriter, Progress, SourceState
-from node.index.source_state import ROWS_SHRANK
 from node.index.writer import Watch, silent
+from node.sources.incident import Incident
 from node.sources.mapping import SourceMapping, load_mapping
-from node.sources.opening import open_source
+from node.sources.opening import source_of
 
 INDEX_FILE = "index.sqlite"
 INDEX_KEY_FILE = "index.secret"
 COMPANIONS = ("", "-wal", "-shm", ".stage", ".stage-journal")
+OF_THE_INDEX = frozenset({"INDEX_CHANGED", "INDEX_UNWRITABLE", "NORM_VERSION"})
+"""Codes that are not about a source."""
 _NICE = 5
 
 Gate = Callable[[SourceMapping], bool]
@@ -102,11 +104,10 @@ def refresh(
         watch=watch,
     )
     try:
-        wanted = {m.file.source: (path, m) for path, m in mappings.items() if gate(m)}
+        wanted = {m.file.source: m for m in mappings if gate(m)}
         pending = writer.pending
         for name in sorted(wanted, key=lambda name: name != pending):
-            path, mapping = wanted[name]
-            error = _refresh_one(writer, path, mapping, accept_shrunk)
+            error = _refresh_one(writer, wanted[name], accept_shrunk)
             if error is not None:
                 failures[name] = error
         writer.sweep()
@@ -132,40 +133,36 @@ def shrunk() -> SourceUnusable:
     """A source was held back because it lost more than a fifth of its records."""
     return SourceUnusable(
         "a source has lost more than a fifth of its records; the index keeps what it had",
-        reasons=(ROWS_SHRANK,),
+        reasons=(Incident.ROWS_SHRANK,),
         remedy="if that is right: fairlead-node index --accept-shrunk SOURCE --config FILE",
     )
 
 
-def _mappings(
-    paths: Collection[Path], failures: dict[str, FairleadError]
-) -> dict[Path, SourceMapping]:
-    found: dict[Path, SourceMapping] = {}
+def _mappings(paths: Collection[Path], failures: dict[str, FairleadError]) -> list[SourceMapping]:
+    found: list[SourceMapping] = []
     for path in paths:
         try:
-            found[path] = load_mapping(path)
+            found.append(load_mapping(path))
         except FairleadError as error:
             failures[path.stem] = error
     return found
 
 
 def _refresh_one(
-    writer: IndexWriter, path: Path, mapping: SourceMapping, accept_shrunk: Collection[str]
+    writer: IndexWriter, mapping: SourceMapping, accept_shrunk: Collection[str]
 ) -> FairleadError | None:
     name = mapping.file.source
     try:
-        source = open_source(path, now=time.time(), environ=os.environ)
-        if mapping_digest(source.mapping) != mapping_digest(mapping):
-            return None  # edited this moment: the gate sees it next time
+        source = source_of(mapping, now=time.time(), environ=os.environ)
         state = writer.refresh(
-            source, mapping=mapping_digest(mapping), accept_shrunk=name in accept_shrunk
+            source, mapping=mapping_digest(mapping), accept_changes=name in accept_shrunk
         )
-    except (SourceUnusable, ConfigurationInvalid) as error:
-        if error.code in {"INDEX_CHANGED", "NORM_VERSION"}:
+    except (SourceUnusable, Misconfigured) as error:
+        if error.code in OF_THE_INDEX:
             raise
-        writer.fail(name, error.code, time.time())
+        writer.fail(name, error, time.time())
         return error
-    return shrunk() if state.incident == ROWS_SHRANK else None
+    return shrunk() if state.incident == Incident.ROWS_SHRANK else None
 
 
 # ── The child of a serving node ──────────────────────────────────────────────────────────────

@@ -14,6 +14,7 @@ import sqlite3
 import sys
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 
@@ -146,7 +147,7 @@ class Refresher:
                 found.add(indexing.mapping_digest(mapping))
         return found
 
-    async def _child(self, accepted: Collection[str]) -> dict[str, object] | dict[str, object]:
+    async def _child(self, accepted: Collection[str]) -> dict[str, Any]:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
@@ -157,10 +158,10 @@ class Refresher:
             limit=_LINE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )
-        last: dict[str, object] = {"error": CRASHED}
+        last: dict[str, Any] = {"error": CRASHED}
         try:
-            assert process.stdin is not None
-            assert process.stdout is not None
+            if process.stdin is None or process.stdout is None:
+                return last  # both are pipes
             with contextlib.suppress(OSError):
                 process.stdin.write(indexing.order(self._config, accepted))
                 await process.stdin.drain()
@@ -180,12 +181,13 @@ class Refresher:
         """An incident that begins is an ALARM leaf; one that goes on is not another one."""
         if self._incidents.get(subject, "") == code:
             return
+        name = subject.rpartition("/")[2]
         if code:
-            get_logger().error(Event.SOURCE_UNUSABLE, code=code, source=subject)
+            get_logger().error(Event.SOURCE_UNUSABLE, code=code, source=name)
             await self._log.append(self._leaves.alarm([code], subject=subject))
             self._incidents[subject] = code
         else:
-            get_logger().info(Event.SOURCE_RECOVERED, source=subject)
+            get_logger().info(Event.SOURCE_RECOVERED, source=name)
             del self._incidents[subject]
 
     async def _record_root(self) -> None:

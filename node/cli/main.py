@@ -9,7 +9,8 @@ import typer
 
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
-from fairlead.cli.output import Exit, Format, emit, run, say
+from fairlead.cli.output import Exit, run, say
+from node.cli.index import app as index_app
 
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
@@ -21,8 +22,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(index_app, name="index")
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
-COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
 
 @app.command("check")
@@ -43,43 +44,6 @@ def check(config: ConfigOption) -> None:
         load_mapping(source).data_files()
     say("the configuration, the directory, the policy and the mappings are in order")
     say(f"next: fairlead-node index --config {config}")
-
-
-@app.command("index")
-def index(
-    config: ConfigOption,
-    output: Annotated[
-        Format, typer.Option("--output", help="How to print the data.")
-    ] = Format.TABLE,
-) -> None:
-    """Read the sources and build the index anew; the index in use stays until it is done."""
-    from fairlead.config import NodeConfig, load
-    from node.indexing import build
-
-    settings = load(NodeConfig, config)
-    report, imports = build(
-        settings, progress=lambda count, rate: say(f"{count:,} records, {rate:,.0f} a second")
-    )
-    records = [
-        {
-            "source": item.source,
-            "rows": item.rows,
-            "records": item.records,
-            "excluded": item.excluded_rows,
-            "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
-            "check_digit_wrong": item.checksum_failed,
-        }
-        for item in imports
-    ]
-    emit(records, columns=COLUMNS, output=output)
-    for item in imports:
-        if not item.complete:
-            say(
-                f"warning: {item.source} has a quote that is never closed; rows behind it are "
-                "lost and cannot be counted\nnext: repair the file and index again"
-            )
-    say(f"{report.records:,} records indexed in {report.seconds:.1f} s")
-    say(f"next: fairlead-node serve --config {config}")
 
 
 @app.command("serve")

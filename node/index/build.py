@@ -59,6 +59,8 @@ class RecordList:
             rows=self._count,
             records=self._count,
             excluded=(),
+            reasons={},
+            identifiers=0,
             checksum_failed=0,
             unverifiable=0,
         )
@@ -92,7 +94,7 @@ def build_index(
         path, token_key=token_key, field_key=field_key, clock=clock, random=random, watch=watch
     )
     try:
-        writer.refresh(RecordList(records), mapping="", accept_shrunk=True)
+        writer.refresh(RecordList(records), mapping="", accept_changes=True)
         writer.settle([NAME])
         return BuildReport(
             records=writer.records,

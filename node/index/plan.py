@@ -8,10 +8,9 @@ from dataclasses import replace
 
 from node.index.source_state import PartState, SourceState
 from node.index.stage import PartReading, Reading
+from node.sources.incident import schema_changed, shrank
 from node.sources.source import Part
 
-SHRINK = 0.8
-"""A source with fewer records than this share of what it had is held back."""
 WHOLE_S = 86_400
 """A part that only appends is read whole this often, because it cannot say what was deleted."""
 
@@ -35,7 +34,7 @@ def jobs(
             known, number = PartState(number=number), number + 1
         continued = same and part.appends and bool(known.cursor) and recent
         after = replace(known) if continued else PartState(number=known.number, whole_at=now)
-        after.stamp, after.records = part.stamp, known.records
+        after.stamp, after.schema, after.records = part.stamp, part.schema, known.records
         after.first_expiry = min(known.first_expiry, after.first_expiry)
         found.append(PartReading(name=part.name, whole=not continued, state=after))
     here = {part.name for part in parts}
@@ -65,13 +64,22 @@ def usable(reading: Reading, source: str, parts: Sequence[Part], mapping: str) -
     return True
 
 
-def shrank(state: SourceState, reading: Reading) -> bool:
-    """Whether a complete reading leaves less than :data:`SHRINK` of the source's records."""
+def changed_schema(state: SourceState, parts: Sequence[Part], mapping: str) -> bool:
+    """Whether a part has other columns or types than when it was last read under this mapping."""
+    known = state.parts if state.mapping == mapping else {}
+    return any(
+        part.name in known and schema_changed(known[part.name].schema, part.schema)
+        for part in parts
+    )
+
+
+def lost_many(state: SourceState, reading: Reading) -> bool:
+    """Whether a complete reading leaves the source with more than a fifth of its records gone."""
     after = state.records
     for job in reading.parts:
         if job.whole:
             after += job.staged - job.state.records
-    return after < SHRINK * state.records
+    return shrank(state.records, after)
 
 
 def digest(parts: Sequence[Part], mapping: str) -> str:

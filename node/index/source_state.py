@@ -9,8 +9,6 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-ROWS_SHRANK = "ROWS_SHRANK"
-
 
 @dataclass(slots=True, kw_only=True)
 class PartState:
@@ -22,6 +20,7 @@ class PartState:
 
     number: int
     stamp: str = ""
+    schema: str = ""
     cursor: str = ""
     records: int = 0
     rows: int = 0

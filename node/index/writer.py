@@ -10,14 +10,16 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from fairlead.errors import FairleadError, SourceUnusable
 from node.index import applying, plan
 from node.index.applying import Applied, Applying
 from node.index.codec import Codec, index_changed
 from node.index.reading import Pace, PartReader, Readable, SourceFailed, parts_of
 from node.index.retention import SWEEP_S, empty_part, sweep_part
-from node.index.source_state import ROWS_SHRANK, SourceState
+from node.index.source_state import SourceState
 from node.index.stage import Reading, Stage, discard
 from node.index.tables import Tables, read_document, unwritable
+from node.sources.incident import Incident, incident_of
 from node.sources.source import Part
 
 CATALOGUE = "catalogue"
@@ -119,16 +121,17 @@ class IndexWriter:
     # ── Refreshing ───────────────────────────────────────────────────────────────────────────
 
     def refresh(
-        self, source: Readable, *, mapping: str, accept_shrunk: bool = False
+        self, source: Readable, *, mapping: str, accept_changes: bool = False
     ) -> SourceState:
         """Bring one source up to date.
 
         1. Parts whose stamp is the same are left alone; the others are read into the stage.
-        2. A source with too few of the records it had is held back, see :func:`plan.shrank`.
+        2. A source with too few of the records it had is held back, see :func:`plan.lost_many`.
         3. The reading is applied, see :mod:`node.index.applying`.
 
         :param mapping: a digest of how the source is mapped.
-        :param accept_shrunk: the source may have lost as many records as it has.
+        :param accept_changes: the source may have lost as many records as it has, and may have
+            other types of columns.
         :returns: its state; ``incident`` is ``ROWS_SHRANK`` when it was held back.
         :raises SourceUnusable: it is down, or not what its mapping says. What the index holds
             stays, and so does what was read before the last mark.
@@ -138,27 +141,29 @@ class IndexWriter:
         state = self.state(source.name)
         try:
             with _writing():
-                return self._refresh(source, state, mapping, accept_shrunk)
+                return self._refresh(source, state, mapping, accept_changes)
         except SourceFailed as failure:
             with _writing():
-                self.fail(source.name, failure.error.code, now)
+                self.fail(source.name, failure.error, now)
             raise failure.error from None
 
-    def fail(self, name: str, code: str, now: float) -> SourceState:
+    def fail(self, name: str, error: FairleadError, now: float) -> None:
         """Note what stands in the way of a source; its records stay."""
+        known = incident_of(error) if isinstance(error, SourceUnusable) else None
         state = self.state(name)
-        state.failed(code, now)
+        state.failed(known or error.code, now)
         self._save(state)
-        return state
 
     def _refresh(
-        self, source: Readable, state: SourceState, mapping: str, accept_shrunk: bool
+        self, source: Readable, state: SourceState, mapping: str, accept_changes: bool
     ) -> SourceState:
         now = self._tables.clock()
         parts = parts_of(source)
         held = plan.digest(parts, mapping)
-        if state.held and state.held == held and not accept_shrunk:
+        if state.held and state.held == held and not accept_changes:
             return state
+        if plan.changed_schema(state, parts, mapping) and not accept_changes:
+            raise SourceFailed(_other_schema())
         # 1
         stage = self._resume(state, parts, mapping) or self._begin(state, parts, mapping, now)
         if stage is None:
@@ -171,9 +176,9 @@ class IndexWriter:
             stage.close()
             raise
         # 2
-        if not accept_shrunk and plan.shrank(state, stage.reading):
+        if not accept_changes and plan.lost_many(state, stage.reading):
             stage.discard()
-            state.failed(ROWS_SHRANK, now)
+            state.failed(Incident.ROWS_SHRANK, now)
             state.held = held
             self._save(state)
             return state
@@ -332,6 +337,15 @@ def read_states(connection: sqlite3.Connection, codec: Codec) -> dict[str, Sourc
     names = (read_document(connection, codec, CATALOGUE) or {"names": []})["names"]
     found = {name: read_document(connection, codec, f"source/{name}") for name in names}
     return {name: SourceState.from_document(doc) for name, doc in found.items() if doc}
+
+
+def _other_schema() -> SourceUnusable:
+    return SourceUnusable(
+        "a source's columns are not those of the last time; the index keeps what it had",
+        reasons=(Incident.SCHEMA_CHANGED,),
+        remedy="correct the mapping, or if it is still right: "
+        "fairlead-node index --accept-shrunk SOURCE --config FILE",
+    )
 
 
 @contextmanager

@@ -64,9 +64,7 @@ class FileSource:
             for number, row in enumerate(table.rows(reader.positions), 1):
                 if isinstance(row, str):
                     self._tally.exclude(part.name, number, row)
-                elif record := self._tally.take(
-                    reader, row, number, file=part.name, origin=number
-                ):
+                elif record := self._tally.take(reader, row, number, file=part.name, origin=number):
                     yield record
         self._tally.settle()
 

@@ -13,9 +13,7 @@ from node.sources.database import DatabaseTable
 ROLE = "fairlead_reader"
 
 _SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
-_OURS = (
-    "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
-)
+_OURS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
 _WRITABLE = (
     "SELECT count(*) FROM pg_catalog.pg_class c"
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"

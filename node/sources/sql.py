@@ -110,9 +110,7 @@ class DatabaseSource:
         return position if position.cursor is None else Position(position.cursor, ())
 
     def _reader(self, relation: Relation) -> RowReader:
-        return RowReader(
-            self.mapping.file, relation.names, name=self._table.reads, now=self._now
-        )
+        return RowReader(self.mapping.file, relation.names, name=self._table.reads, now=self._now)
 
     def _page(
         self, relation: Relation, reader: RowReader, position: Position | None, page: _Page
