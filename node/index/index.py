@@ -134,7 +134,6 @@ class Index:
             yield []
         newest.sort(key=lambda item: (-item[0], item[2]))
         for place in range(0, min(len(newest), NEWEST), PAGE):
-            version = self._version()
             page = newest[place : place + PAGE]
             yield self._open_page([(*item, self._sealed(*item[1:])) for item in page], version)
 
