@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+from node.cli import source
 
 app = typer.Typer(
     name="fairlead-node",
@@ -16,6 +17,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(source.app, name="source")
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 

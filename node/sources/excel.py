@@ -21,7 +21,6 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from fairlead.errors import InvalidInput, SourceUnusable
 from node.sources.duck import unreadable
-from node.sources.mapping import SourceMapping
 from node.sources.row import Row
 from node.sources.text import text_of
 
@@ -73,8 +72,10 @@ class ExcelTable:
 
 
 @contextmanager
-def open_excel(path: Path, mapping: SourceMapping) -> Iterator[ExcelTable]:
-    """Open the mapping's sheet, or the first one.
+def open_excel(
+    path: Path, *, columns: frozenset[str], sheet: str | None = None
+) -> Iterator[ExcelTable]:
+    """Open a sheet, or the first one; a sheet states no types.
 
     :raises SourceUnusable: ``FILE_UNREADABLE``, ``TOO_LARGE``, ``SHEET_MISSING``, ``HEADER``.
     """
@@ -84,16 +85,15 @@ def open_excel(path: Path, mapping: SourceMapping) -> Iterator[ExcelTable]:
     except _BROKEN:
         raise unreadable() from None
     try:
-        wanted = mapping.file.sheet
-        sheets = {sheet.title: sheet for sheet in book.worksheets}
-        if not sheets or (wanted is not None and wanted not in sheets):
+        sheets = {found.title: found for found in book.worksheets}
+        if not sheets or (sheet is not None and sheet not in sheets):
             raise SourceUnusable(
                 "a workbook lacks the sheet that its mapping names",
                 reasons=("SHEET_MISSING",),
                 remedy="correct `sheet` in the mapping, then: fairlead-node source test",
             )
         try:
-            table = ExcelTable(sheets[wanted] if wanted else next(iter(sheets.values())))
+            table = ExcelTable(sheets[sheet] if sheet else next(iter(sheets.values())))
         except _BROKEN:
             raise unreadable() from None
         yield table

@@ -30,9 +30,15 @@ class Table(Protocol):
 
 
 class Format(Protocol):
-    """One format of files: opens the table in a file that the mapping means."""
+    """One format of files: opens a table.
 
-    def __call__(self, path: Path, mapping: SourceMapping) -> AbstractContextManager[Table]: ...
+    ``columns`` are those whose types the fingerprint is about; ``sheet`` names a sheet of a
+    workbook, whose first one is meant otherwise.
+    """
+
+    def __call__(
+        self, path: Path, *, columns: frozenset[str], sheet: str | None
+    ) -> AbstractContextManager[Table]: ...
 
 
 class FileSource:
@@ -48,7 +54,7 @@ class FileSource:
         """Every file. :raises SourceUnusable: ``FILE_MISSING``, ``FILE_UNREADABLE``, …"""
         found = []
         for path in self.mapping.data_files():
-            with self._open(path, self.mapping) as table:
+            with self._table(path) as table:
                 found.append(file_part(self.mapping, path, schema=table.schema))
         return tuple(found)
 
@@ -59,7 +65,7 @@ class FileSource:
         """
         self._tally.begin()
         file = self.mapping.file
-        with self._open(self.mapping.base / part.name, self.mapping) as table:
+        with self._table(self.mapping.base / part.name) as table:
             reader = RowReader(file, table.header, name=part.name, now=self._now)
             for number, row in enumerate(table.rows(reader.positions), 1):
                 if isinstance(row, str):
@@ -73,6 +79,10 @@ class FileSource:
     def report(self) -> ImportReport:
         """What became of the rows read until now."""
         return self._tally.report()
+
+    def _table(self, path: Path) -> AbstractContextManager[Table]:
+        file = self.mapping.file
+        return self._open(path, columns=frozenset(file.columns().values()), sheet=file.sheet)
 
 
 def file_part(mapping: SourceMapping, path: Path, *, schema: str = "") -> Part:

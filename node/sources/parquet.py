@@ -10,7 +10,6 @@ import duckdb
 
 from node.sources.duck import BATCH_ROWS, confined, unreadable
 from node.sources.fingerprint import fingerprint
-from node.sources.mapping import SourceMapping
 from node.sources.row import Row
 from node.sources.text import MAX_CELL
 
@@ -43,12 +42,14 @@ class ParquetTable:
 
 
 @contextmanager
-def open_parquet(path: Path, mapping: SourceMapping) -> Iterator[ParquetTable]:
-    """Open a file. :raises SourceUnusable: ``FILE_UNREADABLE``."""
+def open_parquet(
+    path: Path, *, columns: frozenset[str], sheet: str | None = None
+) -> Iterator[ParquetTable]:
+    """Open a file, which has no sheets. :raises SourceUnusable: ``FILE_UNREADABLE``."""
     connection = confined(path)
     try:
         try:
-            table = ParquetTable(connection, path, frozenset(mapping.file.columns().values()))
+            table = ParquetTable(connection, path, columns)
         except duckdb.Error:
             raise unreadable() from None
         yield table
