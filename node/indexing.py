@@ -27,9 +27,7 @@ def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[
     sources = [open_source(path, now=now, environ=os.environ) for path in config.sources]
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     token_key, field_key = index_keys(config)
-    records: Iterator[SourceRecord] = chain.from_iterable(
-        records_of(source) for source in sources
-    )
+    records: Iterator[SourceRecord] = chain.from_iterable(records_of(source) for source in sources)
     report = Index.build(
         config.state_dir / INDEX_FILE,
         records,

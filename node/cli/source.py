@@ -34,10 +34,10 @@ def add(
     config: ConfigOption = DEFAULT,
     table: Annotated[str, typer.Option(help="The table to read, as in gate.moves.")] = "",
     query: Annotated[str, typer.Option(help="One SELECT to read instead of a table.")] = "",
-    key: Annotated[list[str], typer.Option(help="Columns that tell rows apart.")] = [],  # noqa: B006
+    key: Annotated[list[str], typer.Option(help="Columns that tell rows apart.")] = [],
     cursor: Annotated[str, typer.Option(help="A column that grows with every change.")] = "",
     sheet: Annotated[str, typer.Option(help="The sheet of a workbook.")] = "",
-    purpose: Annotated[list[str], typer.Option(help="A purpose records answer for.")] = [],  # noqa: B006
+    purpose: Annotated[list[str], typer.Option(help="A purpose records answer for.")] = [],
     record_type: Annotated[str, typer.Option(help="movement, release, seal, …")] = "",
     event: Annotated[str, typer.Option(help="The event of every record.")] = "",
     retention_days: Annotated[int | None, typer.Option(min=1, max=3660)] = None,
@@ -89,7 +89,7 @@ def add(
 
 
 @app.command("test")
-def test(
+def try_(
     name: Annotated[str, typer.Argument(help="The source's name, or its mapping's.")],
     config: ConfigOption = DEFAULT,
     rows: Annotated[int, typer.Option(help="How many excluded rows to show.", min=0)] = 20,
@@ -125,7 +125,8 @@ def test(
     for line in (*(f"{e['part']}, row {e['row']}: {e['reason']}" for e in shown), *warnings):
         say(line)
     if not report.records:
-        say(f"no row became a record\nnext: correct the mapping, then: fairlead-node source test {name}")
+        say("no row became a record")
+        say(f"next: correct the mapping, then: fairlead-node source test {name}")
         return Exit.CHECK_FAILED
     say(f"next: fairlead-node index --config {config}")
     return Exit.ANSWERED
@@ -171,4 +172,4 @@ def _say_added(added: object, config: Path) -> None:
         say(f"next: fairlead-node source test {added.name} --config {config}")
         return
     say(f"still to be decided by a person, in that file: {', '.join(added.to_fill)}")
-    say(f"next: replace every \"TO FILL\", then: fairlead-node source test {added.name}")
+    say(f'next: replace every "TO FILL", then: fairlead-node source test {added.name}')

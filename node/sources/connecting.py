@@ -144,9 +144,7 @@ def _sqlite(url: URL, base: Path) -> Engine:
     address = f"file:{quote(str(base / url.database))}?mode=ro"
 
     def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(
-            address, uri=True, timeout=CONNECT_S, check_same_thread=False
-        )
+        connection = sqlite3.connect(address, uri=True, timeout=CONNECT_S, check_same_thread=False)
         connection.text_factory = lambda octets: octets.decode("utf-8", "surrogateescape")
         connection.execute("PRAGMA query_only = on")
         return connection

@@ -84,7 +84,7 @@ def quoted(text: str) -> str:
 def _top(name: str, origin: Origin, guesses: Guesses, decisions: Decisions) -> str:
     lines = [
         "# Written by `fairlead-node source add` from the first rows. Only columns named here are",
-        f"# ever read. Replace every {quoted(TO_FILL)}, then: fairlead-node source test {name}",
+        f"# ever read. Replace every {TO_FILL}, then: fairlead-node source test {name}",
         f"source = {quoted(name)}",
     ]
     if not origin.url:
@@ -97,11 +97,10 @@ def _top(name: str, origin: Origin, guesses: Guesses, decisions: Decisions) -> s
     lines += [
         f"record_type = {_said(decisions.record_type)}",
         f"event = {_event(guesses, decisions)}",
-        f"purposes = {_list(decisions.purposes or (TO_FILL,))}"
-        "  # records answer only queries for one of these",
+        f"purposes = {_list(decisions.purposes or (TO_FILL,))}  # records answer only these",
         f"retention_days = {quoted(TO_FILL) if days is None else days}  # 1 to 3660",
-        f"active_target = {_flag(decisions.active_target)}"
-        "  # is somebody working on it covertly? true, false, or a column",
+        "# Is somebody working on it covertly? true, false, or a column of yes and no.",
+        f"active_target = {_flag(decisions.active_target)}",
     ]
     if not decisions.ground:
         lines.append("personal = false  # no column about a person is read")
@@ -153,7 +152,10 @@ def _time(guesses: Guesses, decisions: Decisions) -> str:
 
 
 def _handling(decisions: Decisions) -> str:
-    lines = ["# How a record may be used: each a constant, or { column = …, map = { … } }.", "[handling]"]
+    lines = [
+        "# How a record may be used: each a constant, or { column = …, map = { … } }.",
+        "[handling]",
+    ]
     lines += [f"{part} = {_said(decisions.handling.get(part, ''))}" for part in HANDLING]
     return "\n".join(lines)
 

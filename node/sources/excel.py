@@ -21,6 +21,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from fairlead.errors import InvalidInput, SourceUnusable
 from node.sources.duck import unreadable
+from node.sources.files import Wanted
 from node.sources.row import Row
 from node.sources.text import text_of
 
@@ -72,9 +73,7 @@ class ExcelTable:
 
 
 @contextmanager
-def open_excel(
-    path: Path, *, columns: frozenset[str], sheet: str | None = None
-) -> Iterator[ExcelTable]:
+def open_excel(path: Path, wanted: Wanted) -> Iterator[ExcelTable]:
     """Open a sheet, or the first one; a sheet states no types.
 
     :raises SourceUnusable: ``FILE_UNREADABLE``, ``TOO_LARGE``, ``SHEET_MISSING``, ``HEADER``.
@@ -86,14 +85,16 @@ def open_excel(
         raise unreadable() from None
     try:
         sheets = {found.title: found for found in book.worksheets}
-        if not sheets or (sheet is not None and sheet not in sheets):
+        if not sheets or (wanted.sheet is not None and wanted.sheet not in sheets):
             raise SourceUnusable(
                 "a workbook lacks the sheet that its mapping names",
                 reasons=("SHEET_MISSING",),
                 remedy="correct `sheet` in the mapping, then: fairlead-node source test",
             )
         try:
-            table = ExcelTable(sheets[sheet] if sheet else next(iter(sheets.values())))
+            table = ExcelTable(
+                sheets[wanted.sheet] if wanted.sheet else next(iter(sheets.values()))
+            )
         except _BROKEN:
             raise unreadable() from None
         yield table

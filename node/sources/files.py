@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,29 +17,38 @@ from node.sources.source import Mark, Part
 from node.sources.tally import Tally
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What of a file is meant.
+
+    ``columns`` are those whose types the fingerprint is about; ``sheet`` names a sheet of a
+    workbook, of which the first one is meant otherwise.
+    """
+
+    columns: frozenset[str] = frozenset()
+    sheet: str | None = None
+
+
 class Table(Protocol):
     """One table of a file, open for one pass."""
 
-    header: Sequence[str]
-    """Names of the columns, in order."""
-    schema: str
-    """Fingerprint of the columns' types; empty where the format states none."""
+    @property
+    def header(self) -> Sequence[str]:
+        """Names of the columns, in order."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """Fingerprint of the columns' types; empty where the format states none."""
+        ...
 
     def rows(self, positions: Sequence[int]) -> Iterator[Row | str]:
         """Every row's cells at these positions, or the reason why the row cannot be read."""
         ...
 
 
-class Format(Protocol):
-    """One format of files: opens a table.
-
-    ``columns`` are those whose types the fingerprint is about; ``sheet`` names a sheet of a
-    workbook, whose first one is meant otherwise.
-    """
-
-    def __call__(
-        self, path: Path, *, columns: frozenset[str], sheet: str | None
-    ) -> AbstractContextManager[Table]: ...
+Format = Callable[[Path, Wanted], AbstractContextManager[Table]]
+"""One format of files: opens the table that is meant."""
 
 
 class FileSource:
@@ -58,7 +68,7 @@ class FileSource:
                 found.append(file_part(self.mapping, path, schema=table.schema))
         return tuple(found)
 
-    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:
+    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:  # noqa: ARG002
         """Read one file; it yields no marks, because half a file is never continued.
 
         :raises SourceUnusable: ``FILE_UNREADABLE``, ``HEADER``, ``COLUMN_MISSING``, …
@@ -70,9 +80,7 @@ class FileSource:
             for number, row in enumerate(table.rows(reader.positions), 1):
                 if isinstance(row, str):
                     self._tally.exclude(part.name, number, row)
-                elif record := self._tally.take(
-                    reader, row, number, file=part.name, origin=number
-                ):
+                elif record := self._tally.take(reader, row, number, file=part.name, origin=number):
                     yield record
         self._tally.settle()
 
@@ -82,7 +90,9 @@ class FileSource:
 
     def _table(self, path: Path) -> AbstractContextManager[Table]:
         file = self.mapping.file
-        return self._open(path, columns=frozenset(file.columns().values()), sheet=file.sheet)
+        return self._open(
+            path, Wanted(columns=frozenset(file.columns().values()), sheet=file.sheet)
+        )
 
 
 def file_part(mapping: SourceMapping, path: Path, *, schema: str = "") -> Part:

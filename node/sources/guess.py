@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -40,11 +40,13 @@ TIME_FORMATS = (
 )  # fmt: skip
 _HINTS = {
     "container": {"container", "box", "unit", "cntr", "equipment", "iso6346"},
-    "vehicle-plate": {"plate", "kenteken", "registration", "licence", "license", "truck", "kennzeichen"},
+    "vehicle-plate": {"plate", "kenteken", "registration", "licence", "license", "kennzeichen"},
     "vessel-imo": {"imo", "vessel", "ship", "lloyds"},
 }  # fmt: skip
 _WEAK = {"vehicle", "number", "no", "id", "code", "reference"}
-_TIMES = re.compile(r"(?:^|_)(?:at|on|time|date|datetime|timestamp|ts|when|moment|tijd|datum|zeit)$")
+_TIMES = re.compile(
+    r"(?:^|_)(?:at|on|time|date|datetime|timestamp|ts|when|moment|tijd|datum|zeit)$"
+)
 _NOT_THE_TIME = re.compile(r"birth|dob|expir|valid|updated|modified|loaded_at|export")
 _EVENTS = re.compile(r"(?:^|_)(?:event|direction|kind|type|action|status|move|movement)(?:_|$)")
 _COUNTRIES = re.compile(r"(?:^|_)(?:country|nation|land|issuer)(?:_|$)")
@@ -103,9 +105,7 @@ class Guesses:
 def guess(sample: Sample) -> Guesses:
     """What each column of a sample may be."""
     values = [_distinct(sample.column(place)) for place in range(len(sample.header))]
-    schemes = [
-        _scheme(name, values[place], sample) for place, name in enumerate(sample.header)
-    ]
+    schemes = [_scheme(name, values[place], sample) for place, name in enumerate(sample.header)]
     times = [_time(found) for found in values]
     time = _best_time(sample.header, times, schemes)
     event = _best_event(sample.header, values, {time})
@@ -330,7 +330,12 @@ def _distinct(values: Iterable[str]) -> list[str]:
 
 
 def _shape(value: str) -> str:
-    kind: Callable[[str], str] = (
-        lambda c: "9" if c.isdigit() else "A" if c.isupper() else "a" if c.isalpha() else c
-    )
-    return "".join(kind(c) if c.isalnum() or c in " -/.:()+_" else "?" for c in value[:MAX_SHAPE])
+    return "".join(_kind(char) for char in value[:MAX_SHAPE])
+
+
+def _kind(char: str) -> str:
+    if char.isdigit():
+        return "9"
+    if char.isalpha():
+        return "A" if char.isupper() else "a"
+    return char if char in " -/.:()+_" else "?"

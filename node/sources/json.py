@@ -11,6 +11,7 @@ import orjson
 
 from fairlead.errors import InvalidInput, SourceUnusable
 from node.sources.duck import confined, unreadable
+from node.sources.files import Wanted
 from node.sources.row import Row
 from node.sources.text import text_of
 
@@ -78,10 +79,11 @@ class JsonTable:
 
 
 @contextmanager
-def open_json(
-    path: Path, *, columns: frozenset[str], sheet: str | None = None
-) -> Iterator[JsonTable]:
-    """Open a file, which states neither types nor sheets. :raises SourceUnusable: ``FILE_UNREADABLE``, ``HEADER``."""
+def open_json(path: Path, _wanted: Wanted) -> Iterator[JsonTable]:
+    """Open a file, which states neither types nor sheets.
+
+    :raises SourceUnusable: ``FILE_UNREADABLE``, ``HEADER``.
+    """
     yield JsonTable(path)
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import duckdb
 
 from node.sources.duck import BATCH_ROWS, confined, unreadable
+from node.sources.files import Wanted
 from node.sources.fingerprint import fingerprint
 from node.sources.row import Row
 from node.sources.text import MAX_CELL
@@ -42,14 +43,12 @@ class ParquetTable:
 
 
 @contextmanager
-def open_parquet(
-    path: Path, *, columns: frozenset[str], sheet: str | None = None
-) -> Iterator[ParquetTable]:
+def open_parquet(path: Path, wanted: Wanted) -> Iterator[ParquetTable]:
     """Open a file, which has no sheets. :raises SourceUnusable: ``FILE_UNREADABLE``."""
     connection = confined(path)
     try:
         try:
-            table = ParquetTable(connection, path, columns)
+            table = ParquetTable(connection, path, wanted.columns)
         except duckdb.Error:
             raise unreadable() from None
         yield table

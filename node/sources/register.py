@@ -73,7 +73,7 @@ def with_source(text: str, name: str) -> str:
     if key is None:
         line = f"sources = [{quoted(name)}]\n"
         gap = "" if not head or head.endswith("\n") else "\n"
-        changed = f"{head}{gap}{line}{chr(10) if table else ''}{text[len(head):]}"
+        changed = f"{head}{gap}{line}{chr(10) if table else ''}{text[len(head) :]}"
     else:
         changed = _inserted(text, key.end(), name)
     try:
@@ -93,10 +93,10 @@ def _inserted(text: str, start: int, name: str) -> str:
     """Put the entry behind the last one of the list that begins at ``start``."""
     depth, last = 0, start + 1
     for word in _WORD.finditer(text, start):
-        token = word[0]
-        if token == "[":
+        mark = word[0]
+        if mark == "[":
             depth += 1
-        elif token == "]":
+        elif mark == "]":
             depth -= 1
             if depth == 0:
                 rest = text[last : word.start()]
@@ -105,7 +105,7 @@ def _inserted(text: str, start: int, name: str) -> str:
                 at = last + len(re.match(r"\s*,|", rest)[0]) if not comma else last  # type: ignore[index]
                 blank = _blank(text, start, last, empty=empty)
                 return f"{text[:at]}{comma}{blank}{quoted(name)}{text[at:]}"
-        elif not token.startswith("#"):
+        elif not mark.startswith("#"):
             last = word.end()
     return text
 

@@ -131,9 +131,7 @@ def describe(connection: Connection, table: DatabaseTable) -> Relation:
         found = connection.execute(sa.select(sa.text("*")).select_from(inner).where(sa.false()))
         described = found.cursor.description if found.cursor is not None else ()
         types = [(str(c[0]), None, str(c[1] or "")) for c in described or ()]
-        return Relation(
-            inner, types, table, casts=casts, proven_unique=False, maybe_null=wanted
-        )
+        return Relation(inner, types, table, casts=casts, proven_unique=False, maybe_null=wanted)
     schema, _, name = str(table.table).rpartition(".")
     inspector = sa.inspect(connection)
     try:

@@ -15,6 +15,7 @@ from fairlead.errors import InvalidInput, SourceUnusable
 from node.sources.database import DatabaseTable
 from node.sources.duck import unreadable
 from node.sources.files import Format as FileFormat
+from node.sources.files import Wanted
 from node.sources.mapping import SUFFIXES, Format
 from node.sources.row import Row
 from node.sources.text import text_of
@@ -56,9 +57,11 @@ def sample_file(path: Path, *, sheet: str | None = None, kind: Format | None = N
         )
     if found is Format.CSV:
         return _csv(path)
-    with _opener(found)(path, columns=frozenset(), sheet=sheet) as table:
+    with _opener(found)(path, Wanted(sheet=sheet)) as table:
         positions = range(len(table.header))
-        rows = [row for row in islice(table.rows(positions), SAMPLE_ROWS) if not isinstance(row, str)]
+        rows = [
+            row for row in islice(table.rows(positions), SAMPLE_ROWS) if not isinstance(row, str)
+        ]
         return Sample(header=tuple(table.header), rows=tuple(rows))
 
 

@@ -68,7 +68,7 @@ class DatabaseSource:
         appends = self._table.cursor is not None
         return (Part(name=self._table.reads, stamp="", appends=appends, schema=schema),)
 
-    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:
+    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:  # noqa: ARG002
         """Read from the beginning or behind a mark; a mark stands behind every page.
 
         :raises SourceUnusable: as :meth:`parts`, and ``KEY_NOT_UNIQUE``, ``KEY_TYPE``,
@@ -112,9 +112,7 @@ class DatabaseSource:
         return position if position.cursor is None else Position(position.cursor, ())
 
     def _reader(self, relation: Relation) -> RowReader:
-        return RowReader(
-            self.mapping.file, relation.names, name=self._table.reads, now=self._now
-        )
+        return RowReader(self.mapping.file, relation.names, name=self._table.reads, now=self._now)
 
     def _page(
         self,

@@ -23,9 +23,7 @@ class _Counts:
     validities: Counter[Validity] = field(default_factory=Counter)
 
     def copy(self) -> _Counts:
-        return _Counts(
-            self.records, self.listed, Counter(self.reasons), Counter(self.validities)
-        )
+        return _Counts(self.records, self.listed, Counter(self.reasons), Counter(self.validities))
 
 
 class Tally:
