@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
@@ -79,27 +79,36 @@ def open_excel(path: Path, wanted: Wanted) -> Iterator[ExcelTable]:
     :raises SourceUnusable: ``FILE_UNREADABLE``, ``TOO_LARGE``, ``SHEET_MISSING``, ``HEADER``.
     """
     check_archive(path)
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    except _BROKEN:
-        raise unreadable() from None
-    try:
-        sheets = {found.title: found for found in book.worksheets}
-        if not sheets or (wanted.sheet is not None and wanted.sheet not in sheets):
-            raise SourceUnusable(
-                "a workbook lacks the sheet that its mapping names",
-                reasons=("SHEET_MISSING",),
-                remedy="correct `sheet` in the mapping, then: fairlead-node source test",
-            )
+    with _opened(path) as file:  # openpyxl leaves a file of its own open when it fails
         try:
-            table = ExcelTable(
-                sheets[wanted.sheet] if wanted.sheet else next(iter(sheets.values()))
-            )
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
         except _BROKEN:
             raise unreadable() from None
-        yield table
-    finally:
-        book.close()
+        try:
+            yield _table(book, wanted.sheet)
+        finally:
+            book.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError:
+        raise unreadable() from None
+
+
+def _table(book: openpyxl.Workbook, name: str | None) -> ExcelTable:
+    sheets = {found.title: found for found in book.worksheets}
+    if not sheets or (name is not None and name not in sheets):
+        raise SourceUnusable(
+            "a workbook lacks the sheet that its mapping names",
+            reasons=("SHEET_MISSING",),
+            remedy="correct `sheet` in the mapping, then: fairlead-node source test",
+        )
+    try:
+        return ExcelTable(sheets[name] if name else next(iter(sheets.values())))
+    except _BROKEN:
+        raise unreadable() from None
 
 
 def check_archive(path: Path) -> None:
