@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -220,3 +222,52 @@ def test_any_bytes_give_records_or_counted_rows(tmp_path: Path, rows: list[bytes
     else:
         assert report.records == len(records)
         assert report.rows == report.records + report.excluded_rows
+
+
+def test_a_formula_in_a_cell_is_text(tmp_path: Path) -> None:
+    """A cell that a spreadsheet would run is kept as it is written."""
+    formula = "=CMD|'/C calc'!A0"
+    (record,), _ = read(tmp_path, GOOD.replace("Gate 7", formula))
+    assert record.fields["place"] == formula
+
+
+def test_mixed_time_zones_are_one_time_line(tmp_path: Path) -> None:
+    """Offsets in the data count as they stand, and the mapping's zone where there is none."""
+    mapping = MAPPING.replace('column = "at"', 'column = "at"\ntimezone = "Europe/Amsterdam"')
+    times = ("2026-09-01T10:00:00Z", "2026-09-01T12:00:00", "2026-09-01 05:00:00-05:00")
+    rows = "".join(GOOD.replace("2026-09-01T10:00:00Z", time) for time in times)
+    records, _ = read(tmp_path, rows, mapping=mapping)
+    assert {record.occurred_at for record in records} == {1_788_256_800}
+
+
+_STREAM = """
+import resource, sys
+from pathlib import Path
+from node.sources.opening import open_source
+from node.sources.source import records_of
+source = open_source(Path(sys.argv[1]), now=1_790_000_000.0, environ={})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+count = sum(1 for _ in records_of(source))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(count, (after - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
+    """200 MB of rows pass through a reader that grows by less than its own limit."""
+    block = GOOD.encode() * 5_000
+    with (tmp_path / "gate.csv").open("wb") as file:
+        file.write(HEADER.encode())
+        written = 0
+        while written < 200 * 1024**2:
+            written += file.write(block)
+    mapping = write_mapping(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-c", _STREAM, str(mapping)],
+        capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    count, grown = map(int, ended.stdout.split())
+    assert count == written // len(GOOD)
+    assert grown < 300  # DuckDB's own 256 MB, and ours

@@ -10,6 +10,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run, say
+from node.cli import source
 from node.cli.index import app as index_app
 
 if TYPE_CHECKING:
@@ -23,25 +24,27 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(index_app, name="index")
+app.add_typer(source.app, name="source")
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 
 
 @app.command("check")
 def check(config: ConfigOption) -> None:
     """Check the configuration and everything it names; report every error at once."""
+    import os
     import time
 
     from fairlead import process
     from fairlead.config import NodeConfig, load
     from fairlead.trust import Trust
     from node.app import own_keys
-    from node.sources.mapping import load_mapping
+    from node.sources.opening import open_source
 
     settings = load(NodeConfig, config)
     own_keys(settings, process.join(settings, time.time))
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
-    for source in settings.sources:
-        load_mapping(source).data_files()
+    for mapping in settings.sources:
+        open_source(mapping, now=time.time(), environ=os.environ).parts()
     say("the configuration, the directory, the policy and the mappings are in order")
     say(f"next: fairlead-node index --config {config}")
 

@@ -10,6 +10,7 @@ from urllib.parse import quote
 
 import sqlalchemy
 from psycopg.types.string import TextLoader
+from sqlalchemy.dialects.postgresql.psycopg import PGExecutionContext_psycopg
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
 from sqlalchemy.pool import NullPool
@@ -60,6 +61,7 @@ def engine_of(table: DatabaseTable, base: Path, environ: Mapping[str, str]) -> E
     except (SQLAlchemyError, ValueError, TypeError):
         raise _no_url() from None
     if dialect == "postgresql":
+        engine.dialect.execution_ctx_cls = _OneCursorName
         sqlalchemy.event.listen(engine, "connect", _keep_broken_texts)
     for statement in _READ_ONLY.get(dialect, ()):
         sqlalchemy.event.listen(engine, "connect", _says(statement))
@@ -110,7 +112,15 @@ def _postgresql(timeout_s: int) -> dict[str, Any]:
         "connect_timeout": CONNECT_S,
         "application_name": APPLICATION,
         "client_encoding": "UTF8",
+        "prepare_threshold": None,  # the same statement is the same line of the server's log
     }
+
+
+class _OneCursorName(PGExecutionContext_psycopg):
+    """SQLAlchemy names a server-side cursor after an address in memory; ours has one name."""
+
+    def create_server_side_cursor(self) -> Any:
+        return self._dbapi_connection.cursor("fairlead")
 
 
 class _BrokenTextLoader(TextLoader):
@@ -123,9 +133,8 @@ class _BrokenTextLoader(TextLoader):
 def _keep_broken_texts(connection: Any, _record: object) -> None:
     """A database that declares no encoding (SQL_ASCII) may hold any octets."""
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
-        raw = connection.driver_connection if hasattr(connection, "driver_connection") else None
         for name in ("text", "varchar", "bpchar", "name"):
-            (raw or connection).adapters.register_loader(name, _BrokenTextLoader)
+            connection.adapters.register_loader(name, _BrokenTextLoader)
 
 
 def _sqlite(url: URL, base: Path) -> Engine:

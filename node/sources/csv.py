@@ -47,7 +47,7 @@ class CsvSource:
         """Every file. :raises SourceUnusable: ``FILE_MISSING``, ``FILE_UNREADABLE``."""
         return tuple(file_part(self.mapping, path) for path in self.mapping.data_files())
 
-    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:
+    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:  # noqa: ARG002
         """Read one file; it yields no marks, because half a file is never continued.
 
         :raises SourceUnusable: ``HEADER``, ``FILE_UNREADABLE``, or ``COLUMN_MISSING``

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from xml.etree.ElementTree import ParseError
 
 import openpyxl
@@ -21,7 +21,7 @@ from openpyxl.utils.exceptions import InvalidFileException
 
 from fairlead.errors import InvalidInput, SourceUnusable
 from node.sources.duck import unreadable
-from node.sources.mapping import SourceMapping
+from node.sources.files import Wanted
 from node.sources.row import Row
 from node.sources.text import text_of
 
@@ -73,32 +73,42 @@ class ExcelTable:
 
 
 @contextmanager
-def open_excel(path: Path, mapping: SourceMapping) -> Iterator[ExcelTable]:
-    """Open the mapping's sheet, or the first one.
+def open_excel(path: Path, wanted: Wanted) -> Iterator[ExcelTable]:
+    """Open a sheet, or the first one; a sheet states no types.
 
     :raises SourceUnusable: ``FILE_UNREADABLE``, ``TOO_LARGE``, ``SHEET_MISSING``, ``HEADER``.
     """
     check_archive(path)
-    try:
-        book = openpyxl.load_workbook(path, read_only=True, data_only=True, keep_links=False)
-    except _BROKEN:
-        raise unreadable() from None
-    try:
-        wanted = mapping.file.sheet
-        sheets = {sheet.title: sheet for sheet in book.worksheets}
-        if not sheets or (wanted is not None and wanted not in sheets):
-            raise SourceUnusable(
-                "a workbook lacks the sheet that its mapping names",
-                reasons=("SHEET_MISSING",),
-                remedy="correct `sheet` in the mapping, then: fairlead-node source test",
-            )
+    with _opened(path) as file:  # openpyxl leaves a file of its own open when it fails
         try:
-            table = ExcelTable(sheets[wanted] if wanted else next(iter(sheets.values())))
+            book = openpyxl.load_workbook(file, read_only=True, data_only=True, keep_links=False)
         except _BROKEN:
             raise unreadable() from None
-        yield table
-    finally:
-        book.close()
+        try:
+            yield _table(book, wanted.sheet)
+        finally:
+            book.close()
+
+
+def _opened(path: Path) -> BinaryIO:
+    try:
+        return path.open("rb")
+    except OSError:
+        raise unreadable() from None
+
+
+def _table(book: openpyxl.Workbook, name: str | None) -> ExcelTable:
+    sheets = {found.title: found for found in book.worksheets}
+    if not sheets or (name is not None and name not in sheets):
+        raise SourceUnusable(
+            "a workbook lacks the sheet that its mapping names",
+            reasons=("SHEET_MISSING",),
+            remedy="correct `sheet` in the mapping, then: fairlead-node source test",
+        )
+    try:
+        return ExcelTable(sheets[name] if name else next(iter(sheets.values())))
+    except _BROKEN:
+        raise unreadable() from None
 
 
 def check_archive(path: Path) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,23 +17,38 @@ from node.sources.source import Mark, Part
 from node.sources.tally import Tally
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wanted:
+    """What of a file is meant.
+
+    ``columns`` are those whose types the fingerprint is about; ``sheet`` names a sheet of a
+    workbook, of which the first one is meant otherwise.
+    """
+
+    columns: frozenset[str] = frozenset()
+    sheet: str | None = None
+
+
 class Table(Protocol):
     """One table of a file, open for one pass."""
 
-    header: Sequence[str]
-    """Names of the columns, in order."""
-    schema: str
-    """Fingerprint of the columns' types; empty where the format states none."""
+    @property
+    def header(self) -> Sequence[str]:
+        """Names of the columns, in order."""
+        ...
+
+    @property
+    def schema(self) -> str:
+        """Fingerprint of the columns' types; empty where the format states none."""
+        ...
 
     def rows(self, positions: Sequence[int]) -> Iterator[Row | str]:
         """Every row's cells at these positions, or the reason why the row cannot be read."""
         ...
 
 
-class Format(Protocol):
-    """One format of files: opens the table in a file that the mapping means."""
-
-    def __call__(self, path: Path, mapping: SourceMapping) -> AbstractContextManager[Table]: ...
+Format = Callable[[Path, Wanted], AbstractContextManager[Table]]
+"""One format of files: opens the table that is meant."""
 
 
 class FileSource:
@@ -48,18 +64,18 @@ class FileSource:
         """Every file. :raises SourceUnusable: ``FILE_MISSING``, ``FILE_UNREADABLE``, …"""
         found = []
         for path in self.mapping.data_files():
-            with self._open(path, self.mapping) as table:
+            with self._table(path) as table:
                 found.append(file_part(self.mapping, path, schema=table.schema))
         return tuple(found)
 
-    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:
+    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:  # noqa: ARG002
         """Read one file; it yields no marks, because half a file is never continued.
 
         :raises SourceUnusable: ``FILE_UNREADABLE``, ``HEADER``, ``COLUMN_MISSING``, …
         """
         self._tally.begin()
         file = self.mapping.file
-        with self._open(self.mapping.base / part.name, self.mapping) as table:
+        with self._table(self.mapping.base / part.name) as table:
             reader = RowReader(file, table.header, name=part.name, now=self._now)
             for number, row in enumerate(table.rows(reader.positions), 1):
                 if isinstance(row, str):
@@ -71,6 +87,12 @@ class FileSource:
     def report(self) -> ImportReport:
         """What became of the rows read until now."""
         return self._tally.report()
+
+    def _table(self, path: Path) -> AbstractContextManager[Table]:
+        file = self.mapping.file
+        return self._open(
+            path, Wanted(columns=frozenset(file.columns().values()), sheet=file.sheet)
+        )
 
 
 def file_part(mapping: SourceMapping, path: Path, *, schema: str = "") -> Part:

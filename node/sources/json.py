@@ -11,7 +11,7 @@ import orjson
 
 from fairlead.errors import InvalidInput, SourceUnusable
 from node.sources.duck import confined, unreadable
-from node.sources.mapping import SourceMapping
+from node.sources.files import Wanted
 from node.sources.row import Row
 from node.sources.text import text_of
 
@@ -79,8 +79,11 @@ class JsonTable:
 
 
 @contextmanager
-def open_json(path: Path, mapping: SourceMapping) -> Iterator[JsonTable]:
-    """Open a file. :raises SourceUnusable: ``FILE_UNREADABLE``, ``HEADER``."""
+def open_json(path: Path, _wanted: Wanted) -> Iterator[JsonTable]:
+    """Open a file, which states neither types nor sheets.
+
+    :raises SourceUnusable: ``FILE_UNREADABLE``, ``HEADER``.
+    """
     yield JsonTable(path)
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 import duckdb
 
 from node.sources.duck import BATCH_ROWS, confined, unreadable
+from node.sources.files import Wanted
 from node.sources.fingerprint import fingerprint
-from node.sources.mapping import SourceMapping
 from node.sources.row import Row
 from node.sources.text import MAX_CELL
 
@@ -43,12 +43,12 @@ class ParquetTable:
 
 
 @contextmanager
-def open_parquet(path: Path, mapping: SourceMapping) -> Iterator[ParquetTable]:
-    """Open a file. :raises SourceUnusable: ``FILE_UNREADABLE``."""
+def open_parquet(path: Path, wanted: Wanted) -> Iterator[ParquetTable]:
+    """Open a file, which has no sheets. :raises SourceUnusable: ``FILE_UNREADABLE``."""
     connection = confined(path)
     try:
         try:
-            table = ParquetTable(connection, path, frozenset(mapping.file.columns().values()))
+            table = ParquetTable(connection, path, wanted.columns)
         except duckdb.Error:
             raise unreadable() from None
         yield table

@@ -35,8 +35,6 @@ def read_position(text: str) -> Position:
     """The reverse of :meth:`Position.write`. :raises SourceUnusable: ``CURSOR``."""
     try:
         cursor, key = json.loads(text)
-        if not isinstance(key, list):
-            raise ValueError
         return Position(
             None if cursor is None else _read(cursor), tuple(_read(value) for value in key)
         )

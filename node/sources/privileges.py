@@ -15,13 +15,13 @@ ROLE = "fairlead_reader"
 _SUPERUSER = "SELECT rolsuper FROM pg_catalog.pg_roles WHERE rolname = current_user"
 _OURS = "n.nspname NOT LIKE 'pg\\_%' AND n.nspname <> 'information_schema'"
 _WRITABLE = (
-    "SELECT count(*) FROM pg_catalog.pg_class c"
+    "SELECT count(*) FROM pg_catalog.pg_class c"  # noqa: S608  (constants)
     " JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace"
     f" WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f') AND {_OURS}"
     " AND has_table_privilege(c.oid, 'INSERT, UPDATE, DELETE, TRUNCATE')"
 )
 _CREATES = (
-    "SELECT count(*) FROM pg_catalog.pg_namespace n"
+    "SELECT count(*) FROM pg_catalog.pg_namespace n"  # noqa: S608  (constants)
     f" WHERE {_OURS} AND has_schema_privilege(n.oid, 'CREATE')"
 )
 

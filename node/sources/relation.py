@@ -34,7 +34,10 @@ class Relation:
         casts: bool,
         proven_unique: bool,
         maybe_null: Sequence[str],
+        primary: Sequence[str] = (),
     ) -> None:
+        self.primary = tuple(primary)
+        """The primary key's columns, where a table states one."""
         self.names = [name for name, _, _ in types]
         self.has_cursor = table.cursor is not None
         self._kinds = {name: kind for name, _, kind in types}
@@ -62,6 +65,14 @@ class Relation:
         if after is not None:
             statement = statement.where(self._behind(after))
         return statement.order_by(*self._order).limit(rows)
+
+    def first(self, rows: int) -> sa.Select[Any]:
+        """Every column of some rows, in no order."""
+        cells: list[Column] = [sa.column(name) for name in self.names]
+        if self._casts:
+            cells = [sa.cast(cell, sa.Text) for cell in cells]
+        labelled = [cell.label(f"c{place}") for place, cell in enumerate(cells)]
+        return sa.select(*labelled).select_from(self._origin).limit(rows)
 
     def check_unique(self, connection: Connection) -> None:
         """The key tells every row apart: rows behind a mark are found by it.
@@ -144,6 +155,7 @@ def describe(connection: Connection, table: DatabaseTable) -> Relation:
         casts=casts,
         proven_unique=any(columns_ <= set(table.key) for columns_ in unique),
         maybe_null=[column for column in wanted if column in nullable - set(primary)],
+        primary=primary,
     )
 
 

@@ -68,7 +68,7 @@ class DatabaseSource:
         appends = self._table.cursor is not None
         return (Part(name=self._table.reads, stamp="", appends=appends, schema=schema),)
 
-    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:
+    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:  # noqa: ARG002
         """Read from the beginning or behind a mark; a mark stands behind every page.
 
         :raises SourceUnusable: as :meth:`parts`, and ``KEY_NOT_UNIQUE``, ``KEY_TYPE``,
@@ -83,15 +83,17 @@ class DatabaseSource:
                 self._number = 0
                 relation.check_unique(connection)
                 self._tally.exclude_unseen(relation.without_key(connection), "KEY_MISSING")
-        while True:
-            page = _Page()
-            yield from self._page(relation, reader, position, page)
-            position = page.last or position
-            self._tally.settle()
-            if page.rows < self._page_rows:
-                break
-            if position is not None:
-                yield Mark(position.write())
+            connection.rollback()
+            while True:
+                page = _Page()
+                yield from self._page(connection, relation, reader, position, page)
+                connection.rollback()
+                position = page.last or position
+                self._tally.settle()
+                if page.rows < self._page_rows:
+                    break
+                if position is not None:
+                    yield Mark(position.write())
         if position is not None:
             yield Mark(self._end(position).write())
 
@@ -113,19 +115,24 @@ class DatabaseSource:
         return RowReader(self.mapping.file, relation.names, name=self._table.reads, now=self._now)
 
     def _page(
-        self, relation: Relation, reader: RowReader, position: Position | None, page: _Page
+        self,
+        connection: Connection,
+        relation: Relation,
+        reader: RowReader,
+        position: Position | None,
+        page: _Page,
     ) -> Iterator[SourceRecord]:
+        """The records of one page, in the transaction that its statement begins."""
         statement = relation.page(reader.positions, position, self._page_rows)
-        width, ordered = len(reader.positions), relation.has_cursor
         streaming = {"stream_results": True, "yield_per": FETCH_ROWS}
-        with self._connected() as connection:
-            for row in connection.execute(statement, execution_options=streaming):
-                page.rows += 1
-                self._number += 1
-                order = row[width:]
-                page.last = Position(order[0] if ordered else None, tuple(order[ordered:]))
-                if record := self._take(reader, row[:width], page.last):
-                    yield record
+        width, ordered = len(reader.positions), relation.has_cursor
+        for row in connection.execute(statement, execution_options=streaming):
+            page.rows += 1
+            self._number += 1
+            order = row[width:]
+            page.last = Position(order[0] if ordered else None, tuple(order[ordered:]))
+            if record := self._take(reader, row[:width], page.last):
+                yield record
 
     def _take(
         self, reader: RowReader, values: Sequence[object], last: Position

@@ -12,7 +12,7 @@ MAX_CELL = 1024 * 1024
 """Characters in one cell."""
 
 
-def text_of(value: object) -> str | None:
+def text_of(value: object) -> str | None:  # noqa: PLR0911  (one a type)
     """A cell's text; times keep the offset they state, whole numbers have no fraction.
 
     :raises InvalidInput: ``ENCODING`` octets that are not UTF-8, ``TOO_LONG``, ``TYPE`` a kind
