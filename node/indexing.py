@@ -17,7 +17,7 @@ from typing import Any
 
 import orjson
 
-from fairlead import signing
+from fairlead import signing, telemetry
 from fairlead.config import NodeConfig, reveal
 from fairlead.errors import FairleadError, Misconfigured, SourceUnusable
 from node.index import IndexWriter, Progress, SourceState
@@ -178,8 +178,9 @@ def main() -> int:
     """Obey one order; the last line holds ``sources`` or ``error``."""
     os.nice(_NICE)
     document = orjson.loads(sys.stdin.buffer.readline())
-    config = NodeConfig.model_validate_json(orjson.dumps(document["config"]))
+    config = NodeConfig.model_validate(document["config"])
     accepted = set(document["accepted"])
+    telemetry.configure(config.log_level)
 
     def say(**found: Any) -> None:
         sys.stdout.buffer.write(orjson.dumps(found) + b"\n")

@@ -130,7 +130,7 @@ class Refresher:
             return
         self._refreshed_at = self._clock()
         named = {state["name"]: state["incident"] for state in found["sources"]}
-        self._unreadable = {n: c for n, c in found["failures"].items() if n not in named}
+        self._unreadable = {n: c for n, c in found["failures"].items() if not named.get(n)}
         for name, incident in {**named, **self._unreadable}.items():
             await self._note(f"source/{name}", incident)
         await self._record_root()
@@ -154,7 +154,6 @@ class Refresher:
             "node.indexing",
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
             limit=_LINE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
         )

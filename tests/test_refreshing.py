@@ -70,7 +70,9 @@ async def started(made: Federation, folder: Path, rows: int = 10) -> NodeApp:
 
 def refresher_of(app: NodeApp, config: NodeConfig, gate: Gate = accept_all) -> Refresher:
     """A loop that is not started."""
-    return Refresher(config, app.index, app.log, app.answering._leaves, clock=app.index._clock, gate=gate)
+    return Refresher(
+        config, app.index, app.log, app.answering._leaves, clock=app.index._clock, gate=gate
+    )
 
 
 def alarms(app: NodeApp) -> list[tuple[str, tuple[str, ...]]]:
