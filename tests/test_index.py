@@ -229,6 +229,17 @@ def test_a_damaged_record_never_answers(path: Path, statement: str) -> None:
     index.close()
 
 
+def test_a_description_forged_while_serving_stops_the_answers(path: Path) -> None:
+    """A reader that is open notices on its next lookup, also where nothing is held."""
+    build(path, [make_record(1)])
+    index = open_index(path)
+    _edit(path, "UPDATE state SET sealed = zeroblob(length(sealed))")
+    with pytest.raises(SourceUnusable) as caught:
+        index.lookup(OTHER_BOX)
+    assert caught.value.code == "INDEX_CHANGED"
+    index.close()
+
+
 def test_a_sealed_record_does_not_open_under_another_reference() -> None:
     """Moving a sealed record to another subject fails: its content is bound to its reference."""
     codec = Codec(**KEYS)

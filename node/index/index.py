@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import os
 import sqlite3
@@ -55,7 +56,7 @@ class Index:
         self._codec = codec
         self._clock = clock
         self._seen = -1
-        self._current: Description | None = None
+        self._current = Description.empty()
         decoy_ref = bytes(REF_SIZE)
         decoy = codec.seal(decoy_ref, b" " * (6 * PADDING), bytes(NONCE_SIZE))
         self._decoys = [(decoy_ref, decoy)]
@@ -96,7 +97,7 @@ class Index:
         connection = open_for_reading(path)
         index = cls(connection, codec, clock)
         try:
-            index._description()
+            index._verify()
         except BaseException:
             connection.close()
             raise
@@ -113,7 +114,7 @@ class Index:
         :raises SourceUnusable: ``INDEX_CHANGED``, ``INDEX_UNREADABLE``: damaged while in use.
         """
         token = self._codec.token(identifier.scheme, identifier.value)
-        version = self._version()
+        version = self._verify()
         rows = self._rows(_FIRST, (token, PAGE))
         if len(rows) < PAGE:
             found = [(self._moment(token, key, moment), part, key, sealed)
@@ -213,15 +214,21 @@ class Index:
         self._connection.close()
 
     def _description(self) -> Description:
-        """The description as last committed, read again when the writer has written."""
+        """The description as last committed; of a damaged index, as last read. Lookups refuse."""
+        with contextlib.suppress(SourceUnusable):
+            self._verify()
+        return self._current
+
+    def _verify(self) -> int:
+        """Read and verify the description again when the writer has written; the version."""
         version = self._version()
-        if self._current is None or version != self._seen:
+        if version != self._seen:
             try:
                 self._current = Description.read(self._connection, self._codec)
             except sqlite3.Error:
                 raise unreadable() from None
             self._seen = version
-        return self._current
+        return version
 
     def _version(self) -> int:
         """Changes when the writer has committed something."""
