@@ -18,6 +18,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "allow_unsigned_extensions": "false",
     "temp_directory": "",
+    "enable_progress_bar": "false",  # it would be drawn on stdout, among the data
     "threads": "1",
 }
 
