@@ -46,7 +46,14 @@ PAGES = [
     *sorted((ROOT / "certs").rglob("*.md")),
 ]
 PROGRAMS = {"fairlead": fairlead_app, "fairlead-gateway": gateway_app, "fairlead-node": node_app}
-OURS = ("README.md", "docs/ask.md", "docs/deploy.md", "docs/operate.md", "docs/protocol.md")
+OURS = (
+    "README.md",
+    "docs/ask.md",
+    "docs/sources.md",
+    "docs/deploy.md",
+    "docs/operate.md",
+    "docs/protocol.md",
+)
 
 
 def text_of(name: str) -> str:
