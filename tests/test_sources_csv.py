@@ -210,7 +210,9 @@ def test_the_reader_can_reach_no_other_file_and_no_setting(tmp_path: Path) -> No
     assert not (tmp_path / "out.csv").exists()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=st.lists(st.binary(max_size=60), max_size=12))
 def test_any_bytes_give_records_or_counted_rows(tmp_path: Path, rows: list[bytes]) -> None:
     """Whatever stands in a file, the import ends with a report that adds up."""

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from fairlead.errors import SourceUnusable
 from node.sources import excel
-from node.sources.opening import format_of, open_source
 from node.sources.mapping import Format, load_mapping
+from node.sources.opening import format_of, open_source
 from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
 from node.sources.source import Source, records_of
@@ -48,7 +48,8 @@ def write_parquet(path: Path, rows: Sequence[Sequence[object]]) -> None:
         columns = ", ".join(f'"{name}" VARCHAR' for name in COLUMNS)
         connection.execute(f"CREATE TABLE t ({columns})")
         marks = ", ".join("?" * len(COLUMNS))
-        connection.executemany(f"INSERT INTO t VALUES ({marks})", [list(row) for row in rows])
+        insert = f"INSERT INTO t VALUES ({marks})"  # noqa: S608  (question marks)
+        connection.executemany(insert, [list(row) for row in rows])
         connection.execute(f"COPY t TO '{path}' (FORMAT parquet)")
 
 
@@ -139,7 +140,9 @@ def test_a_file_of_another_format_is_refused(
     assert caught.value.remedy
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(
+    max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None
+)
 @given(octets=st.binary(max_size=300), name=st.sampled_from([name for name, _ in WRITERS]))
 def test_any_octets_end_in_a_report_or_an_error(tmp_path: Path, octets: bytes, name: str) -> None:
     """No content of a file escapes the error tree."""

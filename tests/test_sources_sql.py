@@ -56,11 +56,12 @@ TABLE = """CREATE TABLE moves (id integer PRIMARY KEY, at timestamptz, direction
  box text, place text, changed integer)"""
 
 
-def fill(first: int, last: int, *, changed: str = "g") -> str:
+def fill(first: int, last: int) -> str:
     """Rows with these ids, all about one container, one a minute."""
+    rows = f"FROM generate_series({first}, {last}) g"
     return (
         "INSERT INTO moves SELECT g, timestamptz '2026-09-01 10:00:00Z' + g * interval '1 minute',"
-        f" 'IN', 'MSCU6639870', 'Gate ' || g % 9, {changed} FROM generate_series({first}, {last}) g"
+        f" 'IN', 'MSCU6639870', 'Gate ' || g % 9, g {rows}"
     )
 
 
@@ -75,9 +76,7 @@ def source(
     (folder / "moves.toml").write_text(text, encoding="utf-8")
     mapping = load_mapping(folder / "moves.toml")
     assert mapping.file.database is not None
-    return DatabaseSource(
-        mapping, mapping.file.database, now=NOW, environ={}, page_rows=page_rows
-    )
+    return DatabaseSource(mapping, mapping.file.database, now=NOW, environ={}, page_rows=page_rows)
 
 
 def read(found: DatabaseSource, after: str = "") -> tuple[list[SourceRecord], list[str]]:
@@ -242,7 +241,7 @@ def test_a_renamed_column_is_named_and_another_type_changes_the_fingerprint(
     "url",
     [
         "postgresql://node:hunter2@db/port", "postgresql://db/port?password=hunter2",
-        "postgresql://db/port?sslpassword=x", "just-a-word", "env:", "mysql://:hunter2@[",
+        "postgresql://db/port?sslpassword=x", "just-a-word", "env:", "postgresql://:hunter2@[",
     ],
 )  # fmt: skip
 def test_a_password_never_stands_in_a_mapping(tmp_path: Path, url: str) -> None:
@@ -373,16 +372,18 @@ def test_an_account_with_column_rights_alone_is_enough(table: Postgres, tmp_path
 def test_an_account_that_can_write_is_warned_about_with_the_grant(
     table: Postgres, tmp_path: Path
 ) -> None:
-    """Superuser, writing and creating are each found, and the statement that cures them is given."""
+    """Superuser, writing and creating are each found, with the statement that cures them."""
     superuser = source(tmp_path, table.url()).excess()
     assert [found.code for found in superuser] == ["SUPERUSER", "WRITES", "CREATES"]
     table.run("GRANT UPDATE ON moves TO reader")
     (writes,) = source(tmp_path, table.url(user="reader")).excess()
     assert (writes.code, writes.count) == ("WRITES", 1)
     assert 'GRANT SELECT ("at", "box", "direction", "id", "place")' in writes.remedy
-    with source(tmp_path, table.url(user="reader"))._connected() as connection:
-        with pytest.raises(Exception, match="read-only"):
-            connection.exec_driver_sql("UPDATE moves SET place = 'x'")
+    with (
+        source(tmp_path, table.url(user="reader"))._connected() as connection,
+        pytest.raises(Exception, match="read-only"),
+    ):
+        connection.exec_driver_sql("UPDATE moves SET place = 'x'")
 
 
 def test_a_connection_killed_in_the_middle_is_resumed_at_the_last_mark(
@@ -405,16 +406,14 @@ def test_a_connection_killed_in_the_middle_is_resumed_at_the_last_mark(
                     " WHERE application_name = 'fairlead-node'"
                 )
     assert incident_of(caught.value) is Incident.SOURCE_DOWN
-    assert 'terminat' not in caught.value.diagnostics()
+    assert "terminat" not in caught.value.diagnostics()
     rest = [t.origin for t in found.read(part, after=mark) if isinstance(t, SourceRecord)]
     assert set(seen) | set(rest) == {f'moves|moves|[["int", "{n}"]]' for n in range(1, 1001)}
     assert len(rest) == 1000 - int(json.loads(mark)[1][0][1])
     assert found.report().records == 1000
 
 
-def test_a_column_renamed_between_two_reads_is_an_incident(
-    table: Postgres, tmp_path: Path
-) -> None:
+def test_a_column_renamed_between_two_reads_is_an_incident(table: Postgres, tmp_path: Path) -> None:
     """The column is named before any row is read, and also when it goes away during a read."""
     found = source(tmp_path, table.url(user="reader"))
     (part,) = found.parts()
@@ -477,7 +476,9 @@ def test_naive_times_of_a_table_are_in_the_mappings_zone(table: Postgres, tmp_pa
         "GRANT SELECT (local) ON moves TO reader",
     )
     zoned, _ = read(source(tmp_path, table.url(user="reader")))
-    local, _ = read(source(tmp_path, table.url(user="reader"), ('column = "at"', 'column = "local"')))
+    local, _ = read(
+        source(tmp_path, table.url(user="reader"), ('column = "at"', 'column = "local"'))
+    )
     assert [r.occurred_at for r in local] == [r.occurred_at for r in zoned]
 
 
@@ -508,10 +509,11 @@ def test_many_rows_are_read_in_bounded_memory(table: Postgres, tmp_path: Path) -
     (part,) = found.parts()
     tracemalloc.start()
     try:
-        peaks = []
-        for thing in found.read(part):
-            if isinstance(thing, Mark):
-                peaks.append(tracemalloc.get_traced_memory()[1])
+        peaks = [
+            tracemalloc.get_traced_memory()[1]
+            for thing in found.read(part)
+            if isinstance(thing, Mark)
+        ]
     finally:
         tracemalloc.stop()
     assert found.report().records == 200_000

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import sqlalchemy
 from psycopg.types.string import TextLoader
 from sqlalchemy.dialects.postgresql.psycopg import PGExecutionContext_psycopg
@@ -62,7 +63,7 @@ def engine_of(table: DatabaseTable, base: Path, environ: Mapping[str, str]) -> E
         raise _no_url() from None
     if dialect == "postgresql":
         engine.dialect.execution_ctx_cls = _OneCursorName
-        sqlalchemy.event.listen(engine, "connect", _keep_broken_texts)
+        sqlalchemy.event.listen(engine, "connect", _prepare)
     for statement in _READ_ONLY.get(dialect, ()):
         sqlalchemy.event.listen(engine, "connect", _says(statement))
     return engine
@@ -130,9 +131,19 @@ class _BrokenTextLoader(TextLoader):
         return bytes(data).decode("utf-8", "surrogateescape")
 
 
-def _keep_broken_texts(connection: Any, _record: object) -> None:
-    """A database that declares no encoding (SQL_ASCII) may hold any octets."""
+class _Cursor(psycopg.ServerCursor[Any]):
+    """One that a dropped connection left behind is nothing to warn about."""
+
+    def __del__(self, __warn: Any = None, /) -> None:
+        pass
+
+
+def _prepare(connection: Any, _record: object) -> None:
+    """A database that declares no encoding (SQL_ASCII) may hold any octets: take them raw."""
+    connection.server_cursor_factory = _Cursor
     if connection.info.parameter_status("server_encoding") == "SQL_ASCII":
+        connection.execute("SET client_encoding TO SQL_ASCII")
+        connection.commit()
         for name in ("text", "varchar", "bpchar", "name"):
             connection.adapters.register_loader(name, _BrokenTextLoader)
 

@@ -25,6 +25,7 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
 def confined(path: Path, *, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyConnection:
     """A connection that can read ``path`` and nothing else, and whose settings are locked."""
     connection = duckdb.connect(":memory:", config=_CONFIG | {"memory_limit": f"{memory_mb}MB"})
+    connection.execute("SET enable_progress_bar = false")  # it draws on stdout, among the data
     connection.execute("SET allowed_paths = ?", [[str(path)]])
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")

@@ -151,7 +151,7 @@ class DatabaseSource:
         try:
             with self._engine.connect() as connection:
                 yield connection
-        except (SQLAlchemyError, psycopg.Error, OSError) as error:
+        except (SQLAlchemyError, psycopg.Error, OSError, UnicodeError) as error:
             raise failure(error) from None
 
 
