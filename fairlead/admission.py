@@ -21,6 +21,7 @@ from fairlead.errors import Conflict, FairleadError, Forged, Overloaded
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directory
 from fairlead.receipts import CheckpointFork, CheckpointStale
+from fairlead.remembered import RememberedCertificates
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
 
@@ -93,6 +94,7 @@ class Admission:
         self._limit = limit
         self._share = max(1, limit // 4)
         self._inside: Counter[str] = Counter()
+        self._identify = RememberedCertificates()
 
     async def admit(
         self,
@@ -123,7 +125,11 @@ class Admission:
         try:
             # 1
             query = verify_query(
-                signed, directory=self._directory, deny_lists=self._deny_lists, now=self._clock()
+                signed,
+                directory=self._directory,
+                deny_lists=self._deny_lists,
+                now=self._clock(),
+                identify=self._identify,
             )
             if peer.partner_id not in {None, query.asker.partner_id}:
                 raise Forged(
@@ -220,12 +226,15 @@ def remember(
     """
 
     def record(connection: sqlite3.Connection) -> None:
-        _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)
-        connection.execute(
-            "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (*_seen_key(query), query.header_digest, nonce),
-        )
+        try:
+            connection.execute(
+                "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (*_seen_key(query), query.header_digest, nonce),
+            )
+        except sqlite3.IntegrityError:  # the table's keys refuse it: say which repetition it is
+            _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)
+            raise
         if also is not None:
             also(connection)
 

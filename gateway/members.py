@@ -124,7 +124,8 @@ class UnaryTransport:
             raise _failure(error) from None
         finally:
             member.in_flight -= 1
-            call.cancel()
+            if not call.done():
+                call.cancel()
         member.failures = 0
         return _parse(response)
 
