@@ -95,6 +95,7 @@ class Admission:
         self._share = max(1, limit // 4)
         self._inside: Counter[str] = Counter()
         self._identify = RememberedCertificates()
+        self._shut = False
 
     async def admit(
         self,
@@ -110,7 +111,8 @@ class Admission:
            its own partner's queries only.
         2. Not answered before: a repetition is REPLAYED, the same id with another content is
            QUERY_ID_REUSED, a second query under a mandate's chunk is MANDATE_USED.
-        3. Capacity: no more than ``limit`` queries inside, nor more than its share of one asker.
+        3. Capacity: the server is not about to stop (:meth:`shut`), and no more than ``limit``
+           queries are inside, nor more than its share of one asker.
         4. Decision: whatever ``decide`` demands; it raises to refuse.
         5. INTENT durable, in one transaction with the replay record of step 2.
 
@@ -155,7 +157,17 @@ class Admission:
             raise
         return Admitted(query=query, decision=decision, intent=appended)
 
+    def shut(self) -> None:
+        """Let nobody in any more; who is inside stays until it leaves."""
+        self._shut = True
+
     def _enter(self, query: Query) -> None:
+        if self._shut:
+            raise Overloaded(
+                "this server is about to stop",
+                reasons=("DRAINING",),
+                remedy="ask again in a minute: the server is being restarted",
+            )
         asker = query.asker.partner_id
         if self._inside.total() >= self._limit or self._inside[asker] >= self._share:
             raise Overloaded("this server is busy", remedy="ask again in a few seconds")
