@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -18,7 +19,8 @@ from pathlib import Path
 from random import Random
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 from bench.federation import Federation
 from bench.processes import Child, ChildFailed, Children
@@ -54,6 +56,7 @@ def main() -> int:
     parser.add_argument("--rows", type=int, default=ROWS, help="records of the index")
     parser.add_argument("--seconds", type=float, default=LOOKUP_S, help="of measured lookups")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminated)
     began = time.perf_counter()
     with TemporaryDirectory(prefix="fairlead-bench-") as folder:
         figures = measure(Path(folder), options.rows, options.seconds)
@@ -61,6 +64,10 @@ def main() -> int:
     print(table(figures))
     print(json.dumps(figures))
     return 0 if figures["ok"] else 1
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)
 
 
 def measure(folder: Path, rows: int, seconds: float) -> dict[str, Any]:

@@ -49,45 +49,49 @@ def verify_index(
         connection.execute("BEGIN")
         # 1
         said = Description.read(connection, codec)
-        total, done = said.records.count + said.entries.count, 0
-
-        def count(rows: int) -> None:
-            nonlocal done
-            done += rows
-            progress(done, total)
-
+        rows = _Rows(connection, said.records.count + said.entries.count, progress)
         # 2
         records = Multiset(said.records.kind)
-        for batch in _batches(connection, "SELECT part, key, expires, tokens, sealed FROM record"):
+        for batch in rows.of("SELECT part, key, expires, tokens, sealed FROM record"):
             for _, key, _, _, sealed in batch:
                 codec.open(key, sealed)
             records.add(codec, (record_octets(*row[:4]) for row in batch))
-            count(len(batch))
         # 3
         entries = Multiset(said.entries.kind)
-        for batch in _batches(connection, "SELECT token, part, key, moment FROM entry"):
+        for batch in rows.of("SELECT token, part, key, moment FROM entry"):
             entries.add(codec, map(entry_octets, batch))
-            count(len(batch))
         # 4
-        states = Multiset(said.states.kind)
-        own = codec.state_name(NAME)
-        for batch in _batches(connection, "SELECT name, sealed FROM state"):
-            states.add(codec, (name + sealed for name, sealed in batch if name != own))
-        if (records, entries, states) != (said.records, said.entries, said.states):
-            raise index_changed()
-        return Verified(
-            records=records.count,
-            entries=entries.count,
-            root=said.root(codec),
-            generation=said.generation,
-        )
+        own, documents = codec.state_name(NAME), Multiset(said.states.kind)
+        for batch in rows.of("SELECT name, sealed FROM state"):
+            documents.add(codec, (name + sealed for name, sealed in batch if name != own))
     except sqlite3.Error:
         raise unreadable() from None
     finally:
         connection.close()
+    if (records, entries, documents) != (said.records, said.entries, said.states):
+        raise index_changed()
+    return Verified(
+        records=records.count,
+        entries=entries.count,
+        root=said.root(codec),
+        generation=said.generation,
+    )
 
 
-def _batches(connection: sqlite3.Connection, query: str) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
-    cursor = connection.execute(query)
-    while rows := cursor.fetchmany(BATCH):
-        yield rows
+class _Rows:
+    """Reads in batches, and says how far it is."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, total: int, progress: Callable[[int, int], None]
+    ) -> None:
+        self._connection = connection
+        self._total = total
+        self._progress = progress
+        self._done = 0
+
+    def of(self, query: str) -> Iterator[list[tuple]]:  # type: ignore[type-arg]
+        cursor = self._connection.execute(query)
+        while rows := cursor.fetchmany(BATCH):
+            yield rows
+            self._done = min(self._done + len(rows), self._total)
+            self._progress(self._done, self._total)
