@@ -22,6 +22,7 @@ __all__ = [
     "MAX_SUGGESTIONS",
     "MAX_VALUE",
     "NORM_VERSION",
+    "PERSONAL",
     "SCHEMES",
     "Identifier",
     "Scheme",
@@ -47,6 +48,10 @@ MAX_SUGGESTIONS = 12
 
 SCHEMES = tuple(CATALOGUE)
 """The schemes of this version, in the order in which :func:`recognise` prefers them."""
+
+PERSONAL = frozenset(name for name, scheme in CATALOGUE.items() if scheme.personal)
+"""The schemes whose identifiers are, or lead straight to, one natural person. (Plates and ships
+may lead to one as well, through a register.)"""
 
 _MESSAGES = {
     "BIRTH_DATE": "a person needs a name and a full date of birth with one meaning",

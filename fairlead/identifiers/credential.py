@@ -31,18 +31,20 @@ def _badge(name: str, title: str) -> Scheme:
         read=formed_by(r"(?=.*[0-9])[A-Z0-9]{3,32}"),
         issuer="the organisation or port that issued it",
         issuer_of=organisation,
+        personal=True,
     )
 
 
 SCHEMES = (
     issued(
-        "document",
+        "identity-document",
         "Passport, identity card or other document of a person",
         "form: 5 to 20 letters and digits behind the country",
         "BE:592-1234567-89",
         read=formed_by(r"(?=.*[0-9])[A-Z0-9]{5,20}"),
         issuer="the country that issued it",
         issuer_of=country.iso,
+        personal=True,
     ),
     _badge("badge", "Access badge"),
     _badge("revoked-badge", "Access badge that is lost, stolen or withdrawn"),
@@ -54,5 +56,6 @@ SCHEMES = (
         read=formed_by(r"(?=.*[0-9])[A-Z0-9]{14}[A-Z0-9]{2}"),
         issuer="the country that issued it",
         issuer_of=country.iso,
+        personal=True,
     ),
 )

@@ -50,7 +50,7 @@ SCHEMES = (
         "customs-mrn",
         "Customs movement reference number",
         "country; check digit as in ISO 6346",
-        "26BEA1234567890124",
+        "26BEA1234567890122",
         read=_mrn,
     ),
     plain(

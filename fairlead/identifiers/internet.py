@@ -91,6 +91,7 @@ SCHEMES = (
         read=_email,
         exact=True,
         recognised=True,
+        personal=True,
     ),
     plain(
         "ip-address",
@@ -101,6 +102,7 @@ SCHEMES = (
         read=_ip,
         exact=True,
         recognised=True,
+        personal=True,
     ),
     plain(
         "domain",
@@ -119,5 +121,6 @@ SCHEMES = (
         issuer="the system it belongs to",
         issuer_of=organisation,
         exact=True,
+        personal=True,
     ),
 )

@@ -160,6 +160,7 @@ SCHEMES = (
         examples=("Jansen, Jan|1980-02-01", "Ján Janšen, born 1 Feb 1980"),
         normalise=_person,
         reason=_person_why,
+        personal=True,
         issuer="the date of birth, behind the name or in a column beside it",
     ),
     Scheme(
@@ -170,5 +171,6 @@ SCHEMES = (
         normalise=_lead,
         reason=reason,
         ceiling=POINTER,
+        personal=True,
     ),
 )

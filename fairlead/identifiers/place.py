@@ -62,5 +62,6 @@ SCHEMES = (
         issuer="the country",
         issuer_of=country.iso,
         exact=True,
+        personal=True,
     ),
 )

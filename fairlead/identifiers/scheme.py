@@ -31,7 +31,8 @@ class Scheme:
     ``issuer`` says which issuer belongs before the identifier, empty when none does.
     ``ceiling`` are the facets that a question in this scheme may ever yield, whatever any
     policy says; None leaves it to policy. ``recognised`` schemes are unlike any other, so that
-    a text may be taken for one without being told.
+    a text may be taken for one without being told. ``personal``: its identifiers are, or lead
+    straight to, one natural person.
     """
 
     name: str
@@ -43,6 +44,7 @@ class Scheme:
     issuer: str = ""
     ceiling: frozenset[str] | None = None
     recognised: bool = False
+    personal: bool = False
 
 
 def reason(found: Identifier) -> str | None:
@@ -64,6 +66,7 @@ def plain(
     why: Callable[[Identifier], str | None] = reason,
     exact: bool = False,
     recognised: bool = False,
+    personal: bool = False,
 ) -> Scheme:
     """A scheme without an issuer.
 
@@ -83,6 +86,7 @@ def plain(
         normalise=normalise,
         reason=why,
         recognised=recognised,
+        personal=personal,
     )
 
 
@@ -97,6 +101,7 @@ def issued(
     bare: Callable[[str], tuple[str, str] | None] = lambda _: None,
     joint: str = ":",
     exact: bool = False,
+    personal: bool = False,
 ) -> Scheme:
     """A scheme whose identifiers need their issuer: ``ISSUER:VALUE``, or the issuer beside it.
 
@@ -147,6 +152,7 @@ def issued(
         normalise=normalise,
         reason=why,
         issuer=issuer,
+        personal=personal,
     )
 
 

@@ -91,6 +91,7 @@ SCHEMES = (
         normalise=_phone,
         reason=_why,
         recognised=True,
+        personal=True,
     ),
     plain(
         "imei",
@@ -99,5 +100,6 @@ SCHEMES = (
         "35-209900-176148-1",
         read=_imei,
         why=_imei_why,
+        personal=True,
     ),
 )

@@ -58,7 +58,7 @@ SCHEMES = (
         "rail-wagon",
         "Rail wagon (UIC number)",
         "check digit (Luhn)",
-        "31 88 4671 234-4",
+        "31 88 4671 234-3",
         read=_wagon,
     ),
 )
