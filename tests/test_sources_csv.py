@@ -111,7 +111,7 @@ def test_bad_check_digits_are_kept_marked_and_counted(tmp_path: Path) -> None:
         (",IN,", ",beamed,", "EVENT_UNKNOWN"),
         ("AMBER", "", "HANDLING_TLP"),
         ("AMBER", "MAUVE", "HANDLING_TLP"),
-        ("AMBER", "RESTREINT UE/EU RESTRICTED", "CLASSIFIED"),
+        ("AMBER", "RESTREINT UE/EU RESTRICTED", "EU_CLASSIFIED"),
         ("2026-09-01T10:00:00Z", "yesterday", "TIME"),
         ("2026-09-01T10:00:00Z", "", "TIME"),
         ("2026-09-01T10:00:00Z", "1926-09-01T10:00:00Z", "TIME"),

@@ -140,7 +140,8 @@ def recognise(raw: str) -> tuple[Identifier, ...]:
     """What the text may be, best first: right check digits before forms before wrong ones.
 
     Containers, ships and plates, whatever their check digits, and other schemes whose
-    identifiers are unlike any other when they are verified; a text that may be of any other
+    identifiers are unlike any other when they are verified (the digits of an IP address may be a
+    ship's: its dots say what it is); a text that may be of any other
     scheme needs its scheme stated. A plate without its country comes last, ``unverifiable``, so
     that :func:`parse` can say what is missing. Empty when nothing fits.
     """
@@ -151,7 +152,8 @@ def recognise(raw: str) -> tuple[Identifier, ...]:
         for scheme in CATALOGUE.values()
         if scheme.recognised and _fits(found := scheme.normalise(raw, ""))
     ]
-    return tuple(sorted(kept, key=lambda found: _RANK.index(found.validity)))
+    dotted = [found for found in kept if found.scheme == "ip-address"]
+    return tuple(sorted(dotted or kept, key=lambda found: _RANK.index(found.validity)))
 
 
 def _fits(found: Identifier) -> bool:

@@ -4,7 +4,7 @@ Covered: every Latin letter with marks (``É`` as ``E``), the ones without a dec
 (``ß Æ Œ Ø Ł Đ Þ ı`` …), Cyrillic (Russian, Ukrainian, Bulgarian, Serbian, Macedonian) as in
 ICAO Doc 9303 without primes, Greek as in ELOT 743 (``ΟΥ``, ``ΕΥ``, ``ΑΥ`` as ``OU EV AV``).
 ``AE OE UE`` become ``A O U``, so ``Müller``, ``Mueller`` and ``Muller`` are one. In a word that mixes
-scripts, look-alikes are read as Latin first. Not covered: Arabic, Hebrew, Indic and East Asian
+scripts, look-alikes are first read in the script that most of it has. Not covered: Arabic, Hebrew, Indic and East Asian
 scripts, kept as they are; other romanisations (``Yuri`` for ``Iurii``); nicknames.
 """
 
@@ -36,7 +36,10 @@ _GREEK = str.maketrans({
     "Κ": "K", "Λ": "L", "Μ": "M", "Ν": "N", "Ξ": "X", "Ο": "O", "Π": "P", "Ρ": "R", "Σ": "S",
     "Τ": "T", "Υ": "Y", "Φ": "F", "Χ": "CH", "Ψ": "PS", "Ω": "O", "ς": "S",
 })  # fmt: skip
+_AS_CYRILLIC = str.maketrans("ABEKMHOPCTYXIJS", "АВЕКМНОРСТУХІЈЅ")
+_AS_GREEK = str.maketrans("ABEZHIKMNOPTYX", "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧ")
 _FOREIGN = re.compile(r"[\u0370-\u052f]")
+_CYRILLIC_LETTER = re.compile(r"[\u0400-\u052f]")
 _LATIN = re.compile(r"[A-Z]")
 _UMLAUT = re.compile(r"([AOU])E+")
 _ROUNDS = 5
@@ -67,11 +70,20 @@ def _words_once(text: str) -> list[str]:
     return [latin for word in spaced.split() if (latin := _latin(word))]
 
 
+def _one_script(word: str) -> str:
+    """A word that mixes scripts in the one that most of it has, by its look-alikes."""
+    latin, foreign = len(_LATIN.findall(word)), len(_FOREIGN.findall(word))
+    if not latin:
+        return word
+    if latin >= foreign:
+        return word.translate(LOOKALIKES)
+    return word.translate(_AS_CYRILLIC if _CYRILLIC_LETTER.search(word) else _AS_GREEK)
+
+
 def _latin(word: str) -> str:
     word = word.translate(_SPECIAL)
     if _FOREIGN.search(word):
-        if _LATIN.search(word):
-            word = word.translate(LOOKALIKES)
+        word = _one_script(word)
         word = _GREEK_PAIRS.sub(lambda pair: _GREEK_PAIR[pair[0]], word)
         word = word.translate(_GREEK).translate(_CYRILLIC)
     word = "".join(str(unicodedata.decimal(c)) if c.isdecimal() else c for c in word)
