@@ -53,7 +53,7 @@ def test_every_word_must_be_registered() -> None:
         row = document["agreements"][0]
         row["purposes"][0] = "curiosity"
         row["legal_bases"][0] = "because"
-        row["schemes"][0] = "phone"
+        row["schemes"][0] = "crystal-ball"
         row["roles"][0] = "king"
         row["facets"][0] = "field:pin"
         row["redact"][0] = "pin"

@@ -219,3 +219,13 @@ def test_any_bytes_give_records_or_counted_rows(tmp_path: Path, rows: list[bytes
     else:
         assert report.records == len(records)
         assert report.rows == report.records + len(report.excluded)
+
+
+def test_a_row_marked_classified_is_refused_in_a_column_of_its_own(tmp_path: Path) -> None:
+    """A mapped column of free markings refuses the row, whatever its handling says."""
+    mapping = MAPPING.replace('pap = "AMBER"', 'pap = "AMBER"\nmarking = { column = "gate" }')
+    assert mapping != MAPPING
+    rows = GOOD + GOOD.replace("Gate 7", "R-UE/EU-R") + GOOD.replace("Gate 7", "confidential")
+    records, report = read(tmp_path, rows, mapping=mapping)
+    assert [(row.row, row.reason) for row in report.excluded] == [(2, "EU_CLASSIFIED")]
+    assert len(records) == 2
