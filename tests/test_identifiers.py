@@ -22,6 +22,7 @@ with _TABLE.open(encoding="utf-8", newline="") as _file:
     SPELLINGS = list(csv.DictReader(_file))
 _FIRST = {"container", "vehicle-plate", "vessel-imo"}
 
+
 def test_spelling_table_is_large_enough() -> None:
     """At least two hundred pairs of spellings of one identifier, and two of every scheme."""
     forms = {(row["scheme"], row["canonical"]) for row in SPELLINGS}
@@ -289,7 +290,7 @@ def test_segwit_addresses_of_the_standards(address: str, right: bool | None) -> 
     ],
 )
 def test_mixed_case_is_a_check_sum(address: str) -> None:
-    """EIP-55: the published cases verify, one case swapped does not, one case alone says nothing."""
+    """EIP-55: published cases verify, a swapped one does not, one case says nothing."""
     read = identifiers.normalise
     assert read("crypto-address", address).validity is Validity.CHECKSUM_OK
     place = next(n for n in range(41, 2, -1) if address[n].isalpha())

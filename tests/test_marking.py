@@ -86,10 +86,12 @@ def test_other_markings_pass(mark: str) -> None:
 @given(ANY_TEXT)
 def test_reading_a_marking_is_total(text: str) -> None:
     """Any text is let through or refused with the one code."""
+    caught = None
     try:
         check_marking(text, bare=True)
     except InvalidInput as error:
-        assert error.reasons == ("EU_CLASSIFIED",)
+        caught = error
+    assert caught is None or caught.reasons == ("EU_CLASSIFIED",)
 
 
 @pytest.mark.parametrize("raw", ["rip on", "RIP_ON", " Rip-On "])

@@ -26,7 +26,7 @@ def test_every_reason_is_explained_on_the_page() -> None:
     assert [c for c in identifiers._MESSAGES.keys() - general if f"`{c}`" not in text] == []
 
 
-@pytest.mark.parametrize(("scheme", "text"), EXAMPLES, ids=lambda value: ascii(value))
+@pytest.mark.parametrize(("scheme", "text"), EXAMPLES, ids=ascii)
 def test_every_example_may_be_asked_about(scheme: str, text: str) -> None:
     """An example on the page is read, and its canonical form is read as itself."""
     found = identifiers.parse(scheme, text)

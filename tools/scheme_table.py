@@ -8,12 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-PAGE = ROOT / "docs" / "schemes.md"
-START, END = "<!-- schemes -->\n", "<!-- /schemes -->"
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from fairlead.identifiers import CATALOGUE
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "schemes.md"
+START, END = "<!-- schemes -->\n", "<!-- /schemes -->"
 
 
 def table() -> str:
@@ -22,7 +22,9 @@ def table() -> str:
             "|---|---|---|---|---|"]  # fmt: skip
     for scheme in CATALOGUE.values():
         examples = ", ".join(f"`{text.replace('|', chr(92) + '|')}`" for text in scheme.examples)
-        marks = (" · personal" if scheme.personal else "") + (" · pointer" if scheme.ceiling else "")
+        marks = (" · personal" if scheme.personal else "") + (
+            " · pointer" if scheme.ceiling else ""
+        )
         rows.append(
             f"| `{scheme.name}` | {scheme.title}{marks} | {scheme.checks} |"
             f" {scheme.issuer or '—'} | {examples} |"

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import re
 
+from fairlead.identifiers.identifier import Validity
 from fairlead.identifiers.scheme import formed, formed_by, issued, plain
 from fairlead.identifiers.spelling import fold
 from fairlead.identifiers.vessel import normalise as _vessel
-from fairlead.identifiers.identifier import Validity
 
 _SCAC = re.compile(r"[A-Z]{2,4}\Z")
 _BILL = re.compile(r"([A-Z]{4})((?=.*[0-9])[A-Z0-9]{4,16})\Z")

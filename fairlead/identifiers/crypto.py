@@ -19,9 +19,10 @@ from fairlead.identifiers.scheme import Scheme, reason
 from fairlead.identifiers.spelling import fold
 
 SCHEME = "crypto-address"
-_EVM_CHAINS = frozenset(
-    "EVM ETH ETHEREUM BSC BNB POLYGON MATIC ARBITRUM OPTIMISM AVAX BASE ERC20 BEP20".split()
-)
+_EVM_CHAINS = frozenset({
+    "EVM", "ETH", "ETHEREUM", "BSC", "BNB", "POLYGON", "MATIC", "ARBITRUM", "OPTIMISM", "AVAX",
+    "BASE", "ERC20", "BEP20",
+})  # fmt: skip
 _CHAINS = {
     "BITCOIN": "BTC", "XBT": "BTC", "TRON": "TRX", "TRC20": "TRX", "LITECOIN": "LTC",
     "MONERO": "XMR", "DOGECOIN": "DOGE", "SOLANA": "SOL", "RIPPLE": "XRP", "CARDANO": "ADA",

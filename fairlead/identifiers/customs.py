@@ -19,7 +19,7 @@ def _mrn(text: str) -> Reading | None:
     """The last digit is that of ISO 6346 over the seventeen characters before it."""
     value = text.removeprefix("MRN")
     match = _MRN.match(value)
-    if match is None or country.iso(match[1]) is None and match[1] not in {"EU", "XI"}:
+    if match is None or (country.iso(match[1]) is None and match[1] not in {"EU", "XI"}):
         return None
     return checked(value, right=check_digit(value[:17]) == value[17])
 

@@ -87,8 +87,8 @@ class RowReader:
     def read(self, row: Row, number: int) -> SourceRecord:
         """One row, selected as :attr:`positions` says.
 
-        :raises InvalidInput: ``EU_CLASSIFIED``, ``NO_IDENTIFIER``, ``TIME``, ``EXPIRED``, ``FLAG``, and what
-            :func:`parse_event` and :func:`parse_handling` refuse.
+        :raises InvalidInput: ``EU_CLASSIFIED``, ``NO_IDENTIFIER``, ``TIME``, ``EXPIRED``,
+            ``FLAG``, and what :func:`parse_event` and :func:`parse_handling` refuse.
         """
         self._check_marking(row)
         occurred_at = self._time(row)
