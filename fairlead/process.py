@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import signal
 import sqlite3
@@ -10,7 +11,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead import tls  # before grpc: it sets the TLS floor
+from fairlead import (
+    authority,
+    metrics,
+    tls,  # before grpc: it sets the TLS floor
+)
 from fairlead.auditlog import AuditLog
 from fairlead.authorisation import Authorisation, Service
 from fairlead.certificates import IdentityCheck
@@ -246,6 +251,54 @@ def _active(serials: dict[str, int]) -> Callable[[sqlite3.Connection], None]:
     return put
 
 
+def gauges_of(
+    member: Membership,
+    log: AuditLog,
+    keys: Path,
+    *,
+    clock: Callable[[], float],
+    more: metrics.Gauges = tuple,
+) -> metrics.Gauges:
+    """What every process lets Prometheus read: its log, and when what it relies on expires.
+
+    :param more: the process's own gauges.
+    """
+
+    def read() -> list[metrics.Gauge]:
+        now = clock()
+        return [
+            metrics.Gauge(name="fairlead_log_size", help="Leaves in the log.", value=log.head.size),
+            metrics.Gauge(
+                name="fairlead_log_healthy", help="0 once a write failed.", value=log.healthy
+            ),
+            *(
+                metrics.Gauge(
+                    name="fairlead_expires_seconds",
+                    help="Seconds until what the process relies on expires.",
+                    value=moment - now,
+                    labels=(("what", what),),
+                )
+                for what, moment in _expiries(member, keys).items()
+            ),
+            *more(),
+        ]
+
+    return read
+
+
+def _expiries(member: Membership, keys: Path) -> dict[str, float]:
+    """What → Unix seconds of its end; what cannot be read has ended."""
+    found = {"directory": float(member.directory.expires_at)}
+    try:
+        certificate = authority.load_certificate(keys / "tls.pem")
+        found["certificate"] = certificate.not_valid_after_utc.timestamp()
+    except FairleadError:
+        found["certificate"] = 0.0
+    for issuer, moment in member.deny_lists.expiries().items():
+        found[f"deny-list/{issuer}"] = moment
+    return found
+
+
 class Failed:
     """Set from the audit log's writer thread when the log fails: the process must stop."""
 
@@ -258,9 +311,32 @@ class Failed:
         self._loop.call_soon_threadsafe(self.event.set)
 
 
-async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[None]]) -> bool:
+GC_THRESHOLDS = (20_000, 20, 20)
+"""New objects before a collection of the young ones, and collections before one of the older."""
+
+
+def _settle() -> None:
+    """What was made until now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+async def _nothing() -> None:
+    """There is nothing to finish."""
+
+
+async def serve(
+    server: Server,
+    *,
+    failed: Failed,
+    stop: Callable[[], Awaitable[None]],
+    finish: Callable[[], Awaitable[None]] = _nothing,
+) -> bool:
     """Serve until SIGTERM or SIGINT, or until the log fails; then drain and stop.
 
+    :param finish: refuse what is new and let what runs end; health says NOT_SERVING meanwhile.
+        A failed log leaves nothing that could end.
     :returns: whether the end was ordered (False: the audit log failed).
     """
     loop, ordered = asyncio.get_running_loop(), asyncio.Event()
@@ -268,6 +344,7 @@ async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[
         loop.add_signal_handler(number, ordered.set)
     await server.start()
     await server.set_serving(True)
+    _settle()
     get_logger().info(Event.SERVER_STARTED, count=server.port)
     ends = [asyncio.ensure_future(ordered.wait()), asyncio.ensure_future(failed.event.wait())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -275,6 +352,8 @@ async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[
         end.cancel()
     get_logger().info(Event.SERVER_STOPPING)
     await server.set_serving(False)
+    if not failed.event.is_set():
+        await finish()
     await server.stop(0.0 if failed.event.is_set() else DRAIN_S)
     await stop()
     get_logger().info(Event.SERVER_STOPPED)

@@ -24,7 +24,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from gateway.fanout import Leg, ask_one, fan_out
-from gateway.members import Transport
+from gateway.members import LegFailed, Transport
 from gateway.runs import Run
 
 GRANT_LIFETIME_S = 120
@@ -104,7 +104,7 @@ class Walk:
         issue = self._issuer()
         deadline = asyncio.get_running_loop().time() + exchange.deadline_s
 
-        async def ask(partner_id: str) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
+        async def ask(partner_id: str) -> None:
             try:
                 node = exchange.directory.partners[partner_id].nodes[0].spiffe_id
                 exchange.deny_lists.check(node, exchange.clock())
@@ -124,11 +124,10 @@ class Walk:
                 answer_digest=state.answer_digest,
             )
             await exchange.desk.release(released)
-            return state, answer
-
-        async for state, answer in fan_out(self._routing.parts.keys(), ask):
             self._states[state.partner_id] = state
             run.add(_event(state, answer))
+
+        await fan_out(self._routing.parts.keys(), ask)
 
     def _issuer(self) -> Callable[[str, int | None], owner_pb2.AnswerRequest]:
         """Sign the grants once; build each owner's request with a receipt it can check."""
@@ -151,6 +150,9 @@ class Walk:
 
         def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
             size = exchange.log.head.size
+            if stale is not None and stale > size:  # this log lost its tail, or the owner lies
+                get_logger().error(Event.LOG_BEHIND, partner=partner_id, size=size)
+                raise LegFailed(query_pb2.STATUS_INVALID, "LOG_BEHIND")
             known = exchange.known_heads.get(partner_id, 0) if stale is None else stale
             receipt = exchange.log.receipt(self._intent.index, min(known, size))
             # Optimistic: legs on one connection arrive in order, so the next one may build on
@@ -244,10 +246,11 @@ def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -
 
 
 def _event(state: PartnerState, answer: query_pb2.SignedAnswer | None) -> gateway_pb2.QueryResponse:
-    event = gateway_pb2.PartnerEvent(
-        partner_id=state.partner_id,
-        status=state.status,  # type: ignore[arg-type]
-        reason=state.reason,
-        answer=answer,
-    )
-    return gateway_pb2.QueryResponse(partner=event)
+    response = gateway_pb2.QueryResponse()
+    event = response.partner
+    event.partner_id = state.partner_id
+    event.status = state.status  # type: ignore[assignment]
+    event.reason = state.reason
+    if answer is not None:
+        event.answer.CopyFrom(answer)
+    return response

@@ -22,7 +22,7 @@ def organisation(text: str) -> str | None:
     return folded if _ORGANISATION.match(folded) else None
 
 
-def _badge(name: str, title: str) -> Scheme:
+def _badge(name: str, title: str, *, personal: bool) -> Scheme:
     return issued(
         name,
         title,
@@ -31,7 +31,7 @@ def _badge(name: str, title: str) -> Scheme:
         read=formed_by(r"(?=.*[0-9])[A-Z0-9]{3,32}"),
         issuer="the organisation or port that issued it",
         issuer_of=organisation,
-        personal=True,
+        personal=personal,
     )
 
 
@@ -46,8 +46,8 @@ SCHEMES = (
         issuer_of=country.iso,
         personal=True,
     ),
-    _badge("badge", "Access badge"),
-    _badge("revoked-badge", "Access badge that is lost, stolen or withdrawn"),
+    _badge("badge", "Access badge", personal=True),
+    _badge("revoked-badge", "Access badge that is lost, stolen or withdrawn", personal=False),
     issued(
         "driver-card",
         "Tachograph driver card, Regulation (EU) No 165/2014",

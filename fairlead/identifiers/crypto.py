@@ -155,6 +155,5 @@ SCHEMES = (
         reason=_why,
         issuer="the chain, unless the address tells it (Bitcoin, Ethereum and its kin, Tron)",
         recognised=True,
-        personal=True,
     ),
 )

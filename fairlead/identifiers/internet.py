@@ -102,7 +102,6 @@ SCHEMES = (
         read=_ip,
         exact=True,
         recognised=True,
-        personal=True,
     ),
     plain(
         "domain",

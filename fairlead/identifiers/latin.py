@@ -5,7 +5,8 @@ Covered: every Latin letter with marks (``É`` as ``E``), the ones without a dec
 ICAO Doc 9303 without primes, Greek as in ELOT 743 (``ΟΥ``, ``ΕΥ``, ``ΑΥ`` as ``OU EV AV``).
 ``AE OE UE`` become ``A O U``, so ``Müller``, ``Mueller`` and ``Muller`` are one. In a word that
 mixes scripts, look-alikes are first read in the script that most of it has. Not covered: Arabic,
-Hebrew, Indic and East Asian scripts, kept as they are; other romanisations (``Yuri`` for ``Iurii``); nicknames.
+Hebrew, Indic and East Asian scripts, kept as they are; other romanisations
+(``Yuri`` for ``Iurii``); nicknames.
 """
 
 from __future__ import annotations

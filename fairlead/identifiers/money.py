@@ -63,7 +63,6 @@ SCHEMES = (
         "BE68 5390 0754 7034",
         read=_iban,
         recognised=True,
-        personal=True,
     ),
     plain(
         "bic",
