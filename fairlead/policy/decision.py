@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 _FACET = re.compile(r"(existence|count_band|contact_desk|full_record|field:[a-z][a-z0-9_]{0,63})\Z")
@@ -189,6 +190,7 @@ def explain(decision: Decision, audience: Audience) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(maxsize=4096)
 def is_facet(value: str) -> bool:
     """Whether ``value`` is spelt like a facet."""
     return _FACET.match(value) is not None
