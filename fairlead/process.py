@@ -146,7 +146,13 @@ def load_policy(
     def alarm(point: str, code: str) -> None:
         get_logger().error(Event.POLICY_UNAVAILABLE, point=point, code=code)
 
-    points = PolicyPoints(bundle.layers(own), bundle.serial, alarm=alarm)
+    points = PolicyPoints(
+        bundle.layers(own),
+        bundle.serial,
+        alarm=alarm,
+        registry=bundle.registry(),
+        not_after=bundle.manifest.not_after,
+    )
     return points, hashlib.sha256(canonical(bundle.manifest)).digest()
 
 
