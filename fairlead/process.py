@@ -245,6 +245,12 @@ async def _record_deny_lists(
     deny_lists.on_update = later
 
 
+def active_serial(log: AuditLog, subject: str) -> int:
+    """The newest serial of a subject this log has seen active; 0 for none."""
+    rows = log.read("SELECT serial FROM active WHERE subject = ?", (subject,))
+    return int(rows[0][0]) if rows else 0
+
+
 def _active(serials: dict[str, int]) -> Callable[[sqlite3.Connection], None]:
     def put(connection: sqlite3.Connection) -> None:
         connection.executemany("INSERT OR REPLACE INTO active VALUES (?, ?)", serials.items())

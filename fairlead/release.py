@@ -86,7 +86,7 @@ class ReleaseDesk:
 
     def _batch(self) -> list[tuple[pb.ReleasedAnswer, asyncio.Future[None]]]:
         """The next to be written down; what a stopped desk holds back gets no leaf."""
-        batch = []
+        batch: list[tuple[pb.ReleasedAnswer, asyncio.Future[None]]] = []
         while self._waiting and len(batch) < BATCH:
             answer, durable = self._waiting.popleft()
             if self._stopped and answer.status == query_pb2.STATUS_ANSWERED:

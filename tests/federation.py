@@ -17,6 +17,7 @@ from pathlib import Path
 from certs.dev.federation import GatewaySpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
+from demo.accepting import accept_records
 from fairlead import identifiers, signing
 from fairlead.client import Draft, NodeClient
 from fairlead.config import GatewayConfig, Limits, NodeConfig
@@ -273,6 +274,7 @@ def build(
     }
     held = {"terminal-north": [record()]} if records is None else records
     for partner, config in nodes.items():
+        accept_records(config)
         build_index(config, held.get(partner, ()))
     return Federation(
         folder=folder,
