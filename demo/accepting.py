@@ -12,13 +12,19 @@ import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from fairlead import process
+from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
+from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
 from fairlead.policy.points import PolicyPoints
+from fairlead.signing import load_signing_key
 from fairlead.trust import Trust
-from node.app import at_rest
+from node.app import LOG_FILE, MIGRATIONS, log_origin
+from node.exposure.gate import ExposureGate
 from node.exposure.matrix import Exposure, measure
 from node.exposure.source import SourceFacts
+from node.owner import take
 
 _measured: dict[tuple[object, ...], Exposure] = {}
 
@@ -51,17 +57,32 @@ def accept_records(config: NodeConfig, *, by: str = "u-dpo") -> None:
 
 
 async def _accept(config: NodeConfig, by: str) -> None:
-    async with at_rest(config) as steering:
-        owner = steering.owner
-        policy, directory = owner.policy(), owner.directory()
-        own = directory.partner(config.partner)
-        sources = records_of_code(policy, own.schemes)
-        key = _key(config, directory)
-        if key not in _measured:
-            _measured[key] = await measure(
-                owner=own, directory=directory, policy=policy, sources=sources, now=time.time()
-            )
-        await owner.take(_measured[key], by)
+    trust, now = Trust.load(config.pins), time.time()
+    directory = trust.directory(config.directory, now=now)
+    own = directory.partner(config.partner)
+    key = _key(config, directory)
+    if key not in _measured:
+        policy, _ = process.load_policy(config, trust, now=now)
+        _measured[key] = await measure(
+            owner=own,
+            directory=directory,
+            policy=policy,
+            sources=records_of_code(policy, own.schemes),
+            now=now,
+        )
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = AuditLog.open(
+        config.state_dir / LOG_FILE,
+        origin=log_origin(directory, config.partner),
+        key=load_signing_key(config.keys_dir / "signing.key"),
+        clock=time.time,
+        migrations=MIGRATIONS,
+    )
+    leaves = LeafWriter(log=f"partner/{config.partner}", clock=time.time)
+    try:
+        await take(_measured[key], by, log=log, leaves=leaves, gate=ExposureGate(), now=now)
+    finally:
+        log.close()
 
 
 def _key(config: NodeConfig, directory: Directory) -> tuple[object, ...]:

@@ -130,4 +130,3 @@ async def _accepted(
 def first_error(found: list[Finding]) -> FairleadError | None:
     """What decides the exit code."""
     return next((finding.error for finding in found if finding.error is not None), None)
-

@@ -48,9 +48,9 @@ class Sized(Asked, Protocol):
     """What of a query an answer needs."""
 
     @property
-    def query_id(self) -> bytes: ...  # noqa: D102
+    def query_id(self) -> bytes: ...
     @property
-    def term_count(self) -> int: ...  # noqa: D102
+    def term_count(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

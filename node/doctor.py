@@ -33,8 +33,21 @@ PACKAGES = (
     "structlog", "opa-py-wasm", "wasmtime",
 )  # fmt: skip
 OWN_FILES = frozenset(
-    "audit.sqlite audit.sqlite-wal audit.sqlite-shm audit.sqlite.lock index.sqlite index.secret "
-    "control.sock signing.key sealing.seed tls.key tls.pem index.key DEVELOPMENT-ONLY".split()
+    [
+        "audit.sqlite",
+        "audit.sqlite-wal",
+        "audit.sqlite-shm",
+        "audit.sqlite.lock",
+        "index.sqlite",
+        "index.secret",
+        "control.sock",
+        "signing.key",
+        "sealing.seed",
+        "tls.key",
+        "tls.pem",
+        "index.key",
+        "DEVELOPMENT-ONLY",
+    ]
 )
 """Names that we chose ourselves; any other is counted and not told."""
 
@@ -65,7 +78,10 @@ def parts(
         "versions": versions(),
         "status": _status(status),
         "checks": [
-            {"check": what.partition(" ")[0] if what.startswith("source ") else what, "result": code}
+            {
+                "check": what.partition(" ")[0] if what.startswith("source ") else what,
+                "result": code,
+            }
             for what, code in checks
         ],
         "files": [*files(config.state_dir, "state"), *files(config.keys_dir, "keys")],

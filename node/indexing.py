@@ -18,7 +18,9 @@ from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
 
 
-def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[ImportReport], tuple[str, ...]]:
+def build(
+    config: NodeConfig, *, progress: Progress
+) -> tuple[BuildReport, list[ImportReport], tuple[str, ...]]:
     """Read every source of ``config`` whose mapping was accepted, and replace its index.
 
     :returns: also the names of the sources that were skipped, because nobody accepted them.
@@ -33,9 +35,7 @@ def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[
     skipped = tuple(m.file.source for m in mappings if not accepts(accepted, m))
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     token_key, field_key = index_keys(config)
-    records: Iterator[SourceRecord] = chain.from_iterable(
-        source.records() for source in sources
-    )
+    records: Iterator[SourceRecord] = chain.from_iterable(source.records() for source in sources)
     report = Index.build(
         config.state_dir / INDEX_FILE,
         records,

@@ -88,39 +88,63 @@ class Owner:
         )
 
     async def accept(self, by: str, digest: str = "") -> dict[str, Any]:
-        """Measure the exposure as it is now, and :meth:`take` it."""
+        """Measure the exposure as it is now, and :func:`take` it."""
         check_code(by)
-        return await self.take(await self.measure(), by, digest=digest)
-
-    async def take(self, found: Exposure, by: str, *, digest: str = "") -> dict[str, Any]:
-        """Accept an exposure just measured; accepting what is accepted changes nothing.
-
-        1. It is the one that was shown, where a digest says which. 2. Leaf and acceptance are
-        durable together. 3. The gate opens that far.
-
-        :param by: the pseudonym of who accepts, written into the leaf.
-        :raises InvalidInput: ``CODE``, not a pseudonym. :raises Stale: ``EXPOSURE_CHANGED``.
-        """
-        check_code(by)
-        # 1
-        if digest and digest != found.digest:
-            raise Stale(
-                "the exposure is no longer the one that was shown",
-                reasons=("EXPOSURE_CHANGED",),
-                remedy="fairlead-node exposure --config FILE, and accept what it shows now",
-            )
-        held = self.gate.acceptance
-        if held is not None and held.digest == found.digest:
-            return {"digest": held.digest, "by": held.by, "at": moment(held.accepted_at),
-                    "changed": False}  # fmt: skip
-        # 2
-        acceptance = Acceptance.of(found, by=by, now=self.clock())
-        leaf = self.leaves.owner(
-            "exposure-accepted", user=by, digest=bytes.fromhex(found.digest)
+        found = await self.measure()
+        return await take(
+            found,
+            by,
+            digest=digest,
+            log=self.log,
+            leaves=self.leaves,
+            gate=self.gate,
+            now=self.clock(),
         )
-        await self.log.append(leaf, also=acceptance.persist())
-        # 3
-        self.gate.accept(acceptance)
-        get_logger().info(Event.EXPOSURE_ACCEPTED, count=len(found.rows))
-        return {"digest": found.digest, "by": by, "at": moment(acceptance.accepted_at),
-                "changed": True}  # fmt: skip
+
+
+async def take(
+    found: Exposure,
+    by: str,
+    *,
+    digest: str = "",
+    log: AuditLog,
+    leaves: LeafWriter,
+    gate: ExposureGate,
+    now: float,
+) -> dict[str, Any]:
+    """Accept an exposure just measured; accepting what is accepted changes nothing.
+
+    1. It is the one that was shown, where a digest says which. 2. Leaf and acceptance are durable
+    together. 3. The gate opens that far, and closes behind what is no longer in it.
+
+    :param by: the pseudonym of who accepts, written into the leaf.
+    :raises InvalidInput: ``CODE``, not a pseudonym. :raises Stale: ``EXPOSURE_CHANGED``.
+    """
+    check_code(by)
+    # 1
+    if digest and digest != found.digest:
+        raise Stale(
+            "the exposure is no longer the one that was shown",
+            reasons=("EXPOSURE_CHANGED",),
+            remedy="fairlead-node exposure --config FILE, and accept what it shows now",
+        )
+    held = gate.acceptance
+    if held is not None and held.digest == found.digest:
+        return _told(held, changed=False)
+    # 2
+    acceptance = Acceptance.of(found, by=by, now=now)
+    leaf = leaves.owner("exposure-accepted", user=by, digest=bytes.fromhex(found.digest))
+    await log.append(leaf, also=acceptance.persist())
+    # 3
+    gate.accept(acceptance)
+    get_logger().info(Event.EXPOSURE_ACCEPTED, count=len(found.rows))
+    return _told(acceptance, changed=True)
+
+
+def _told(acceptance: Acceptance, *, changed: bool) -> dict[str, Any]:
+    return {
+        "digest": acceptance.digest,
+        "by": acceptance.by,
+        "at": moment(acceptance.accepted_at),
+        "changed": changed,
+    }

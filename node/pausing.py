@@ -75,9 +75,7 @@ class Pause:
         """While the node pauses, every permission is a refusal; the reason depends on nothing."""
         if self._now is None or not decision.permit:
             return decision
-        return denial(
-            OWNER_PAUSED, checks=decision.checks, policy_serial=decision.policy_serial
-        )
+        return denial(OWNER_PAUSED, checks=decision.checks, policy_serial=decision.policy_serial)
 
     async def begin(self, reason: str, *, for_s: int = 0) -> Paused:
         """Stop answering: 1. no answer is let out any more, not even one already composed,

@@ -52,7 +52,9 @@ def preview(
 
 
 def _print(found: Mapping[str, Any]) -> None:
-    result = found["reason"] if found["status"] == "refused" else "hit" if found["hit"] else "no hit"
+    result = (
+        found["reason"] if found["status"] == "refused" else "hit" if found["hit"] else "no hit"
+    )
     emit_table(
         ("partner", "purpose", "legal_basis", "mode", "result", "count", "contact", "agreements"),
         [

@@ -168,7 +168,13 @@ def _key(row: Mapping[str, Any]) -> tuple[object, ...]:
     return tuple(
         row[name]
         for name in (
-            "partner", "purpose", "legal_basis", "mode", "scheme", "record_type", "personal",
+            "partner",
+            "purpose",
+            "legal_basis",
+            "mode",
+            "scheme",
+            "record_type",
+            "personal",
             "approvals",
         )  # fmt: skip
     )

@@ -44,15 +44,15 @@ class Asked(Protocol):
     """What the gate needs of a query."""
 
     @property
-    def asker(self) -> Partner: ...  # noqa: D102
+    def asker(self) -> Partner: ...
     @property
-    def purpose(self) -> str: ...  # noqa: D102
+    def purpose(self) -> str: ...
     @property
-    def legal_basis(self) -> str: ...  # noqa: D102
+    def legal_basis(self) -> str: ...
     @property
-    def mode_name(self) -> str: ...  # noqa: D102
+    def mode_name(self) -> str: ...
     @property
-    def schemes(self) -> tuple[str, ...]: ...  # noqa: D102
+    def schemes(self) -> tuple[str, ...]: ...
 
 
 def channels_of(query: Asked) -> tuple[Channel, ...]:

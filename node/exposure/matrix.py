@@ -262,7 +262,9 @@ def _row(channel: Channel, source: SourceFacts, decision: Decision) -> Row | Non
         personal=source.personal,
         approvals=limits.approvals,
         facets=tuple(sorted(facets)),
-        redacted=tuple(sorted({*source.withheld, *(f for f in fields if f"field:{f}" not in facets)})),
+        redacted=tuple(
+            sorted({*source.withheld, *(f for f in fields if f"field:{f}" not in facets)})
+        ),
         max_records=UNLIMITED if limits.max_records is None else limits.max_records,
         retention_days=UNLIMITED if limits.retention_days is None else limits.retention_days,
         rules=decision.rules,
