@@ -15,6 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from fairlead import process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
+from fairlead.errors import PolicyUnavailable
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
 from fairlead.policy.points import PolicyPoints
@@ -31,7 +32,8 @@ _measured: dict[tuple[object, ...], Exposure] = {}
 
 def records_of_code(policy: PolicyPoints, schemes: Sequence[str]) -> list[SourceFacts]:
     """Movements, about persons or not, for any purpose, with every field the registry knows."""
-    assert policy.registry is not None
+    if policy.registry is None:
+        raise PolicyUnavailable("the policy has no registry")
     return [
         SourceFacts(
             name=name,

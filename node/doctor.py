@@ -33,22 +33,12 @@ PACKAGES = (
     "structlog", "opa-py-wasm", "wasmtime",
 )  # fmt: skip
 OWN_FILES = frozenset(
-    [
-        "audit.sqlite",
-        "audit.sqlite-wal",
-        "audit.sqlite-shm",
-        "audit.sqlite.lock",
-        "index.sqlite",
-        "index.secret",
-        "control.sock",
-        "signing.key",
-        "sealing.seed",
-        "tls.key",
-        "tls.pem",
-        "index.key",
-        "DEVELOPMENT-ONLY",
-    ]
-)
+    {
+        "audit.sqlite", "audit.sqlite-wal", "audit.sqlite-shm", "audit.sqlite.lock",
+        "index.sqlite", "index.secret", "index.key", "control.sock", "signing.key",
+        "sealing.seed", "tls.key", "tls.pem", "DEVELOPMENT-ONLY",
+    }
+)  # fmt: skip
 """Names that we chose ourselves; any other is counted and not told."""
 
 
@@ -79,7 +69,7 @@ def parts(
         "status": _status(status),
         "checks": [
             {
-                "check": what.partition(" ")[0] if what.startswith("source ") else what,
+                "check": "source" if what.startswith("source ") else what,
                 "result": code,
             }
             for what, code in checks
@@ -125,6 +115,8 @@ def versions() -> Json:
 
 def _status(status: Mapping[str, Any]) -> Json:
     """The status without who accepted and without the names of sources and issuers."""
+    if "exposure" not in status:
+        return dict(status)
     found = dict(status)
     exposure = {k: v for k, v in found["exposure"].items() if k not in {"by", "unaccepted_sources"}}
     exposure["unaccepted_sources"] = len(found["exposure"].get("unaccepted_sources", ()))

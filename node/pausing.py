@@ -20,8 +20,10 @@ from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 
 MIGRATIONS = (
-    "CREATE TABLE pause (id INTEGER PRIMARY KEY CHECK (id = 1), since INTEGER NOT NULL,"
-    " until INTEGER NOT NULL, reason TEXT NOT NULL)",
+    (
+        "CREATE TABLE pause (id INTEGER PRIMARY KEY CHECK (id = 1), since INTEGER NOT NULL,"
+        " until INTEGER NOT NULL, reason TEXT NOT NULL)"
+    ),
 )
 MAX_S = 366 * 86_400
 """Seconds a pause may be set to end after; one without an end lasts until somebody resumes."""

@@ -22,7 +22,7 @@ from node.pausing import Pause
 Json = dict[str, Any]
 DAY_S = 86_400
 SOON_S: Mapping[str, int] = {"directory": 2 * DAY_S, "policy": 2 * DAY_S, "certificate": 2 * DAY_S}
-"""What ends within so many seconds is a warning. Deny lists live for a minute, so they have none."""
+"""What ends within so many seconds is a warning; deny lists live too short a time for one."""
 OLD_INDEX_S = DAY_S
 SKEW_S = 30.0
 """Clocks further apart than this are a warning; beyond 120 s questions are refused."""
@@ -86,7 +86,7 @@ class Status:
         ends: list[tuple[str, float]] = [
             ("directory", self.owner.directory().expires_at),
             ("policy", self.owner.policy().not_after),
-            *((f"deny-list/{issuer}", end) for issuer, end in self.deny_lists.ends().items()),
+            *((f"deny-list/{issuer}", end) for issuer, end in self.deny_lists.expiries().items()),
         ]
         end = certificate_end(self.certificate)
         ends += [("certificate", end)] if end is not None else []

@@ -16,6 +16,7 @@ def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
 
     :raises FairleadError: it was refused, there or here.
     """
+    from fairlead import telemetry
     from fairlead.config import NodeConfig, load
     from node.control.client import call
 
@@ -23,6 +24,8 @@ def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
     found = call(settings.state_dir, command, fields)
     if found is not None:
         return found
+
+    telemetry.configure("warning")
 
     async def here() -> dict[str, Any]:
         from node.app import at_rest

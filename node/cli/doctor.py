@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -19,7 +19,7 @@ def doctor(
     import time
 
     from fairlead.config import NodeConfig, load
-    from fairlead.errors import InvalidInput
+    from fairlead.errors import FairleadError, InvalidInput
     from node.app import LOG_FILE
     from node.checking import findings
     from node.doctor import parts, write_bundle
@@ -35,9 +35,13 @@ def doctor(
         (item.what, "in order" if item.error is None else item.error.code)
         for item in findings(settings, clock=time.time)
     ]
-    status = act(config, "status")
+    status: dict[str, Any]
+    try:
+        status = act(config, "status")
+        act(config, "bundle-made")
+    except FairleadError as error:  # a node that cannot even start needs support most
+        status = {"unknown": error.code}
     content = parts(settings, status=status, checks=checks, log=settings.state_dir / LOG_FILE)
-    act(config, "bundle-made")
     write_bundle(bundle, content, now=time.time())
     say(f"{bundle} holds {', '.join(content)}; read it before you send it:")
     say(f"next: tar -xzOf {bundle} | less")

@@ -39,7 +39,7 @@ def exposure(
         ExposureFormat, typer.Option("--output", help="html: a page to read, print and sign.")
     ] = ExposureFormat.TABLE,
 ) -> None:
-    """Show what could leave: partner, purpose, scheme, facets; nothing is shared before accepted."""
+    """Show what could leave, and to whom; nothing is shared before it was accepted."""
     if context.invoked_subcommand is not None:
         return
     if config is None:

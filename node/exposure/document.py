@@ -1,4 +1,4 @@
-"""The exposure as one plain document: what is printed, exported, signed and sent over the socket."""
+"""The exposure as one plain document: printed, exported, signed, and sent over the socket."""
 
 from __future__ import annotations
 
@@ -164,23 +164,11 @@ def limit(value: int) -> object:
     return "none" if value >= UNLIMITED else value
 
 
-def _key(row: Mapping[str, Any]) -> tuple[object, ...]:
-    return tuple(
-        row[name]
-        for name in (
-            "partner",
-            "purpose",
-            "legal_basis",
-            "mode",
-            "scheme",
-            "record_type",
-            "personal",
-            "approvals",
-        )  # fmt: skip
-    )
-
-
 _CHANNEL = ("partner", "purpose", "legal_basis", "mode", "scheme")
+
+
+def _key(row: Mapping[str, Any]) -> tuple[object, ...]:
+    return tuple(row[name] for name in (*_CHANNEL, "record_type", "personal", "approvals"))
 
 
 def lines(found: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:

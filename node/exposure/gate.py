@@ -125,10 +125,9 @@ class ExposureGate:
         found = [row for row in rows if row is not None]
         facets = self._facets(channels, kind, approvals)
         if len(found) != len(channels) or not facets:
-            denied = denial(
+            return denial(
                 EXPOSURE_NOT_ACCEPTED, checks=decision.checks, policy_serial=decision.policy_serial
             )
-            return denied
         limits = Obligations(
             max_records=min(row.max_records for row in found),
             retention_days=min(row.retention_days for row in found),

@@ -17,36 +17,60 @@ from node.exposure.processing import processing, staff
 Json = Mapping[str, Any]
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; form-action 'none'; base-uri 'none'"
 _STYLE = """
-:root { color-scheme: light; --ink: #1b2733; --soft: #5a6875; --line: #d5dbe1; --wash: #f4f6f8;
-  --warn: #8a3b00; --warnwash: #fff3e6; --good: #0b5c3b; --goodwash: #e8f5ee; }
+:root {
+  color-scheme: light; --ink: #1b2733; --soft: #5a6875; --line: #d5dbe1; --wash: #f4f6f8;
+  --warn: #8a3b00; --warnwash: #fff3e6; --good: #0b5c3b; --goodwash: #e8f5ee;
+}
 * { box-sizing: border-box; }
-body { font: 10.5pt/1.45 "Liberation Sans", "DejaVu Sans", Arial, sans-serif; color: var(--ink);
-  margin: 0 auto; max-width: 62rem; padding: 2rem 1.5rem 3rem; }
+body {
+  font: 10.5pt/1.45 "Liberation Sans", "DejaVu Sans", Arial, sans-serif; color: var(--ink);
+  margin: 0 auto; max-width: 62rem; padding: 2rem 1.5rem 3rem;
+}
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .3rem; }
-h2 { font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-top: .6rem; border-top: 2px solid var(--ink); }
-h3 { font-size: 1rem; margin: 1.4rem 0 .4rem; }
+h2 {
+  font-size: 1.2rem; margin: 2.2rem 0 .6rem; padding-top: .6rem;
+  border-top: 2px solid var(--ink);
+}
+h3 { font-size: 1rem; margin: 1.6rem 0 .4rem; }
 p { margin: .4rem 0; max-width: 48rem; }
 .soft { color: var(--soft); }
-code { font-family: "DejaVu Sans Mono", monospace; font-size: .88em; overflow-wrap: anywhere; }
+code { font-family: "DejaVu Sans Mono", monospace; font-size: .86em; }
+p code { overflow-wrap: anywhere; }
 table { border-collapse: collapse; width: 100%; margin: .5rem 0 1rem; font-size: .9rem; }
-th, td { text-align: left; vertical-align: top; padding: .35rem .5rem; border-bottom: 1px solid var(--line); }
-th { font-weight: bold; background: var(--wash); border-bottom-color: var(--ink); }
+th, td {
+  text-align: left; vertical-align: top; padding: .35rem .5rem;
+  border-bottom: 1px solid var(--line);
+}
+th { background: var(--wash); border-bottom-color: var(--ink); }
 table.facts th { width: 14rem; background: none; border-bottom-color: var(--line); }
-td { overflow-wrap: anywhere; }
-.box { border: 1px solid var(--line); border-left: 6px solid var(--soft); padding: .6rem .9rem; margin: 1rem 0; }
+td { overflow-wrap: break-word; }
+td.across { background: var(--wash); }
+.box {
+  border: 1px solid var(--line); border-left: 6px solid var(--soft); padding: .6rem .9rem;
+  margin: 1rem 0;
+}
 .box.warn { border-left-color: var(--warn); background: var(--warnwash); }
 .box.good { border-left-color: var(--good); background: var(--goodwash); }
-.chip { display: inline-block; border: 1px solid var(--line); border-radius: .7em; padding: 0 .5em;
-  margin: .05em .15em .05em 0; background: #fff; font-size: .92em; white-space: nowrap; }
+.chip {
+  display: inline-block; border: 1px solid var(--line); border-radius: .7em; padding: 0 .5em;
+  margin: .05em .15em .05em 0; background: #fff; font-size: .92em; white-space: nowrap;
+}
 .chip.person { border-color: var(--warn); color: var(--warn); font-weight: bold; }
 .wait { color: var(--warn); font-weight: bold; }
 tr.new td { background: var(--warnwash); }
 .sign { display: grid; grid-template-columns: 1fr 1fr; gap: 1.2rem 2rem; margin-top: 1.2rem; }
-.sign div { border-top: 1px solid var(--ink); padding-top: .2rem; margin-top: 2.6rem; font-size: .85rem; }
+.sign div {
+  border-top: 1px solid var(--ink); padding-top: .2rem; margin-top: 2.6rem; font-size: .85rem;
+}
 footer { margin-top: 2.5rem; font-size: .8rem; color: var(--soft); }
 @page { size: A4; margin: 16mm 14mm; }
-@media print { body { padding: 0; max-width: none; font-size: 9pt; } h2 { break-after: avoid; }
-  tr, .box, .sign { break-inside: avoid; } thead { display: table-header-group; } }
+@media print {
+  body { padding: 0; max-width: none; font-size: 9pt; }
+  h2, h3 { break-after: avoid; }
+  tr, .box, .sign { break-inside: avoid; }
+  td.across { break-after: avoid; }
+  thead { display: table-header-group; }
+}
 """
 
 
@@ -64,9 +88,11 @@ def page(found: Json) -> str:
     title = f"What {node['display_name']} could release"
     body = [
         f"<h1>{text(title)}</h1>",
-        f'<p class="soft">Node <code>{text(node["partner"])}</code> in the federation '
-        f"<code>{text(node['federation'])}</code>, measured {text(found['made_at'])} under policy "
-        f"{text(found['policy_serial'])} and directory {text(found['directory_serial'])}.</p>",
+        (
+            f'<p class="soft">Node <code>{text(node["partner"])}</code> in the federation '
+            f"<code>{text(node['federation'])}</code>, measured {text(found['made_at'])} under policy "
+            f"{text(found['policy_serial'])} and directory {text(found['directory_serial'])}.</p>"
+        ),
         _verdict(found),
         _summary(found),
         _recipients(found),
@@ -142,34 +168,37 @@ def _recipients(found: Json) -> str:
             f"{text(about.get('sector', ''))}, {text(about.get('country', ''))}, "
             f"<code>{text(partner)}</code>)</span></h3>"
         )
-        parts.append(
-            _table(
-                ("Purpose and legal basis", "How", "By", "Records", "Learns", "Limits"),
-                [(not row["accepted"], _recipient(found, row)) for row in rows],
-            )
-        )
+        rows.sort(key=lambda row: (row["purpose"], row["legal_bases"]))
+        lines: list[tuple[bool, Sequence[str]]] = []
+        above = ""
+        for row in rows:
+            heading = _purpose(found, row)
+            if heading != above:
+                lines.append((False, (heading,)))
+            above = heading
+            lines.append((not row["accepted"], _recipient(found, row)))
+        parts.append(_table(("Asked", "By", "Records", "Learns at most", "Limits"), lines))
     silent = sorted(set(found["partners"]) - by_partner.keys())
     if silent:
         parts.append(f"<p>Refused whatever they ask: {_names(found, silent)}.</p>")
     return "".join(parts)
 
 
-def _recipient(found: Json, row: Mapping[str, Any]) -> Sequence[str]:
+def _purpose(found: Json, row: Mapping[str, Any]) -> str:
+    """The heading over the lines of one purpose and its legal bases."""
     purpose = found["purposes"].get(row["purpose"], {})
-    covert = " · covert" if purpose.get("covert") else ""
-    bases = "<br>".join(text(found["legal_bases"].get(b, b)) for b in row["legal_bases"])
+    covert = " · covert: nobody at the owner may notice" if purpose.get("covert") else ""
+    bases = "; ".join(text(found["legal_bases"].get(b, b)) for b in row["legal_bases"])
+    title = text(purpose.get("title", row["purpose"]))
+    return f'<strong>{title}</strong>{covert}<br><span class="soft">{bases}</span>'
+
+
+def _recipient(found: Json, row: Mapping[str, Any]) -> Sequence[str]:
     learns = _facets(found, row)
     if not row["accepted"]:
         learns = f'<span class="wait">Not accepted, withheld:</span><br>{learns}'
-    sealed = (
-        "sealed: this node sees the term"
-        if row["mode"] == "sealed"
-        else ("blind: this node does not see the term")
-    )
     return (
-        f"{text(purpose.get('title', row['purpose']))}{covert}<br>"
-        f'<span class="soft">{bases}</span>',
-        text(sealed),
+        f"<strong>{text(row['mode'])}</strong>",
         "<br>".join(f"<code>{text(s)}</code>" for s in row["schemes"]),
         _records(row),
         learns,
@@ -219,8 +248,8 @@ def _sources(found: Json) -> str:
             (
                 not source["accepted"],
                 (
-                    f"<strong>{text(source['name'])}</strong>{person}<br>"
-                    f'{text(source["record_type"])}<br><span class="soft">{state}</span>',
+                    (f"<strong>{text(source['name'])}</strong>{person}<br>"
+                    f'{text(source["record_type"])}<br><span class="soft">{state}</span>'),
                     "<br>".join(f"<code>{text(s)}</code>" for s in source["schemes"]),
                     _chips(found, source["fields"])
                     + (
@@ -235,7 +264,8 @@ def _sources(found: Json) -> str:
             )
         )  # fmt: skip
     return (
-        "<h2>Out of what</h2><p>Each source is read as its mapping says. Identifiers are indexed as "
+        "<h2>Out of what</h2><p>Each source is read as its mapping says. Identifiers are indexed "
+        "as "
         "keyed tokens and content is encrypted; columns that are not listed never enter. A changed "
         "mapping has another digest and is not read until it was accepted.</p>"
         + _table(("Source", "Found by", "Fields", "For purposes", "Retention", "Mapping"), rows)
@@ -268,7 +298,7 @@ def _signature(found: Json) -> str:
               "Date and signature")  # fmt: skip
     return (
         "<h2>Acceptance</h2><p>Whoever signs has read that this, and no more, may leave under the "
-        "conditions above. The digest covers every line and every mapping; the command that accepts "
+        "conditions above. The digest covers every line and every mapping; the accepting command "
         "takes it, and refuses when anything has changed meanwhile.</p>"
         f"<p>Digest <code>{text(found['digest'])}</code></p>"
         f"<p><code>fairlead-node exposure accept --by USER --digest {text(found['digest'])} "
@@ -294,10 +324,16 @@ def _facts(rows: Iterable[tuple[str, str]]) -> str:
 def _table(head: Sequence[str], rows: Iterable[tuple[bool, Sequence[str]]]) -> str:
     columns = "".join(f"<th scope=col>{text(name)}</th>" for name in head)
     body = "".join(
-        f"<tr{' class=new' if new else ''}>" + "".join(f"<td>{c}</td>" for c in cells) + "</tr>"
-        for new, cells in rows
+        f"<tr{' class=new' if new else ''}>{_cells(cells, len(head))}</tr>" for new, cells in rows
     )
     return f"<table><thead><tr>{columns}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _cells(cells: Sequence[str], columns: int) -> str:
+    """A line's cells; a single one goes across all columns, as a heading within the table."""
+    if len(cells) == 1:
+        return f'<td class=across colspan="{columns}">{cells[0]}</td>'
+    return "".join(f"<td>{cell}</td>" for cell in cells)
 
 
 def _lines(values: Iterable[str]) -> str:

@@ -20,19 +20,25 @@ STAFF_WORDS = (
     "employee",
     "staff",
     "user",
-    "account",
     "crew",
     "shift",
 )
 """A field with one of these words in its name is about somebody at work."""
 SAFEGUARDS = (
-    "Each question carries a purpose, a legal basis, a case and the signature of its user; without "
-    "a receipt of the gateway's audit log it is not answered.",
-    "Policy is decided here again and can only narrow what the gateway granted; two security "
-    "officers sign it; this acceptance narrows it further.",
-    "Identifiers are keyed tokens and content is encrypted in the index (AES-256-GCM-SIV); answers "
-    "are encrypted to the asker (HPKE, MLKEM768-X25519), of one fixed size and on a fixed tick; "
-    "transport is TLS 1.3 with certificates on both sides.",
+    (
+        "Each question carries a purpose, a legal basis, a case and its user's signature; without "
+        "a receipt of the gateway's audit log it is not answered."
+    ),
+    (
+        "Policy is decided here again and can only narrow what the gateway granted; two security "
+        "officers sign it; this acceptance narrows it further."
+    ),
+    (
+        "Identifiers are keyed tokens and content is encrypted in the index (AES-256-GCM-SIV); "
+        "answers "
+        "are encrypted to the asker (HPKE, MLKEM768-X25519), of one fixed size and on a fixed tick; "
+        "transport is TLS 1.3 with certificates on both sides."
+    ),
     "“No hit”, hidden and absent look the same to the asker and to the gateway.",
     "The source database is read, never asked: it does not see who asks what.",
     "Every question, refusal, acceptance, pause and preview is a leaf of this node's own log.",
@@ -69,8 +75,10 @@ def processing(found: Json) -> list[Entry]:
                     f"{s['name']}: {s['retention_days']} days after the event"
                     for s in found["sources"]
                 ),
-                f"at a recipient: at most {limit(max((r['retention_days'] for r in rows), default=0))}"
-                " days, an obligation that comes with each answer",
+                (
+                    f"at a recipient: at most {limit(max((r['retention_days'] for r in rows), default=0))}"
+                    " days, an obligation that comes with each answer"
+                ),
             ],
         ),
         ("Security (g)", list(SAFEGUARDS)),
@@ -103,9 +111,11 @@ def staff(found: Json) -> list[Entry]:
             "What it is not",
             [
                 "No continuous transfer and no list: one identifier is asked at a time, in a case.",
-                "No measuring of performance or conduct: there is no such purpose, and a question "
-                "for another purpose is refused.",
-                "The employer does not learn from this node whether somebody was asked about blind.",
+                (
+                    "No measuring of performance or conduct: there is no such purpose, and a question "
+                    "for another purpose is refused."
+                ),
+                "A blind question does not tell this node, or the employer, whom it is about.",
             ],
         ),
         ("Erasure", [f"{s['name']}: {s['retention_days']} days" for s in sources]),
