@@ -202,10 +202,12 @@ async def federation(
     limits: Limits | None = None,
     deadline_ms: int = 5_000,
     start: bool = True,
+    unaccepted: Sequence[str] = (),
 ) -> AsyncIterator[Federation]:
     """Make and run a federation of some of the demo's partners.
 
     :param records: what each owner holds; by default the terminal knows :data:`STORY`.
+    :param unaccepted: owners where nobody has accepted what they could release.
     """
     made = build(
         folder,
@@ -214,6 +216,7 @@ async def federation(
         local_policy=local_policy,
         tick_ms=tick_ms,
         limits=limits or Limits(deadline_ms=deadline_ms),
+        unaccepted=unaccepted,
     )
     try:
         if start:
@@ -233,6 +236,7 @@ def build(
     local_policy: Mapping[str, Path] | None,
     tick_ms: int,
     limits: Limits,
+    unaccepted: Sequence[str] = (),
 ) -> Federation:
     """Keys, signed policy, indexes and configurations; nothing runs yet."""
     ports = free_ports(1 + len(partners))
@@ -274,7 +278,8 @@ def build(
     }
     held = {"terminal-north": [record()]} if records is None else records
     for partner, config in nodes.items():
-        accept_records(config)
+        if partner not in unaccepted:
+            accept_records(config)
         build_index(config, held.get(partner, ()))
     return Federation(
         folder=folder,

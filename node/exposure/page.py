@@ -90,8 +90,9 @@ def page(found: Json) -> str:
         f"<h1>{text(title)}</h1>",
         (
             f'<p class="soft">Node <code>{text(node["partner"])}</code> in the federation '
-            f"<code>{text(node['federation'])}</code>, measured {text(found['made_at'])} under policy "
-            f"{text(found['policy_serial'])} and directory {text(found['directory_serial'])}.</p>"
+            f"<code>{text(node['federation'])}</code>, measured {text(found['made_at'])} "
+            f"under policy {text(found['policy_serial'])} "
+            f"and directory {text(found['directory_serial'])}.</p>"
         ),
         _verdict(found),
         _summary(found),
@@ -148,10 +149,11 @@ def _summary(found: Json) -> str:
         ("Of these about persons", _chips(found, personal) or "none"),
     ]
     return (
-        "<h2>In short</h2><p>Nothing is sent by itself. A partner asks about one identifier at a "
-        "time, for a stated purpose and legal basis; this node decides, and both sides write it "
-        "into logs that cannot be changed unnoticed. What follows is the most that such a question "
-        "can bring.</p>" + _facts(facts)
+        "<h2>In short</h2><p>Nothing is sent by itself. A partner asks about identifiers it has, "
+        "for a stated purpose and legal basis; this node decides, and both sides write it into "
+        "logs that cannot be changed unnoticed. What follows is the most that a question can "
+        "bring. Asked <strong>sealed</strong>, this node sees the identifier; asked "
+        "<strong>blind</strong>, it does not.</p>" + _facts(facts)
     )
 
 

@@ -35,9 +35,8 @@ SAFEGUARDS = (
     ),
     (
         "Identifiers are keyed tokens and content is encrypted in the index (AES-256-GCM-SIV); "
-        "answers "
-        "are encrypted to the asker (HPKE, MLKEM768-X25519), of one fixed size and on a fixed tick; "
-        "transport is TLS 1.3 with certificates on both sides."
+        "answers are encrypted to the asker (HPKE, MLKEM768-X25519), have one fixed size and leave "
+        "on a fixed tick; transport is TLS 1.3 with certificates on both sides."
     ),
     "“No hit”, hidden and absent look the same to the asker and to the gateway.",
     "The source database is read, never asked: it does not see who asks what.",
@@ -53,6 +52,7 @@ def processing(found: Json) -> list[Entry]:
     purposes = sorted({row["purpose"] for row in rows})
     bases = sorted({row["legal_basis"] for row in rows})
     recipients = sorted({row["partner"] for row in rows})
+    kept = limit(max((row["retention_days"] for row in rows), default=0))
     abroad = sorted({p["country"] for p in found["partners"].values()})
     return [
         (
@@ -75,10 +75,7 @@ def processing(found: Json) -> list[Entry]:
                     f"{s['name']}: {s['retention_days']} days after the event"
                     for s in found["sources"]
                 ),
-                (
-                    f"at a recipient: at most {limit(max((r['retention_days'] for r in rows), default=0))}"
-                    " days, an obligation that comes with each answer"
-                ),
+                f"at a recipient: at most {kept} days, an obligation that comes with each answer",
             ],
         ),
         ("Security (g)", list(SAFEGUARDS)),
@@ -110,10 +107,10 @@ def staff(found: Json) -> list[Entry]:
         (
             "What it is not",
             [
-                "No continuous transfer and no list: one identifier is asked at a time, in a case.",
+                "No continuous transfer and no list: who asks names an identifier, in a case.",
                 (
-                    "No measuring of performance or conduct: there is no such purpose, and a question "
-                    "for another purpose is refused."
+                    "No measuring of performance or conduct: a question for any purpose but those "
+                    "above is refused."
                 ),
                 "A blind question does not tell this node, or the employer, whom it is about.",
             ],
