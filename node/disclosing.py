@@ -159,8 +159,12 @@ class Disclosure:
         judge.learn([replace(DECOY, expires_at=number) for number in range(PROBES)])
         return judge
 
-    async def answer(self, query: Sized, ruling: Ruling) -> Disclosed:
+    async def answer(
+        self, query: Sized, ruling: Ruling, *, judge: Judge | None = None
+    ) -> Disclosed:
         """Answer every term, in order.
+
+        :param judge: of this very query, for who asks it afterwards why.
 
         1. Policy is probed with decoys.
         2. Each term's records are looked up, newest first, and judged.
@@ -169,7 +173,7 @@ class Disclosure:
         :raises PolicyUnavailable: no decision. :raises SourceUnusable: the index is damaged.
         """
         # 1
-        judge = self.judge(query, ruling)
+        judge = judge or self.judge(query, ruling)
         # 2
         scope = narrowed(ruling.question.scope, ruling.decision)
         answers, pending = [], []

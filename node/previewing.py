@@ -126,9 +126,9 @@ class Previewing:
             gate=self.gate,
             clock=self.clock,
         )
-        (answer,) = (await disclosure.answer(query, ruling)).answers
-        # 5
         judge = disclosure.judge(query, ruling)
+        (answer,) = (await disclosure.answer(query, ruling, judge=judge)).answers
+        # 5
         return {**shown, **_answer(answer), "considered": self._considered(found, ruling, judge)}
 
     def _imagine(
