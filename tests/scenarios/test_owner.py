@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from demo.accepting import records_of_code
+from fairlead.client import NodeClient
 from fairlead.errors import PolicyUnavailable, Stale
 from fairlead.identifiers.container import check_digit
 from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
@@ -19,6 +20,7 @@ from node.app import LOG_FILE, NodeApp, at_rest
 from node.control.client import call
 from node.sources.record import SourceRecord
 from tests.federation import (
+    ANALYST,
     CASE,
     OTHER,
     PURPOSE,
@@ -262,12 +264,15 @@ async def test_a_preview_is_what_a_query_brings(tmp_path: Path) -> None:
     by_term = held()
     records = [item for items in by_term.values() for item in items]
     hits = 0
-    async with federation(tmp_path, partners=TWO, records={OWNER: records}) as made:
+    async with (
+        federation(tmp_path, partners=TWO, records={OWNER: records}) as made,
+        made.client(*ANALYST) as client,
+    ):
         await made.open_case()
         app = made.nodes[OWNER]
         for term in (*by_term, ABSENT):
             shown = await preview(app, made, term)
-            answer = (await answered(made, term)).answers[0]
+            answer = (await answered(made, client, term)).answers[0]
             hits += answer.hit
             assert shown["hit"] is answer.hit
             assert shown["count_band"] == answer.count_band
@@ -296,10 +301,10 @@ async def test_a_preview_says_what_decided(tmp_path: Path) -> None:
     assert "demo-sealed-trafficking" in shown["agreements"]
 
 
-async def answered(made: Federation, term: str) -> asking_pb2.OpenedAnswer:
+async def answered(made: Federation, client: NodeClient, term: str) -> asking_pb2.OpenedAnswer:
     """The owner's answer; asked again while this machine is too busy to decide in time."""
     for _ in range(10):
-        line = states(await made.ask(term))[OWNER]
+        line = states(await made.ask(term, client=client))[OWNER]
         if line.status == query_pb2.STATUS_ANSWERED:
             break
     return line
