@@ -80,6 +80,8 @@ class Answering:
             owner=self._partner, index=index, policy=policy, gate=gate, clock=clock
         )
         self._clock = clock
+        self.skew_s: float | None = None
+        """Seconds by which the gateway's clock was ahead at the last question, to the second."""
         self._answers: OrderedDict[tuple[bytes, bytes], query_pb2.SignedAnswer] = OrderedDict()
 
     async def answer(
@@ -200,6 +202,7 @@ class Answering:
             head=self._heads.head,
             now=now,
         )
+        self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
         question = open_part(
             request.part, query, owner=owner, key=self._sealing_key, directory=self._directory

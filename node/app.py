@@ -243,6 +243,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         index=index,
         clock=clock,
     )
+    steering.status.skew = lambda: answering.skew_s
     server = process.bind(
         service.services(config.partner, answering, asking, register, directory),
         config=config,

@@ -73,7 +73,7 @@ class Acceptance:
                 rows=tuple(row_of(row) for row in content["rows"]),
                 sources=MappingProxyType({str(k): str(v) for k, v in content["sources"].items()}),
             )
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        except (ValueError, KeyError, TypeError, AttributeError, ArithmeticError, RecursionError):
             raise Misconfigured(
                 "what was accepted cannot be read",
                 reasons=("EXPOSURE_DAMAGED",),

@@ -114,7 +114,14 @@ def row_of(document: Mapping[str, Any]) -> Row:
         k: tuple(v) if isinstance(v, list) else v for k, v in document.items()
     }
     channel = Channel(**{name: content.pop(name) for name in Channel.__slots__})
-    return Row(channel=channel, **content)
+    row = Row(channel=channel, **content)
+    words = (*asdict(channel).values(), row.record_type)
+    lists = (row.facets, row.redacted, row.rules, row.sources)
+    whole = all(type(n) is int for n in (row.approvals, row.max_records, row.retention_days))
+    texts = all(isinstance(word, str) for group in (words, *lists) for word in group)
+    if not (whole and texts and type(row.personal) is bool):
+        raise ValueError
+    return row
 
 
 async def measure(
