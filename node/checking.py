@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,8 +19,9 @@ from node.exposure.acceptance import stored_in, widened
 from node.exposure.gate import accepts
 from node.exposure.matrix import measure
 from node.exposure.source import source_facts
-from node.sources.csv import CsvSource
 from node.sources.mapping import SourceMapping, load_mapping
+from node.sources.opening import source_of
+from node.sources.source import records_of
 
 
 class ExposureOpen(OwnerError):
@@ -92,9 +94,10 @@ def _policy(config: NodeConfig, clock: Callable[[], float]) -> PolicyPoints:
 
 
 def _fits(path: Path, clock: Callable[[], float]) -> SourceMapping:
-    """The mapping, once the first record was read as it says."""
+    """The mapping, once the first record of its source was read as it says."""
     mapping = load_mapping(path)
-    next(iter(CsvSource(mapping, now=clock()).records()), None)
+    source = source_of(mapping, now=clock(), environ=os.environ)
+    next(iter(records_of(source)), None)
     return mapping
 
 

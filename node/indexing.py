@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -12,10 +13,11 @@ from node.exposure.acceptance import stored_in
 from node.exposure.gate import accepts
 from node.index import BuildReport, Index
 from node.index.build import Progress
-from node.sources.csv import CsvSource
 from node.sources.mapping import load_mapping
+from node.sources.opening import source_of
 from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
+from node.sources.source import records_of
 
 
 def build(
@@ -31,11 +33,12 @@ def build(
     now = time.time()
     mappings = [load_mapping(path) for path in config.sources]
     accepted = stored_in(config.state_dir / LOG_FILE)
-    sources = [CsvSource(m, now=now) for m in mappings if accepts(accepted, m)]
+    chosen = [mapping for mapping in mappings if accepts(accepted, mapping)]
     skipped = tuple(m.file.source for m in mappings if not accepts(accepted, m))
+    sources = [source_of(mapping, now=now, environ=os.environ) for mapping in chosen]
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     token_key, field_key = index_keys(config)
-    records: Iterator[SourceRecord] = chain.from_iterable(source.records() for source in sources)
+    records: Iterator[SourceRecord] = chain.from_iterable(records_of(source) for source in sources)
     report = Index.build(
         config.state_dir / INDEX_FILE,
         records,

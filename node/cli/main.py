@@ -9,7 +9,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, Format, emit, run, say
-from node.cli import check, doctor, exposure, pause, preview, status
+from node.cli import check, doctor, exposure, pause, preview, source, status
 from node.cli.act import ConfigOption
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ app = typer.Typer(
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
 
+app.add_typer(source.app, name="source")
 app.add_typer(exposure.app, name="exposure")
 app.command("preview")(preview.preview)
 app.command("pause")(pause.pause)
@@ -56,7 +57,7 @@ def index(
             "source": item.source,
             "rows": item.rows,
             "records": item.records,
-            "excluded": len(item.excluded),
+            "excluded": item.excluded_rows,
             "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
             "check_digit_wrong": item.checksum_failed,
         }

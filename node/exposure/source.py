@@ -86,7 +86,9 @@ def source_facts(mapping: SourceMapping) -> SourceFacts:
         fields=tuple(sorted(set(file.fields) - set(withheld))),
         withheld=withheld,
         purposes=tuple(sorted(file.purposes)),
-        personal=bool(file.personal),
+        personal=file.personal is not None,
+        ground=file.personal.ground if file.personal else "",
+        approver=file.personal.approved_by if file.personal else "",
         retention_days=file.retention_days,
         handlings=_handlings(file),
     )
