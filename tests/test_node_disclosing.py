@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from fairlead import sealing
 from fairlead.envelope.answer import room_left
-from fairlead.envelope.grant import Grant
 from fairlead.envelope.query import Query, Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import PolicyUnavailable
@@ -21,7 +20,6 @@ from fairlead.identifiers import parse
 from fairlead.policy.decision import Decision, Effect, Obligations
 from fairlead.policy.engine import PolicyEngine
 from fairlead.policy.points import PolicyPoints
-from fairlead.receipts import Head
 from fairlead.v1 import query_pb2 as pb
 from fairlead.vocabulary import Event, Handling
 from node.disclosing import (
@@ -38,6 +36,7 @@ from node.disclosing import (
 )
 from node.index import Index, IndexedRecord
 from node.sources.record import SourceRecord
+from tests.accepted import gate_for
 from tests.federation import record
 from tests.policy_cases import NOW, QUERY, points
 from tests.walks import OWNER, World, make_world
@@ -62,19 +61,9 @@ def ruling(facets: frozenset[str] = FULL, scope: Scope | None = None, **limits: 
     decision = Decision(
         effect=Effect.PERMIT, checks={}, facets=facets, obligations=Obligations(**limits)
     )
-    grant = Grant(
-        mode=pb.MODE_SEALED,
-        facets=facets,
-        obligations=Obligations(),
-        decision_id=bytes(16),
-        policy_serial=1,
-        expires_at=NOW + 60,
-        intent_leaf_hash=bytes(32),
-        head=Head(origin="x", size=1, root=bytes(32), checkpoint=""),
-    )
     reach = scope or Scope(since=NOW - 90 * 86_400)
     question = Question(terms=(CONTAINER,), scope=reach)
-    return Ruling(grant=grant, question=question, decision=decision, facts=QUERY)
+    return Ruling(question=question, decision=decision, facts=QUERY)
 
 
 def held(number: int, **changes: Any) -> SourceRecord:
@@ -110,6 +99,7 @@ async def disclosed(
             owner=world.directory.partner(OWNER),
             index=index,
             policy=policy or points(),
+            gate=gate_for(query),
             clock=lambda: float(NOW),
         )
         return await disclosure.answer(query, ruled or ruling())
