@@ -20,12 +20,15 @@ import orjson
 from fairlead import signing, telemetry
 from fairlead.config import NodeConfig, reveal
 from fairlead.errors import FairleadError, Misconfigured, SourceUnusable
+from node.exposure.acceptance import stored_in
+from node.exposure.gate import accepts
 from node.index import IndexWriter, Progress, SourceState
 from node.index.writer import Watch, silent
 from node.sources.incident import Incident
 from node.sources.mapping import SourceMapping, load_mapping
 from node.sources.opening import source_of
 
+LOG_FILE = "audit.sqlite"
 INDEX_FILE = "index.sqlite"
 INDEX_KEY_FILE = "index.secret"
 COMPANIONS = ("", "-wal", "-shm", ".stage", ".stage-journal")
@@ -43,15 +46,23 @@ def accept_all(_mapping: SourceMapping) -> bool:
     return True
 
 
+def accepted_gate(config: NodeConfig) -> Gate:
+    """What the owner has accepted, as the node's log holds it now."""
+    accepted = stored_in(config.state_dir / LOG_FILE)
+    return lambda mapping: accepts(accepted, mapping)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refreshed:
     """A refresh that came to its end. ``failures`` are the sources that could not be read, by
-    name (or the mapping's file name, when that is what is wrong), each with its error."""
+    name (or the mapping's file name, when that is what is wrong), each with its error;
+    ``skipped`` are those that the gate did not let through."""
 
     records: int
     seconds: float
     sources: tuple[SourceState, ...]
     failures: dict[str, FairleadError]
+    skipped: tuple[str, ...]
 
 
 def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
@@ -118,6 +129,7 @@ def refresh(
             seconds=time.time() - started,
             sources=tuple(writer.states().values()),
             failures=failures,
+            skipped=tuple(m.file.source for m in mappings if m.file.source not in wanted),
         )
     finally:
         writer.close()

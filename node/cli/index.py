@@ -52,7 +52,12 @@ def index(
     settings = load(NodeConfig, config)
     if anew:
         indexing.remove_index(settings)
-    done = indexing.refresh(settings, accept_shrunk=accept_shrunk or (), watch=_talk())
+    done = indexing.refresh(
+        settings,
+        gate=indexing.accepted_gate(settings),
+        accept_shrunk=accept_shrunk or (),
+        watch=_talk(),
+    )
     emit([_row(state) for state in done.sources], columns=COLUMNS, output=output)
     for state in done.sources:
         if "UNCLOSED_QUOTE" in state.excluded:
@@ -60,6 +65,11 @@ def index(
                 f"warning: {state.name} has a quote that is never closed; rows behind it are "
                 "lost and cannot be counted\nnext: repair the file and index again"
             )
+    for name in done.skipped:
+        say(
+            f"warning: {name} was not indexed: nobody has accepted its mapping\n"
+            f"next: fairlead-node exposure --config {config}"
+        )
     say(f"{done.records:,} records held; refreshed in {done.seconds:.1f} s")
     for error in done.failures.values():
         raise error

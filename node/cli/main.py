@@ -1,19 +1,21 @@
-"""``fairlead-node``: check a configuration, index the sources, serve."""
+"""``fairlead-node``: index the sources, serve; what else an owner does has a file of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
-from fairlead.cli.output import Exit, run, say
-from node.cli import source
+from fairlead.cli.output import Exit, run
+from node.cli import check, doctor, exposure, pause, preview, source, status
+from node.cli.act import ConfigOption
 from node.cli.index import app as index_app
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fairlead.config import NodeConfig
 
 app = typer.Typer(
@@ -24,29 +26,16 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.add_typer(index_app, name="index")
+
+
 app.add_typer(source.app, name="source")
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
-
-
-@app.command("check")
-def check(config: ConfigOption) -> None:
-    """Check the configuration and everything it names; report every error at once."""
-    import os
-    import time
-
-    from fairlead import process
-    from fairlead.config import NodeConfig, load
-    from fairlead.trust import Trust
-    from node.app import own_keys
-    from node.sources.opening import open_source
-
-    settings = load(NodeConfig, config)
-    own_keys(settings, process.join(settings, time.time))
-    process.load_policy(settings, Trust.load(settings.pins), now=time.time())
-    for mapping in settings.sources:
-        open_source(mapping, now=time.time(), environ=os.environ).parts()
-    say("the configuration, the directory, the policy and the mappings are in order")
-    say(f"next: fairlead-node index --config {config}")
+app.add_typer(exposure.app, name="exposure")
+app.command("preview")(preview.preview)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.command("check")(check.check)
 
 
 @app.command("serve")
