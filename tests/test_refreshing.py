@@ -190,6 +190,9 @@ async def test_the_commands_accept_a_shrunken_source_and_verify(tmp_path: Path) 
         config = made.node_configs[OWNER]
         mapping = write_source(tmp_path, 10)
         file = write_config(tmp_path / "node.toml", config, sources=[str(mapping)])
+        accept = ("exposure", "accept", "--by", "u-dpo", "--config", file)
+        ended = await command(NODE, *accept)
+        assert ended.code == 0, ended.err
         assert (await command(NODE, "index", "--config", file)).code == 0
         write_source(tmp_path, 3)
         ended = await command(NODE, "index", "--config", file)
