@@ -63,7 +63,8 @@ def check_draft(
     1. It names this user's certificate, partner and federation, begins now and lives at most
        24 hours.
     2. Purpose and mode are those asked for.
-    3. Its terms, period and events are exactly the user's.
+    3. Its terms, period, events and handling are exactly the user's; handling that the user left
+       to the case is what the draft says, for the user to see.
     4. Its case is the user's.
     5. Every partner's digest opens: as asked for those announced, as not asked for all others.
 
@@ -89,8 +90,15 @@ def check_draft(
     nonces = response.nonces
     if len(nonces) != len(request.terms) or len(set(nonces)) != len(nonces):
         raise _differs("TERMS")
+    for wanted, drafted in ((request.tlp, response.tlp), (request.pap, response.pap)):
+        if wanted and drafted != wanted:
+            raise _differs("HANDLING")
     scope = Scope(
-        since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
+        since=request.since,
+        until=request.until,
+        events=tuple(sorted(set(request.events))),
+        tlp=response.tlp,
+        pap=response.pap,
     )
     leaves = [
         term_leaf(term.scheme, term.value, nonce, scope)

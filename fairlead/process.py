@@ -146,7 +146,7 @@ def load_policy(
     def alarm(point: str, code: str) -> None:
         get_logger().error(Event.POLICY_UNAVAILABLE, point=point, code=code)
 
-    points = PolicyPoints(bundle.layers(own), bundle.serial, alarm=alarm)
+    points = PolicyPoints(bundle.layers(own), bundle.serial, alarm=alarm, words=bundle.words())
     return points, hashlib.sha256(canonical(bundle.manifest)).digest()
 
 

@@ -45,6 +45,7 @@ class Event(StrEnum):
     DENY_LIST_LOADED = "deny-list-loaded"
     DIRECTORY_LOADED = "directory-loaded"
     FOREIGN_LOG = "foreign-log"
+    HISTORY_NOT_EXPIRED = "history-not-expired"
     INDEX_BUILT = "index-built"
     INDEX_OPENED = "index-opened"
     LOG_FAILED = "log-failed"

@@ -13,6 +13,7 @@ from google.protobuf.message import DecodeError, Message
 from fairlead.v1 import owner_pb2, query_pb2
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
+FEEDBACK = "/fairlead.v1.OwnerService/Feedback"
 MAX_IN_FLIGHT = 64
 MAX_RESPONSE = 256 * 1024
 """Octets; an answer about 512 terms, the most there can be, takes about 135 KiB."""
@@ -38,6 +39,14 @@ class Transport(Protocol):
         """Ask one owner.
 
         :raises LegFailed: unreachable, timed out, overloaded, or the reply is garbage.
+        """
+
+    async def feedback(
+        self, partner_id: str, request: owner_pb2.OwnerServiceFeedbackRequest, *, timeout_s: float
+    ) -> None:
+        """Hand sealed feedback to one owner.
+
+        :raises LegFailed: the owner did not take it.
         """
 
     async def close(self) -> None:
@@ -126,6 +135,23 @@ class UnaryTransport:
             call.cancel()
         member.failures = 0
         return _parse(response)
+
+    async def feedback(
+        self, partner_id: str, request: owner_pb2.OwnerServiceFeedbackRequest, *, timeout_s: float
+    ) -> None:
+        """See :class:`Transport`."""
+        take: _Call = self._member(partner_id).channel.unary_unary(
+            FEEDBACK,
+            request_serializer=owner_pb2.OwnerServiceFeedbackRequest.SerializeToString,
+            response_deserializer=None,
+        )
+        call = take(request, timeout=timeout_s)
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from None
+        finally:
+            call.cancel()
 
     def _note_failure(self, member: _Member, code: grpc.StatusCode) -> None:
         if code is grpc.StatusCode.UNAVAILABLE:

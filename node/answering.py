@@ -175,7 +175,11 @@ class Answering:
         detail = seal_detail(
             self._partner,
             query.query_id,
-            {"terms": [(term.scheme, term.value) for term in question.terms]},
+            {
+                "terms": [(term.scheme, term.value) for term in question.terms],
+                "tlp": question.scope.tlp,
+                "pap": question.scope.pap,
+            },
         )
         leaf, nonce = self._leaves.intent(
             query,
@@ -253,5 +257,6 @@ class Answering:
             policy_serial=decision.policy_serial,
             index_age_s=int(self._index.age_s(self._clock())),
             index_root=self._index.root,
+            retention_days=decision.obligations.retention_days,
         )
         return answer, found.desks

@@ -15,12 +15,16 @@ from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused
 from fairlead.leaves import LeafWriter
+from fairlead.policy.agreements import federation_data
+from fairlead.policy.words import Words
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2
 from node.cases import MAX_LIFETIME_S, MAX_MEMBERS, MIGRATIONS, CaseRegister
+from tests.policy_cases import BASELINE
 from tests.walks import NOW, World, make_world
 
 DAY = 86_400
+WORDS = Words.of_registry(federation_data(BASELINE)["federation"])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,10 @@ class Place:
         self.now = NOW
         self.log = log
         self.register = CaseRegister(
-            log, LeafWriter(log="partner/customs", clock=lambda: NOW), clock=lambda: self.now
+            log,
+            LeafWriter(log="partner/customs", clock=lambda: NOW),
+            words=WORDS,
+            clock=lambda: self.now,
         )
         self.approver = world.user("customs", "u-c02")
         self.analyst = world.user("customs", "u-c01")
@@ -106,7 +113,7 @@ async def test_the_same_request_again_changes_nothing(place: Place) -> None:
     "changes",
     [
         {"purpose": "infiltration"},
-        {"legal_basis": "gdpr-art-6-1-e"},
+        {"legal_basis": "national-criminal-procedure"},
         {"schemes": ["container"]},
         {"members": ["u-c01", "u-c03"]},
     ],

@@ -25,6 +25,8 @@ WINDOW_S = 120
 """A header is accepted this many seconds around its issue."""
 MANDATE_LIFETIME_S = 24 * 3600
 MAX_SCHEMES = 16
+MAX_CHUNKS = 128
+"""Chunks under one mandate: 65,536 terms. Policy decides how many of them anybody may ask."""
 _HASH = 32
 _ID = 16
 _LIMIT = 64 * 1024
@@ -45,7 +47,8 @@ class Query:
     legal_basis: str
     schemes: tuple[str, ...]
     term_count: int
-    terms_root: bytes
+    mandate_terms: int
+    chunk_root: bytes
     case_commitment: bytes
     mandate_id: bytes
     partner_digests: tuple[bytes, ...]
@@ -88,12 +91,14 @@ def uuid7(now: float, random: Random = os.urandom) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """When and what a question reaches: half-open range in unix seconds (0 = unbounded), and
-    events (empty = any), sorted."""
+    """When and what a question reaches, and how it may be used: half-open range in unix seconds
+    (0 = unbounded), events (empty = any), sorted, and TLP and PAP as wire numbers."""
 
     since: int = 0
     until: int = 0
     events: tuple[str, ...] = ()
+    tlp: int = 0
+    pap: int = 0
 
 
 ANY = Scope()
@@ -108,6 +113,8 @@ def term_leaf(scheme: str, value: str, nonce: bytes, scope: Scope = ANY) -> byte
         since=scope.since,
         until=scope.until,
         events=scope.events,
+        tlp=scope.tlp,  # type: ignore[arg-type]
+        pap=scope.pap,  # type: ignore[arg-type]
     )
     return merkle.leaf_hash(signing.canonical(leaf))
 
@@ -118,6 +125,44 @@ def terms_root(leaves: Sequence[bytes]) -> bytes:
     for leaf in leaves:
         tree.append(leaf)
     return tree.root()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """One chunk of a mandate's terms: terms [512·number, 512·number + term_count), the root over
+    their leaves, and the audit path from there to the mandate's root, sibling first."""
+
+    number: int
+    term_count: int
+    root: bytes
+    path: tuple[bytes, ...]
+
+
+def chunks_of(leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
+    """Cut the leaves into chunks.
+
+    RFC 6962 splits at powers of two, so every 512 aligned leaves are a complete subtree, and the
+    tree above them is the tree over their roots.
+    """
+    size = sealing.MAX_TERMS
+    parts = [leaves[start : start + size] for start in range(0, len(leaves), size)]
+    tree = merkle.Tree()
+    for part in parts:
+        tree.append(terms_root(part))
+    return tuple(
+        Chunk(
+            number=number,
+            term_count=len(part),
+            root=tree.leaf(number),
+            path=tuple(tree.inclusion(number, len(parts))),
+        )
+        for number, part in enumerate(parts)
+    )
+
+
+def chunk_count(terms: int) -> int:
+    """How many chunks hold ``terms`` terms."""
+    return -(-terms // sealing.MAX_TERMS)
 
 
 def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes, *, asked: bool) -> bytes:
@@ -192,15 +237,24 @@ def sign_query(
     directory: Directory,
     policy_serial: int,
     now: float,
+    chunk: Chunk | None = None,
     random: Random = os.urandom,
 ) -> pb.SignedQuery:
-    """Make the signed front of one query over its sealed ``parts`` (partner id → octets)."""
+    """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
+
+    :param chunk: which of the mandate's terms; None when one chunk holds them all.
+    """
     content = signing.parse_canonical(pb.Mandate, mandate)
+    if chunk is None:
+        chunk = Chunk(number=0, term_count=content.term_count, root=content.terms_root, path=())
     header = signing.canonical(
         pb.QueryHeader(
             query_id=query_id,
             mandate_digest=signing.digest(mandate),
-            term_count=content.term_count,
+            chunk=chunk.number,
+            term_count=chunk.term_count,
+            chunk_root=chunk.root,
+            chunk_path=chunk.path,
             issued_at=int(now),
             reply_key=reply_key,
             part_digests=[
@@ -244,7 +298,8 @@ def verify_query(
        and not denied.
     3. The user signed the mandate.
     4. The mandate is in force and within its limits.
-    5. The mandate's session key signed the header, which is fresh and of this mandate.
+    5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
+       of exactly the terms that stand at its place under the mandate's root.
     6. The asker's node signed that the case is open and the user assigned to it.
 
     :param deny_lists: None only when verifying old evidence offline.
@@ -291,7 +346,8 @@ def verify_query(
         legal_basis=mandate.legal_basis,
         schemes=tuple(mandate.schemes),
         term_count=header.term_count,
-        terms_root=mandate.terms_root,
+        mandate_terms=mandate.term_count,
+        chunk_root=header.chunk_root,
         case_commitment=mandate.case_commitment,
         mandate_id=mandate.mandate_id,
         partner_digests=tuple(mandate.partner_digests),
@@ -319,7 +375,8 @@ def _verify_user(
     return user
 
 
-def _check_id(value: bytes) -> None:
+def check_id(value: bytes) -> None:
+    """:raises InvalidInput: ``value`` is not the octets of a UUID of version 7."""
     if len(value) != _ID or UUID(bytes=value).version != 7:
         raise InvalidInput("an id is not a UUID of version 7", reasons=("ID",))
 
@@ -330,7 +387,7 @@ def _check_hashes(values: Sequence[bytes], count: int) -> None:
 
 
 def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> None:
-    _check_id(mandate.mandate_id)
+    check_id(mandate.mandate_id)
     mode_name(mandate.mode)
     check_code(mandate.purpose)
     check_code(mandate.legal_basis)
@@ -341,7 +398,7 @@ def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> Non
         check_code(scheme)
     _check_hashes(mandate.partner_digests, len(directory.partners))
     _check_hashes([mandate.terms_root, mandate.case_commitment, mandate.session_key], 3)
-    if not 0 < mandate.term_count <= sealing.MAX_TERMS:
+    if not 0 < mandate.term_count <= MAX_CHUNKS * sealing.MAX_TERMS:
         raise InvalidInput("a mandate has too few or too many terms", reasons=("TERM_COUNT",))
     if not 0 < mandate.expires_at - mandate.issued_at <= MANDATE_LIFETIME_S:
         raise InvalidInput("a mandate lives longer than allowed", reasons=("MANDATE_LIFETIME",))
@@ -356,7 +413,7 @@ def _check_header(
     directory: Directory,
     now: float,
 ) -> None:
-    _check_id(header.query_id)
+    check_id(header.query_id)
     if header.mandate_digest != mandate_digest:
         raise Forged("a header is of another mandate", reasons=("MANDATE_DIGEST",))
     if abs(now - header.issued_at) > WINDOW_S:
@@ -365,11 +422,28 @@ def _check_header(
             reasons=("QUERY_WINDOW",),
             remedy="check both clocks, then ask again",
         )
-    # One chunk carries all terms of its mandate; splitting comes with batches.
-    if header.chunk != 0 or header.term_count != mandate.term_count:
-        raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
+    _check_chunk(header, mandate)
     _check_hashes(header.part_digests, len(directory.partners))
     sealing.check_public_key(header.reply_key)
+
+
+def _check_chunk(header: pb.QueryHeader, mandate: pb.Mandate) -> None:
+    """The header's terms are those at its place: 512, or in the last chunk what is left."""
+    first = header.chunk * sealing.MAX_TERMS
+    if not 0 < header.term_count == min(sealing.MAX_TERMS, mandate.term_count - first):
+        raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
+    if len(header.chunk_root) != _HASH or len(header.chunk_path) > MAX_CHUNKS.bit_length():
+        raise InvalidInput("a chunk's path has the wrong shape", reasons=("CHUNK_PATH",))
+    try:
+        merkle.verify_inclusion(
+            leaf=header.chunk_root,
+            index=header.chunk,
+            size=chunk_count(mandate.term_count),
+            proof=header.chunk_path,
+            root=mandate.terms_root,
+        )
+    except Forged:
+        raise Forged("a chunk is not of the mandate's terms", reasons=("CHUNK_PATH",)) from None
 
 
 def _check_statement(

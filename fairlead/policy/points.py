@@ -24,6 +24,7 @@ from fairlead.policy.inputs import (
     UserFacts,
 )
 from fairlead.policy.reading import REQUIRED, read_candidates, read_decision, read_records
+from fairlead.policy.words import Words
 
 Alarm = Callable[[str, str], None]
 """Called with the decision point and a stable code; both are fixed names."""
@@ -47,7 +48,12 @@ class PolicyPoints:
     """
 
     def __init__(
-        self, layers: Sequence[PolicyEngine], serial: int, *, alarm: Alarm = lambda *_: None
+        self,
+        layers: Sequence[PolicyEngine],
+        serial: int,
+        *,
+        alarm: Alarm = lambda *_: None,
+        words: Words | None = None,
     ) -> None:
         """:raises Misconfigured: no layer: that would permit everything or nothing by accident."""
         if not layers:
@@ -55,6 +61,7 @@ class PolicyPoints:
         self._layers = tuple(layers)
         self._alarm = alarm
         self.serial = serial
+        self.words = words
 
     def asking(
         self,

@@ -43,6 +43,10 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A case was opened or closed."""
     LEAF_TYPE_USER: _LeafType.ValueType  # 8
     """A user certificate was issued, renewed or denied."""
+    LEAF_TYPE_HISTORY: _LeafType.ValueType  # 20
+    """A kept answer was read or deleted (in a node's log)."""
+    LEAF_TYPE_FEEDBACK: _LeafType.ValueType  # 21
+    """Feedback on a query was sent, passed on or received."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -64,6 +68,10 @@ LEAF_TYPE_CASE: LeafType.ValueType  # 7
 """A case was opened or closed."""
 LEAF_TYPE_USER: LeafType.ValueType  # 8
 """A user certificate was issued, renewed or denied."""
+LEAF_TYPE_HISTORY: LeafType.ValueType  # 20
+"""A kept answer was read or deleted (in a node's log)."""
+LEAF_TYPE_FEEDBACK: LeafType.ValueType  # 21
+"""Feedback on a query was sent, passed on or received."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
