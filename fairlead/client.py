@@ -22,8 +22,10 @@ from fairlead import signing
 from fairlead.certificates import SpiffeId
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
+    MAX_CHUNKS,
     WINDOW_S,
     Scope,
+    chunk_count,
     partner_digest,
     term_leaf,
     terms_root,
@@ -33,6 +35,8 @@ from fairlead.partners import Directory
 from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import asking_pb2_grpc, query_pb2
+
+CHUNK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,22 +183,58 @@ class NodeClient:
             now=time.time(),
         )
 
-    async def ask(self, draft: Draft, *, timeout_s: float = 60) -> AsyncIterator[pb.AskResponse]:
+    async def ask(
+        self,
+        draft: Draft,
+        *,
+        rows: Sequence[pb.Row] = (),
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[pb.AskResponse]:
         """Sign the draft and send it; yields events as partners answer.
 
+        :param rows: of the file the terms come from, kept with the query at the node.
+        :param timeout_s: of the whole; by default a minute for every chunk.
         :raises grpc.RpcError: refused at home or by the gateway.
         """
         mandate = draft.response.mandate
+        chunks = chunk_count(len(draft.request.terms))
         call = self.stub.Ask(
             pb.AskRequest(
                 preparation_id=draft.response.preparation_id,
                 mandate=mandate,
                 signature=signing.sign_as_user(self._key, "mandate", mandate),
+                rows=rows,
             ),
-            timeout=timeout_s,
+            timeout=timeout_s or CHUNK_TIMEOUT_S * chunks,
         )
         try:
             async for event in call:
                 yield event
+        finally:
+            call.cancel()
+
+    async def resume(self, query_id: bytes) -> AsyncIterator[pb.AskResponse]:
+        """Go on with an own query; yields its events from the first.
+
+        :raises grpc.RpcError: refused at home or by the gateway.
+        """
+        call = self.stub.Resume(
+            pb.ResumeRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S * MAX_CHUNKS
+        )
+        try:
+            async for response in call:
+                yield response.event
+        finally:
+            call.cancel()
+
+    async def show(self, query_id: bytes) -> AsyncIterator[pb.AskResponse]:
+        """What the node keeps of a query, as its events.
+
+        :raises grpc.RpcError: it is not kept, or not the user's.
+        """
+        call = self.stub.ShowQuery(pb.ShowQueryRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S)
+        try:
+            async for response in call:
+                yield response.event
         finally:
             call.cancel()

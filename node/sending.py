@@ -453,9 +453,9 @@ class Sending:
         opened.states = dict(outcome.states)
         for partner_id in sorted(opened.asked - opened.shown):
             state = outcome.states.get(partner_id)
-            status, reason = query_pb2.STATUS_LOST, "ANSWER_LOST"
+            status, reason = int(query_pb2.STATUS_LOST), "ANSWER_LOST"
             if state is not None and state.status != query_pb2.STATUS_ANSWERED:
-                status, reason = int(state.status), reason_code(state.reason)
+                status, reason = state.status, reason_code(state.reason)
             line = _line(opened.number, partner_id, status, reason)
             await self._keep(opened.batch, opened.number, line)
         opened.evidence.outcome = closed.outcome

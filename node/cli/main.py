@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+from fairlead.cli.output import Exit, Format, RowFormat, emit, emit_json, emit_rows, run, say
 
 app = typer.Typer(
     name="fairlead-node",
@@ -17,6 +17,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
+FEEDBACK_COLUMNS = ("time", "direction", "partner", "query", "outcome", "scheme", "term")
+feedback_app = typer.Typer(help="What answers were good for.", no_args_is_help=True)
+app.add_typer(feedback_app, name="feedback")
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
 
@@ -89,6 +92,39 @@ def serve(config: ConfigOption) -> int:
     settings = load(NodeConfig, config)
     telemetry.configure(settings.log_level)
     return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
+
+
+@feedback_app.command("list")
+def list_feedback(
+    config: ConfigOption,
+    output: Annotated[
+        RowFormat, typer.Option("--output", help="How to print the data.")
+    ] = RowFormat.TABLE,
+) -> None:
+    """What others said this owner's answers were good for, and what was said to others."""
+    from fairlead.cli.options import when
+    from fairlead.config import NodeConfig, load
+    from node.app import open_vault
+    from node.feedback import FeedbackBook
+
+    vault = open_vault(load(NodeConfig, config), readonly=True)
+    try:
+        kept = FeedbackBook(vault).listed()
+    finally:
+        vault.close()
+    records = [
+        {
+            "time": when(item.time_s),
+            "direction": "received" if item.received else "sent",
+            "partner": item.partner_id,
+            "query": item.query_id.hex(),
+            "outcome": item.outcome,
+            "scheme": item.scheme or None,
+            "term": item.value or None,
+        }
+        for item in kept
+    ]
+    emit_rows(records, columns=FEEDBACK_COLUMNS, output=output)
 
 
 @app.command("schema")
