@@ -17,7 +17,16 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 FIELDS = {
     "tlp",
     "pap",
-    "retention_days","case", "state", "purpose", "legal_basis", "schemes", "members", "expires", "opened_by"}
+    "retention_days",
+    "case",
+    "state",
+    "purpose",
+    "legal_basis",
+    "schemes",
+    "members",
+    "expires",
+    "opened_by",
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
