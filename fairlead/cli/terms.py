@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -138,7 +139,7 @@ def _text(path: Path) -> str:
 
 def _csv(text: str) -> list[list[str]]:
     heading = next((line for line in text.split("\n") if line.strip()), "")
-    delimiter = max(_DELIMITERS, key=heading.count)
+    delimiter = max(_DELIMITERS, key=re.sub(r'"[^"]*"', "", heading).count)
     try:
         return list(csv.reader(io.StringIO(text, newline=""), delimiter=delimiter))
     except csv.Error:
