@@ -48,6 +48,7 @@ class Event(StrEnum):
     HISTORY_NOT_EXPIRED = "history-not-expired"
     INDEX_BUILT = "index-built"
     INDEX_OPENED = "index-opened"
+    LOG_BEHIND = "log-behind"
     LOG_FAILED = "log-failed"
     LOG_OPENED = "log-opened"
     PARTNER_INVALID = "partner-invalid"

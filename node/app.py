@@ -14,7 +14,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import admission, process, sealing, signing
+from fairlead import admission, metrics, process, sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig, reveal
@@ -163,6 +163,8 @@ class NodeApp:
     vault: Vault
     housekeeping: asyncio.Task[None]
     failed: process.Failed
+    tally: metrics.Tally
+    gauges: metrics.Gauges
 
     async def close(self) -> None:
         """Close what is under way, then the connection, the log, the history and the index."""
@@ -182,7 +184,8 @@ async def run(config: NodeConfig) -> bool:
     :raises FairleadError: it could not start.
     """
     app = await assemble(config)
-    return await process.serve(app.server, failed=app.failed, stop=app.close)
+    with metrics.serving(config.metrics, app.tally, app.gauges):
+        return await process.serve(app.server, failed=app.failed, stop=app.close)
 
 
 async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time) -> NodeApp:
@@ -296,6 +299,10 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         vault=vault,
         housekeeping=asyncio.create_task(_keep_house(asking)),
         failed=failed,
+        tally=leaves.tally,
+        gauges=process.gauges_of(
+            member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
+        ),
     )
 
 
@@ -321,6 +328,14 @@ def _forwarder(channel: grpc.aio.Channel, deadline_s: float) -> feedback.Forward
             raise gateway_error(error, asked=False) from None
 
     return forward
+
+
+def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:
+    age, held = "Seconds since the index agreed with its sources.", "Records held."
+    return [
+        metrics.Gauge(name="fairlead_index_age_seconds", help=age, value=index.age_s(clock())),
+        metrics.Gauge(name="fairlead_index_records", help=held, value=index.records),
+    ]
 
 
 def _gateway_channel(config: NodeConfig, directory: Directory) -> grpc.aio.Channel:

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.output import Exit, Format, RowFormat, emit, emit_json, emit_rows, run, say
+from fairlead.cli.backup import add_backup
+from fairlead.cli.configuration import config_app
+from fairlead.cli.output import Exit, Format, emit, run, say
+from node.cli import feedback
+
+if TYPE_CHECKING:
+    from fairlead.config import NodeConfig
 
 app = typer.Typer(
     name="fairlead-node",
@@ -17,9 +23,6 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
-FEEDBACK_COLUMNS = ("time", "direction", "partner", "query", "outcome", "scheme", "term")
-feedback_app = typer.Typer(help="What answers were good for.", no_args_is_help=True)
-app.add_typer(feedback_app, name="feedback")
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
 
@@ -94,45 +97,22 @@ def serve(config: ConfigOption) -> int:
     return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
 
 
-@feedback_app.command("list")
-def list_feedback(
-    config: ConfigOption,
-    output: Annotated[
-        RowFormat, typer.Option("--output", help="How to print the data.")
-    ] = RowFormat.TABLE,
-) -> None:
-    """What others said this owner's answers were good for, and what was said to others."""
-    from fairlead.cli.options import when
-    from fairlead.config import NodeConfig, load
-    from node.app import open_vault
-    from node.feedback import FeedbackBook
+def _model() -> type[NodeConfig]:
+    from fairlead.config import NodeConfig
 
-    vault = open_vault(load(NodeConfig, config), readonly=True)
-    try:
-        kept = FeedbackBook(vault).listed()
-    finally:
-        vault.close()
-    records = [
-        {
-            "time": when(item.time_s),
-            "direction": "received" if item.received else "sent",
-            "partner": item.partner_id,
-            "query": item.query_id.hex(),
-            "outcome": item.outcome,
-            "scheme": item.scheme or None,
-            "term": item.value or None,
-        }
-        for item in kept
-    ]
-    emit_rows(records, columns=FEEDBACK_COLUMNS, output=output)
+    return NodeConfig
 
 
-@app.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of the configuration file."""
-    from fairlead.config import NodeConfig, json_schema
+def _state(config: Path) -> tuple[Path, str]:
+    from fairlead.config import load
 
-    emit_json(json_schema(NodeConfig))
+    settings = load(_model(), config)
+    return settings.state_dir, settings.partner
+
+
+app.add_typer(feedback.app, name="feedback")
+app.add_typer(config_app(_model), name="config")
+add_backup(app, "node", _state)
 
 
 def main() -> None:
