@@ -20,12 +20,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
 from fairlead.certificates import SpiffeId
+from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
-    MAX_CHUNKS,
     WINDOW_S,
     Scope,
-    chunk_count,
     partner_digest,
     term_leaf,
     terms_root,

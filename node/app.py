@@ -33,6 +33,7 @@ from node.asking import Asking
 from node.drafting import Drafter
 from node.heads import HeadKeeper
 from node.index import Index
+from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.vault import Vault
 
@@ -215,6 +216,14 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     channel = _gateway_channel(config, directory)
     vault = open_vault(config)
     kept = history.History(vault)
+    sealer = Sealer(
+        key=key,
+        directory=directory,
+        deny_lists=member.deny_lists,
+        policy_serial=policy.serial,
+        heads=heads,
+        clock=clock,
+    )
     asking = Asking(
         partner_id=config.partner,
         log=log,
@@ -228,17 +237,17 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             clock=clock,
         ),
         cases=register,
+        sealer=sealer,
         sending=Sending(
             partner_id=config.partner,
-            key=key,
             log=log,
             leaves=leaves,
             desk=ReleaseDesk(log, leaves, tick_s=0),
             directory=directory,
-            deny_lists=member.deny_lists,
             policy_serial=policy.serial,
             heads=heads,
             history=kept,
+            sealer=sealer,
             send=_sender(channel, config.limits.deadline_ms / 1000),
             clock=clock,
         ),

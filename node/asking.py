@@ -16,10 +16,11 @@ from node.batch import Batch
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
 from node.history import History, unknown_query
-from node.sending import Sealed, Sending
+from node.sealer import Sealed, Sealer
+from node.sending import Sending
 
 REFUSAL = "AskingService"
-MAX_ROWS = 65_536
+MAX_ROWS = 32_768
 """Rows of one file of terms."""
 MAX_ROW_TEXT = 64
 
@@ -42,6 +43,7 @@ class Asking:
         leaves: LeafWriter,
         drafter: Drafter,
         cases: CaseRegister,
+        sealer: Sealer,
         sending: Sending,
         history: History,
         clock: Callable[[], float],
@@ -51,6 +53,7 @@ class Asking:
         self._leaves = leaves
         self._drafter = drafter
         self._cases = cases
+        self._sealer = sealer
         self._sending = sending
         self._history = history
         self._clock = clock
@@ -90,7 +93,7 @@ class Asking:
             preparation, signature = self._drafter.take(request, user)
             batch = self._batch(preparation, signature, certificate, request)
             # 4
-            sealed = self._sending.seal(batch, 0, query_id=batch.batch_id)
+            sealed = self._sealer.seal(batch, 0, query_id=batch.batch_id)
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
         except FairleadError as error:
             await self._refuse(error, "Ask", user)

@@ -9,8 +9,12 @@ from dataclasses import dataclass
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import sealing, signing
-from fairlead.envelope.query import Chunk, Scope, chunk_count, chunks_of, term_leaf
+from fairlead import sealing
+from fairlead.envelope.chunk import Chunk, chunk_count, chunks_of
+from fairlead.envelope.query import (
+    Scope,
+    term_leaf,
+)
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 
@@ -54,13 +58,13 @@ class Batch:
         part = slice(first, first + sealing.MAX_TERMS)
         return self.terms[part], self.nonces[part]
 
-    def chunk(self, number: int) -> Chunk:
-        """Where a chunk stands under the mandate's root."""
+    def cut(self) -> tuple[Chunk, ...]:
+        """Where each chunk stands under the mandate's root."""
         leaves = [
             term_leaf(scheme, value, nonce, self.scope)
             for (scheme, value), nonce in zip(self.terms, self.nonces, strict=True)
         ]
-        return chunks_of(leaves)[number]
+        return chunks_of(leaves)
 
     def summary(self) -> pb.QuerySummary:
         """What anybody may know of it who may know that it was asked."""
@@ -139,11 +143,6 @@ class Batch:
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
         )
-
-
-def session_public(batch: Batch) -> bytes:
-    """The raw public half of the batch's session key."""
-    return signing.public_bytes(batch.session)
 
 
 def _text(data: bytes) -> str:

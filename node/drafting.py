@@ -11,11 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
 from fairlead.certificates import Identity
+from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
-    MAX_CHUNKS,
     Scope,
-    chunk_count,
     draft_mandate,
     mode_name,
 )

@@ -8,10 +8,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import grpc
-import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import merkle, sealing, signing
+from fairlead import merkle, signing
 from fairlead.admission import remember
 from fairlead.auditlog import AuditLog
 from fairlead.detail import seal_detail
@@ -24,13 +22,12 @@ from fairlead.envelope.outcome import (
     check_outcome_leaf,
     verify_outcome,
 )
-from fairlead.envelope.query import Query, sign_query, uuid7, verify_query
-from fairlead.envelope.question import seal_part
+from fairlead.envelope.query import Query, uuid7
 from fairlead.errors import FairleadError, Forged, Refused, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.names import reason_code
-from fairlead.partners import DenyLists, Directory
-from fairlead.receipts import CheckpointFork, Head
+from fairlead.partners import Directory
+from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
 from fairlead.server import REASON_KEY
 from fairlead.v1 import asking_pb2 as pb
@@ -38,6 +35,7 @@ from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.batch import Batch
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
+from node.sealer import Sealed, Sealer
 
 Events = AsyncGenerator[pb.AskResponse, None]
 GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
@@ -46,26 +44,6 @@ NEVER_SEEN = frozenset({"QUERY_WINDOW", "DIRECTORY_MISMATCH"})
 """What the gateway says of octets that came too late and that it has never seen."""
 LOST = frozenset({"QUERY_INTERRUPTED", "MANDATE_USED", "QUERY_ID_REUSED"})
 """What it says of a chunk that it has seen, and whose answers it does not have."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Sealed:
-    """A chunk's octets as they leave, what opens its answers, and the head they start from."""
-
-    request: gateway_pb2.QueryRequest
-    query: Query
-    reply_key: sealing.SealingKey
-    base: Head | None
-
-    def to_bytes(self) -> bytes:
-        """To be encrypted and kept."""
-        head = self.base
-        kept = {
-            "request": self.request.SerializeToString(deterministic=True).hex(),
-            "reply": self.reply_key.to_seed().hex(),
-            "base": head and [head.origin, head.size, head.root.hex(), head.checkpoint],
-        }
-        return orjson.dumps(kept)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -98,93 +76,28 @@ class Sending:
         self,
         *,
         partner_id: str,
-        key: Ed25519PrivateKey,
         log: AuditLog,
         leaves: LeafWriter,
         desk: ReleaseDesk,
         directory: Directory,
-        deny_lists: DenyLists,
         policy_serial: int,
         heads: HeadKeeper,
         history: History,
+        sealer: Sealer,
         send: GatewayQuery,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
-        self._key = key
         self._log = log
         self._leaves = leaves
         self._desk = desk
         self._directory = directory
-        self._deny_lists = deny_lists
         self._policy_serial = policy_serial
         self._heads = heads
         self._history = history
+        self._sealer = sealer
         self._send = send
         self._clock = clock
-
-    # ── Sealing ──────────────────────────────────────────────────────────────────────────────
-
-    def seal(self, batch: Batch, number: int, *, query_id: bytes = b"") -> Sealed:
-        """Make a chunk's octets and verify them as a stranger would.
-
-        :raises FairleadError: they do not verify, or the gateway is suspended.
-        """
-        now = self._clock()
-        query_id, reply_key = query_id or uuid7(now), sealing.SealingKey.generate()
-        terms, nonces = batch.of_chunk(number)
-        parts = {
-            p: seal_part(
-                query_id=query_id,
-                owner=self._directory.partner(p),
-                salt=salt,
-                terms=terms,
-                nonces=nonces,
-                scope=batch.scope,
-            )
-            for p, salt in batch.salts.items()
-        }
-        signed = sign_query(
-            mandate=batch.mandate,
-            mandate_signature=batch.signature,
-            user_certificate=batch.certificate,
-            session=batch.session,
-            node_key=self._key,
-            query_id=query_id,
-            parts=parts,
-            reply_key=reply_key.public_bytes(),
-            directory=self._directory,
-            policy_serial=self._policy_serial,
-            chunk=batch.chunk(number),
-            now=now,
-        )
-        # The deny list was consulted when this user's connection was checked.
-        query = verify_query(signed, directory=self._directory, deny_lists=None, now=now)
-        self._deny_lists.check(self._directory.gateway.spiffe_id, now)
-        request = gateway_pb2.QueryRequest(
-            query=signed,
-            parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],
-            head_size=self._heads.size,
-        )
-        return Sealed(request=request, query=query, reply_key=reply_key, base=self._heads.head)
-
-    def _read(self, octets: bytes) -> Sealed:
-        """A chunk kept by :meth:`seal`, as it was made.
-
-        :raises Stale: it was made under another directory.
-        """
-        kept = orjson.loads(octets)
-        request = gateway_pb2.QueryRequest.FromString(bytes.fromhex(kept["request"]))
-        header = query_pb2.QueryHeader.FromString(request.query.header)
-        query = verify_query(
-            request.query, directory=self._directory, deny_lists=None, now=header.issued_at
-        )
-        base = None
-        if kept["base"]:
-            origin, size, root, checkpoint = kept["base"]
-            base = Head(origin=origin, size=size, root=bytes.fromhex(root), checkpoint=checkpoint)
-        reply_key = sealing.SealingKey(bytes.fromhex(kept["reply"]))
-        return Sealed(request=request, query=query, reply_key=reply_key, base=base)
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
@@ -216,7 +129,7 @@ class Sending:
     async def _again(self, batch: Batch, number: int, kept: KeptChunk) -> Events:
         # 1
         try:
-            async for event in self._sent(batch, self._read(kept.request), again=True):
+            async for event in self._sent(batch, self._sealer.read(kept.request), again=True):
                 yield event
         except FairleadError as error:
             async for event in self._after(error, batch, number, kept.query_id):
@@ -241,7 +154,7 @@ class Sending:
             async for event in self._give_up(batch, number, query_id, status, "MANDATE_EXPIRED"):
                 yield event
             return
-        sealed = self.seal(batch, number)
+        sealed = self._sealer.seal(batch, number)
         query_id = sealed.query.query_id
         await self._history.put_chunk(batch.batch_id, number, query_id, sealed.to_bytes())
         try:

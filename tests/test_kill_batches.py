@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -43,7 +44,9 @@ class Place:
     rows: list[dict[str, Any]]
     took: float
 
-    async def start(self) -> asyncio.subprocess.Process:
+    async def start(
+        self, *, stderr: int = asyncio.subprocess.DEVNULL
+    ) -> asyncio.subprocess.Process:
         """``fairlead ask --file`` in a process of its own."""
         path = profile(self.made)
         environment = {
@@ -62,7 +65,7 @@ class Place:
             *QUESTION,
             env=environment,
             stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.DEVNULL,
+            stderr=stderr,
         )
 
     async def restart(self) -> None:
@@ -130,6 +133,23 @@ async def test_an_undisturbed_run_has_every_row(place: Place) -> None:
     assert (results[0], results[-1]) == ("hit", "hit")
     assert results[1:3] == ["not asked", "not asked"]
     assert set(results[3:-1]) == {"no hit"}
+
+
+async def test_ctrl_c_prints_what_there_is_and_how_to_go_on(place: Place) -> None:
+    """SIGINT ends with 130 and the next command; the owner finishes the chunk and is asked the
+    rest when the user resumes."""
+    command = await place.start(stderr=asyncio.subprocess.PIPE)
+    assert command.stderr is not None
+    said = b""
+    while b"queries resume" not in said:
+        said += await command.stderr.readline()
+    command.send_signal(signal.SIGINT)
+    said += await command.stderr.read()
+    assert await command.wait() == Exit.INTERRUPTED
+    assert b"INCOMPLETE" in said
+    query = await place.newest()
+    resumed = await as_user(place.made, "queries", "resume", str(query), "--output", "json")
+    assert plain(resumed.json) == place.rows
 
 
 @pytest.mark.parametrize("seed", range(2))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
@@ -19,8 +20,9 @@ from fairlead.cli import ask, results
 from fairlead.cli.results import Result, gather
 from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.client import NodeClient
-from fairlead.errors import LogUnavailable
+from fairlead.errors import LogUnavailable, Stale
 from fairlead.identifiers import recognise
+from fairlead.policy.engine import WasmEngine
 from fairlead.v1 import asking_pb2, audit_pb2
 from tests.federation import (
     ANALYST,
@@ -58,6 +60,17 @@ class Place:
             events = client.resume(bytes.fromhex(query_id))
             return await gather(events, Result(), live=False)
 
+    async def resume_when_reachable(self, query_id: str) -> Result:
+        """The same, while the node's channel still believes that the gateway is away."""
+        for _ in range(300):
+            try:
+                return await self.resume(query_id)
+            except grpc.aio.AioRpcError as error:
+                if error.code() is not grpc.StatusCode.UNAVAILABLE:
+                    raise
+            await asyncio.sleep(0.1)
+        raise AssertionError
+
     def asked(self, partner: str = "terminal-north") -> Counter[bytes]:
         """How often the owner wrote an INTENT for each mandate's chunk of terms."""
         rows = self.made.nodes[partner].log.read("SELECT body FROM leaf")
@@ -81,6 +94,8 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Place]:
     patch = pytest.MonkeyPatch()
     patch.setattr(sealing, "MAX_TERMS", CHUNK)
     patch.setattr(results, "CHUNK", CHUNK)
+    # A busy machine must not make a policy decision late: the tests compare two runs.
+    patch.setitem(WasmEngine.__init__.__kwdefaults__, "deadline_s", 10.0)
     folder = tmp_path_factory.mktemp("batches")
     records = {"terminal-north": [record(STORY), record(KNOWN)]}
     with asyncio.Runner() as runner:
@@ -211,25 +226,12 @@ def test_an_answer_that_nobody_has_any_more_is_lost_and_not_no_hit(
     """A node that dies before it keeps a line, and a gateway that restarts: nobody is asked again,
     the owner's line says LOST, and its rows are incomplete."""
     file = read_terms(write(tmp_path, [OTHER, container(7)]), quiet)
-    history = place.made.nodes["customs"].asking._history
-    keeps = history.put_line
-
-    async def dies(batch: Any, number: int, line: asking_pb2.OpenedAnswer, *rest: Any) -> None:
-        if line.partner_id == "terminal-north":
-            raise LogUnavailable("the disk is gone")
-        await keeps(batch, number, line, *rest)
 
     async def scenario() -> Result:
-        result = Result(terms=file.terms, rows=file.rows)
-        async with place.made.client(*ANALYST) as client:
-            draft = await client.prepare(request(terms=file.terms))
-            with monkeypatch.context() as broken:
-                broken.setattr(history, "put_line", dies)
-                with pytest.raises(grpc.aio.AioRpcError):
-                    await gather(client.ask(draft, rows=file.rows), result, live=False)
+        query_id = await interrupted(place, file, monkeypatch)
         await place.made.stop_gateway()
         await place.made.start_gateway()
-        return await place.resume(result.query_id)
+        return await place.resume_when_reachable(query_id)
 
     before = place.asked()
     again = place.run(scenario())
@@ -238,6 +240,104 @@ def test_an_answer_that_nobody_has_any_more_is_lost_and_not_no_hit(
     status = {line["partner"]: (line["status"], line["reason"]) for line in again.partners}
     assert status["terminal-north"] == ("lost", "ANSWER_LOST")
     assert [row["result"] for row in again.by_row()] == ["incomplete", "incomplete"]
+
+
+async def interrupted(place: Place, file: TermsFile, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Ask, and fail before the terminal's line is kept; the query's id."""
+    history = place.made.nodes["customs"].asking._history
+    keeps = history.put_line
+
+    async def dies(batch: Any, number: int, line: asking_pb2.OpenedAnswer, *rest: Any) -> None:
+        if line.partner_id == "terminal-north":
+            raise LogUnavailable("the disk is gone")
+        await keeps(batch, number, line, *rest)
+
+    result = Result(terms=file.terms, rows=file.rows)
+    with monkeypatch.context() as broken:
+        broken.setattr(history, "put_line", dies)
+        async with place.made.client(*ANALYST) as client:
+            draft = await client.prepare(request(terms=file.terms))
+            with pytest.raises(grpc.aio.AioRpcError):
+                await gather(client.ask(draft, rows=file.rows), result, live=False)
+    return result.query_id
+
+
+def test_a_gateway_that_denies_what_it_has_seen_gets_nothing_asked_twice(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It says that the octets came too late; the chunk made anew is refused everywhere, and the
+    asker sees LOST."""
+    file = read_terms(write(tmp_path, [OTHER, container(8)]), quiet)
+
+    async def scenario() -> Result:
+        query_id = await interrupted(place, file, monkeypatch)
+        assert place.made.gateway is not None
+        tactical = place.made.gateway.tactical
+        honest, told = tactical.query, []
+
+        async def denies(message: Any, peer: Any) -> AsyncIterator[Any]:
+            if not told:
+                told.append(1)
+                raise Stale("never seen", reasons=("QUERY_WINDOW",))
+            async for event in honest(message, peer):
+                yield event
+
+        with monkeypatch.context() as lying:
+            lying.setattr(tactical, "query", denies)
+            return await place.resume(query_id)
+
+    before = place.asked()
+    result = place.run(scenario())
+    status = {line["partner"]: (line["status"], line["reason"]) for line in result.partners}
+    assert status["terminal-north"] == ("lost", "MANDATE_USED")
+    assert list((place.asked() - before).values()) == [1]
+
+
+def test_octets_that_never_arrived_are_made_anew(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After their time a chunk nobody received goes under a new header, and is asked once."""
+    file = read_terms(write(tmp_path, [STORY, container(9)]), quiet)
+    sealer = place.made.nodes["customs"].asking._sealer
+
+    async def scenario() -> Result:
+        result = Result(terms=file.terms, rows=file.rows)
+        await place.made.stop_gateway()
+        async with place.made.client(*ANALYST) as client:
+            draft = await client.prepare(request(terms=file.terms))
+            with pytest.raises(grpc.aio.AioRpcError) as silent:
+                await gather(client.ask(draft, rows=file.rows), result, live=False)
+        assert silent.value.code() is grpc.StatusCode.UNAVAILABLE
+        app = await place.made.start_gateway()
+        with monkeypatch.context() as later:
+            later.setattr(sealer, "_clock", lambda: time.time() + 60)
+            later.setattr(app.tactical._admission, "_clock", lambda: time.time() + 130)
+            return await place.resume_when_reachable(result.query_id)
+
+    before = place.asked()
+    result = place.run(scenario())
+    assert [row["result"] for row in result.by_row()] == ["hit", "no hit"]
+    assert list((place.asked() - before).values()) == [1]
+
+
+def test_a_repetition_after_its_time_is_shown_what_is_stored(
+    place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An asker that comes back late with the same octets gets its answers; nobody is asked."""
+    file = read_terms(write(tmp_path, [STORY, container(10)]), quiet)
+
+    async def scenario() -> Result:
+        query_id = await interrupted(place, file, monkeypatch)
+        assert place.made.gateway is not None
+        admission = place.made.gateway.tactical._admission
+        with monkeypatch.context() as later:
+            later.setattr(admission, "_clock", lambda: time.time() + 3 * 3600)
+            return await place.resume(query_id)
+
+    before = place.asked()
+    result = place.run(scenario())
+    assert [row["result"] for row in result.by_row()] == ["hit", "no hit"]
+    assert list((place.asked() - before).values()) == [1]
 
 
 def test_a_closed_case_stops_a_batch_at_once(place: Place, tmp_path: Path) -> None:

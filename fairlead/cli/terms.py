@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 MAX_FILE = 16 * 1024 * 1024
 """Octets of one file."""
-MAX_ROWS = 65_536
+MAX_ROWS = 32_768
+MAX_TOTAL = 2 * 1024 * 1024
+"""Octets of all rows together, so that they fit one message."""
 MAX_TEXT = 64
 """Characters of a row that are kept; no identifier is longer."""
 HEADINGS = frozenset({"term", "terms", "identifier", "identifiers", "value"})
@@ -66,7 +68,7 @@ def read_terms(
     for text, stated in _cells(_table(path, column), column):
         if len(rows) == MAX_ROWS:
             raise InvalidInput(
-                "a file of terms has at most 65,536 rows; nothing was sent",
+                "a file of terms has at most 32,768 rows; nothing was sent",
                 reasons=("TOO_MANY_ROWS",),
                 remedy="split the file",
             )
@@ -85,6 +87,12 @@ def read_terms(
             terms.append(term)
             places[key] = len(terms)
         row.term = places[key]
+    if sum(row.ByteSize() for row in rows) > MAX_TOTAL:
+        raise InvalidInput(
+            "the rows of a file of terms are too long; nothing was sent",
+            reasons=("TOO_LARGE",),
+            remedy="name the column of the terms: --column HEADING",
+        )
     return TermsFile(rows=tuple(rows), terms=tuple(terms))
 
 

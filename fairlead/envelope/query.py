@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
+from fairlead.envelope.chunk import MAX_CHUNKS, Chunk, check_chunk, root_of
 from fairlead.errors import Forged, InvalidInput, Refused, Stale
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directory, Partner
@@ -25,8 +26,6 @@ WINDOW_S = 120
 """A header is accepted this many seconds around its issue."""
 MANDATE_LIFETIME_S = 24 * 3600
 MAX_SCHEMES = 16
-MAX_CHUNKS = 128
-"""Chunks under one mandate: 65,536 terms. Policy decides how many of them anybody may ask."""
 _HASH = 32
 _ID = 16
 _LIMIT = 64 * 1024
@@ -121,48 +120,7 @@ def term_leaf(scheme: str, value: str, nonce: bytes, scope: Scope = ANY) -> byte
 
 def terms_root(leaves: Sequence[bytes]) -> bytes:
     """RFC 6962 root over leaf hashes in the order of the terms."""
-    tree = merkle.Tree()
-    for leaf in leaves:
-        tree.append(leaf)
-    return tree.root()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Chunk:
-    """One chunk of a mandate's terms: terms [512·number, 512·number + term_count), the root over
-    their leaves, and the audit path from there to the mandate's root, sibling first."""
-
-    number: int
-    term_count: int
-    root: bytes
-    path: tuple[bytes, ...]
-
-
-def chunks_of(leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
-    """Cut the leaves into chunks.
-
-    RFC 6962 splits at powers of two, so every 512 aligned leaves are a complete subtree, and the
-    tree above them is the tree over their roots.
-    """
-    size = sealing.MAX_TERMS
-    parts = [leaves[start : start + size] for start in range(0, len(leaves), size)]
-    tree = merkle.Tree()
-    for part in parts:
-        tree.append(terms_root(part))
-    return tuple(
-        Chunk(
-            number=number,
-            term_count=len(part),
-            root=tree.leaf(number),
-            path=tuple(tree.inclusion(number, len(parts))),
-        )
-        for number, part in enumerate(parts)
-    )
-
-
-def chunk_count(terms: int) -> int:
-    """How many chunks hold ``terms`` terms."""
-    return -(-terms // sealing.MAX_TERMS)
+    return root_of(leaves)
 
 
 def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes, *, asked: bool) -> bytes:
@@ -422,28 +380,9 @@ def _check_header(
             reasons=("QUERY_WINDOW",),
             remedy="check both clocks, then ask again",
         )
-    _check_chunk(header, mandate)
+    check_chunk(header, mandate)
     _check_hashes(header.part_digests, len(directory.partners))
     sealing.check_public_key(header.reply_key)
-
-
-def _check_chunk(header: pb.QueryHeader, mandate: pb.Mandate) -> None:
-    """The header's terms are those at its place: 512, or in the last chunk what is left."""
-    first = header.chunk * sealing.MAX_TERMS
-    if not 0 < header.term_count == min(sealing.MAX_TERMS, mandate.term_count - first):
-        raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
-    if len(header.chunk_root) != _HASH or len(header.chunk_path) > MAX_CHUNKS.bit_length():
-        raise InvalidInput("a chunk's path has the wrong shape", reasons=("CHUNK_PATH",))
-    try:
-        merkle.verify_inclusion(
-            leaf=header.chunk_root,
-            index=header.chunk,
-            size=chunk_count(mandate.term_count),
-            proof=header.chunk_path,
-            root=mandate.terms_root,
-        )
-    except Forged:
-        raise Forged("a chunk is not of the mandate's terms", reasons=("CHUNK_PATH",)) from None
 
 
 def _check_statement(

@@ -16,10 +16,9 @@ from fairlead import sealing, signing
 from fairlead.cli import results
 from fairlead.cli.output import Exit
 from fairlead.cli.results import Result, gather
+from fairlead.envelope.chunk import Chunk, chunks_of
 from fairlead.envelope.query import (
-    Chunk,
     Query,
-    chunks_of,
     draft_mandate,
     sign_query,
     term_leaf,
