@@ -224,6 +224,13 @@ class Drafter:
         )
         if not overall.permit:
             raise refusal_of(overall)
+        if overall.obligations.approvals:
+            raise Refused(
+                "policy wants a second person for this query, which this version cannot ask; "
+                "nothing was sent",
+                reasons=("APPROVAL_REQUIRED",),
+                remedy="ask about fewer terms at a time: split the file",
+            )
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))

@@ -30,6 +30,7 @@ from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.app import NodeApp
 from node.drafting import MAX_DRAFTS, PREPARATION_S
 from tests.federation import STORY, Federation, federation, request
+from tests.test_node_batches import container
 from tests.walks import World, world_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -170,6 +171,12 @@ REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
     ("another purpose than the case's", {"purpose": "customs-risk"}, Refused, ""),
     ("a purpose policy does not know", {"purpose": "curiosity"}, Refused, ""),
     ("no beginning", {"since": 0}, Refused, "WINDOW_TOO_LONG"),
+    (
+        "so many terms that a second person must agree",
+        {"terms": [pb.Term(scheme="container", value=container(n)) for n in range(1001)]},
+        Refused,
+        "APPROVAL_REQUIRED",
+    ),
 ]
 
 
