@@ -29,6 +29,8 @@ from gateway.tactical import Tactical
 from gateway.walk import Exchange
 
 LOG_FILE = "audit.sqlite"
+CLOSING_S = 2.0
+"""What a query may take beyond its deadline to close its outcome, when the gateway stops."""
 
 
 def own_keys(
@@ -72,6 +74,11 @@ class GatewayApp:
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
+    drain_s: float
+
+    async def finish(self) -> None:
+        """Refuse new queries; those under way end within their own deadline."""
+        await self.tactical.finish(self.drain_s)
 
     async def close(self) -> None:
         """Close every outcome, then the connections, then the log."""
@@ -88,7 +95,7 @@ async def run(config: GatewayConfig) -> bool:
     """
     app = await assemble(config)
     with metrics.serving(config.metrics, app.tally, app.gauges):
-        return await process.serve(app.server, failed=app.failed, stop=app.close)
+        return await process.serve(app.server, failed=app.failed, stop=app.close, finish=app.finish)
 
 
 async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.time) -> GatewayApp:
@@ -115,7 +122,11 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     material = process.material_of(config.keys_dir, member.directory)
-    transport = UnaryTransport(_connector(member.directory, material()), clock=time.monotonic)
+    transport = UnaryTransport(
+        _connector(member.directory, material()),
+        clock=time.monotonic,
+        places=config.limits.max_concurrent_queries,
+    )
     exchange = Exchange(
         gateway=spiffe_id,
         key=key,
@@ -159,6 +170,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(member, log, config.keys_dir, clock=clock),
+        drain_s=config.limits.deadline_ms / 1000 + CLOSING_S,
     )
 
 
