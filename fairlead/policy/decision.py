@@ -134,6 +134,25 @@ def meet(first: Decision, *others: Decision) -> Decision:
     return result
 
 
+def capped(decision: Decision, ceiling: frozenset[str] | None) -> Decision:
+    """The decision met with a scheme's ceiling of facets; None is no ceiling.
+
+    Without a facet for records none may be released, so ``max_records`` becomes 0.
+    """
+    if ceiling is None:
+        return decision
+    records = any(facet == _FULL or facet.startswith(_FIELD) for facet in ceiling)
+    lid = Decision(
+        effect=Effect.PERMIT,
+        checks=MappingProxyType({}),
+        facets=ceiling,
+        obligations=Obligations(
+            max_records=None if records else 0, notify=decision.obligations.notify
+        ),
+    )
+    return meet(decision, lid)
+
+
 def disclosed(decision: Decision, fields: Collection[str]) -> frozenset[str]:
     """What actually leaves of a record that has ``fields``: fields as ``field:<name>``, and the
     facets that are not fields."""
