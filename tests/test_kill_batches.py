@@ -22,9 +22,10 @@ from fairlead.cli.output import Exit
 from fairlead.config import Limits
 from fairlead.v1 import audit_pb2
 from node.app import LOG_FILE
+from tests import processes
 from tests.commands import as_user, profile
 from tests.federation import CASE, PURPOSE, ROOT, STORY, Federation, federation
-from tests.processes import NODE, Serving, gateway_process, node_process, serve
+from tests.processes import Serving, gateway_process, node_process, serve
 from tests.test_node_batches import container
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -73,7 +74,7 @@ class Place:
         self.node.kill()
         await self.node.wait()
         config = self.made.folder / "config" / "customs.toml"
-        self.node = await serve(NODE, config, self.made.folder / "logs" / "customs.log")
+        self.node = await serve(processes.NODE, config, self.made.folder / "logs" / "customs.log")
 
     async def newest(self) -> str | None:
         """The query asked last, as the history has it."""
@@ -109,6 +110,9 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
     file.write_text("".join(f"{row}\n" for row in ROWS))
     partners = ("customs", "terminal-north")
     async with AsyncExitStack() as stack:
+        patch = stack.enter_context(pytest.MonkeyPatch.context())
+        patch.setattr(processes, "GATEWAY", "tests.patient_gateway")
+        patch.setattr(processes, "NODE", "tests.patient_node")
         made = await stack.enter_async_context(
             federation(folder, partners=partners, limits=Limits(deadline_ms=30_000), start=False)
         )
