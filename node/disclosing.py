@@ -12,9 +12,9 @@ from fairlead.envelope.query import Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import PolicyUnavailable
 from fairlead.facts import party_facts
-from fairlead.identifiers import Identifier
+from fairlead.identifiers import Identifier, ceiling
 from fairlead.partners import Partner
-from fairlead.policy.decision import Decision, meet
+from fairlead.policy.decision import Decision, capped, meet
 from fairlead.policy.inputs import QueryFacts, RecordFacts
 from fairlead.policy.points import UNAVAILABLE, PolicyPoints
 from fairlead.v1 import handling_pb2, query_pb2
@@ -111,12 +111,14 @@ class Judge:
             self.before[item] = met
             self.known[item] = self.gate.record(met, self.query, item)
 
-    def visible(self, record: IndexedRecord) -> Decision | None:
+    def visible(self, record: IndexedRecord, scheme: str) -> Decision | None:
         """The decision on a record that may be disclosed, None for any other.
 
-        Waiting for the owner's approval looks like absence; approvals come with disclosures.
+        Whatever policy permits, no more leaves than the ceiling of the term's scheme: a name
+        alone is a lead, never a hit. Waiting for the owner's approval looks like absence;
+        approvals come with disclosures.
         """
-        decision = self.known[record_facts(record, self.now)]
+        decision = capped(self.known[record_facts(record, self.now)], ceiling(scheme))
         exists = decision.facets & {"existence", "full_record"}
         shown = decision.permit and exists and decision.obligations.approvals == 0
         return decision if shown else None
@@ -175,9 +177,10 @@ class Disclosure:
         # 1
         judge = judge or self.judge(query, ruling)
         # 2
-        scope = narrowed(ruling.question.scope, ruling.decision)
         answers, pending = [], []
         for index, term in enumerate(ruling.question.terms):
+            limited = capped(ruling.decision, ceiling(term.scheme))
+            scope = narrowed(ruling.question.scope, limited)
             answer = query_pb2.TermAnswer(index=index)
             visible = await self._find(term, scope, judge)
             pending.append(_disclose(answer, visible, self._owner.contact_desk))
@@ -195,7 +198,7 @@ class Disclosure:
             # Every record is judged, those out of scope too: an active target alerts its desk.
             judge.learn([record_facts(record, judge.now) for record in page])
             for record in page:
-                decision = judge.visible(record) if within(record, scope) else None
+                decision = judge.visible(record, term.scheme) if within(record, scope) else None
                 if decision is not None:
                     visible.append((record, decision))
             await asyncio.sleep(0)  # other queries get their turn
@@ -223,7 +226,9 @@ def _disclose(
     limit = min((value for value in limits if value is not None), default=MAX_VISIBLE)
     records = [to_wire(record, decision) for record, decision in visible]
     records = [r for r in records if r.fields or r.event or r.occurred_at]
-    answer.more = len(records) > limit or len(visible) == MAX_VISIBLE
+    # Where no record may follow, ``more`` would tell a count that was not granted.
+    counted = bool(records) or "count_band" in facets
+    answer.more = len(records) > limit or (counted and len(visible) == MAX_VISIBLE)
     return records[:limit]
 
 

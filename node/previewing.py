@@ -185,7 +185,9 @@ class Previewing:
         listed: list[Json] = []
         for page in self.index().pages(term):
             judge.learn([record_facts(record, judge.now) for record in page])
-            listed += [_considered(record, judge, within(record, scope)) for record in page]
+            listed += [
+                _considered(record, judge, term.scheme, within(record, scope)) for record in page
+            ]
             if len(listed) >= MAX_VISIBLE:
                 break
         return listed[:MAX_VISIBLE]
@@ -247,11 +249,12 @@ def _answer(answer: query_pb2.TermAnswer) -> Json:
     }
 
 
-def _considered(record: IndexedRecord, judge: Judge, in_scope: bool) -> Json:
+def _considered(record: IndexedRecord, judge: Judge, scheme: str, in_scope: bool) -> Json:
     facts = record_facts(record, judge.now)
     decision, before = judge.known[facts], judge.before[facts]
-    visible = in_scope and judge.visible(record) is not None
-    wire = to_wire(record, decision)
+    allowed = judge.visible(record, scheme) if in_scope else None
+    visible = allowed is not None
+    wire = to_wire(record, allowed or decision)
     shown = {f.name for f in wire.fields} if visible else set()
     names = [*sorted({*record.fields, *record.withheld}), "event", "occurred_at"]
     if visible and wire.event:
