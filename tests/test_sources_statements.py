@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from demo.accepting import accept_sources
 from node.indexing import build
 from tests.federation import OTHER, STORY, Federation, federation, states
 from tests.postgres import Postgres, postgres
@@ -51,6 +52,7 @@ async def test_the_database_sees_the_same_for_a_hit_and_for_no_hit(tmp_path: Pat
         async with federation(tmp_path, start=False) as made:
             config = made.node_configs[OWNER].model_copy(update={"sources": (mapping,)})
             made.node_configs[OWNER] = config
+            accept_sources(config)
             build(config, progress=lambda _count, _rate: None)
             await made.start_gateway()
             for partner in ("customs", OWNER, "oceanic-line"):
@@ -73,6 +75,7 @@ async def test_no_question_reaches_the_database_between_refreshes(tmp_path: Path
         async with federation(tmp_path, start=False) as made:
             config = made.node_configs[OWNER].model_copy(update={"sources": (mapping,)})
             made.node_configs[OWNER] = config
+            accept_sources(config)
             build(config, progress=lambda _count, _rate: None)
             begin = _settle(server)
             await made.start_gateway()

@@ -588,6 +588,8 @@ async def test_bad_sources_are_counted_or_refused_and_never_lose_the_index(
     config = made.node_configs[GOOD].model_copy(update={"state_dir": tmp_path / "state"})
     mapping = _write_source(tmp_path)
     file = write_config(tmp_path / "node.toml", config, sources=[str(mapping)])
+    ended = await command(NODE, "exposure", "accept", "--by", "u-dpo", "--config", file)
+    assert ended.code == 0, ended.err
     ended = await command(NODE, "index", "--config", file, "--output", "json")
     assert ended.code == 0, ended.err
     (line,) = json.loads(ended.out)
