@@ -31,7 +31,7 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 	--quiet $(UPGRADE)
 
 .PHONY: help doctor setup demo demo-up demo-down test attacks fuzz check proto policies tools \
-	test-opa certs bench-gateway lock clean
+	test-opa certs bench-gateway bench-node lock clean
 
 help: ## list every target
 	@echo "Fairlead: make TARGET"; echo
@@ -106,6 +106,9 @@ certs: $(STAMP) ## make development keys and certificates under certs/dev/out (n
 
 bench-gateway: $(STAMP) ## the gateway against a bare relay; the last line is one JSON object
 	@$(PY) -m bench.gateway $(ARGS)
+
+bench-node: $(STAMP) ## the owner's index at 10 M records; the last line is one JSON object
+	@$(PY) -m bench.node $(ARGS)
 
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock

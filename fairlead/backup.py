@@ -35,8 +35,8 @@ from fairlead.errors import Conflict, Forged, InvalidInput, Misconfigured
 SCHEMA = 1
 MANIFEST = "manifest.json"
 LOG = "audit.sqlite"
-EXCLUDED = frozenset({"index.sqlite", "index.sqlite.building", "control.sock"})
-EXCLUDED_SUFFIXES = (".lock", "-wal", "-shm", ".sock", ".new")
+EXCLUDED = frozenset({"index.sqlite", "index.sqlite.stage", "control.sock"})
+EXCLUDED_SUFFIXES = (".lock", "-wal", "-shm", "-journal", ".sock", ".new")
 MAX_FILES = 4096
 MAX_MANIFEST = 1024 * 1024
 MAX_FILE = 64 * 1024**3

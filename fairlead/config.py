@@ -176,6 +176,12 @@ class NodeConfig(_Process):
     sources: tuple[Existing, ...] = Field(
         default=(), strict=False, description="a list of paths to existing source mappings"
     )
+    refresh_s: int = Field(
+        default=60,
+        ge=1,
+        le=86_400,
+        description="a whole number of seconds between two looks at the sources",
+    )
     local_policy: Existing | None = Field(
         default=None, description="a path to existing local agreements, which can only tighten"
     )

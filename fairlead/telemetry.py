@@ -70,6 +70,7 @@ class Event(StrEnum):
     SERVER_STOPPED = "server-stopped"
     SERVER_STOPPING = "server-stopping"
     SOURCE_IMPORTED = "source-imported"
+    SOURCE_RECOVERED = "source-recovered"
     SOURCE_UNUSABLE = "source-unusable"
     UNHANDLED = "unhandled"
     UNREGISTERED = "unregistered"
@@ -117,7 +118,7 @@ def _register() -> Mapping[str, _Field]:
         Shape.NUMBER: "age_s checksum_failed count duration_ms epoch excluded hits index owners "
         "pid records rows serial size",
         Shape.CODE: "code status",
-        Shape.SLUG: "component effect gateway node owner partner point purpose",
+        Shape.SLUG: "component effect gateway node owner partner point purpose source",
         Shape.DIGEST: "correlation decision revision root",
         Shape.METHOD: "method",
         Shape.CLASS: "error exception",

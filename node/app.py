@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import admission, metrics, process, sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
-from fairlead.config import NodeConfig, reveal
+from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError, Misconfigured
 from fairlead.keyfiles import require_private
 from fairlead.leaves import LeafWriter
@@ -37,13 +37,17 @@ from node.control.server import ControlServer
 from node.counting import Today
 from node.drafting import Drafter
 from node.exposure import acceptance
-from node.exposure.gate import ExposureGate
+from node.exposure.gate import ExposureGate, accepts
 from node.exposure.source import source_facts
 from node.heads import HeadKeeper
 from node.index import Index
+from node.indexing import INDEX_FILE as INDEX_FILE  # noqa: PLC0414  (known here to others)
+from node.indexing import LOG_FILE as LOG_FILE  # noqa: PLC0414
+from node.indexing import index_keys as index_keys  # noqa: PLC0414
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
+from node.refreshing import Refresher, record_index
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.sources.mapping import load_mapping
@@ -51,9 +55,6 @@ from node.status import Status
 from node.steering import Steering
 from node.vault import Vault
 
-LOG_FILE = "audit.sqlite"
-INDEX_FILE = "index.sqlite"
-INDEX_KEY_FILE = "index.secret"
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
 MIGRATIONS = (
@@ -73,17 +74,6 @@ EXPIRE_EVERY_S = 3600.0
 def log_origin(directory: Directory, partner_id: str) -> str:
     """Origin line of a partner's own audit log."""
     return f"{directory.federation}/partner/{partner_id}"
-
-
-def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
-    """Token key and field key of the index, 32 octets each, from one secret made at first use."""
-    if config.index_key is not None:
-        secret = reveal(config.index_key, os.environ)
-    else:
-        secret = _secret(config, INDEX_KEY_FILE)
-    if len(secret) < 32:
-        raise Misconfigured("the index secret is shorter than 32 octets", reasons=("INDEX_KEY",))
-    return signing.commit(secret, b"index token"), signing.commit(secret, b"index field")
 
 
 def _secret(config: NodeConfig, name: str) -> bytes:
@@ -122,9 +112,9 @@ def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
 
 
 def open_index(config: NodeConfig) -> Index:
-    """The index as last built.
+    """The index as last refreshed.
 
-    :raises Misconfigured: not built yet.
+    :raises Misconfigured: not built yet. :raises SourceUnusable: see :meth:`Index.open`.
     """
     path = config.state_dir / INDEX_FILE
     if not path.exists():
@@ -186,6 +176,7 @@ class NodeApp:
     cases: cases.CaseRegister
     channel: grpc.aio.Channel
     index: Index
+    refresher: Refresher
     steering: Steering
     control: ControlServer
     vault: Vault
@@ -197,6 +188,7 @@ class NodeApp:
     async def close(self) -> None:
         """Close the control socket, what is under way, the connection, the log, and the rest."""
         await self.control.close()
+        await self.refresher.close()
         self.housekeeping.cancel()
         await asyncio.gather(self.housekeeping, return_exceptions=True)
         await self.asking.drain()
@@ -240,6 +232,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
+    await record_index(log, leaves, index)
     heads = HeadKeeper(log, directory.gateway)
     register = cases.CaseRegister(log, leaves, words=words_of(policy), clock=clock)
     material = process.material_of(config.keys_dir, directory, partner.user_authority)
@@ -336,6 +329,15 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         leaves=leaves,
     )
 
+    refresher = Refresher(
+        config,
+        index,
+        log,
+        leaves,
+        clock=clock,
+        gate=lambda mapping: accepts(acceptance.stored(log), mapping),
+    )
+    refresher.start()
     return NodeApp(
         server=server,
         log=log,
@@ -344,6 +346,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         cases=register,
         channel=channel,
         index=index,
+        refresher=refresher,
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
         vault=vault,

@@ -57,6 +57,28 @@ def test_the_gateway_benchmark_ends_with_its_figures() -> None:
     assert whole["in_flight_1"]["queries_per_s"] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_node_benchmark_ends_with_its_figures() -> None:
+    """A small run builds, refreshes, looks up and starts, and reports every figure."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.node", "--rows", "5000", "--seconds", "1"],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+    )  # fmt: skip
+    summary = json.loads(done.stdout.splitlines()[-1])
+    assert done.returncode == (0 if summary["ok"] else 1), done.stderr[-3000:]
+    assert {key: summary[key] for key in ("schema", "bench")} == {"schema": 1, "bench": "node"}
+    scale = summary["scale"]
+    assert scale["rows"] == 5000
+    assert 0 < scale["hits"] < scale["lookups"]
+    assert scale["moved_rows_per_s"] > 0
+    assert 0 < summary["lookup_us_p50"] <= summary["lookup_us_p99"]
+    for figure in (
+        "ingest_rows_per_s", "index_bytes_per_row", "batch_terms_per_s", "start_s", "rss_mb",
+    ):  # fmt: skip
+        assert summary[figure] > 0
+
+
 def test_percentiles_are_values_that_were_measured() -> None:
     """The nearest-rank percentiles of one, two and a hundred values are among them."""
     assert p50_p99([7.0]) == {"p50": 7.0, "p99": 7.0}

@@ -69,7 +69,7 @@ def test_from_nothing_to_an_index(node: Path) -> None:
     assert "EXPOSURE_NOT_ACCEPTED" in found.stdout
     skipped = typed(node, "index")
     assert "nobody has accepted its mapping" in skipped.stderr
-    assert "0 records indexed" in skipped.stderr
+    assert "0 records held" in skipped.stderr
     shown = json.loads(typed(node, "exposure", "--output", "json").stdout)
     assert shown["accepted"] is None
     assert shown["sources"][0]["accepted"] is False
@@ -79,10 +79,10 @@ def test_from_nothing_to_an_index(node: Path) -> None:
     again = typed(node, "exposure", "accept", "--by", "u-dpo")
     assert json.loads(again.stdout)["changed"] is False
     assert typed(node, "check").exit_code == 0
-    assert "1 records indexed" in typed(node, "index").stderr
+    assert "1 records held" in typed(node, "index").stderr
     mapping = node.with_name("gate.toml")
     mapping.write_text(mapping.read_text().replace('redact_always = ["lane"]', ""))
-    assert "0 records indexed" in typed(node, "index").stderr
+    assert "0 records held" in typed(node, "index").stderr
     assert typed(node, "check").exit_code == 8
 
 

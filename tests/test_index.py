@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random as seeded
+import re
 import sqlite3
-import struct
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -22,8 +22,9 @@ from fairlead.vocabulary import (
     SourceGrade,
     Tlp,
 )
-from node.index import BuildReport, Index
-from node.index.codec import Codec
+from node.index import BuildReport, Index, Verified, verify_index
+from node.index.codec import NONCE_SIZE, Codec
+from node.index.description import NAME, Description
 from node.sources.record import SourceRecord
 
 NOW = 1_790_000_000.0
@@ -69,6 +70,11 @@ def build(path: Path, records: Sequence[SourceRecord]) -> BuildReport:
     """Build with fixed randomness."""
     source = seeded.Random(1)
     return Index.build(path, records, clock=clock, random=source.randbytes, **KEYS)
+
+
+def verified(path: Path) -> Verified:
+    """Verify the whole."""
+    return verify_index(path, progress=lambda _done, _total: None, **KEYS)
 
 
 def open_index(path: Path, now: float = NOW) -> Index:
@@ -161,7 +167,7 @@ def test_a_token_cannot_be_guessed_without_the_secret(path: Path, tmp_path: Path
 
 def _edit(path: Path, statement: str) -> None:
     connection = sqlite3.connect(path)
-    connection.execute(statement)
+    connection.executescript(statement)
     connection.commit()
     connection.close()
 
@@ -170,22 +176,68 @@ def _edit(path: Path, statement: str) -> None:
     "statement",
     [
         "DELETE FROM entry WHERE token = (SELECT token FROM entry LIMIT 1)",
-        "DELETE FROM record WHERE ref = (SELECT ref FROM record LIMIT 1)",
-        "INSERT INTO entry VALUES (zeroblob(16), 0, (SELECT ref FROM record LIMIT 1))",
+        "DELETE FROM record WHERE key = (SELECT key FROM record LIMIT 1)",
+        "DELETE FROM record; DELETE FROM entry",
+        "INSERT INTO entry SELECT zeroblob(16), part, key, moment FROM entry LIMIT 1",
+        "UPDATE entry SET moment = zeroblob(8)",
+        "UPDATE record SET expires = zeroblob(8) WHERE key = (SELECT key FROM record LIMIT 1)",
+        "UPDATE record SET tokens = zeroblob(16) WHERE key = (SELECT key FROM record LIMIT 1)",
         "UPDATE record SET sealed = (SELECT sealed FROM record LIMIT 1)",
         "UPDATE record SET sealed = zeroblob(80)",
-        "UPDATE meta SET value = zeroblob(length(value)) WHERE name = 'description'",
-        "DELETE FROM meta WHERE name = 'mac'",
-        "DELETE FROM meta",
+        "DELETE FROM state WHERE length(sealed) > (SELECT min(length(sealed)) FROM state)",
     ],
 )
 def test_an_insider_who_edits_the_index_is_noticed(path: Path, statement: str) -> None:
-    """Any row removed, added or swapped makes the index refuse to open."""
+    """Any row removed, added, changed or swapped fails the verification of the whole."""
     build(path, [make_record(n, BOX, TRUCK) for n in range(3)])
+    assert verified(path).records == 3
+    _edit(path, statement)
+    with pytest.raises(SourceUnusable) as caught:
+        verified(path)
+    assert caught.value.code == "INDEX_CHANGED"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    ["UPDATE state SET sealed = zeroblob(length(sealed))", "DELETE FROM state"],
+)
+def test_a_forged_description_does_not_open(path: Path, statement: str) -> None:
+    """What the index says of itself is sealed; without it nothing is answered."""
+    build(path, [make_record(1)])
     _edit(path, statement)
     with pytest.raises(SourceUnusable) as caught:
         open_index(path)
     assert caught.value.code == "INDEX_CHANGED"
+
+
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "DELETE FROM record",
+        "UPDATE record SET sealed = zeroblob(80)",
+        "UPDATE entry SET moment = zeroblob(8)",
+    ],
+)
+def test_a_damaged_record_never_answers(path: Path, statement: str) -> None:
+    """Without waiting for a verification, a lookup that meets the damage says so."""
+    build(path, [make_record(1)])
+    _edit(path, statement)
+    index = open_index(path)
+    with pytest.raises(SourceUnusable) as caught:
+        index.lookup(BOX)
+    assert caught.value.code == "INDEX_CHANGED"
+    index.close()
+
+
+def test_a_description_forged_while_serving_stops_the_answers(path: Path) -> None:
+    """A reader that is open notices on its next lookup, also where nothing is held."""
+    build(path, [make_record(1)])
+    index = open_index(path)
+    _edit(path, "UPDATE state SET sealed = zeroblob(length(sealed))")
+    with pytest.raises(SourceUnusable) as caught:
+        index.lookup(OTHER_BOX)
+    assert caught.value.code == "INDEX_CHANGED"
+    index.close()
 
 
 def test_a_sealed_record_does_not_open_under_another_reference() -> None:
@@ -226,11 +278,12 @@ def test_another_version_of_the_canonical_forms_is_an_error(path: Path) -> None:
     """A change of normalisation asks for a new build instead of missing silently."""
     build(path, [make_record(1)])
     connection = sqlite3.connect(path)
-    rows = dict(connection.execute("SELECT name, value FROM meta"))
-    older = rows["description"][:8] + struct.pack(">Q", 0) + rows["description"][16:]
-    mac = Codec(**KEYS).mac(older)
-    new = [(older, "description"), (mac, "mac")]
-    connection.executemany("UPDATE meta SET value = ? WHERE name = ?", new)
+    codec = Codec(**KEYS)
+    name = codec.state_name(NAME)
+    (sealed,) = connection.execute("SELECT sealed FROM state WHERE name = ?", (name,)).fetchone()
+    content = codec.open(name, sealed)
+    older = codec.seal(name, content[:8] + bytes(8) + content[16:], bytes(NONCE_SIZE))
+    connection.execute("UPDATE state SET sealed = ? WHERE name = ?", (older, name))
     connection.commit()
     connection.close()
     with pytest.raises(SourceUnusable) as caught:
@@ -251,8 +304,8 @@ def test_a_failed_build_leaves_the_index_in_use(path: Path) -> None:
     index = open_index(path)
     assert index.lookup(BOX)
     assert not index.lookup(OTHER_BOX)
-    assert [file.name for file in path.parent.iterdir()] == [path.name]
     index.close()
+    assert {file.name for file in path.parent.iterdir()} == {path.name, f"{path.name}.lock"}
 
 
 def test_a_folder_that_cannot_be_written_is_an_operator_error(tmp_path: Path) -> None:
@@ -262,36 +315,33 @@ def test_a_folder_that_cannot_be_written_is_an_operator_error(tmp_path: Path) ->
     assert caught.value.code == "INDEX_UNWRITABLE"
 
 
-def test_a_rebuild_replaces_what_a_new_reader_sees(path: Path) -> None:
-    """A reader keeps the index it opened; the next one sees the new build."""
+def test_a_reader_sees_what_a_rebuild_changed(path: Path) -> None:
+    """A reader that was open before finds the new content, and its root, on its next lookup."""
     build(path, [make_record(1)])
-    before = open_index(path)
+    index = open_index(path)
+    before = index.root
+    assert index.lookup(BOX)
     build(path, [make_record(1, OTHER_BOX)])
-    after = open_index(path)
-    assert before.lookup(BOX)
-    assert not after.lookup(BOX)
-    assert before.root != after.root
-    before.close()
-    after.close()
+    assert not index.lookup(BOX)
+    assert index.lookup(OTHER_BOX)
+    assert index.root != before
+    index.close()
 
 
 def test_references_are_stable_while_a_row_stays_and_roots_cover_the_epoch(path: Path) -> None:
     """A follow-up finds the same record after a rebuild; another week has another root."""
     build(path, [make_record(1), make_record(2)])
-    first = open_index(path)
-    source = seeded.Random(1)
-    Index.build(
-        path,
-        [make_record(1), make_record(2)],
-        clock=lambda: NOW + 7 * 86_400,
-        random=source.randbytes,
-        **KEYS,
-    )
-    second = open_index(path)
-    assert {r.ref for r in first.lookup(BOX)} == {r.ref for r in second.lookup(BOX)}
-    assert first.root != second.root
-    assert second.epoch == first.epoch + 1
-    assert len(second.root) == 32
+    index = open_index(path)
+    refs, root, epoch = {r.ref for r in index.lookup(BOX)}, index.root, index.epoch
+    build(path, [make_record(1), make_record(2)])
+    assert index.root == root
+    later = NOW + 7 * 86_400
+    Index.build(path, [make_record(1), make_record(2)], clock=lambda: later, **KEYS)
+    assert {r.ref for r in index.lookup(BOX)} == refs
+    assert index.root != root
+    assert index.epoch == epoch + 1
+    assert len(index.root) == 32
+    index.close()
 
 
 def test_the_same_row_twice_is_one_record(path: Path) -> None:
@@ -322,15 +372,57 @@ def test_a_miss_opens_a_sealed_record_too(path: Path) -> None:
     index.close()
 
 
-def test_progress_is_reported_with_a_rate(path: Path) -> None:
-    """Each batch reports how far the build is and how fast."""
-    seen: list[tuple[int, float]] = []
-    times = iter([0.0, 2.0, 4.0])
-    Index.build(
-        path,
-        (make_record(n) for n in range(2_500)),
-        clock=lambda: next(times, 5.0),
-        progress=lambda done, rate: seen.append((done, rate)),
-        **KEYS,
-    )
-    assert seen == [(2_000, 1_000.0), (2_500, 625.0)]
+def test_hit_and_miss_run_the_same_statements(path: Path) -> None:
+    """SQLite is asked the same, word for word but for the token, whether anything is held."""
+    build(path, [make_record(1)])
+    index = open_index(path)
+    asked: list[str] = []
+    index._connection.set_trace_callback(asked.append)
+    assert index.lookup(BOX)
+    hit = [re.sub(r"x'[0-9a-f]*'", "?", text, flags=re.IGNORECASE) for text in asked]
+    asked.clear()
+    assert not index.lookup(OTHER_BOX)
+    miss = [re.sub(r"x'[0-9a-f]*'", "?", text, flags=re.IGNORECASE) for text in asked]
+    assert hit == miss
+    assert any("entry" in text for text in hit)
+    index.close()
+
+
+def test_many_records_come_newest_first_and_each_once(path: Path) -> None:
+    """A term with more records than a page holds gives all of them in the order of time."""
+    ages = seeded.Random(7).sample(range(10, 900), 300)
+    build(path, [make_record(n, age_s=age, keep_s=2_000) for n, age in enumerate(ages)])
+    index = open_index(path)
+    found = [int(NOW) - record.occurred_at for record in index.lookup(BOX)]
+    assert found == sorted(ages)
+    assert max(len(page) for page in index.pages(BOX)) == 64
+    index.close()
+
+
+def test_the_file_hides_when_anything_happened(path: Path) -> None:
+    """Neither the time of an event nor that of its expiry stands in the file."""
+    build(path, [make_record(1)])
+    content = path.read_bytes()
+    for moment in (int(NOW) - 100, int(NOW) + 900):
+        for octets in (moment.to_bytes(8), moment.to_bytes(4), str(moment).encode()):
+            assert octets not in content
+
+
+def test_a_mask_is_undone_by_who_holds_the_secret() -> None:
+    """A masked time comes back under its own place, and another place gives another time."""
+    codec = Codec(**KEYS)
+    masked = codec.mask(b"here", 1_790_000_000)
+    assert codec.unmask(b"here", masked) == 1_790_000_000
+    assert codec.unmask(b"there", masked) != 1_790_000_000
+
+
+def test_a_root_shows_nothing_of_the_sums(path: Path) -> None:
+    """Roots of one record more or less are no multiset sums: their difference says nothing."""
+    build(path, [make_record(1), make_record(2, OTHER_BOX)])
+    connection = sqlite3.connect(path)
+    said = Description.read(connection, Codec(**KEYS))
+    connection.close()
+    index = open_index(path)
+    assert index.root != said.records.total.to_bytes(32)
+    assert said.records.total.to_bytes(32) not in path.read_bytes()
+    index.close()

@@ -6,7 +6,8 @@ import time
 from pathlib import Path
 
 from demo.accepting import accept_sources
-from node.indexing import build
+from fairlead.config import NodeConfig
+from node.indexing import refresh
 from tests.federation import OTHER, STORY, Federation, federation, states
 from tests.postgres import Postgres, postgres
 from tests.test_sources_sql import MAPPING, TABLE, fill
@@ -27,15 +28,16 @@ def _settle(server: Postgres) -> int:
     return server.size_of_log()
 
 
-async def _span(made: Federation, server: Postgres, term: str) -> tuple[list[str], bool]:
+async def _span(
+    made: Federation, config: NodeConfig, server: Postgres, term: str
+) -> tuple[list[str], bool]:
     """A refresh, a question, a refresh: the node's statements, and whether it was a hit."""
-    config = made.node_configs[OWNER]
     begin = _settle(server)
-    build(config, progress=lambda _count, _rate: None)
+    refresh(config)
     await made.stop_node(OWNER)
     await made.start_node(OWNER)
     events = await made.ask(term)
-    build(config, progress=lambda _count, _rate: None)
+    refresh(config)
     hit = states(events)[OWNER].answers[0].hit
     return server.statements(begin, of="fairlead-node", until=_settle(server)), hit
 
@@ -50,16 +52,16 @@ async def test_the_database_sees_the_same_for_a_hit_and_for_no_hit(tmp_path: Pat
         mapping = tmp_path / "moves.toml"
         mapping.write_text(MAPPING.replace("URL", server.url(user="reader")), encoding="utf-8")
         async with federation(tmp_path, start=False) as made:
+            # The node itself is started without: only what this test says is refreshed.
             config = made.node_configs[OWNER].model_copy(update={"sources": (mapping,)})
-            made.node_configs[OWNER] = config
             accept_sources(config)
-            build(config, progress=lambda _count, _rate: None)
+            refresh(config)
             await made.start_gateway()
             for partner in ("customs", OWNER, "oceanic-line"):
                 await made.start_node(partner)
             await made.open_case()
-            hits, hit = await _span(made, server, STORY)
-            misses, miss = await _span(made, server, OTHER)
+            hits, hit = await _span(made, config, server, STORY)
+            misses, miss = await _span(made, config, server, OTHER)
     assert (hit, miss) == (True, False)
     assert len([line for line in hits if "DECLARE" in line]) == 2
     assert "".join(hits) == "".join(misses)
@@ -73,10 +75,10 @@ async def test_no_question_reaches_the_database_between_refreshes(tmp_path: Path
         mapping = tmp_path / "moves.toml"
         mapping.write_text(MAPPING.replace("URL", server.url()), encoding="utf-8")
         async with federation(tmp_path, start=False) as made:
+            # The node itself is started without: only what this test says is refreshed.
             config = made.node_configs[OWNER].model_copy(update={"sources": (mapping,)})
-            made.node_configs[OWNER] = config
             accept_sources(config)
-            build(config, progress=lambda _count, _rate: None)
+            refresh(config)
             begin = _settle(server)
             await made.start_gateway()
             for partner in ("customs", OWNER, "oceanic-line"):

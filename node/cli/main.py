@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
-from fairlead.cli.output import Exit, Format, emit, run, say
+from fairlead.cli.output import Exit, run
 from node.cli import check, doctor, exposure, feedback, pause, preview, source, status
 from node.cli.act import ConfigOption
+from node.cli.index import app as index_app
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,7 +25,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
+app.add_typer(index_app, name="index")
 
 
 app.add_typer(source.app, name="source")
@@ -35,48 +36,6 @@ app.command("resume")(pause.resume)
 app.command("status")(status.status)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
-
-
-@app.command("index")
-def index(
-    config: ConfigOption,
-    output: Annotated[
-        Format, typer.Option("--output", help="How to print the data.")
-    ] = Format.TABLE,
-) -> None:
-    """Read the sources and build the index anew; the index in use stays until it is done."""
-    from fairlead.config import NodeConfig, load
-    from node.indexing import build
-
-    settings = load(NodeConfig, config)
-    report, imports, skipped = build(
-        settings, progress=lambda count, rate: say(f"{count:,} records, {rate:,.0f} a second")
-    )
-    records = [
-        {
-            "source": item.source,
-            "rows": item.rows,
-            "records": item.records,
-            "excluded": item.excluded_rows,
-            "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
-            "check_digit_wrong": item.checksum_failed,
-        }
-        for item in imports
-    ]
-    emit(records, columns=COLUMNS, output=output)
-    for item in imports:
-        if not item.complete:
-            say(
-                f"warning: {item.source} has a quote that is never closed; rows behind it are "
-                "lost and cannot be counted\nnext: repair the file and index again"
-            )
-    for name in skipped:
-        say(
-            f"warning: {name} was not indexed: nobody has accepted its mapping\n"
-            f"next: fairlead-node exposure --config {config}"
-        )
-    say(f"{report.records:,} records indexed in {report.seconds:.1f} s")
-    say(f"next: fairlead-node serve --config {config}")
 
 
 @app.command("serve")

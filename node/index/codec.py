@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import struct
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
@@ -11,16 +10,20 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 from fairlead.errors import Misconfigured, SourceUnusable
 from fairlead.identifiers import NORM_VERSION
 
-KEY_SIZE = 32
+SECRET_SIZE = 32
+TOKEN_SIZE = 16
+ORIGIN_SIZE = 12
+KEY_SIZE = 2 * ORIGIN_SIZE
 REF_SIZE = 16
-MAC_SIZE = 32
+MOMENT_SIZE = 8
 NONCE_SIZE = 12
+ROOT_SIZE = 32
 PADDING = 64
 """Octets: a sealed record's length tells its content's to the next multiple."""
 
 
 class Codec:
-    """Tokens, references and seals under (token key, field key).
+    """Tokens, keys, masks and seals under (token key, field key).
 
     :raises Misconfigured: ``INDEX_KEY``, a key is not 32 octets.
     """
@@ -28,7 +31,7 @@ class Codec:
     __slots__ = ("_aead", "_key")
 
     def __init__(self, token_key: bytes, field_key: bytes) -> None:
-        if len(token_key) != KEY_SIZE or len(field_key) != KEY_SIZE:
+        if len(token_key) != SECRET_SIZE or len(field_key) != SECRET_SIZE:
             raise Misconfigured(
                 "a key of the index is not 32 octets",
                 reasons=("INDEX_KEY",),
@@ -40,29 +43,53 @@ class Codec:
     def token(self, scheme: str, value: str) -> bytes:
         """16 octets that stand for one identifier in its canonical form."""
         text = f"{NORM_VERSION}|{scheme}|{value}".encode("utf-8", "surrogatepass")
-        return self._keyed(b"token", text, REF_SIZE)
+        return self._keyed(b"token", text, TOKEN_SIZE)
 
-    def ref(self, origin: str, content: bytes) -> bytes:
-        """16 octets that stand for one record, the same while it stays what and where it is."""
+    def key(self, origin: str, version: bytes) -> bytes:
+        """24 octets: 12 for the row, then 12 for what it says (content and tokens)."""
         text = origin.encode("utf-8", "surrogatepass")
-        return self._keyed(b"ref", struct.pack(">I", len(text)) + text + content, REF_SIZE)
+        row = self._keyed(b"origin", text, ORIGIN_SIZE)
+        return row + self._keyed(b"version", row + version, ORIGIN_SIZE)
 
-    def mac(self, description: bytes) -> bytes:
-        """32 octets that only this node can put under a description of the index."""
-        return self._keyed(b"meta", description, MAC_SIZE)
+    def ref(self, key: bytes) -> bytes:
+        """16 octets by which others may name the record of ``key``."""
+        return self._keyed(b"ref", key, REF_SIZE)
 
-    def seal(self, ref: bytes, content: bytes, nonce: bytes) -> bytes:
+    def mask(self, where: bytes, moment: int) -> bytes:
+        """8 octets that hide a time (unix seconds); ``where`` is unlike that of any other time."""
+        return (moment ^ self._stream(where)).to_bytes(MOMENT_SIZE)
+
+    def unmask(self, where: bytes, masked: bytes) -> int:
+        """The reverse of :meth:`mask`; what nobody masked gives any number."""
+        return int.from_bytes(masked) ^ self._stream(where)
+
+    def _stream(self, where: bytes) -> int:
+        return int.from_bytes(self._keyed(b"moment", where, MOMENT_SIZE))
+
+    def element(self, kind: bytes, octets: bytes) -> int:
+        """256 bits for one element of a multiset, see :mod:`node.index.multiset`."""
+        return int.from_bytes(self._keyed(kind, octets, ROOT_SIZE))
+
+    def root(self, octets: bytes) -> bytes:
+        """32 octets that attest a description and show nothing of it."""
+        return self._keyed(b"root", octets, ROOT_SIZE)
+
+    def state_name(self, name: str) -> bytes:
+        """16 octets under which a document of the index's own is kept."""
+        return self._keyed(b"state", name.encode(), TOKEN_SIZE)
+
+    def seal(self, name: bytes, content: bytes, nonce: bytes) -> bytes:
         """Pad with blanks (JSON does not mind) and encrypt; the nonce stands in front."""
         padded = content.ljust(-(-len(content) // PADDING) * PADDING)
-        return nonce + self._aead.encrypt(nonce, padded, ref)
+        return nonce + self._aead.encrypt(nonce, padded, name)
 
-    def open(self, ref: bytes, sealed: bytes) -> bytes:
+    def open(self, name: bytes, sealed: bytes) -> bytes:
         """Decrypt and verify.
 
-        :raises SourceUnusable: ``INDEX_CHANGED``, not sealed under this key for this record.
+        :raises SourceUnusable: ``INDEX_CHANGED``, not sealed under this key for this name.
         """
         try:
-            return self._aead.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], ref)
+            return self._aead.decrypt(sealed[:NONCE_SIZE], sealed[NONCE_SIZE:], name)
         except (InvalidTag, ValueError, TypeError):
             raise index_changed() from None
 
@@ -75,5 +102,5 @@ def index_changed() -> SourceUnusable:
     return SourceUnusable(
         "the index was changed, or its secret was",
         reasons=("INDEX_CHANGED",),
-        remedy="find out who changed it, then build it anew: fairlead-node index --config FILE",
+        remedy="find out who changed it, then: fairlead-node index --anew --config FILE",
     )
