@@ -116,7 +116,7 @@ async def test_a_dry_run_sends_nothing(made: Federation) -> None:
         (["hello world"], Exit.USAGE, "next: fairlead ask --help"),
         (["AB-123-C"], Exit.USAGE, "country"),
         ([STORY, "--since", "soon"], Exit.USAGE, "--since 90d"),
-        ([STORY, "--scheme", "iban"], Exit.USAGE, "SCHEME"),
+        ([STORY, "--scheme", "crystal-ball"], Exit.USAGE, "SCHEME"),
         ([STORY, "--mode", "open"], Exit.USAGE, "mode"),
     ],
 )
