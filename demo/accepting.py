@@ -21,7 +21,7 @@ from fairlead.partners import Directory
 from fairlead.policy.points import PolicyPoints
 from fairlead.signing import load_signing_key
 from fairlead.trust import Trust
-from node.app import LOG_FILE, MIGRATIONS, log_origin
+from node.app import LOG_FILE, MIGRATIONS, at_rest, log_origin
 from node.exposure.gate import ExposureGate
 from node.exposure.matrix import Exposure, measure
 from node.exposure.source import SourceFacts
@@ -56,6 +56,17 @@ def accept_records(config: NodeConfig, *, by: str = "u-dpo") -> None:
     """Accept, for a node at rest, everything its policy would release of such records."""
     with ThreadPoolExecutor(1) as other:  # a test's own loop may be running in this thread
         other.submit(asyncio.run, _accept(config, by)).result()
+
+
+def accept_sources(config: NodeConfig, *, by: str = "u-dpo") -> None:
+    """Accept, for a node at rest, what its mapped sources could release: the command's own path."""
+
+    async def accept() -> None:
+        async with at_rest(config) as steering:
+            await steering.owner.accept(by)
+
+    with ThreadPoolExecutor(1) as other:
+        other.submit(asyncio.run, accept()).result()
 
 
 async def _accept(config: NodeConfig, by: str) -> None:

@@ -23,7 +23,7 @@ from fairlead.partners import Directory
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
-from gateway import service
+from gateway import feedback, service
 from gateway.members import Transport, UnaryTransport
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
@@ -117,7 +117,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         origin=entry.log_origin,
         key=log_key,
         clock=clock,
-        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS),
+        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *feedback.MIGRATIONS),
         on_failure=failed,
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
@@ -154,8 +154,16 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         ),
         policy,
     )
+    desk = feedback.FeedbackDesk(
+        log=log,
+        leaves=leaves,
+        directory=member.directory,
+        transport=transport,
+        clock=clock,
+        deadline_s=exchange.deadline_s,
+    )
     server = process.bind(
-        [service.service(tactical)],
+        [service.service(tactical, desk)],
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -19,18 +20,19 @@ from fairlead import admission, metrics, process, sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig
-from fairlead.errors import Misconfigured
+from fairlead.errors import FairleadError, Misconfigured
 from fairlead.keyfiles import require_private
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
+from fairlead.policy.words import Words
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
-from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
-from node import cases, pausing, service
+from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
+from node import cases, feedback, history, pausing, service
 from node.answering import Answering
-from node.asking import Asking, GatewayQuery
+from node.asking import Asking
 from node.control.server import ControlServer
 from node.counting import Today
 from node.drafting import Drafter
@@ -46,9 +48,12 @@ from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
 from node.refreshing import Refresher, record_index
+from node.sealer import Sealer
+from node.sending import GatewayQuery, Sending, gateway_error
 from node.sources.mapping import load_mapping
 from node.status import Status
 from node.steering import Steering
+from node.vault import Vault
 
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
@@ -60,11 +65,50 @@ MIGRATIONS = (
     *pausing.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
+HISTORY_FILE = "history.sqlite"
+HISTORY_KEY_FILE = "history.secret"
+EXPIRE_EVERY_S = 3600.0
+"""How often answers whose time is over are deleted."""
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
     """Origin line of a partner's own audit log."""
     return f"{directory.federation}/partner/{partner_id}"
+
+
+def _secret(config: NodeConfig, name: str) -> bytes:
+    """A secret of this node's own, made at first use, readable by its owner alone."""
+    path = config.state_dir / name
+    if not path.exists():
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(os.urandom(32))
+    return path.read_bytes()
+
+
+def history_key(config: NodeConfig) -> bytes:
+    """The 32-octet key of the history.
+
+    :raises Misconfigured: its file is shorter than the secret that was written.
+    """
+    secret = _secret(config, HISTORY_KEY_FILE)
+    if len(secret) < 32:
+        raise Misconfigured(
+            "the history's secret is shorter than 32 octets", reasons=("HISTORY_KEY",)
+        )
+    return signing.commit(secret, b"history")
+
+
+def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
+    """What this node keeps of its users' queries and of feedback.
+
+    :param readonly: beside the process that serves it.
+    :raises Misconfigured: in use, damaged, or not made yet.
+    """
+    path, key = config.state_dir / HISTORY_FILE, history_key(config)
+    if readonly:
+        return Vault.open_readonly(path, key=key)
+    return Vault.open(path, key=key, migrations=(*history.MIGRATIONS, *feedback.MIGRATIONS))
 
 
 def open_index(config: NodeConfig) -> Index:
@@ -114,6 +158,13 @@ def own_keys(
     return partner, key, sealing_key
 
 
+def words_of(policy: PolicyPoints) -> Words:
+    """:raises Misconfigured: a policy without its registry."""
+    if policy.words is None:
+        raise Misconfigured("the policy has no registry", reasons=("POLICY_EMPTY",))
+    return policy.words
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeApp:
     """A node put together: bound, not yet serving."""
@@ -128,16 +179,22 @@ class NodeApp:
     refresher: Refresher
     steering: Steering
     control: ControlServer
+    vault: Vault
+    housekeeping: asyncio.Task[None]
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Close the control socket, stop refreshing, close the connection, the log, the index."""
+        """Close the control socket, what is under way, the connection, the log, and the rest."""
         await self.control.close()
         await self.refresher.close()
+        self.housekeeping.cancel()
+        await asyncio.gather(self.housekeeping, return_exceptions=True)
+        await self.asking.drain()
         await self.channel.close()
         await asyncio.to_thread(self.log.close)
+        self.vault.close()
         self.index.close()
 
 
@@ -177,17 +234,23 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     await record_index(log, leaves, index)
     heads = HeadKeeper(log, directory.gateway)
-    register = cases.CaseRegister(log, leaves, clock=clock)
+    register = cases.CaseRegister(log, leaves, words=words_of(policy), clock=clock)
     material = process.material_of(config.keys_dir, directory, partner.user_authority)
     channel = _gateway_channel(config, directory)
-    asking = Asking(
-        partner_id=config.partner,
+    vault = open_vault(config)
+    kept = history.History(vault)
+    sealer = Sealer(
         key=key,
-        log=log,
-        leaves=leaves,
-        desk=ReleaseDesk(log, leaves, tick_s=0),
         directory=directory,
         deny_lists=member.deny_lists,
+        policy_serial=policy.serial,
+        heads=heads,
+        clock=clock,
+    )
+    asking = Asking(
+        partner_id=config.partner,
+        log=log,
+        leaves=leaves,
         drafter=Drafter(
             partner_id=config.partner,
             directory=directory,
@@ -196,9 +259,34 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             cases=register,
             clock=clock,
         ),
-        policy_serial=policy.serial,
-        heads=heads,
-        send=_sender(channel, config.limits.deadline_ms / 1000),
+        cases=register,
+        sealer=sealer,
+        sending=Sending(
+            partner_id=config.partner,
+            log=log,
+            leaves=leaves,
+            desk=ReleaseDesk(log, leaves, tick_s=0),
+            directory=directory,
+            policy_serial=policy.serial,
+            heads=heads,
+            history=kept,
+            sealer=sealer,
+            send=_sender(channel, config.limits.deadline_ms / 1000),
+            clock=clock,
+        ),
+        history=kept,
+        clock=clock,
+    )
+    telling = feedback.Feedback(
+        partner_id=config.partner,
+        key=key,
+        sealing_key=sealing_key,
+        log=log,
+        leaves=leaves,
+        directory=directory,
+        history=kept,
+        book=feedback.FeedbackBook(vault),
+        forward=_forwarder(channel, config.limits.deadline_ms / 1000),
         clock=clock,
     )
     desk = ReleaseDesk(log, leaves, tick_s=directory.release_tick_s)
@@ -232,7 +320,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     steering.status.skew = lambda: answering.skew_s
     server = process.bind(
-        service.services(config.partner, answering, asking, register, directory),
+        service.services(config.partner, answering, asking, telling, register, directory),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,
@@ -261,6 +349,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         refresher=refresher,
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
+        vault=vault,
+        housekeeping=asyncio.create_task(_keep_house(asking)),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
@@ -371,6 +461,30 @@ async def _reachable(channel: grpc.aio.Channel) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _keep_house(asking: Asking) -> None:
+    """Delete what may be kept no longer, at the start and every hour."""
+    while True:
+        try:
+            await asking.expire()
+        except FairleadError as error:
+            get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
+        await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _forwarder(channel: grpc.aio.Channel, deadline_s: float) -> feedback.Forward:
+    """Hands sealed feedback to the gateway."""
+    stub = gateway_pb2_grpc.GatewayServiceStub(channel)
+
+    async def forward(signed: query_pb2.SignedFeedback) -> None:
+        request = gateway_pb2.GatewayServiceFeedbackRequest(feedback=signed)
+        try:
+            await stub.Feedback(request, timeout=2 * deadline_s)
+        except grpc.aio.AioRpcError as error:
+            raise gateway_error(error, asked=False) from None
+
+    return forward
 
 
 def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:

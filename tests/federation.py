@@ -12,6 +12,7 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 
 from certs.dev.federation import GatewaySpec, demo_partners
@@ -38,6 +39,8 @@ ROOT = Path(__file__).resolve().parent.parent
 STORY = "MSCU6639870"
 OTHER = "CSQU3054383"
 CASE, PURPOSE = "CASE-1", "drug-trafficking"
+_ROWS = count(1)
+"""Each record is another row of its source."""
 ANALYST, APPROVER, BOUGHT = ("customs", "u-c01"), ("customs", "u-c02"), ("customs", "u-c03")
 
 
@@ -54,7 +57,7 @@ def record(
     moment = int(time.time() if now is None else now)
     found = identifiers.normalise(scheme, term)
     settings: dict[str, object] = {
-        "origin": f"{term}/{event}/{moment}/{sorted((fields or {}).items())}",
+        "origin": f"{term}/{event}/{next(_ROWS)}",
         "identifiers": (found,),
         "record_type": RecordType.MOVEMENT,
         "event": event,

@@ -81,7 +81,7 @@ def test_from_nothing_to_an_index(node: Path) -> None:
     assert typed(node, "check").exit_code == 0
     assert "1 records held" in typed(node, "index").stderr
     mapping = node.with_name("gate.toml")
-    mapping.write_text(mapping.read_text().replace('redact_always = ["driver_card"]', ""))
+    mapping.write_text(mapping.read_text().replace('redact_always = ["lane"]', ""))
     assert "0 records held" in typed(node, "index").stderr
     assert typed(node, "check").exit_code == 8
 
@@ -131,7 +131,7 @@ def test_the_exposure_is_printed_three_ways(node: Path) -> None:
         assert "container" in text
         assert "plate" in text
     assert page.startswith("<!doctype html>")
-    assert "driver_card" in page
+    assert "lane" in page
 
 
 async def test_through_the_socket(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def home(tmp_path: Path) -> Path:
     """A configuration with a comment, and a CSV file with a column about persons."""
     (tmp_path / "node.toml").write_text('# mine\npartner = "x"\n\n[limits]\ndeadline_ms = 900\n')
     with (tmp_path / "gate.csv").open("w", newline="") as file:
-        rows = csv.writer(file, delimiter=";")
+        rows = csv.writer(file, delimiter=";", lineterminator="\n")
         rows.writerow(["at", "direction", "container", "driver", "gate"])
         for minute in range(50):
             box = "MSCU6639870" if minute else "MSCU6639871"

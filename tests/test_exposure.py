@@ -259,7 +259,7 @@ purposes = ["drug-trafficking"]
 retention_days = 365
 active_target = false
 personal = false
-redact_always = ["driver_card"]
+redact_always = ["lane"]
 
 [[identifiers]]
 scheme = "container"
@@ -277,7 +277,7 @@ information_grade = "1"
 
 [fields]
 plate = "plate"
-driver_card = "card"
+lane = "card"
 """
 
 
@@ -301,7 +301,7 @@ def test_an_edited_mapping_is_another_one(tmp_path: Path) -> None:
         ('plate = "plate"', 'plate = "plate"\nseal = "seal"'),
         ('column = "box"', 'column = "box2"'),
         ("retention_days = 365", "retention_days = 3650"),
-        ('redact_always = ["driver_card"]', ""),
+        ('redact_always = ["lane"]', ""),
         ('["drug-trafficking"]', '["drug-trafficking", "infiltration"]'),
     ):
         assert edit[0] in MAPPING
@@ -312,7 +312,7 @@ def test_a_source_is_described_by_its_mapping(tmp_path: Path) -> None:
     """A column of handling may hold any word; what is always redacted is no releasable field."""
     facts = source_facts(mapping(tmp_path))
     assert facts.fields == ("plate",)
-    assert facts.withheld == ("driver_card",)
+    assert facts.withheld == ("lane",)
     assert {h[1] for h in facts.handlings} == {"CLEAR", "GREEN", "AMBER", "RED"}
     assert {h[0] for h in facts.handlings} == {"AMBER"}
     assert all(not record.active_target for record in facts.record_facts(1))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from pathlib import Path
 
+from demo.accepting import accept_sources
 from fairlead.config import NodeConfig
 from node.indexing import refresh
 from tests.federation import OTHER, STORY, Federation, federation, states
@@ -53,6 +54,7 @@ async def test_the_database_sees_the_same_for_a_hit_and_for_no_hit(tmp_path: Pat
         async with federation(tmp_path, start=False) as made:
             # The node itself is started without: only what this test says is refreshed.
             config = made.node_configs[OWNER].model_copy(update={"sources": (mapping,)})
+            accept_sources(config)
             refresh(config)
             await made.start_gateway()
             for partner in ("customs", OWNER, "oceanic-line"):
@@ -75,6 +77,7 @@ async def test_no_question_reaches_the_database_between_refreshes(tmp_path: Path
         async with federation(tmp_path, start=False) as made:
             # The node itself is started without: only what this test says is refreshed.
             config = made.node_configs[OWNER].model_copy(update={"sources": (mapping,)})
+            accept_sources(config)
             refresh(config)
             begin = _settle(server)
             await made.start_gateway()

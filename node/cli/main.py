@@ -9,7 +9,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run
-from node.cli import check, doctor, exposure, pause, preview, source, status
+from node.cli import check, doctor, exposure, feedback, pause, preview, source, status
 from node.cli.act import ConfigOption
 from node.cli.index import app as index_app
 
@@ -65,6 +65,7 @@ def _state(config: Path) -> tuple[Path, str]:
     return settings.state_dir, settings.partner
 
 
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(config_app(_model), name="config")
 add_backup(app, "node", _state)
 
