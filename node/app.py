@@ -6,7 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from fairlead import tls  # before grpc: it sets the TLS floor
 
@@ -19,6 +21,7 @@ from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig, reveal
 from fairlead.errors import FairleadError, Misconfigured
+from fairlead.keyfiles import require_private
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
@@ -27,19 +30,40 @@ from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
-from node import cases, feedback, history, service
+from node import cases, feedback, history, pausing, service
 from node.answering import Answering
 from node.asking import Asking
+from node.control.server import ControlServer
+from node.counting import Today
 from node.drafting import Drafter
+from node.exposure import acceptance
+from node.exposure.gate import ExposureGate
+from node.exposure.source import source_facts
 from node.heads import HeadKeeper
 from node.index import Index
+from node.owner import Owner
+from node.pausing import Pause
+from node.previewing import Previewing
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
+from node.sources.mapping import load_mapping
+from node.status import Status
+from node.steering import Steering
 from node.vault import Vault
 
 LOG_FILE = "audit.sqlite"
 INDEX_FILE = "index.sqlite"
 INDEX_KEY_FILE = "index.secret"
+REACH_S = 2.0
+"""Seconds a gateway has to open its door before it counts as out of reach."""
+MIGRATIONS = (
+    *process.MIGRATIONS,
+    *admission.MIGRATIONS,
+    *cases.MIGRATIONS,
+    *acceptance.MIGRATIONS,
+    *pausing.MIGRATIONS,
+)
+"""Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
 EXPIRE_EVERY_S = 3600.0
@@ -128,6 +152,7 @@ def own_keys(
             reasons=("UNKNOWN_PARTNER",),
             remedy="correct partner in the configuration, or ask the operators to list it",
         )
+    require_private(config.keys_dir)
     key = signing.load_signing_key(config.keys_dir / "signing.key")
     sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
     if (signing.public_bytes(key), sealing_key.public_bytes()) != (
@@ -161,6 +186,8 @@ class NodeApp:
     cases: cases.CaseRegister
     channel: grpc.aio.Channel
     index: Index
+    steering: Steering
+    control: ControlServer
     vault: Vault
     housekeeping: asyncio.Task[None]
     failed: process.Failed
@@ -168,7 +195,8 @@ class NodeApp:
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Close what is under way, then the connection, the log, the history and the index."""
+        """Close the control socket, what is under way, the connection, the log, and the rest."""
+        await self.control.close()
         self.housekeeping.cancel()
         await asyncio.gather(self.housekeeping, return_exceptions=True)
         await self.asking.drain()
@@ -185,8 +213,10 @@ async def run(config: NodeConfig) -> bool:
     :raises FairleadError: it could not start.
     """
     app = await assemble(config)
-    with metrics.serving(config.metrics, app.tally, app.gauges):
-        return await process.serve(app.server, failed=app.failed, stop=app.close)
+    await app.control.start()
+    async with app.steering.watching():
+        with metrics.serving(config.metrics, app.tally, app.gauges):
+            return await process.serve(app.server, failed=app.failed, stop=app.close)
 
 
 async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time) -> NodeApp:
@@ -205,7 +235,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         origin=log_origin(directory, config.partner),
         key=key,
         clock=clock,
-        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *cases.MIGRATIONS),
+        migrations=MIGRATIONS,
         on_failure=failed,
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
@@ -266,6 +296,12 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         forward=_forwarder(channel, config.limits.deadline_ms / 1000),
         clock=clock,
     )
+    desk = ReleaseDesk(log, leaves, tick_s=directory.release_tick_s)
+    steering = _steering(
+        config, member, log=log, leaves=leaves, policy=policy, desk=desk, index=index, clock=clock
+    )
+    steering.status.running = True
+    steering.status.reachable = partial(_reachable, channel)
     answering = Answering(
         partner_id=config.partner,
         key=key,
@@ -280,13 +316,16 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             clock=clock,
             limit=config.limits.max_concurrent_queries,
         ),
-        desk=ReleaseDesk(log, leaves, tick_s=directory.release_tick_s),
+        desk=desk,
         directory=directory,
         policy=policy,
+        gate=steering.owner.gate,
+        pause=steering.pause,
         heads=heads,
         index=index,
         clock=clock,
     )
+    steering.status.skew = lambda: answering.skew_s
     server = process.bind(
         service.services(config.partner, answering, asking, telling, register, directory),
         config=config,
@@ -305,6 +344,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         cases=register,
         channel=channel,
         index=index,
+        steering=steering,
+        control=ControlServer(config.state_dir, steering.handlers),
         vault=vault,
         housekeeping=asyncio.create_task(_keep_house(asking)),
         failed=failed,
@@ -313,6 +354,110 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
         ),
     )
+
+
+def _steering(
+    config: NodeConfig,
+    member: process.Membership,
+    *,
+    log: AuditLog,
+    leaves: LeafWriter,
+    policy: PolicyPoints,
+    desk: ReleaseDesk,
+    index: Index | None,
+    clock: Callable[[], float],
+) -> Steering:
+    """What the owner holds in its hands, over the parts that answer."""
+    gate = ExposureGate()
+    gate.accept(acceptance.stored(log))
+    pause = Pause(log, leaves, desk, clock=clock)
+    owner = Owner(
+        partner_id=config.partner,
+        directory=lambda: member.directory,
+        policy=lambda: policy,
+        sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
+        log=log,
+        leaves=leaves,
+        gate=gate,
+        clock=clock,
+    )
+
+    def indexed() -> Index:
+        return index if index is not None else open_index(config)
+
+    return Steering(
+        owner=owner,
+        pause=pause,
+        previewing=Previewing(
+            owner=config.partner,
+            directory=owner.directory,
+            policy=owner.policy,
+            index=indexed,
+            gate=gate,
+            log=log,
+            leaves=leaves,
+            clock=clock,
+        ),
+        status=Status(
+            partner=config.partner,
+            owner=owner,
+            pause=pause,
+            index=lambda: index,
+            deny_lists=member.deny_lists,
+            certificate=config.keys_dir / "tls.pem",
+            running=False,
+            today=Today(log, config.partner, clock),
+        ),
+    )
+
+
+@asynccontextmanager
+async def at_rest(
+    config: NodeConfig, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Steering]:
+    """The owner's acts on the files of a node that does not run; its log is locked meanwhile.
+
+    :raises FairleadError: configuration, membership or policy do not verify, or the node runs.
+    """
+    member = process.join(config, clock)
+    _, key, _ = own_keys(config, member)
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = AuditLog.open(
+        config.state_dir / LOG_FILE,
+        origin=log_origin(member.directory, config.partner),
+        key=key,
+        clock=clock,
+        migrations=MIGRATIONS,
+    )
+    index = open_index(config) if (config.state_dir / INDEX_FILE).exists() else None
+    try:
+        leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
+        policy, _ = process.load_policy(
+            config, member.trust, now=clock(), minimum_serial=process.active_serial(log, "policy")
+        )
+        yield _steering(
+            config,
+            member,
+            log=log,
+            leaves=leaves,
+            policy=policy,
+            desk=ReleaseDesk(log, leaves, tick_s=0),
+            index=index,
+            clock=clock,
+        )
+    finally:
+        await asyncio.to_thread(log.close)
+        if index is not None:
+            index.close()
+
+
+async def _reachable(channel: grpc.aio.Channel) -> bool:
+    """Whether the gateway's door opens within a moment."""
+    try:
+        await asyncio.wait_for(channel.channel_ready(), REACH_S)
+    except TimeoutError:
+        return False
+    return True
 
 
 async def _keep_house(asking: Asking) -> None:

@@ -331,6 +331,7 @@ class Sending:
         await self._desk.release(released)
         line = _line(opened.number, event.partner_id, shown, reason)
         line.index_age_s = answer.index_age_s
+        line.paused_since = answer.paused_since
         line.answers.extend(body.answers)
         limit = body.retention_days - 1 if body.retention_days else None
         await self._keep(opened.batch, opened.number, line, retention_days=limit)

@@ -147,10 +147,10 @@ REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
         InvalidInput,
         "CHECK_DIGIT",
     ),
-    ("an unknown scheme", {"terms": [pb.Term(scheme="iban", value="X")]}, InvalidInput, "SCHEME"),
+    ("an unknown scheme", {"terms": [pb.Term(scheme="crystal-ball", value="X")]}, InvalidInput, "SCHEME"),
     (
         "a term too long",
-        {"terms": [pb.Term(scheme="container", value="A" * 65)]},
+        {"terms": [pb.Term(scheme="container", value="A" * 129)]},
         InvalidInput,
         "TOO_LONG",
     ),

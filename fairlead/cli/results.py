@@ -201,6 +201,7 @@ def line_of(answer: asking_pb2.OpenedAnswer, terms: Sequence[asking_pb2.Term]) -
         "status": STATUS_WORDS.get(answer.status, "invalid"),
         "reason": answer.reason,
         "index_age_s": answer.index_age_s if answered else None,
+        "paused_s": max(0, int(time.time()) - answer.paused_since) if answer.paused_since else None,
         "hits": sum(bool(item["hit"]) for item in answers),
         "answers": answers,
     }
@@ -234,11 +235,21 @@ def word(kind: Any, value: int, prefix: str) -> str:
 def summary(line: dict[str, Any]) -> str:
     """A partner's line in a few words."""
     if line["status"] != "answered":
-        return f"{line['status']} {line['reason']}".rstrip()
+        paused = line.get("paused_s")
+        lasting = f", for {_span(paused)}" if paused is not None else ""
+        return f"{line['status']} {line['reason']}".rstrip() + lasting
     if not line["hits"]:
         return "no hit"
     counts = [item["count"] for item in line["answers"] if item["hit"] and item["count"]]
     return f"HIT {', '.join(counts)}".rstrip()
+
+
+def _span(seconds: int) -> str:
+    """How long, in the largest unit that says enough."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 # ── Printing ─────────────────────────────────────────────────────────────────────────────────

@@ -43,6 +43,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A case was opened or closed."""
     LEAF_TYPE_USER: _LeafType.ValueType  # 8
     """A user certificate was issued, renewed or denied."""
+    LEAF_TYPE_OWNER: _LeafType.ValueType  # 12
+    """The owner did something at its own node: accepted its exposure, paused, resumed, looked."""
     LEAF_TYPE_HISTORY: _LeafType.ValueType  # 20
     """A kept answer was read or deleted (in a node's log)."""
     LEAF_TYPE_FEEDBACK: _LeafType.ValueType  # 21
@@ -68,6 +70,8 @@ LEAF_TYPE_CASE: LeafType.ValueType  # 7
 """A case was opened or closed."""
 LEAF_TYPE_USER: LeafType.ValueType  # 8
 """A user certificate was issued, renewed or denied."""
+LEAF_TYPE_OWNER: LeafType.ValueType  # 12
+"""The owner did something at its own node: accepted its exposure, paused, resumed, looked."""
 LEAF_TYPE_HISTORY: LeafType.ValueType  # 20
 """A kept answer was read or deleted (in a node's log)."""
 LEAF_TYPE_FEEDBACK: LeafType.ValueType  # 21
