@@ -147,7 +147,12 @@ REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
         InvalidInput,
         "CHECK_DIGIT",
     ),
-    ("an unknown scheme", {"terms": [pb.Term(scheme="crystal-ball", value="X")]}, InvalidInput, "SCHEME"),
+    (
+        "an unknown scheme",
+        {"terms": [pb.Term(scheme="crystal-ball", value="X")]},
+        InvalidInput,
+        "SCHEME",
+    ),
     (
         "a term too long",
         {"terms": [pb.Term(scheme="container", value="A" * 129)]},
