@@ -119,7 +119,6 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         log=log,
         leaves=leaves,
         desk=ReleaseDesk(log, leaves, tick_s=0),
-        directory=member.directory,
         deny_lists=member.deny_lists,
         transport=transport,
         clock=clock,

@@ -18,7 +18,7 @@ from fairlead.envelope.query import Query
 from fairlead.errors import FairleadError
 from fairlead.facts import requester_code
 from fairlead.leaves import LeafWriter
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import DenyLists
 from fairlead.policy.decision import Decision
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
@@ -36,6 +36,8 @@ class Routing:
 
     decisions: Mapping[str, Decision]
     parts: Mapping[str, bytes]
+    unpinned: frozenset[str] = frozenset()
+    """Partners asked for whose root key this gateway has not pinned; they are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +50,6 @@ class Exchange:
     log: AuditLog
     leaves: LeafWriter
     desk: ReleaseDesk
-    directory: Directory
     deny_lists: DenyLists
     transport: Transport
     clock: Callable[[], float]
@@ -78,6 +79,10 @@ class Walk:
             for p, decision in self._routing.decisions.items()
             if not decision.permit
         }
+        for partner_id in self._routing.unpinned:
+            self._states[partner_id] = PartnerState(
+                partner_id=partner_id, status=query_pb2.STATUS_NOT_ASKED, reason="ROOT_UNPINNED"
+            )
 
     async def go(self, run: Run) -> None:
         """Fan out and release each answer; the caller closes, once, whatever this came to.
@@ -106,7 +111,7 @@ class Walk:
 
         async def ask(partner_id: str) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
             try:
-                node = exchange.directory.partners[partner_id].nodes[0].spiffe_id
+                node = self._query.directory.partners[partner_id].nodes[0].spiffe_id
                 exchange.deny_lists.check(node, exchange.clock())
             except FairleadError:
                 leg = Leg(
@@ -142,7 +147,7 @@ class Walk:
         statement = grant_statement(
             self._query,
             grants,
-            directory=exchange.directory,
+            directory=self._query.directory,
             gateway=exchange.gateway,
             intent_leaf_hash=self._intent.leaf_hash,
             now=now,
@@ -178,7 +183,7 @@ class Walk:
                 query_id=self._query.query_id,
                 header_digest=self._query.header_digest,
                 terms=self._query.term_count,
-                owner=self._exchange.directory.partners[leg.partner_id],
+                owner=self._query.directory.partners[leg.partner_id],
             )
         except FairleadError as error:
             get_logger().warning(Event.PARTNER_INVALID, error=error, partner=leg.partner_id)
