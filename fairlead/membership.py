@@ -12,10 +12,9 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from fairlead import signing
 from fairlead.certificates import IdentityCheck
-from fairlead.errors import FairleadError, Forged, Misconfigured, Stale
-from fairlead.files import read_bounded, write_private
+from fairlead.errors import FairleadError, Forged, Misconfigured
+from fairlead.keyfile import write_private
 from fairlead.partners import Directory, directory_mismatch
 from fairlead.telemetry import Event, get_logger
 from fairlead.trust import DenyListFile, Trust, read_trusted
@@ -248,7 +247,7 @@ class Membership:
                 remedy="compare them out of band, then restart this process",
             )
         before, now = self.directory.current, self._clock()
-        self.directory.reread(lambda data: fresh.verify(data, now=now, expired=True))
+        self.directory.reread(lambda data: fresh.verify(data, now=now))
         self.trust = fresh
         self._follow(before)
 
@@ -267,7 +266,7 @@ class Membership:
 
     def _store(self, path: Path, data: bytes) -> None:
         try:
-            if read_bounded(path, len(data) + 1) != data:
+            if path.read_bytes() != data:
                 write_private(path, data)
         except OSError:
             self.problem(_unwritable())
@@ -290,12 +289,3 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     return found.st_mtime_ns, found.st_size, found.st_ino
 
 
-def entry_changed(before: Directory, after: Directory, partner_id: str) -> bytes | None:
-    """Digest of a partner's own entry, if it differs from the one before."""
-    old, new = before.partners.get(partner_id), after.partners.get(partner_id)
-    if new is None:
-        return signing.digest(b"") if old is not None else None
-    return new.entry_digest if old is None or old.entry_digest != new.entry_digest else None
-
-
-__all__ = ["GRACE_S", "SETTLE_S", "LiveDirectory", "Membership", "Stale", "entry_changed"]
