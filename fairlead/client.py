@@ -75,10 +75,10 @@ def check_draft(
     mandate = signing.parse_canonical(query_pb2.Mandate, response.mandate)
     # 1
     lifetime = mandate.expires_at - mandate.issued_at
-    mine = (
-        mandate.user_certificate_digest == signing.digest(certificate)
-        and (mandate.partner_id, mandate.federation) == (partner_id, directory.federation)
-    )
+    mine = mandate.user_certificate_digest == signing.digest(certificate) and (
+        mandate.partner_id,
+        mandate.federation,
+    ) == (partner_id, directory.federation)
     begins_now = abs(mandate.issued_at - now) <= WINDOW_S
     if not mine or not begins_now or not 0 < lifetime <= MANDATE_LIFETIME_S:
         raise _differs("USER")

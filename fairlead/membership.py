@@ -58,6 +58,11 @@ class LiveDirectory:
         return self._versions[-1].directory
 
     @property
+    def transmitted(self) -> bytes:
+        """The current one as transmitted (``pb.SignedDirectory``)."""
+        return self._versions[-1].data
+
+    @property
     def asking(self) -> Directory:
         """The newest one the gateway has confirmed for :data:`SETTLE_S` seconds."""
         now = self._clock()
@@ -287,5 +292,3 @@ def _stamp(path: Path) -> tuple[int, int, int] | None:
     except OSError:
         return None
     return found.st_mtime_ns, found.st_size, found.st_ino
-
-

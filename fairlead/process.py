@@ -7,16 +7,16 @@ import hashlib
 import signal
 import sqlite3
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
+
+from cryptography import x509
 
 from fairlead import (
     authority,
     metrics,
     tls,  # before grpc: it sets the TLS floor
 )
-from cryptography import x509
-
 from fairlead.auditlog import AuditLog
 from fairlead.authorisation import Authorisation, Service
 from fairlead.config import GatewayConfig, NodeConfig
@@ -337,6 +337,19 @@ def _expiries(member: Membership, keys: Path) -> dict[str, float]:
     for issuer, moment in member.deny_lists.expiries().items():
         found[f"deny-list/{issuer}"] = moment
     return found
+
+
+class Tasks:
+    """What runs beside the server for as long as the process does."""
+
+    def __init__(self, *work: Coroutine[None, None, None]) -> None:
+        self._tasks = [asyncio.ensure_future(item) for item in work]
+
+    async def cancel(self) -> None:
+        """End all of it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 class Failed:

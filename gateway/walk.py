@@ -17,6 +17,7 @@ from fairlead.envelope.outcome import PartnerState, make_outcome
 from fairlead.envelope.query import Query
 from fairlead.errors import FairleadError
 from fairlead.facts import requester_code
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists
 from fairlead.policy.decision import Decision
@@ -46,7 +47,7 @@ class Exchange:
     log that each owner is believed to hold."""
 
     gateway: str
-    key: Ed25519PrivateKey
+    keys: KeyRing
     log: AuditLog
     leaves: LeafWriter
     desk: ReleaseDesk
@@ -135,6 +136,11 @@ class Walk:
             self._states[state.partner_id] = state
             run.add(_event(state, answer))
 
+    def _key(self) -> Ed25519PrivateKey:
+        """The key that the directory of this query's serial names for this gateway."""
+        gateways = self._query.directory.gateways
+        return self._exchange.keys.signing(gateways[self._exchange.gateway].signing_key)
+
     def _issuer(self) -> Callable[[str, int | None], owner_pb2.AnswerRequest]:
         """Sign the grants once; build each owner's request with a receipt it can check."""
         exchange, routing = self._exchange, self._routing
@@ -152,7 +158,7 @@ class Walk:
             intent_leaf_hash=self._intent.leaf_hash,
             now=now,
         )
-        signature = signing.sign(exchange.key, "grant", statement)
+        signature = signing.sign(self._key(), "grant", statement)
 
         def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
             size = exchange.log.head.size
@@ -219,7 +225,7 @@ class Walk:
             policy_serial=exchange.policy_serial,
             now=exchange.clock(),
         )
-        signature = signing.sign(exchange.key, "outcome", outcome)
+        signature = signing.sign(self._key(), "outcome", outcome)
         try:
             appended = await exchange.log.append(
                 exchange.leaves.outcome(self._query, states),

@@ -206,8 +206,7 @@ def sign_query(
             issued_at=int(now),
             reply_key=reply_key,
             part_digests=[
-                signing.digest(parts[p]) if p in parts else random(_HASH)
-                for p in directory.listed
+                signing.digest(parts[p]) if p in parts else random(_HASH) for p in directory.listed
             ],
             directory_serial=directory.serial,
         )
