@@ -14,7 +14,7 @@ from __future__ import annotations
 import contextlib
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -81,6 +81,33 @@ class Trust:
         if found.federation != self.federation:
             raise Forged("the directory is another federation's", reasons=("FEDERATION",))
         return found
+
+
+def add_pin(
+    path: Path, partner_id: str, fingerprint: bytes, directory: Path, *, now: float
+) -> None:
+    """Add a root to a trust file in one step, once the directory verifies with it.
+
+    :param fingerprint: SHA-256 of the root key, compared out of band.
+    :raises FairleadError: the directory does not verify with it; nothing was written.
+    """
+    before = Trust.load(path)
+    roots = MappingProxyType({**before.roots, check_partner_id(partner_id): fingerprint})
+    wanted = replace(before, roots=roots)
+    wanted.directory(directory, now=now)
+    lines = read_trusted(path).decode().splitlines()
+    heads = [i for i, line in enumerate(lines) if line.strip() == "[partners]"]
+    lines.insert(heads[-1] + 1 if heads else 0, f'{partner_id} = "{fingerprint.hex()}"')
+    fresh = path.with_name(f"{path.name}.new")
+    write_private(fresh, ("\n".join(lines) + "\n").encode())
+    if Trust.load(fresh) != wanted:
+        fresh.unlink()
+        raise Misconfigured(
+            "the pins file cannot be edited by this command",
+            reasons=("TRUST_FILE",),
+            remedy=f'add the line   {partner_id} = "{fingerprint.hex()}"   under [partners]',
+        )
+    fresh.replace(path)
 
 
 class DenyListFile(DenyLists):
