@@ -70,6 +70,19 @@ class Trust:
         """
         return self.verify(read_trusted(path), now=now, previous=previous)
 
+    def former(self, path: Path) -> list[Directory]:
+        """The directories before the one in ``path``, as a process keeps them beside it, newest
+        first; what does not verify, at the time it was issued, is left out.
+        """
+        found = []
+        for file in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+            with contextlib.suppress(FairleadError):
+                data = read_trusted(file)
+                signed = signing.parse_canonical(directory_pb2.SignedDirectory, data)
+                content = signing.parse_canonical(directory_pb2.Directory, signed.directory)
+                found.append(self.verify(data, now=content.issued_at))
+        return sorted(found, key=lambda directory: directory.serial, reverse=True)
+
     def verify(self, data: bytes, *, now: float, previous: Directory | None = None) -> Directory:
         """Verify a signed directory as transmitted; see :meth:`Directory.from_signed`.
 
@@ -81,6 +94,11 @@ class Trust:
         if found.federation != self.federation:
             raise Forged("the directory is another federation's", reasons=("FEDERATION",))
         return found
+
+
+def former_path(path: Path, serial: int) -> Path:
+    """Where a superseded directory is kept beside the one in ``path``."""
+    return path.with_name(f"{path.stem}-{serial}{path.suffix}")
 
 
 def add_pin(

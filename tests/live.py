@@ -150,6 +150,34 @@ def alarms(log: object) -> list[str]:
     ]
 
 
+def refusals(log: object) -> list[str]:
+    """The reasons of every refusal in a log."""
+    return [
+        reason
+        for leaf in leaves(log)
+        if leaf.type == audit_pb2.LEAF_TYPE_REFUSAL
+        for reason in leaf.reasons
+    ]
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The first reason code of a refused call."""
+    return str(dict(error.trailing_metadata())["fairlead-reason"])
+
+
+async def start(made: Federation, *partners: str) -> None:
+    """Start the gateway and these nodes (all of them by default), and open the usual case."""
+    await made.start_gateway()
+    for partner in partners or tuple(made.node_configs):
+        await made.start_node(partner)
+    await made.open_case()
+
+
+def all_on(made: Federation, serial: int) -> bool:
+    """Whether every running process asks and answers under this directory."""
+    return all(app.member.directory.asking.serial == serial for app in made.nodes.values())
+
+
 @dataclass(slots=True)
 class Load:
     """What the analysts saw: queries answered in full, and whatever else happened."""
@@ -185,10 +213,16 @@ async def load(made: Federation, *, owners: Sequence[str], askers: int = 2) -> A
                         for owner in owners
                         if found[owner].status != query_pb2.STATUS_ANSWERED
                     ]
+                except grpc.aio.AioRpcError as error:
+                    told = dict(error.trailing_metadata() or ())
+                    missing = [f"{error.code().name} {told.get('fairlead-reason')}"]
+                    overrun = told.get("fairlead-reason") == "POLICY_UNAVAILABLE"
                 except Exception as error:
-                    missing = [f"{type(error).__name__}: {error}"]
+                    missing, overrun = [f"{type(error).__name__}: {error}"], False
                 seen.answered += not missing
-                seen.failed.update(missing)
+                seen.overrun += overrun
+                if not overrun:
+                    seen.failed.update(missing)
 
     tasks = [asyncio.create_task(ask()) for _ in range(askers)]
     try:
