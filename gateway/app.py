@@ -74,6 +74,7 @@ class GatewayApp:
     server: Server
     log: AuditLog
     tactical: Tactical
+    publishing: Publishing
     transport: Transport
     member: Membership
     tasks: process.Tasks
@@ -84,6 +85,7 @@ class GatewayApp:
 
     async def finish(self) -> None:
         """Refuse new queries; those under way end within their own deadline."""
+        self.publishing.finish()
         await self.tactical.finish(self.drain_s)
 
     async def close(self) -> None:
@@ -179,6 +181,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         server=server,
         log=log,
         tactical=tactical,
+        publishing=publishing,
         transport=transport,
         member=member,
         tasks=process.Tasks(
