@@ -14,10 +14,11 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
+from fairlead import signing
 from fairlead.auditlog import Appended, AuditLog
 from fairlead.certificates import Identity
 from fairlead.envelope.query import Query, verify_query
-from fairlead.errors import Conflict, FairleadError, Forged, Overloaded
+from fairlead.errors import Conflict, FairleadError, Forged, Overloaded, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directories
 from fairlead.receipts import CheckpointFork, CheckpointStale
@@ -40,6 +41,7 @@ MIGRATIONS = (
         UNIQUE (session_key, chunk)
     ) WITHOUT ROWID
     """,
+    "ALTER TABLE queries ADD COLUMN asker TEXT NOT NULL DEFAULT ''",
 )
 
 
@@ -110,7 +112,8 @@ class Admission:
         1. Envelope: every signature, binding and time of the query verifies, and a node brings
            its own partner's queries only.
         2. Not answered before: a repetition is REPLAYED, the same id with another content is
-           QUERY_ID_REUSED, a second query under a mandate's chunk is MANDATE_USED.
+           QUERY_ID_REUSED, a second query under a mandate's chunk is MANDATE_USED. A repetition
+           that comes after its time is still one: its asker may not know what became of it.
         3. Capacity: the server is not about to stop (:meth:`shut`), and no more than ``limit``
            queries are inside, nor more than its share of one asker.
         4. Decision: whatever ``decide`` demands; it raises to refuse.
@@ -126,13 +129,7 @@ class Admission:
         inside = False
         try:
             # 1
-            query = verify_query(
-                signed,
-                directory=self._directory,
-                deny_lists=self._deny_lists,
-                now=self._clock(),
-                identify=self._identify,
-            )
+            query = self._verify(signed, peer)
             if peer.partner_id not in {None, query.asker.partner_id}:
                 raise Forged(
                     "a query is brought by another partner's node", reasons=("WRONG_PEER",)
@@ -156,6 +153,28 @@ class Admission:
                 await self._refuse(error, signed, peer, subject)
             raise
         return Admitted(query=query, decision=decision, intent=appended)
+
+    def _verify(self, signed: query_pb2.SignedQuery, peer: Identity) -> Query:
+        """Step 1, where a query that is too late is looked up before it is refused.
+
+        :raises Replayed: it verified in its time, and the same asker brings the same octets.
+        """
+        try:
+            return verify_query(
+                signed,
+                directory=self._directory,
+                deny_lists=self._deny_lists,
+                now=self._clock(),
+                identify=self._identify,
+            )
+        except Stale:
+            header = query_pb2.QueryHeader.FromString(signed.header)
+            rows = self._log.read(
+                "SELECT header_digest, asker FROM queries WHERE query_id = ?", (header.query_id,)
+            )
+            if (signing.digest(signed.header), peer.partner_id) in rows:
+                raise Replayed("this query was asked before") from None
+            raise
 
     def shut(self) -> None:
         """Let nobody in any more; who is inside stays until it leaves."""
@@ -240,9 +259,9 @@ def remember(
     def record(connection: sqlite3.Connection) -> None:
         try:
             connection.execute(
-                "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce) "
-                "VALUES (?, ?, ?, ?, ?)",
-                (*_seen_key(query), query.header_digest, nonce),
+                "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce, asker) "
+                "VALUES (?, ?, ?, ?, ?, ?)",
+                (*_seen_key(query), query.header_digest, nonce, query.asker.partner_id),
             )
         except sqlite3.IntegrityError:  # the table's keys refuse it: say which repetition it is
             _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
 from fairlead.certificates import SpiffeId
+from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
     WINDOW_S,
@@ -33,6 +34,8 @@ from fairlead.partners import Directory
 from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import asking_pb2_grpc, query_pb2
+
+CHUNK_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +66,8 @@ def check_draft(
     1. It names this user's certificate, partner and federation, begins now and lives at most
        24 hours.
     2. Purpose and mode are those asked for.
-    3. Its terms, period and events are exactly the user's.
+    3. Its terms, period, events and handling are exactly the user's; handling that the user left
+       to the case is what the draft says, for the user to see.
     4. Its case is the user's.
     5. Every partner's digest opens: as asked for those announced, as not asked for all others.
        A digest opens to one partner only, so the node's newer list of partners may be believed.
@@ -89,8 +93,15 @@ def check_draft(
     nonces = response.nonces
     if len(nonces) != len(request.terms) or len(set(nonces)) != len(nonces):
         raise _differs("TERMS")
+    for wanted, drafted in ((request.tlp, response.tlp), (request.pap, response.pap)):
+        if wanted and drafted != wanted:
+            raise _differs("HANDLING")
     scope = Scope(
-        since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
+        since=request.since,
+        until=request.until,
+        events=tuple(sorted(set(request.events))),
+        tlp=response.tlp,
+        pap=response.pap,
     )
     leaves = [
         term_leaf(term.scheme, term.value, nonce, scope)
@@ -171,22 +182,58 @@ class NodeClient:
             now=time.time(),
         )
 
-    async def ask(self, draft: Draft, *, timeout_s: float = 60) -> AsyncIterator[pb.AskResponse]:
+    async def ask(
+        self,
+        draft: Draft,
+        *,
+        rows: Sequence[pb.Row] = (),
+        timeout_s: float | None = None,
+    ) -> AsyncIterator[pb.AskResponse]:
         """Sign the draft and send it; yields events as partners answer.
 
+        :param rows: of the file the terms come from, kept with the query at the node.
+        :param timeout_s: of the whole; by default a minute for every chunk.
         :raises grpc.RpcError: refused at home or by the gateway.
         """
         mandate = draft.response.mandate
+        chunks = chunk_count(len(draft.request.terms))
         call = self.stub.Ask(
             pb.AskRequest(
                 preparation_id=draft.response.preparation_id,
                 mandate=mandate,
                 signature=signing.sign_as_user(self._key, "mandate", mandate),
+                rows=rows,
             ),
-            timeout=timeout_s,
+            timeout=timeout_s or CHUNK_TIMEOUT_S * chunks,
         )
         try:
             async for event in call:
                 yield event
+        finally:
+            call.cancel()
+
+    async def resume(self, query_id: bytes) -> AsyncIterator[pb.AskResponse]:
+        """Go on with an own query; yields its events from the first.
+
+        :raises grpc.RpcError: refused at home or by the gateway.
+        """
+        call = self.stub.Resume(
+            pb.ResumeRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S * MAX_CHUNKS
+        )
+        try:
+            async for response in call:
+                yield response.event
+        finally:
+            call.cancel()
+
+    async def show(self, query_id: bytes) -> AsyncIterator[pb.AskResponse]:
+        """What the node keeps of a query, as its events.
+
+        :raises grpc.RpcError: it is not kept, or not the user's.
+        """
+        call = self.stub.ShowQuery(pb.ShowQueryRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S)
+        try:
+            async for response in call:
+                yield response.event
         finally:
             call.cancel()

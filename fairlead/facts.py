@@ -38,7 +38,7 @@ def query_facts(
         purpose=query.purpose,
         legal_basis=query.legal_basis,
         schemes=query.schemes,
-        term_count=query.term_count,
+        term_count=query.mandate_terms,
         window_days=window_days,
         events=events,
     )

@@ -156,7 +156,7 @@ class LeafWriter:
         return signing.canonical(leaf)
 
     def case(self, *, subject: str, user: str, purpose: str, commits_to: bytes) -> bytes:
-        """The leaf of a case opened or closed; the reference itself is only committed to."""
+        """The leaf of a case opened, changed or closed; its reference is only committed to."""
         leaf = self._leaf(
             pb.LEAF_TYPE_CASE,
             subject=subject,
@@ -192,6 +192,25 @@ class LeafWriter:
             schemes=list(schemes),
             reasons=list(reasons),
             detail_digest=digest,
+        )
+        return signing.canonical(leaf)
+
+    def history(self, *, subject: str, user: str = "", query_id: bytes = b"") -> bytes:
+        """The leaf of kept answers that were read or deleted."""
+        leaf = self._leaf(pb.LEAF_TYPE_HISTORY, subject=subject, user=user, query_id=query_id)
+        return signing.canonical(leaf)
+
+    def feedback(
+        self, *, subject: str, query_id: bytes, partner_id: str, digest: bytes, user: str = ""
+    ) -> bytes:
+        """The leaf of feedback sent, passed on or received; ``digest`` is of its signed header."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_FEEDBACK,
+            subject=subject,
+            query_id=query_id,
+            partner_id=partner_id,
+            user=user,
+            header_digest=digest,
         )
         return signing.canonical(leaf)
 

@@ -75,6 +75,17 @@ class LiveDirectory:
                 return version.directory
         return self.current
 
+    @property
+    def recent(self) -> tuple[Directory, ...]:
+        """:attr:`asking`, and those before it that still verify, newest first."""
+        newest, oldest = self.asking, self._clock() - GRACE_S
+        return tuple(
+            version.directory
+            for version in reversed(self._versions)
+            if version.directory.serial <= newest.serial
+            and (version.superseded_at is None or version.superseded_at > oldest)
+        )
+
     def at(self, serial: int) -> Directory:
         """The one of ``serial``, if it is current or within its grace.
 

@@ -286,6 +286,11 @@ class Directory:
         """Itself; see :class:`Directories`."""
         return self
 
+    @property
+    def recent(self) -> tuple[Directory, ...]:
+        """Itself; see :class:`Directories`."""
+        return (self,)
+
     def at(self, serial: int) -> Directory:
         """Itself, when it has that serial.
 
@@ -321,6 +326,10 @@ class Directories(Protocol):
     @property
     def asking(self) -> Directory:
         """The newest one that the gateway serves too: what new queries are made under."""
+
+    @property
+    def recent(self) -> tuple[Directory, ...]:
+        """:attr:`asking`, and those before it that still verify, newest first."""
 
     def at(self, serial: int) -> Directory:
         """The one a query of that serial was made under.

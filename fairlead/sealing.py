@@ -75,6 +75,10 @@ class SealingKey:
         path.chmod(0o600)
         path.write_bytes(self._seed)
 
+    def to_seed(self) -> bytes:
+        """The 96-octet seed, to be kept encrypted."""
+        return self._seed
+
     def public_bytes(self) -> bytes:
         """The 1,216-octet public key: ML-KEM-768 then X25519."""
         kem = mlkem.MLKEM768PrivateKey.from_seed_bytes(self._seed[:64]).public_key()

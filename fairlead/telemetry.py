@@ -47,6 +47,7 @@ class Event(StrEnum):
     EXPOSURE_ACCEPTED = "exposure-accepted"
     EXPOSURE_PENDING = "exposure-pending"
     FOREIGN_LOG = "foreign-log"
+    HISTORY_NOT_EXPIRED = "history-not-expired"
     INDEX_BUILT = "index-built"
     INDEX_OPENED = "index-opened"
     LOG_BEHIND = "log-behind"

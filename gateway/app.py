@@ -26,7 +26,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
-from gateway import service
+from gateway import feedback, service
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.tactical import Tactical
@@ -125,7 +125,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         origin=entry.log_origin,
         key=log_key,
         clock=clock,
-        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS),
+        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *feedback.MIGRATIONS),
         on_failure=failed,
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
@@ -162,6 +162,14 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         ),
         policy,
     )
+    told = feedback.FeedbackDesk(
+        log=log,
+        leaves=leaves,
+        directory=member.directory,
+        transport=transport,
+        clock=clock,
+        deadline_s=exchange.deadline_s,
+    )
     publishing = Publishing(
         member,
         log=log,
@@ -170,7 +178,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
     )
     server = process.bind(
-        service.services(tactical, publishing),
+        service.services(tactical, told, publishing),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,

@@ -15,6 +15,7 @@ from fairlead.v1 import owner_pb2, query_pb2
 from gateway.breaker import Breaker, Passage
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
+FEEDBACK = "/fairlead.v1.OwnerService/Feedback"
 PLACES = 256
 """Calls to one partner at a time, while it answers."""
 QUIET_S = 2.0
@@ -47,6 +48,14 @@ class Transport(Protocol):
         """Ask one owner.
 
         :raises LegFailed: unreachable, timed out, overloaded, or the reply is garbage.
+        """
+
+    async def feedback(
+        self, partner_id: str, request: owner_pb2.OwnerServiceFeedbackRequest, *, timeout_s: float
+    ) -> None:
+        """Hand sealed feedback to one owner.
+
+        :raises LegFailed: the owner did not take it.
         """
 
     async def close(self) -> None:
@@ -175,6 +184,23 @@ class UnaryTransport:
                 call.cancel()
         self._heard(member)
         return _parse(response)
+
+    async def feedback(
+        self, partner_id: str, request: owner_pb2.OwnerServiceFeedbackRequest, *, timeout_s: float
+    ) -> None:
+        """See :class:`Transport`."""
+        take: _Call = self._member(partner_id).channel.unary_unary(
+            FEEDBACK,
+            request_serializer=owner_pb2.OwnerServiceFeedbackRequest.SerializeToString,
+            response_deserializer=None,
+        )
+        call = take(request, timeout=timeout_s)
+        try:
+            await call
+        except grpc.aio.AioRpcError as error:
+            raise _failure(error) from None
+        finally:
+            call.cancel()
 
     def _enter(self, member: _Member) -> Passage:
         """Let one call through, or say at once why not: nobody waits for a partner in trouble.

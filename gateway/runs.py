@@ -30,14 +30,14 @@ class Run:
         self._abandoned = False
 
     def own(self, walk: Coroutine[None, None, None]) -> asyncio.Task[None]:
-        """Start the walk; an asker who already left has it cancelled at once."""
+        """Start the walk; one that is abandoned already is cancelled at once."""
         self._going = asyncio.create_task(walk)
         if self._abandoned:
             self._going.cancel()
         return self._going
 
     def abandon(self) -> None:
-        """The asker left: stop asking. What is finished stays as it is."""
+        """The gateway stops: ask no further. What is finished stays as it is."""
         self._abandoned = True
         if self._going is not None and not self.finished:
             self._going.cancel()

@@ -17,10 +17,12 @@ from fairlead.certificates import der_of
 from fairlead.door import current_identity
 from fairlead.v1 import federation_pb2, federation_pb2_grpc, gateway_pb2, gateway_pb2_grpc
 from gateway.federation import Publishing
+from gateway.feedback import FeedbackDesk
 from gateway.tactical import Tactical
 
 AUTHORISATION: Authorisation = {
     "/fairlead.v1.GatewayService/Query": NODES,
+    "/fairlead.v1.GatewayService/Feedback": NODES,
     "/fairlead.v1.FederationService/Follow": NODES,
     "/fairlead.v1.FederationService/PublishDenyList": NODES,
     "/fairlead.v1.FederationService/Renew": NODES,
@@ -30,8 +32,9 @@ AUTHORISATION: Authorisation = {
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Hands each call to the walk behind it."""
 
-    def __init__(self, tactical: Tactical) -> None:
+    def __init__(self, tactical: Tactical, feedback: FeedbackDesk) -> None:
         self._tactical = tactical
+        self._feedback = feedback
 
     async def Query(  # noqa: N802
         self, request: gateway_pb2.QueryRequest, _context: grpc.aio.ServicerContext[Any, Any]
@@ -40,6 +43,15 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         async with aclosing(self._tactical.query(request, current_identity())) as events:
             async for event in events:
                 yield event
+
+    async def Feedback(  # noqa: N802
+        self,
+        request: gateway_pb2.GatewayServiceFeedbackRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> gateway_pb2.GatewayServiceFeedbackResponse:
+        """See :meth:`FeedbackDesk.passed`."""
+        await self._feedback.passed(request.feedback, current_identity())
+        return gateway_pb2.GatewayServiceFeedbackResponse()
 
 
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
@@ -78,14 +90,14 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         return federation_pb2.RenewResponse(certificate=issued)
 
 
-def services(tactical: Tactical, publishing: Publishing) -> list[Service]:
+def services(tactical: Tactical, feedback: FeedbackDesk, publishing: Publishing) -> list[Service]:
     """Both services, ready to be offered."""
     query = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
     federation = federation_pb2_grpc.add_FederationServiceServicer_to_server
     return [
         Service(
             descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
-            register=partial(query, GatewayServicer(tactical)),
+            register=partial(query, GatewayServicer(tactical, feedback)),
         ),
         Service(
             descriptor=federation_pb2.DESCRIPTOR.services_by_name["FederationService"],

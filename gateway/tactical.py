@@ -22,11 +22,10 @@ SUBJECT = "GatewayService.Query"
 
 @dataclass(slots=True)
 class _Entry:
-    """A call whose query is being admitted; ``gone`` once its asker left."""
+    """A call whose query is being admitted."""
 
     opened: asyncio.Future[Run]
     query_id: bytes = b""
-    gone: bool = False
 
 
 class Tactical:
@@ -46,27 +45,22 @@ class Tactical:
         """Answer one ``GatewayService.Query``.
 
         A repetition is shown the stored events and asks nobody. When the asker goes away, the
-        outstanding calls are cancelled and the outcome is closed all the same.
+        walk goes on to its end, bounded by its deadline: the owners were asked, and an asker
+        that comes back with the same octets gets what they said.
 
         :raises FairleadError: refused, with the refusal on the record.
         """
         entry = _Entry(asyncio.get_running_loop().create_future())
         entry.opened.add_done_callback(lambda done: done.cancelled() or done.exception())
-        run = None
         self._own(self._enter(entry, request, peer))
         try:
-            try:
-                run = await asyncio.shield(entry.opened)
-            except Replayed:
-                async for event in self._replay(request):
-                    yield event
-                return
-            async for event in run.read():
+            run = await asyncio.shield(entry.opened)
+        except Replayed:
+            async for event in self._replay(request):
                 yield event
-        finally:
-            entry.gone = True
-            if run is not None:
-                run.abandon()
+            return
+        async for event in run.read():
+            yield event
 
     async def finish(self, within_s: float) -> None:
         """Admit nothing new, and wait until what runs has ended, so many seconds at most."""
@@ -91,7 +85,7 @@ class Tactical:
     ) -> None:
         """Admit, then walk to the end; nobody cancels this, so an INTENT always gets its OUTCOME.
 
-        An asker who leaves cancels the fan-out alone.
+        A gateway that stops cancels the fan-out alone.
         """
         try:
             admitted = await self._admission.admit(
@@ -115,11 +109,9 @@ class Tactical:
             if waited_for is not None:
                 waited_for.set_result(run)
             walk = Walk(self._exchange, admitted, request)
-            if entry.gone:
-                run.abandon()
             going = run.own(walk.go(run))
             await asyncio.wait([going])
-            reason = "ASKER_GONE" if going.cancelled() else walk.reason
+            reason = "GATEWAY_STOPPED" if going.cancelled() else walk.reason
             if reason:
                 await walk.close(run, reason=reason)
         finally:

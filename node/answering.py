@@ -218,7 +218,11 @@ class Answering:
         detail = seal_detail(
             me,
             query.query_id,
-            {"terms": [(term.scheme, term.value) for term in question.terms]},
+            {
+                "terms": [(term.scheme, term.value) for term in question.terms],
+                "tlp": question.scope.tlp,
+                "pap": question.scope.pap,
+            },
         )
         leaf, nonce = self._leaves.intent(
             query,
@@ -319,6 +323,7 @@ class Answering:
             index_age_s=int(self._index.age_s(self._clock())),
             index_root=self._index.root,
             paused_since=self._pause.since or int(self._clock()),
+            retention_days=ruling.decision.obligations.retention_days,
         )
 
 

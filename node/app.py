@@ -10,26 +10,30 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
+from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
+
 # isort: split
+import grpc.aio
 from cryptography import x509
 
 from fairlead import admission, authority, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig, reveal
-from fairlead.errors import Misconfigured
+from fairlead.errors import FairleadError, Misconfigured
 from fairlead.keyfiles import require_private
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
+from fairlead.policy.words import Words
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
-from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
-from node import cases, pausing, service
+from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
+from node import cases, feedback, history, pausing, service
 from node.answering import Answering
-from node.asking import Asking, GatewayQuery
+from node.asking import Asking
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.counting import Today
@@ -46,9 +50,12 @@ from node.own_entry import OwnEntry
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
+from node.sealer import Sealer
+from node.sending import GatewayQuery, Sending, gateway_error
 from node.sources.mapping import load_mapping
 from node.status import Status
 from node.steering import Steering
+from node.vault import Vault
 
 LOG_FILE = "audit.sqlite"
 INDEX_FILE = "index.sqlite"
@@ -64,6 +71,10 @@ MIGRATIONS = (
     *pausing.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
+HISTORY_FILE = "history.sqlite"
+HISTORY_KEY_FILE = "history.secret"
+EXPIRE_EVERY_S = 3600.0
+"""How often answers whose time is over are deleted."""
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -76,15 +87,45 @@ def index_keys(config: NodeConfig) -> tuple[bytes, bytes]:
     if config.index_key is not None:
         secret = reveal(config.index_key, os.environ)
     else:
-        path = config.state_dir / INDEX_KEY_FILE
-        if not path.exists():
-            config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path.touch(mode=0o600)
-            path.write_bytes(os.urandom(32))
-        secret = path.read_bytes()
+        secret = _secret(config, INDEX_KEY_FILE)
     if len(secret) < 32:
         raise Misconfigured("the index secret is shorter than 32 octets", reasons=("INDEX_KEY",))
     return signing.commit(secret, b"index token"), signing.commit(secret, b"index field")
+
+
+def _secret(config: NodeConfig, name: str) -> bytes:
+    """A secret of this node's own, made at first use, readable by its owner alone."""
+    path = config.state_dir / name
+    if not path.exists():
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(os.urandom(32))
+    return path.read_bytes()
+
+
+def history_key(config: NodeConfig) -> bytes:
+    """The 32-octet key of the history.
+
+    :raises Misconfigured: its file is shorter than the secret that was written.
+    """
+    secret = _secret(config, HISTORY_KEY_FILE)
+    if len(secret) < 32:
+        raise Misconfigured(
+            "the history's secret is shorter than 32 octets", reasons=("HISTORY_KEY",)
+        )
+    return signing.commit(secret, b"history")
+
+
+def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
+    """What this node keeps of its users' queries and of feedback.
+
+    :param readonly: beside the process that serves it.
+    :raises Misconfigured: in use, damaged, or not made yet.
+    """
+    path, key = config.state_dir / HISTORY_FILE, history_key(config)
+    if readonly:
+        return Vault.open_readonly(path, key=key)
+    return Vault.open(path, key=key, migrations=(*history.MIGRATIONS, *feedback.MIGRATIONS))
 
 
 def open_index(config: NodeConfig) -> Index:
@@ -125,6 +166,13 @@ def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
     return partner, keys
 
 
+def words_of(policy: PolicyPoints) -> Words:
+    """:raises Misconfigured: a policy without its registry."""
+    if policy.words is None:
+        raise Misconfigured("the policy has no registry", reasons=("POLICY_EMPTY",))
+    return policy.words
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class NodeApp:
     """A node put together: bound, not yet serving."""
@@ -141,16 +189,22 @@ class NodeApp:
     index: Index
     steering: Steering
     control: ControlServer
+    vault: Vault
+    housekeeping: asyncio.Task[None]
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Close the control socket, stop following; then the line, the log, and the index."""
+        """Close the control socket, what runs beside, what is under way, the line, and the rest."""
         await self.control.close()
         await self.tasks.cancel()
+        self.housekeeping.cancel()
+        await asyncio.gather(self.housekeeping, return_exceptions=True)
+        await self.asking.drain()
         await self.line.close()
         await asyncio.to_thread(self.log.close)
+        self.vault.close()
         self.index.close()
 
 
@@ -192,20 +246,28 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     seen = dict(log.read("SELECT subject, serial FROM active"))
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     heads = HeadKeeper(log, directory.current.gateway)
-    register = cases.CaseRegister(log, leaves, clock=clock)
+    register = cases.CaseRegister(log, leaves, words=words_of(policy), clock=clock)
     line = GatewayLine(config.gateway, directory, process.material_of(config.keys_dir, directory))
     following = Following(line, member, clock=clock)
     own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
     own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
     member.on_change.append(own_entry)
-    asking = Asking(
+    vault = open_vault(config)
+    kept = history.History(vault)
+    sealer = Sealer(
         partner_id=config.partner,
         keys=keys,
-        log=log,
-        leaves=leaves,
-        desk=ReleaseDesk(log, leaves, tick_s=0),
+        check_clock=following.check_clock,
         directory=directory,
         deny_lists=member.deny_lists,
+        policy_serial=policy.serial,
+        heads=heads,
+        clock=clock,
+    )
+    asking = Asking(
+        partner_id=config.partner,
+        log=log,
+        leaves=leaves,
         drafter=Drafter(
             partner_id=config.partner,
             directory=directory,
@@ -214,10 +276,32 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             cases=register,
             clock=clock,
         ),
-        policy_serial=policy.serial,
-        heads=heads,
-        check_clock=following.check_clock,
-        send=_sender(line, config.limits.deadline_ms / 1000),
+        cases=register,
+        sealer=sealer,
+        sending=Sending(
+            partner_id=config.partner,
+            log=log,
+            leaves=leaves,
+            desk=ReleaseDesk(log, leaves, tick_s=0),
+            policy_serial=policy.serial,
+            heads=heads,
+            history=kept,
+            sealer=sealer,
+            send=_sender(line, config.limits.deadline_ms / 1000),
+            clock=clock,
+        ),
+        history=kept,
+        clock=clock,
+    )
+    telling = feedback.Feedback(
+        partner_id=config.partner,
+        keys=keys,
+        log=log,
+        leaves=leaves,
+        directory=directory,
+        history=kept,
+        book=feedback.FeedbackBook(vault),
+        forward=_forwarder(line, config.limits.deadline_ms / 1000),
         clock=clock,
     )
     desk = ReleaseDesk(log, leaves, tick_s=directory.current.release_tick_s)
@@ -250,7 +334,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     steering.status.skew = lambda: answering.skew_s
     server = process.bind(
-        service.services(config.partner, answering, asking, register, directory),
+        service.services(config.partner, answering, asking, telling, register, directory),
         config=config,
         material=process.material_of(
             config.keys_dir,
@@ -285,6 +369,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         index=index,
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
+        vault=vault,
+        housekeeping=asyncio.create_task(_keep_house(asking)),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
@@ -396,6 +482,30 @@ async def _reachable(line: GatewayLine) -> bool:
     except TimeoutError:
         return False
     return True
+
+
+async def _keep_house(asking: Asking) -> None:
+    """Delete what may be kept no longer, at the start and every hour."""
+    while True:
+        try:
+            await asking.expire()
+        except FairleadError as error:
+            get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
+        await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _forwarder(line: GatewayLine, deadline_s: float) -> feedback.Forward:
+    """Hands sealed feedback to the gateway."""
+
+    async def forward(signed: query_pb2.SignedFeedback) -> None:
+        stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
+        request = gateway_pb2.GatewayServiceFeedbackRequest(feedback=signed)
+        try:
+            await stub.Feedback(request, timeout=2 * deadline_s)
+        except grpc.aio.AioRpcError as error:
+            raise gateway_error(error, asked=False) from None
+
+    return forward
 
 
 def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:

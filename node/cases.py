@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
 
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.envelope.query import Random
-from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused
+from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.names import check_case_id, check_code
+from fairlead.policy.words import Words
 from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1.handling_pb2 import Pap, Tlp
 
 MIGRATIONS = (
     """
@@ -30,6 +32,22 @@ MIGRATIONS = (
         nonce BLOB NOT NULL
     ) WITHOUT ROWID
     """,
+    """
+    ALTER TABLE cases ADD COLUMN closed_at INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE cases ADD COLUMN tlp INTEGER NOT NULL DEFAULT 3;
+    ALTER TABLE cases ADD COLUMN pap INTEGER NOT NULL DEFAULT 3;
+    ALTER TABLE cases ADD COLUMN retention_days INTEGER NOT NULL DEFAULT 365;
+    """,
+)
+_FIELDS = (
+    "case_id, purpose, legal_basis, schemes, members, opened_at, expires_at, opened_by, nonce, "
+    "closed_at, tlp, pap, retention_days"
+)
+_CASE = f"SELECT {_FIELDS} FROM cases WHERE case_id = ?"  # noqa: S608  fixed names
+_CASES = f"SELECT {_FIELDS} FROM cases ORDER BY case_id"  # noqa: S608  fixed names
+_INSERT = (
+    f"INSERT INTO cases ({_FIELDS}) "  # noqa: S608  fixed names
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 MAX_LIFETIME_S = 366 * 24 * 3600
 MAX_MEMBERS = 256
@@ -38,7 +56,8 @@ MAX_MEMBERS = 256
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One case; times in unix seconds. ``nonce`` keys the commitment other partners see, so
-    that two queries of one case can be told to belong together and nothing else."""
+    that two queries of one case can be told to belong together and nothing else. ``closed_at`` 0
+    is open; ``tlp`` and ``pap`` are wire numbers, the default handling of its questions."""
 
     case_id: str
     purpose: str
@@ -49,6 +68,10 @@ class Case:
     expires_at: int
     opened_by: str
     nonce: bytes
+    closed_at: int = 0
+    tlp: int = Tlp.TLP_AMBER
+    pap: int = Pap.PAP_AMBER
+    retention_days: int = 365
 
     def to_wire(self) -> pb.Case:
         """Wire form, without the nonce."""
@@ -61,22 +84,35 @@ class Case:
             opened_at=self.opened_at,
             expires_at=self.expires_at,
             opened_by=self.opened_by,
+            closed_at=self.closed_at,
+            tlp=self.tlp,  # type: ignore[arg-type]
+            pap=self.pap,  # type: ignore[arg-type]
+            retention_days=self.retention_days,
         )
+
+    def open_at(self, now: float) -> bool:
+        """Neither closed nor expired."""
+        return not self.closed_at and now < self.expires_at
 
 
 class CaseRegister:
-    """Cases kept in the node's own state; opening one is a leaf of its audit log."""
+    """Cases kept in the node's own state; every change is a leaf of its audit log.
+
+    :param words: the registry of the policy in force, which a new case must use.
+    """
 
     def __init__(
         self,
         log: AuditLog,
         leaves: LeafWriter,
         *,
+        words: Words,
         clock: Callable[[], float],
         random: Random = os.urandom,
     ) -> None:
         self._log = log
         self._leaves = leaves
+        self._words = words
         self._clock = clock
         self._random = random
 
@@ -87,14 +123,79 @@ class CaseRegister:
         :raises Refused: the approver would be a member of the case.
         :raises Conflict: the reference is taken by a different case.
         """
+        return await self._recorded(self._open(asked, opener), "OpenCase", opener)
+
+    async def assign(
+        self, case_id: str, approver: Identity, *, add: Sequence[str], remove: Sequence[str]
+    ) -> Case:
+        """Add members to an open case and remove others; nothing to change changes nothing.
+
+        :raises NotFound: no such case. :raises Refused: the approver would be a member.
+        :raises Stale: the case is closed or has expired. :raises InvalidInput: a limit is broken.
+        """
+        work = self._assign(case_id, approver, frozenset(add), frozenset(remove))
+        return await self._recorded(work, "AssignCase", approver)
+
+    async def close(self, case_id: str, approver: Identity) -> Case:
+        """Close a case for good; again changes nothing.
+
+        :raises NotFound: no such case.
+        """
+        return await self._recorded(self._close(case_id, approver), "CloseCase", approver)
+
+    async def _recorded(self, work: Awaitable[Case], rpc: str, user: Identity) -> Case:
         try:
-            return await self._open(asked, opener)
+            return await work
         except FairleadError as error:
-            leaf = self._leaves.refusal(
-                error, subject="AskingService.OpenCase", user=opener.spiffe_id
-            )
+            leaf = self._leaves.refusal(error, subject=f"AskingService.{rpc}", user=user.spiffe_id)
             await self._log.append(leaf)
             raise
+
+    async def _assign(
+        self, case_id: str, approver: Identity, add: frozenset[str], remove: frozenset[str]
+    ) -> Case:
+        case = self.get(check_case_id(case_id))
+        if not case.open_at(self._clock()):
+            raise Stale(
+                "this case is closed or has expired",
+                reasons=("CASE_CLOSED",),
+                remedy="fairlead cases open NEW-REFERENCE …",
+            )
+        if approver.name in add:
+            raise _self_assigned()
+        members = ({*case.members} | {check_code(name) for name in add}) - remove
+        if not 0 < len(members) <= MAX_MEMBERS:
+            raise InvalidInput(
+                "a case has 1 to 256 members",
+                reasons=("CASE_MEMBERS",),
+                remedy="fairlead cases close, when nobody is to ask under it any more",
+            )
+        changed = replace(case, members=tuple(sorted(members)))
+        if changed != case:
+            await self._change(changed, "case-assigned", approver)
+        return changed
+
+    async def _close(self, case_id: str, approver: Identity) -> Case:
+        case = self.get(check_case_id(case_id))
+        if case.closed_at:
+            return case
+        closed = replace(case, closed_at=int(self._clock()))
+        await self._change(closed, "case-closed", approver)
+        return closed
+
+    async def _change(self, case: Case, subject: str, approver: Identity) -> None:
+        leaf = self._leaves.case(
+            subject=subject,
+            user=approver.spiffe_id,
+            purpose=case.purpose,
+            commits_to=case.case_id.encode(),
+        )
+        row = (json.dumps(case.members), case.closed_at, case.case_id)
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute("UPDATE cases SET members = ?, closed_at = ? WHERE case_id = ?", row)
+
+        await self._log.append(leaf, also=change)
 
     async def _open(self, asked: pb.Case, opener: Identity) -> Case:
         now = int(self._clock())
@@ -104,13 +205,14 @@ class CaseRegister:
         except NotFound:
             pass
         else:
-            same = (known.purpose, known.legal_basis, known.schemes, known.members) == (
-                case.purpose,
-                case.legal_basis,
-                case.schemes,
-                case.members,
+            like = replace(
+                known,
+                opened_at=case.opened_at,
+                expires_at=case.expires_at,
+                opened_by=case.opened_by,
+                nonce=case.nonce,
             )
-            if same:
+            if like == case:
                 return known
             raise Conflict(
                 "this case reference is taken by another case",
@@ -134,32 +236,42 @@ class CaseRegister:
                 remedy="fairlead cases open --help",
             )
         if opener.name in asked.members:
-            raise Refused(
-                "nobody opens a case for themselves",
-                reasons=("CASE_SELF_ASSIGNED",),
-                remedy="ask another approver",
-            )
+            raise _self_assigned()
         if not now < asked.expires_at <= now + MAX_LIFETIME_S:
             raise InvalidInput(
                 "a case must expire in the future, within a year",
                 reasons=("CASE_EXPIRY",),
                 remedy="fairlead cases open … --expires 90d",
             )
+        case_id = check_case_id(asked.case_id)
+        purpose, legal_basis = check_code(asked.purpose), check_code(asked.legal_basis)
+        schemes = tuple(sorted({check_code(scheme) for scheme in asked.schemes}))
+        self._words.check_case(purpose, legal_basis, schemes)
+        check_handling(asked.tlp, asked.pap)
+        if not 0 <= asked.retention_days <= self._words.retention_days:
+            raise InvalidInput(
+                "answers are kept for longer than policy allows",
+                reasons=("CASE_RETENTION",),
+                remedy="fairlead cases open … --retention 90d",
+            )
         return Case(
-            case_id=check_case_id(asked.case_id),
-            purpose=check_code(asked.purpose),
-            legal_basis=check_code(asked.legal_basis),
-            schemes=tuple(sorted({check_code(scheme) for scheme in asked.schemes})),
+            case_id=case_id,
+            purpose=purpose,
+            legal_basis=legal_basis,
+            schemes=schemes,
             members=tuple(sorted({check_code(member) for member in asked.members})),
             opened_at=now,
             expires_at=asked.expires_at,
             opened_by=opener.name,
             nonce=self._random(32),
+            tlp=asked.tlp or Tlp.TLP_AMBER,
+            pap=asked.pap or Pap.PAP_AMBER,
+            retention_days=asked.retention_days or self._words.retention_days,
         )
 
     def get(self, case_id: str) -> Case:
         """:raises NotFound: no such case."""
-        for row in self._log.read("SELECT * FROM cases WHERE case_id = ?", (case_id,)):
+        for row in self._log.read(_CASE, (case_id,)):
             return _case(row)
         raise NotFound(
             "no such case at this node",
@@ -169,7 +281,7 @@ class CaseRegister:
 
     def visible_to(self, user: Identity) -> tuple[Case, ...]:
         """Every case for an approver or auditor; the own ones for anybody else."""
-        cases = map(_case, self._log.read("SELECT * FROM cases ORDER BY case_id", ()))
+        cases = map(_case, self._log.read(_CASES, ()))
         if {"approver", "auditor"} & {str(role) for role in user.roles}:
             return tuple(cases)
         return tuple(case for case in cases if user.name in case.members)
@@ -177,13 +289,13 @@ class CaseRegister:
     def assigned(self, case_id: str, user: Identity) -> Case:
         """The open case ``user`` is assigned to.
 
-        :raises Refused: unknown, expired or not assigned; which of them is not told apart.
+        :raises Refused: unknown, closed, expired or not assigned; which of them is not told apart.
         """
         try:
             case = self.get(case_id)
         except NotFound:
             case = None
-        if case is None or self._clock() >= case.expires_at or user.name not in case.members:
+        if case is None or not case.open_at(self._clock()) or user.name not in case.members:
             raise Refused(
                 "no open case of that reference is assigned to you",
                 reasons=("CASE_NOT_ASSIGNED",),
@@ -197,7 +309,7 @@ def _insert(connection: sqlite3.Connection, case: Case) -> None:
     if taken.fetchone() is not None:
         raise Conflict("this case was opened meanwhile", reasons=("CASE_EXISTS",))
     connection.execute(
-        "INSERT INTO cases VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        _INSERT,
         (
             case.case_id,
             case.purpose,
@@ -208,12 +320,32 @@ def _insert(connection: sqlite3.Connection, case: Case) -> None:
             case.expires_at,
             case.opened_by,
             case.nonce,
+            case.closed_at,
+            case.tlp,
+            case.pap,
+            case.retention_days,
         ),
     )
 
 
+def check_handling(tlp: int, pap: int) -> None:
+    """:raises InvalidInput: TLP or PAP: no number of the vocabulary."""
+    for value, kind, code in ((tlp, Tlp, "TLP"), (pap, Pap, "PAP")):
+        if value not in kind.values():
+            raise InvalidInput("no such handling", reasons=(code,), remedy="fairlead ask --help")
+
+
+def _self_assigned() -> Refused:
+    return Refused(
+        "nobody opens a case for themselves",
+        reasons=("CASE_SELF_ASSIGNED",),
+        remedy="ask another approver",
+    )
+
+
 def _case(row: tuple[object, ...]) -> Case:
-    case_id, purpose, basis, schemes, members, opened_at, expires_at, opened_by, nonce = row
+    case_id, purpose, basis, schemes, members, opened_at, expires_at, opened_by, nonce = row[:9]
+    closed_at, tlp, pap, retention_days = (int(str(value)) for value in row[9:])
     return Case(
         case_id=str(case_id),
         purpose=str(purpose),
@@ -224,4 +356,8 @@ def _case(row: tuple[object, ...]) -> Case:
         expires_at=int(str(expires_at)),
         opened_by=str(opened_by),
         nonce=bytes(nonce),  # type: ignore[call-overload]
+        closed_at=closed_at,
+        tlp=tlp,
+        pap=pap,
+        retention_days=retention_days,
     )

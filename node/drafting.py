@@ -11,7 +11,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
 from fairlead.certificates import Identity
-from fairlead.envelope.query import Scope, draft_mandate, mode_name
+from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
+from fairlead.envelope.query import (
+    MANDATE_LIFETIME_S,
+    Scope,
+    draft_mandate,
+    mode_name,
+)
 from fairlead.envelope.question import MAX_EVENTS
 from fairlead.errors import (
     Forged,
@@ -28,8 +34,9 @@ from fairlead.policy.inputs import CaseFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
+from fairlead.v1.handling_pb2 import Pap
 from fairlead.vocabulary import Event
-from node.cases import Case, CaseRegister
+from node.cases import Case, CaseRegister, check_handling
 
 PREPARATION_S = 600
 MAX_DRAFTS = 32
@@ -49,7 +56,6 @@ class Preparation:
     salts: Mapping[str, bytes]
     scope: Scope
     session: Ed25519PrivateKey
-    directory: Directory
     not_asked: Mapping[str, str]
     expires_at: float
 
@@ -93,9 +99,6 @@ class Drafter:
         terms = _terms(request)
         _check_window(request, now)
         purpose = check_code(request.purpose)
-        scope = Scope(
-            since=request.since, until=request.until, events=tuple(sorted(set(request.events)))
-        )
         mode_name(request.mode)
         if request.mode == query_pb2.MODE_BLIND:
             raise Refused(
@@ -105,6 +108,7 @@ class Drafter:
             )
         # 2
         case = self._cases.assigned(request.case_id, user)
+        scope = _scope(request, case)
         # 3
         wanted = self._candidates(request, directory)
         not_asked = self._decide(request, terms, purpose, case, user, wanted, directory, now)
@@ -130,6 +134,7 @@ class Drafter:
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
+            lifetime_s=mandate_lifetime_s(len(terms)),
         )
         preparation_id = self._remember(
             Preparation(
@@ -142,7 +147,6 @@ class Drafter:
                 salts={p: salts[p] for p in asked},
                 scope=scope,
                 session=session,
-                directory=directory,
                 not_asked=not_asked,
                 expires_at=now + PREPARATION_S,
             )
@@ -158,6 +162,8 @@ class Drafter:
                 for p, partner in asked.items()
             ],
             directory_partners=list(directory.listed),
+            tlp=scope.tlp,  # type: ignore[arg-type]
+            pap=scope.pap,  # type: ignore[arg-type]
             not_asked=[
                 pb.NotAsked(partner_id=p, reason=reason) for p, reason in sorted(not_asked.items())
             ],
@@ -221,6 +227,13 @@ class Drafter:
         )
         if not overall.permit:
             raise refusal_of(overall)
+        if overall.obligations.approvals:
+            raise Refused(
+                "policy wants a second person for this query, which this version cannot ask; "
+                "nothing was sent",
+                reasons=("APPROVAL_REQUIRED",),
+                remedy="ask about fewer terms at a time: split the file",
+            )
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))
@@ -267,10 +280,39 @@ class Drafter:
         return preparation, request.signature
 
 
+def mandate_lifetime_s(terms: int) -> int:
+    """An hour, and a quarter of one for each further chunk, so that a long query can be taken up
+    again after an interruption; at most 24 hours."""
+    return min(3600 + 900 * (chunk_count(terms) - 1), MANDATE_LIFETIME_S)
+
+
+def _scope(request: pb.PrepareRequest, case: Case) -> Scope:
+    """What the question reaches, with the case's handling where the user states none.
+
+    :raises Refused: PAP_RED: an owner that sees the term could act on it.
+    """
+    check_handling(request.tlp, request.pap)
+    pap = request.pap or case.pap
+    if pap == Pap.PAP_RED:
+        raise Refused(
+            "PAP RED forbids what the subject could notice, and a sealed query shows the term to "
+            "its owners; nothing was sent",
+            reasons=("PAP_RED",),
+            remedy="fairlead ask --pap AMBER, where the case permits it, or a blind query",
+        )
+    return Scope(
+        since=request.since,
+        until=request.until,
+        events=tuple(sorted(set(request.events))),
+        tlp=request.tlp or case.tlp,
+        pap=pap,
+    )
+
+
 def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
-    if not 0 < len(request.terms) <= sealing.MAX_TERMS:
+    if not 0 < len(request.terms) <= MAX_CHUNKS * sealing.MAX_TERMS:
         raise InvalidInput(
-            "a sealed query has 1 to 512 terms",
+            "a query has 1 to 65,536 terms, of which policy allows fewer",
             reasons=("TERM_COUNT",),
             remedy="fairlead ask --help",
         )

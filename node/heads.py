@@ -52,6 +52,15 @@ class HeadKeeper:
         while len(self._recent) > RECENT:
             self._recent.popitem(last=False)
 
+    def recall(self, head: Head | None) -> None:
+        """Take up a head this node accepted before it was restarted: an answer to a question
+        asked then starts from it.
+
+        :raises CheckpointFork: another head of its size was seen since.
+        """
+        if head is not None:
+            self._see(head)
+
     def persist(self, head: Head | None) -> Callable[[sqlite3.Connection], None]:
         """Work for the transaction of a leaf, its last step: make ``head`` the durable one."""
 

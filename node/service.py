@@ -21,6 +21,7 @@ from fairlead.v1 import asking_pb2, asking_pb2_grpc, owner_pb2, owner_pb2_grpc
 from node.answering import Answering
 from node.asking import Asking
 from node.cases import CaseRegister
+from node.feedback import Feedback
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -32,14 +33,22 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ListPartners": _READERS,
     "/fairlead.v1.AskingService/OpenCase": users(Role.APPROVER),
     "/fairlead.v1.AskingService/ListCases": users(Role.ANALYST, Role.APPROVER, Role.AUDITOR),
+    "/fairlead.v1.OwnerService/Feedback": GATEWAYS,
+    "/fairlead.v1.AskingService/AssignCase": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/CloseCase": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/Resume": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/ListQueries": users(Role.ANALYST, Role.AUDITOR),
+    "/fairlead.v1.AskingService/ShowQuery": users(Role.ANALYST, Role.AUDITOR),
+    "/fairlead.v1.AskingService/SendFeedback": users(Role.ANALYST),
 }
 
 
 class OwnerServicer(owner_pb2_grpc.OwnerServiceServicer):
     """Hands the gateway's calls to the owner's side."""
 
-    def __init__(self, answering: Answering) -> None:
+    def __init__(self, answering: Answering, feedback: Feedback) -> None:
         self._answering = answering
+        self._feedback = feedback
 
     async def Answer(  # noqa: N802
         self, request: owner_pb2.AnswerRequest, _context: Context
@@ -47,15 +56,28 @@ class OwnerServicer(owner_pb2_grpc.OwnerServiceServicer):
         """See :meth:`Answering.answer`."""
         return await self._answering.answer(request, current_identity())
 
+    async def Feedback(  # noqa: N802
+        self, request: owner_pb2.OwnerServiceFeedbackRequest, _context: Context
+    ) -> owner_pb2.OwnerServiceFeedbackResponse:
+        """See :meth:`Feedback.receive`."""
+        await self._feedback.receive(request.feedback, current_identity())
+        return owner_pb2.OwnerServiceFeedbackResponse()
+
 
 class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
     """Hands the own users' calls to the asker's side."""
 
     def __init__(
-        self, partner_id: str, asking: Asking, cases: CaseRegister, directory: Directories
+        self,
+        partner_id: str,
+        asking: Asking,
+        feedback: Feedback,
+        cases: CaseRegister,
+        directory: Directories,
     ) -> None:
         self._partner_id = partner_id
         self._asking = asking
+        self._feedback = feedback
         self._cases = cases
         self._directory = directory
 
@@ -120,6 +142,51 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         cases = self._cases.visible_to(self._user())
         return asking_pb2.ListCasesResponse(cases=[case.to_wire() for case in cases])
 
+    async def AssignCase(  # noqa: N802
+        self, request: asking_pb2.AssignCaseRequest, _context: Context
+    ) -> asking_pb2.AssignCaseResponse:
+        """See :meth:`CaseRegister.assign`."""
+        case = await self._cases.assign(
+            request.case_id, self._user(), add=request.add, remove=request.remove
+        )
+        return asking_pb2.AssignCaseResponse(case=case.to_wire())
+
+    async def CloseCase(  # noqa: N802
+        self, request: asking_pb2.CloseCaseRequest, _context: Context
+    ) -> asking_pb2.CloseCaseResponse:
+        """See :meth:`CaseRegister.close`."""
+        case = await self._cases.close(request.case_id, self._user())
+        return asking_pb2.CloseCaseResponse(case=case.to_wire())
+
+    async def Resume(  # noqa: N802
+        self, request: asking_pb2.ResumeRequest, _context: Context
+    ) -> AsyncGenerator[asking_pb2.ResumeResponse, None]:
+        """See :meth:`Asking.resume`."""
+        async with aclosing(self._asking.resume(request.query_id, self._user())) as events:
+            async for event in events:
+                yield asking_pb2.ResumeResponse(event=event)
+
+    async def ListQueries(  # noqa: N802
+        self, _request: asking_pb2.ListQueriesRequest, _context: Context
+    ) -> asking_pb2.ListQueriesResponse:
+        """See :meth:`Asking.listed`."""
+        return asking_pb2.ListQueriesResponse(queries=self._asking.listed(self._user()))
+
+    async def ShowQuery(  # noqa: N802
+        self, request: asking_pb2.ShowQueryRequest, _context: Context
+    ) -> AsyncGenerator[asking_pb2.ShowQueryResponse, None]:
+        """See :meth:`Asking.show`."""
+        async with aclosing(self._asking.show(request.query_id, self._user())) as events:
+            async for event in events:
+                yield asking_pb2.ShowQueryResponse(event=event)
+
+    async def SendFeedback(  # noqa: N802
+        self, request: asking_pb2.SendFeedbackRequest, _context: Context
+    ) -> asking_pb2.SendFeedbackResponse:
+        """See :meth:`Feedback.send`."""
+        await self._feedback.send(request, self._user())
+        return asking_pb2.SendFeedbackResponse()
+
 
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
@@ -130,6 +197,7 @@ def services(
     partner_id: str,
     answering: Answering,
     asking: Asking,
+    feedback: Feedback,
     cases: CaseRegister,
     directory: Directories,
 ) -> list[Service]:
@@ -139,10 +207,10 @@ def services(
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
-            register=partial(owner, OwnerServicer(answering)),
+            register=partial(owner, OwnerServicer(answering, feedback)),
         ),
         Service(
             descriptor=asking_pb2.DESCRIPTOR.services_by_name["AskingService"],
-            register=partial(user, AskingServicer(partner_id, asking, cases, directory)),
+            register=partial(user, AskingServicer(partner_id, asking, feedback, cases, directory)),
         ),
     ]

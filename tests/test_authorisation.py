@@ -25,6 +25,14 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/Ask": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/ListPartners": EVERYBODY_AT_HOME,
     "/fairlead.v1.AskingService/OpenCase": frozenset({"user:approver"}),
+    "/fairlead.v1.GatewayService/Feedback": frozenset({"node"}),
+    "/fairlead.v1.OwnerService/Feedback": frozenset({"gateway"}),
+    "/fairlead.v1.AskingService/AssignCase": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/CloseCase": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/Resume": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/ListQueries": frozenset({"user:analyst", "user:auditor"}),
+    "/fairlead.v1.AskingService/ShowQuery": frozenset({"user:analyst", "user:auditor"}),
+    "/fairlead.v1.AskingService/SendFeedback": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),

@@ -8,7 +8,6 @@ import time
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,7 +15,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.cli import ask
+from fairlead.cli import ask, results
 from fairlead.cli.options import iso, lasting, moment, when
 from fairlead.cli.output import Exit
 from fairlead.errors import InvalidInput
@@ -331,7 +330,7 @@ def test_any_text_is_an_identifier_or_a_usage_error(text: str) -> None:
 
 
 def line(status: str, hits: int = 0) -> dict[str, Any]:
-    return {"partner": "p", "status": status, "hits": hits}
+    return {"partner": "p", "chunk": 0, "status": status, "hits": hits}
 
 
 @pytest.mark.parametrize(
@@ -352,9 +351,12 @@ def test_exit_codes_are_partial_before_refused_before_hit(
     lines: list[dict[str, Any]], on_hit: bool, code: int
 ) -> None:
     """The documented order holds for every mixture; without evidence nothing is complete."""
-    result = ask.Result(partners=lines, evidence=asking_pb2.Evidence())
+    result = results.Result(partners=lines)
     assert result.exit_code(on_hit=on_hit) == code
-    assert ask.Result(partners=lines).exit_code(on_hit=on_hit) == Exit.PARTIAL
+    assert (
+        results.Result(partners=lines, terms=[asking_pb2.Term()]).exit_code(on_hit=on_hit)
+        == Exit.PARTIAL
+    )
 
 
 def shown(**changes: Any) -> dict[str, Any]:
@@ -375,8 +377,7 @@ def shown(**changes: Any) -> dict[str, Any]:
         answers=[query_pb2.TermAnswer(index=0, hit=True, records=[record])],
     )
     term = asking_pb2.Term(scheme="container", value=STORY)
-    draft = SimpleNamespace(request=asking_pb2.PrepareRequest(terms=[term]))
-    return ask._line(answer, draft)
+    return results.line_of(answer, [term])
 
 
 @pytest.mark.parametrize(
@@ -396,7 +397,7 @@ def test_terminals_do_not_obey_an_owner(capsys: pytest.CaptureFixture[str]) -> N
     item = made_line["answers"][0]
     item["contact_desk"] = "desk\x1b[2J\nforged line"
     item["records"][0]["fields"]["place"] = "\x1b]0;title\x07\u202e"
-    ask._print_hit("p\x1b[0m", item)
+    results.show_hit("p\x1b[0m", item)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\u202e" not in out

@@ -14,7 +14,19 @@ from tests.commands import Ended, as_user
 from tests.federation import Federation, federation
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-FIELDS = {"case", "state", "purpose", "legal_basis", "schemes", "members", "expires", "opened_by"}
+FIELDS = {
+    "tlp",
+    "pap",
+    "retention_days",
+    "case",
+    "state",
+    "purpose",
+    "legal_basis",
+    "schemes",
+    "members",
+    "expires",
+    "opened_by",
+}
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -18,9 +18,9 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from fairlead import identifiers, sealing
-from fairlead.cli import ask
+from fairlead.cli import results
 from fairlead.cli.main import app as fairlead_app
-from fairlead.cli.output import Exit, Format
+from fairlead.cli.output import Exit, RowFormat
 from fairlead.config import GatewayConfig, Limits, NodeConfig, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.profile import Profile
@@ -192,11 +192,10 @@ def test_the_json_of_an_answer_is_the_documented_one(capsys: pytest.CaptureFixtu
         answers=[query_pb2.TermAnswer(hit=True, records=[record])],
     )  # fmt: skip
 
-    class Draft:
-        request = asking_pb2.PrepareRequest(terms=[asking_pb2.Term(value="MSCU6639870")])
-
-    result = ask.Result(query_id="00", partners=[ask._line(answer, Draft())])
-    ask._print(result, Format.JSON, None)
+    term = asking_pb2.Term(value="MSCU6639870")
+    line = results.line_of(answer, [term])
+    result = results.Result(query_id="00", terms=[term], partners=[line], done={0})
+    results.show(result, RowFormat.JSON, ())
     printed = json.loads(capsys.readouterr().out)
     page = text_of("docs/ask.md").partition("<!-- json: ask -->\n")[2]
     assert shape(json.loads(blocks(page, "json")[0])) == shape(printed)
@@ -211,7 +210,9 @@ def test_every_exit_code_is_documented() -> None:
 def test_every_status_is_documented() -> None:
     """The table of statuses has each word that a partner's line can hold, in wire order."""
     section = text_of("docs/ask.md").partition("| status |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `([a-z ]+)`", section, re.MULTILINE) == list(ask.STATUS_WORDS.values())
+    assert re.findall(r"^\| `([a-z ]+)`", section, re.MULTILINE) == list(
+        results.STATUS_WORDS.values()
+    )
 
 
 def test_the_shown_last_line_is_the_demos() -> None:

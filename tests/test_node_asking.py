@@ -15,6 +15,7 @@ import pytest_asyncio
 from fairlead import sealing, signing
 from fairlead.certificates import Identity
 from fairlead.client import check_draft
+from fairlead.envelope.chunk import MAX_CHUNKS
 from fairlead.errors import (
     FairleadError,
     Forged,
@@ -29,6 +30,7 @@ from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.app import NodeApp
 from node.drafting import MAX_DRAFTS, PREPARATION_S
 from tests.federation import STORY, Federation, federation, request
+from tests.test_node_batches import container
 from tests.walks import World, world_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -97,14 +99,14 @@ async def running(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Fed
 @pytest.fixture
 def place(running: Federation, monkeypatch: pytest.MonkeyPatch) -> Place:
     made = Place(running, world_of(running.layout, now=time.time()))
-    honest = made.node.asking._send
+    honest = made.node.asking._sending._send
 
     async def send(message: gateway_pb2.QueryRequest) -> AsyncIterator[gateway_pb2.QueryResponse]:
         made.sent.append(message)
         async for response in honest(message):
             yield response
 
-    monkeypatch.setattr(made.node.asking, "_send", send)
+    monkeypatch.setattr(made.node.asking._sending, "_send", send)
     return made
 
 
@@ -126,7 +128,12 @@ async def test_a_draft_is_what_the_user_asked_for_and_is_not_sent(place: Place) 
 TERMS = [pb.Term(scheme="container", value=STORY)]
 REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
     ("no term", {"terms": []}, InvalidInput, "TERM_COUNT"),
-    ("513 terms", {"terms": TERMS * (sealing.MAX_TERMS + 1)}, InvalidInput, "TERM_COUNT"),
+    (
+        "65,537 terms",
+        {"terms": TERMS * (MAX_CHUNKS * sealing.MAX_TERMS + 1)},
+        InvalidInput,
+        "TERM_COUNT",
+    ),
     ("a term twice", {"terms": TERMS * 2}, InvalidInput, "TERM_TWICE"),
     (
         "a term twice in two spellings",
@@ -140,10 +147,15 @@ REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
         InvalidInput,
         "CHECK_DIGIT",
     ),
-    ("an unknown scheme", {"terms": [pb.Term(scheme="iban", value="X")]}, InvalidInput, "SCHEME"),
+    (
+        "an unknown scheme",
+        {"terms": [pb.Term(scheme="crystal-ball", value="X")]},
+        InvalidInput,
+        "SCHEME",
+    ),
     (
         "a term too long",
-        {"terms": [pb.Term(scheme="container", value="A" * 65)]},
+        {"terms": [pb.Term(scheme="container", value="A" * 129)]},
         InvalidInput,
         "TOO_LONG",
     ),
@@ -164,6 +176,12 @@ REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
     ("another purpose than the case's", {"purpose": "customs-risk"}, Refused, ""),
     ("a purpose policy does not know", {"purpose": "curiosity"}, Refused, ""),
     ("no beginning", {"since": 0}, Refused, "WINDOW_TOO_LONG"),
+    (
+        "so many terms that a second person must agree",
+        {"terms": [pb.Term(scheme="container", value=container(n)) for n in range(1001)]},
+        Refused,
+        "APPROVAL_REQUIRED",
+    ),
 ]
 
 
@@ -329,7 +347,7 @@ async def test_what_the_gateway_says_becomes_codes(
         raise abort
         yield gateway_pb2.QueryResponse()
 
-    monkeypatch.setattr(place.node.asking, "_send", refuse)
+    monkeypatch.setattr(place.node.asking._sending, "_send", refuse)
     with pytest.raises(error) as caught:
         await place.ask(place.sign(await place.prepare(request(STORY))))
     assert caught.value.reasons == codes
@@ -345,7 +363,7 @@ async def test_a_gateway_that_ends_early_is_not_taken_for_an_answer(
         return
         yield gateway_pb2.QueryResponse()
 
-    monkeypatch.setattr(place.node.asking, "_send", end)
+    monkeypatch.setattr(place.node.asking._sending, "_send", end)
     with pytest.raises(Forged) as caught:
         await place.ask(place.sign(await place.prepare(request(STORY))))
     assert caught.value.code == "OUTCOME_MISSING"

@@ -13,14 +13,18 @@ import pytest
 
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
-from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused
+from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused, Stale
 from fairlead.leaves import LeafWriter
+from fairlead.policy.agreements import federation_data
+from fairlead.policy.words import Words
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2
 from node.cases import MAX_LIFETIME_S, MAX_MEMBERS, MIGRATIONS, CaseRegister
+from tests.policy_cases import BASELINE
 from tests.walks import NOW, World, make_world
 
 DAY = 86_400
+WORDS = Words.of_registry(federation_data(BASELINE)["federation"])
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +39,10 @@ class Place:
         self.now = NOW
         self.log = log
         self.register = CaseRegister(
-            log, LeafWriter(log="partner/customs", clock=lambda: NOW), clock=lambda: self.now
+            log,
+            LeafWriter(log="partner/customs", clock=lambda: NOW),
+            words=WORDS,
+            clock=lambda: self.now,
         )
         self.approver = world.user("customs", "u-c02")
         self.analyst = world.user("customs", "u-c01")
@@ -84,6 +91,71 @@ async def test_an_opened_case_is_kept_and_on_the_record(place: Place) -> None:
     assert b"CASE-1" not in body
 
 
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"purpose": "curiosity"}, "PURPOSE_UNKNOWN"),
+        ({"legal_basis": "gdpr-art-6-1-f"}, "LEGAL_BASIS"),
+        ({"legal_basis": "because"}, "LEGAL_BASIS"),
+        ({"schemes": ["container", "shoe-size"]}, "SCHEME"),
+        ({"tlp": 9}, "TLP"),
+        ({"pap": 9}, "PAP"),
+        ({"retention_days": 366}, "CASE_RETENTION"),
+    ],
+)
+async def test_a_case_uses_the_words_of_the_registry(
+    place: Place, changes: dict[str, Any], code: str
+) -> None:
+    """A purpose, basis, scheme or handling nobody defined opens no case; the refusal is a leaf."""
+    with pytest.raises(InvalidInput) as caught:
+        await place.register.open(case(**changes), place.approver)
+    assert caught.value.code == code
+    assert place.types() == ["REFUSAL"]
+
+
+async def test_members_come_and_go_by_an_approver(place: Place) -> None:
+    """Each change is a leaf, the same again is none, and the member's right follows at once."""
+    await place.register.open(case(), place.approver)
+    changed = await place.register.assign("CASE-1", place.approver, add=["u-c03"], remove=["u-c01"])
+    assert changed.members == ("u-c03",)
+    assert place.register.assigned("CASE-1", place.other) == changed
+    with pytest.raises(Refused):
+        place.register.assigned("CASE-1", place.analyst)
+    again = await place.register.assign("CASE-1", place.approver, add=["u-c03"], remove=[])
+    assert again == changed
+    assert place.types() == ["CASE", "CASE"]
+
+
+async def test_nobody_assigns_themselves(place: Place) -> None:
+    """An approver adds others only, and a case never loses its last member."""
+    await place.register.open(case(), place.approver)
+    with pytest.raises(Refused) as caught:
+        await place.register.assign("CASE-1", place.approver, add=["u-c02"], remove=[])
+    assert caught.value.code == "CASE_SELF_ASSIGNED"
+    with pytest.raises(InvalidInput):
+        await place.register.assign("CASE-1", place.approver, add=[], remove=["u-c01"])
+    with pytest.raises(NotFound):
+        await place.register.assign("CASE-9", place.approver, add=["u-c03"], remove=[])
+    assert place.types() == ["CASE", "REFUSAL", "REFUSAL", "REFUSAL"]
+
+
+async def test_a_closed_case_is_over_for_good(place: Place) -> None:
+    """Nobody is assigned to it any more, nobody can be, and closing it again changes nothing."""
+    await place.register.open(case(), place.approver)
+    place.now += 60
+    closed = await place.register.close("CASE-1", place.approver)
+    assert closed.closed_at == int(NOW) + 60
+    assert await place.register.close("CASE-1", place.approver) == closed
+    with pytest.raises(Refused):
+        place.register.assigned("CASE-1", place.analyst)
+    with pytest.raises(Stale) as caught:
+        await place.register.assign("CASE-1", place.approver, add=["u-c03"], remove=[])
+    assert caught.value.code == "CASE_CLOSED"
+    with pytest.raises(Conflict):
+        await place.register.open(case(), place.approver)
+    assert place.types() == ["CASE", "CASE", "REFUSAL", "REFUSAL"]
+
+
 async def test_what_the_asker_claims_of_a_case_is_not_believed(place: Place) -> None:
     """Opener and time come from the certificate and the clock, never from the request."""
     made = await place.register.open(case(opened_by="u-c01", opened_at=1), place.approver)
@@ -106,7 +178,7 @@ async def test_the_same_request_again_changes_nothing(place: Place) -> None:
     "changes",
     [
         {"purpose": "infiltration"},
-        {"legal_basis": "gdpr-art-6-1-e"},
+        {"legal_basis": "national-criminal-procedure"},
         {"schemes": ["container"]},
         {"members": ["u-c01", "u-c03"]},
     ],

@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sys
 import time
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.options import OutputOption, ProfileOption, connect, iso, moment
-from fairlead.cli.output import Exit, Format, emit_json, emit_table, printable, say
+from fairlead.cli.options import (
+    PapOption,
+    ProfileOption,
+    RowsOption,
+    TlpOption,
+    connect,
+    handling,
+    moment,
+)
+from fairlead.cli.output import Exit, RowFormat, emit_json, emit_rows, printable, say
+from fairlead.cli.results import Result, gather, keep, show, word
+from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.errors import InvalidInput, Misconfigured, Refused
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
-
-STATUS_WORDS = {
-    1: "answered",
-    2: "refused",
-    3: "not asked",
-    4: "unreachable",
-    5: "timeout",
-    6: "overloaded",
-    7: "invalid",
-}
-MISSING = {"unreachable", "timeout", "overloaded", "invalid"}
 
 
 class ModeWord(StrEnum):
@@ -40,31 +37,12 @@ class ModeWord(StrEnum):
     BLIND = "blind"
 
 
-@dataclass(slots=True)
-class Result:
-    """What one query brought home, ready to be printed."""
-
-    query_id: str = ""
-    partners: list[dict[str, Any]] = field(default_factory=list)
-    evidence: asking_pb2.Evidence | None = None
-
-    def exit_code(self, *, on_hit: bool) -> Exit:
-        """FACTS, CLI: partial before refused before hit."""
-        if self.evidence is None:
-            return Exit.PARTIAL
-        words = {line["status"] for line in self.partners}
-        if words & MISSING:
-            return Exit.PARTIAL
-        if words <= {"refused", "not asked"}:
-            return Exit.REFUSED
-        hit = any(line.get("hits") for line in self.partners)
-        return Exit.HIT if on_hit and hit else Exit.ANSWERED
-
-
 def ask(
+    *,
     terms: Annotated[
-        list[str], typer.Argument(help="Identifiers: container, plate (NL:AB-12-CD), IMO.")
-    ],
+        list[str] | None,
+        typer.Argument(help="Identifiers: container, plate (NL:AB-12-CD), IMO."),
+    ] = None,
     case: Annotated[str, typer.Option(help="Reference of an open case assigned to you.")],
     purpose: Annotated[str, typer.Option(help="Why: for example drug-trafficking.")],
     since: Annotated[str, typer.Option(help="A span like 90d, or an ISO 8601 time.")] = "90d",
@@ -72,6 +50,15 @@ def ask(
     event: Annotated[list[str] | None, typer.Option(help="Only this event; repeat.")] = None,
     to: Annotated[list[str] | None, typer.Option(help="Only this partner; repeat.")] = None,
     scheme: Annotated[str | None, typer.Option(help="Scheme, when it is not recognised.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="File of terms: CSV, .xlsx, or one a line; - is standard input."),
+    ] = None,
+    column: Annotated[
+        str | None, typer.Option(help="Heading of the terms' column in the file.")
+    ] = None,
+    tlp: TlpOption = None,
+    pap: PapOption = None,
     mode: Annotated[
         ModeWord, typer.Option(help="auto follows policy, never blind to sealed.")
     ] = ModeWord.AUTO,
@@ -81,7 +68,7 @@ def ask(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 10 on a hit.")] = False,
     receipt: Annotated[Path | None, typer.Option(help="Where to keep the receipt.")] = None,
     profile: ProfileOption = None,
-    output: OutputOption = Format.TABLE,
+    output: RowsOption = RowFormat.TABLE,
 ) -> int:
     """Ask the partners about identifiers, under a case and a purpose.
 
@@ -97,8 +84,19 @@ def ask(
             reasons=("RECEIPT_FOLDER",),
             remedy="make the folder, or leave --receipt out",
         )
+    listed = _listed(terms or [], file, column, scheme)
+    if listed.rows:
+        say(listed.summary())
+    if not listed.terms:
+        if listed.rows:
+            show(Result(rows=listed.rows), output, ())
+        raise InvalidInput(
+            "there is no term to ask about; nothing was sent",
+            reasons=("NO_TERM",),
+            remedy="fairlead ask --help",
+        )
     request = asking_pb2.PrepareRequest(
-        terms=[recognise(term, scheme) for term in terms],
+        terms=listed.terms,
         case_id=case,
         purpose=purpose,
         mode=query_pb2.MODE_BLIND if mode is ModeWord.BLIND else query_pb2.MODE_SEALED,
@@ -106,10 +104,12 @@ def ask(
         until=moment(until, now=now),
         events=event or [],
         partners=to or [],
+        **handling(tlp, pap),
     )
     return asyncio.run(
         _ask(
             request,
+            listed.rows,
             mode,
             dry_run=dry_run,
             on_hit=exit_code,
@@ -120,9 +120,33 @@ def ask(
     )
 
 
-def recognise(text: str, scheme: str | None) -> asking_pb2.Term:
+def _listed(
+    typed: list[str], file: Path | None, column: str | None, scheme: str | None
+) -> TermsFile:
+    """The terms typed, each recognised aloud, or those of a file.
+
+    :raises InvalidInput: both or neither, a typo, or a file that cannot be read.
+    """
+    if file is None:
+        return TermsFile(rows=(), terms=tuple(recognise(term, scheme) for term in typed))
+    if typed:
+        raise InvalidInput(
+            "terms are typed or in a file, not both; nothing was sent",
+            reasons=("TERMS",),
+            remedy="fairlead ask --help",
+        )
+    return read_terms(
+        file,
+        lambda text, stated: recognise(text, stated, aloud=False),
+        column=column,
+        scheme=scheme,
+    )
+
+
+def recognise(text: str, scheme: str | None, *, aloud: bool = True) -> asking_pb2.Term:
     """Read one identifier; a typo stops here, with suggestions, before anything is sent.
 
+    :param aloud: say what it was taken for.
     :raises InvalidInput: no scheme fits, or the check digit is wrong.
     """
     from fairlead import identifiers
@@ -138,8 +162,9 @@ def recognise(text: str, scheme: str | None) -> asking_pb2.Term:
         except InvalidInput as error:
             problem = problem or error
             continue
-        validity = found.validity.value.replace("_", " ")
-        say(f"{printable(text)}: {found.scheme} {found.value}, {validity}")
+        if aloud:
+            validity = found.validity.value.replace("_", " ")
+            say(f"{printable(text)}: {found.scheme} {found.value}, {validity}")
         return asking_pb2.Term(scheme=found.scheme, value=found.value)
     close = identifiers.suggest(text)
     if problem is not None and not close:
@@ -153,18 +178,20 @@ def recognise(text: str, scheme: str | None) -> asking_pb2.Term:
 
 async def _ask(
     request: asking_pb2.PrepareRequest,
+    rows: Sequence[asking_pb2.Row],
     mode: ModeWord,
     *,
     dry_run: bool,
     on_hit: bool,
     receipt: Path | None,
     profile: Path | None,
-    output: Format,
+    output: RowFormat,
 ) -> int:
     client, settings, folder = connect(profile)
     async with client:
         draft = await _prepare(client, request, mode)
         say(f"legal basis of the case: {printable(draft.legal_basis)}")
+        say(f"handling of the question: {_handled(draft)}")
         for exposure in draft.exposures:
             count = len(request.terms)
             what = "this term" if count == 1 else f"these {count} terms"
@@ -174,23 +201,20 @@ async def _ask(
             say("dry run: nothing was sent")
             _print_dry_run(draft, output)
             return Exit.ANSWERED
-        result = await _collect(client, draft, live=output is Format.TABLE)
-    lost = None
-    try:
-        path = _keep(result, receipt or folder / settings.receipts)
-    except OSError:  # the query is on record: its answer is shown all the same
-        path, lost = (
-            None,
-            Misconfigured(
-                "the receipt cannot be kept; the answer above is complete",
-                reasons=("RECEIPT_UNWRITABLE",),
-                remedy="name a folder you may write: --receipt FOLDER, and ask again",
-            ),
+        return await finish(
+            client.ask(draft, rows=rows),
+            Result(terms=list(request.terms), rows=list(rows)),
+            output=output,
+            receipt=receipt or folder / settings.receipts,
+            on_hit=on_hit,
         )
-    _print(result, output, path)
-    if lost is not None:
-        raise lost
-    return result.exit_code(on_hit=on_hit)
+
+
+def _handled(draft: Any) -> str:
+    from fairlead.v1.handling_pb2 import Pap, Tlp
+
+    tlp, pap = word(Tlp, draft.response.tlp, ""), word(Pap, draft.response.pap, "")
+    return f"{tlp}, {pap}".replace("_", ":", 1).replace("PAP_", "PAP:").replace("_", "+")
 
 
 async def _prepare(client: Any, request: asking_pb2.PrepareRequest, mode: ModeWord) -> Any:
@@ -211,142 +235,43 @@ async def _prepare(client: Any, request: asking_pb2.PrepareRequest, mode: ModeWo
         raise
 
 
-async def _collect(client: Any, draft: Any, *, live: bool) -> Result:
-    result = Result()
-    started = time.monotonic()
-    async for event in client.ask(draft):
-        kind = event.WhichOneof("event")
-        if kind == "accepted":
-            result.query_id = event.accepted.query_id.hex()
-        elif kind == "partner":
-            line = _line(event.partner, draft)
-            result.partners.append(line)
-            if live:
-                took = time.monotonic() - started
-                say(f"  {took:5.2f} s  {line['partner']:<16} {printable(_summary(line))}")
-        elif kind == "evidence":
-            result.evidence = event.evidence
-    result.partners.sort(key=lambda line: str(line["partner"]))
-    return result
+async def finish(
+    events: Any,
+    result: Result,
+    *,
+    output: RowFormat,
+    receipt: Path,
+    on_hit: bool,
+) -> int:
+    """Gather what comes back, keep the receipts, print; the exit code.
 
-
-def _line(answer: asking_pb2.OpenedAnswer, draft: Any) -> dict[str, Any]:
-    terms = draft.request.terms
-    answers = [
-        {
-            "term": terms[item.index].value,
-            "hit": item.hit,
-            "count": item.count_band,
-            "contact_desk": item.contact_desk,
-            "records": [_record(record) for record in item.records],
-            "more": item.more,
-        }
-        for item in answer.answers
-    ]
-    answered = answer.status == 1
-    return {
-        "partner": answer.partner_id,
-        "status": STATUS_WORDS.get(answer.status, "invalid"),
-        "reason": answer.reason,
-        "index_age_s": answer.index_age_s if answered else None,
-        "paused_s": max(0, int(time.time()) - answer.paused_since) if answer.paused_since else None,
-        "hits": sum(bool(item["hit"]) for item in answers),
-        "answers": answers,
-    }
-
-
-def _record(record: Any) -> dict[str, Any]:
-    from fairlead.v1.handling_pb2 import Pap, Tlp
-
-    return {
-        "type": record.record_type,
-        "event": record.event,
-        "occurred_at": iso(record.occurred_at),
-        "fields": {item.name: item.value for item in record.fields},
-        "withheld": list(record.withheld),
-        "handling": {
-            "tlp": _word(Tlp, record.handling.tlp, "TLP_"),
-            "pap": _word(Pap, record.handling.pap, "PAP_"),
-            "europol": record.handling.europol,
-            "source": record.handling.source_grade,
-            "information": record.handling.information_grade,
-        },
-        "ref": record.ref.hex(),
-    }
-
-
-def _word(kind: Any, value: int, prefix: str) -> str:
-    """The word of a wire enum; a number without one is unspecified."""
-    return str(kind.Name(value if value in kind.values() else 0)).removeprefix(prefix)
-
-
-def _summary(line: dict[str, Any]) -> str:
-    if line["status"] != "answered":
-        paused = line.get("paused_s")
-        lasting = f", for {_span(paused)}" if paused is not None else ""
-        return f"{line['status']} {line['reason']}".rstrip() + lasting
-    if not line["hits"]:
-        return "no hit"
-    counts = [item["count"] for item in line["answers"] if item["hit"] and item["count"]]
-    return f"HIT {', '.join(counts)}".rstrip()
-
-
-def _print(result: Result, output: Format, receipt: Path | None) -> None:
-    if output is Format.JSON:
-        document = {
-            "schema": 1,
-            "query_id": result.query_id,
-            "partners": result.partners,
-            "receipt": str(receipt) if receipt else None,
-        }
-        emit_json(document)
-        return
-    emit_table(
-        ("partner", "result", "index age"),
-        [(line["partner"], _summary(line), _age(line["index_age_s"])) for line in result.partners],
-    )
-    for line in result.partners:
-        for item in line["answers"]:
-            _print_hit(line["partner"], item)
-    if receipt is not None:
-        say(f"receipt: {receipt}\nnext: fairlead receipts verify {receipt}")
-
-
-def _print_hit(partner: str, item: dict[str, Any]) -> None:
-    if not item["hit"]:
-        return
-    desk = f"; contact {item['contact_desk']}" if item["contact_desk"] else ""
-    sys.stdout.write(f"\n{printable(partner)} on {printable(item['term'])}{printable(desk)}\n")
-    rows = [
-        (
-            (record["occurred_at"] or "–")[:16].replace("T", " ") + "Z",
-            record["event"] or record["type"],
-            ", ".join(f"{name}={value}" for name, value in record["fields"].items()),
-            ", ".join(record["withheld"]),
+    What came before an interruption is printed all the same.
+    """
+    problem: BaseException | None = None
+    try:
+        await gather(events, result, live=output is RowFormat.TABLE)
+    except BaseException as error:
+        if not result.query_id or not (result.rows or result.chunks > 1):
+            if result.query_id:
+                say(f"next: fairlead queries resume {result.query_id}")
+            raise
+        problem = error
+    paths: list[Path] = []
+    try:
+        paths = keep(result, receipt)
+    except OSError:  # the query is on record: its answer is shown all the same
+        problem = problem or Misconfigured(
+            "the receipt cannot be kept; the answer above is complete",
+            reasons=("RECEIPT_UNWRITABLE",),
+            remedy="name a folder you may write: --receipt FOLDER, and ask again",
         )
-        for record in item["records"]
-    ]
-    if rows:
-        emit_table(("time", "event", "fields", "withheld"), rows)
-    if item["more"]:
-        say("more records may be disclosed: narrow with --since, --until or --event")
+    show(result, output, paths)
+    if problem is not None:
+        raise problem
+    return result.exit_code(on_hit=on_hit)
 
 
-def _span(seconds: int) -> str:
-    """How long, in the largest unit that says enough."""
-    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds // size} {unit}"
-    return f"{seconds} s"
-
-
-def _age(seconds: int | None) -> str:
-    if seconds is None:
-        return "–"
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
-
-
-def _print_dry_run(draft: Any, output: Format) -> None:
+def _print_dry_run(draft: Any, output: RowFormat) -> None:
     records = [
         {"partner": exposure.partner_id, "learns": exposure.learns} for exposure in draft.exposures
     ]
@@ -354,22 +279,7 @@ def _print_dry_run(draft: Any, output: Format) -> None:
         {"partner": item.partner_id, "learns": f"nothing ({item.reason})"}
         for item in draft.response.not_asked
     ]
-    if output is Format.JSON:
+    if output is RowFormat.JSON:
         emit_json({"schema": 1, "dry_run": True, "exposures": records})
     else:
-        emit_table(("partner", "learns"), [(r["partner"], r["learns"]) for r in records])
-
-
-def _keep(result: Result, target: Path) -> Path | None:
-    """Write the evidence as JSON; a folder gets one file per query."""
-    if result.evidence is None:
-        return None
-    from google.protobuf.json_format import MessageToDict
-
-    path = target
-    if target.is_dir() or not target.suffix:
-        target.mkdir(mode=0o700, parents=True, exist_ok=True)
-        path = target / f"{result.query_id}.json"
-    document = {"fairlead_receipt": 1, **MessageToDict(result.evidence)}
-    path.write_text(json.dumps(document, indent=1) + "\n")
-    return path
+        emit_rows(records, columns=("partner", "learns"), output=output)

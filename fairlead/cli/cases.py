@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from typing import Annotated
 
 import typer
 
-from fairlead.cli.options import OutputOption, ProfileOption, connect, lasting, when
+from fairlead.cli.options import (
+    OutputOption,
+    PapOption,
+    ProfileOption,
+    TlpOption,
+    connect,
+    handling,
+    lasting,
+    when,
+)
 from fairlead.cli.output import Format, emit, say
+from fairlead.errors import InvalidInput
 
 app = typer.Typer(help="Open and list cases.", no_args_is_help=True)
+WEEK_S = 7 * 86_400
+CaseArgument = Annotated[str, typer.Argument(help="Reference of the case.")]
 COLUMNS = ("case", "purpose", "legal_basis", "schemes", "members", "state", "expires", "opened_by")
 
 
@@ -25,6 +38,11 @@ def open_case(
     scheme: Annotated[list[str], typer.Option(help="Scheme that may be asked; repeat.")],
     member: Annotated[list[str], typer.Option(help="Pseudonym of a user assigned; repeat.")],
     expires: Annotated[str, typer.Option(help="A span like 90d, or an ISO 8601 time.")] = "90d",
+    tlp: TlpOption = None,
+    pap: PapOption = None,
+    retention: Annotated[
+        str | None, typer.Option(help="Answers are kept this long at most, like 90d.")
+    ] = None,
     profile: ProfileOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -38,6 +56,8 @@ def open_case(
         schemes=scheme,
         members=member,
         expires_at=lasting(expires, now=time.time()),
+        retention_days=_days(retention),
+        **handling(tlp, pap),
     )
 
     async def run() -> asking_pb2.Case:
@@ -46,6 +66,52 @@ def open_case(
             request = asking_pb2.OpenCaseRequest(case=wanted)
             response: asking_pb2.OpenCaseResponse = await client.stub.OpenCase(request, timeout=10)
             return response.case
+
+    emit([_record(asyncio.run(run()))], columns=COLUMNS, output=output)
+
+
+@app.command("assign")
+def assign_case(
+    case: CaseArgument,
+    member: Annotated[
+        list[str] | None, typer.Option(help="Pseudonym of a user to assign; repeat.")
+    ] = None,
+    remove: Annotated[
+        list[str] | None, typer.Option(help="Pseudonym of a user to remove; repeat.")
+    ] = None,
+    profile: ProfileOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Assign users to an open case, or remove them (role approver); never yourself."""
+    from fairlead.v1 import asking_pb2
+
+    request = asking_pb2.AssignCaseRequest(case_id=case, add=member or [], remove=remove or [])
+
+    async def run() -> asking_pb2.Case:
+        client, _, _ = connect(profile)
+        async with client:
+            changed: asking_pb2.AssignCaseResponse = await client.stub.AssignCase(
+                request, timeout=10
+            )
+            return changed.case
+
+    emit([_record(asyncio.run(run()))], columns=COLUMNS, output=output)
+
+
+@app.command("close")
+def close_case(
+    case: CaseArgument, profile: ProfileOption = None, output: OutputOption = Format.TABLE
+) -> None:
+    """Close a case for good (role approver); queries under it stop at once."""
+    from fairlead.v1 import asking_pb2
+
+    async def run() -> asking_pb2.Case:
+        client, _, _ = connect(profile)
+        async with client:
+            closed: asking_pb2.CloseCaseResponse = await client.stub.CloseCase(
+                asking_pb2.CloseCaseRequest(case_id=case), timeout=10
+            )
+            return closed.case
 
     emit([_record(asyncio.run(run()))], columns=COLUMNS, output=output)
 
@@ -65,16 +131,47 @@ def list_cases(profile: ProfileOption = None, output: OutputOption = Format.TABL
     if not found:
         say("no case is assigned to you\nnext: ask an approver for: fairlead cases open")
     emit([_record(case) for case in found], columns=COLUMNS, output=output)
+    soon = [case.case_id for case in found if _state(case) == "expires soon"]
+    if soon:
+        say(f"expires within a week: {', '.join(soon)}\nnext: fairlead cases open NEW-REFERENCE …")
+
+
+def _days(text: str | None) -> int:
+    """``90d`` as whole days; None leaves it to policy.
+
+    :raises InvalidInput: anything else.
+    """
+    if text is None:
+        return 0
+    if not re.fullmatch(r"[1-9][0-9]{0,3}d", text):
+        raise InvalidInput(
+            "a retention is a number of days", reasons=("TIME",), remedy="--retention 90d"
+        )
+    return int(text[:-1])
+
+
+def _state(case: object) -> str:
+    left = case.expires_at - time.time()  # type: ignore[attr-defined]
+    if case.closed_at:  # type: ignore[attr-defined]
+        return "closed"
+    if left <= 0:
+        return "expired"
+    return "expires soon" if left < WEEK_S else "open"
 
 
 def _record(case: object) -> dict[str, object]:
+    from fairlead.v1.handling_pb2 import Pap, Tlp
+
     return {
         "case": case.case_id,  # type: ignore[attr-defined]
         "purpose": case.purpose,  # type: ignore[attr-defined]
         "legal_basis": case.legal_basis,  # type: ignore[attr-defined]
         "schemes": ", ".join(case.schemes),  # type: ignore[attr-defined]
         "members": ", ".join(case.members),  # type: ignore[attr-defined]
-        "state": "open" if case.expires_at > time.time() else "expired",  # type: ignore[attr-defined]
+        "state": _state(case),
         "expires": when(case.expires_at),  # type: ignore[attr-defined]
         "opened_by": case.opened_by,  # type: ignore[attr-defined]
+        "tlp": Tlp.Name(case.tlp).removeprefix("TLP_"),  # type: ignore[attr-defined]
+        "pap": Pap.Name(case.pap).removeprefix("PAP_"),  # type: ignore[attr-defined]
+        "retention_days": case.retention_days,  # type: ignore[attr-defined]
     }

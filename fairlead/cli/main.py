@@ -16,10 +16,12 @@ app = typer.Typer(
 
 
 def _assemble() -> None:
-    from fairlead.cli import ask, audit, cases, partners, receipts
+    from fairlead.cli import ask, audit, cases, feedback, partners, queries, receipts
 
     app.command("ask")(ask.ask)
     app.command("partners")(partners.partners)
+    app.command("feedback")(feedback.feedback)
+    app.add_typer(queries.app, name="queries")
     app.add_typer(cases.app, name="cases")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from fairlead.cli.output import Format
+from fairlead.cli.output import Format, RowFormat
 from fairlead.errors import InvalidInput
 
 ProfileOption = Annotated[
@@ -17,6 +18,69 @@ ProfileOption = Annotated[
     typer.Option("--profile", help="Profile file; default: FAIRLEAD_PROFILE, then ~/.config."),
 ]
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
+RowsOption = Annotated[RowFormat, typer.Option("--output", help="How to print the data.")]
+
+
+class TlpWord(StrEnum):
+    """``--tlp`` (Traffic Light Protocol 2.0)."""
+
+    CLEAR = "CLEAR"
+    GREEN = "GREEN"
+    AMBER = "AMBER"
+    AMBER_STRICT = "AMBER_STRICT"
+    RED = "RED"
+
+
+class PapWord(StrEnum):
+    """``--pap`` (Permissible Actions Protocol)."""
+
+    CLEAR = "CLEAR"
+    GREEN = "GREEN"
+    AMBER = "AMBER"
+    RED = "RED"
+
+
+TlpOption = Annotated[
+    TlpWord | None,
+    typer.Option("--tlp", case_sensitive=False, help="Who may see the question itself."),
+]
+PapOption = Annotated[
+    PapWord | None,
+    typer.Option(
+        "--pap",
+        case_sensitive=False,
+        help="What may be done with it that the subject could notice.",
+    ),
+]
+
+
+def handling(tlp: TlpWord | None, pap: PapWord | None) -> dict[str, Any]:
+    """Both as wire numbers; what is not stated is left to the case."""
+    from fairlead.v1.handling_pb2 import Pap, Tlp
+
+    return {
+        "tlp": Tlp.Value(f"TLP_{tlp.value}") if tlp else 0,
+        "pap": Pap.Value(f"PAP_{pap.value}") if pap else 0,
+    }
+
+
+def query_reference(text: str) -> bytes:
+    """Read the id of a query: 32 hexadecimal digits.
+
+    :raises InvalidInput: anything else.
+    """
+    try:
+        found = bytes.fromhex(text)
+    except ValueError:
+        found = b""
+    if len(found) != 16:
+        raise InvalidInput(
+            "a query's id has 32 hexadecimal digits",
+            reasons=("QUERY_ID",),
+            remedy="fairlead queries list",
+        )
+    return found
+
 
 _AGO = re.compile(r"(\d{1,5})([dhm])\Z")
 _UNIT_S = {"d": 86_400, "h": 3_600, "m": 60}

@@ -12,6 +12,8 @@ unexpected exception's text is not printed: it may hold a term. Imports are late
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
 import secrets
@@ -30,6 +32,15 @@ class Format(StrEnum):
 
     TABLE = "table"
     JSON = "json"
+
+
+class RowFormat(StrEnum):
+    """``--output`` of commands whose data are rows."""
+
+    TABLE = "table"
+    JSON = "json"
+    NDJSON = "ndjson"
+    CSV = "csv"
 
 
 class Exit(IntEnum):
@@ -69,6 +80,38 @@ def say(text: str) -> None:
 def emit_json(value: object) -> None:
     """Write one JSON document and a newline to stdout, in ASCII, so that no terminal obeys it."""
     _write(sys.stdout, json.dumps(value, allow_nan=False))
+
+
+def emit_csv(columns: Sequence[str], records: Iterable[Mapping[str, object]]) -> None:
+    """Write records as CSV (RFC 4180) with a heading.
+
+    A cell that a spreadsheet would take for a formula gets an apostrophe before it: other
+    organisations' text is data.
+    """
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    for record in records:
+        writer.writerow([_plain(record.get(column)) for column in columns])
+    _write(sys.stdout, text.getvalue().removesuffix("\n"))
+
+
+def _plain(cell: object) -> str:
+    text = "" if cell is None else printable(str(cell))
+    return f"'{text}" if text[:1] in {"=", "+", "-", "@"} else text
+
+
+def emit_rows(
+    records: Sequence[Mapping[str, object]], *, columns: Sequence[str], output: RowFormat
+) -> None:
+    """Write the same records in any of the formats for rows."""
+    if output is RowFormat.NDJSON:
+        for record in records:
+            emit_json(dict(record))
+    elif output is RowFormat.CSV:
+        emit_csv(columns, records)
+    else:
+        emit(records, columns=columns, output=Format(output.value))
 
 
 def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

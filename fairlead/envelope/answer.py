@@ -72,6 +72,10 @@ RECORD_FRAME = 4 + 4
 lengths around it."""
 
 
+RETENTION_FRAME = 1 + 5
+"""Octets the retention of an answer takes at most; whoever fills an answer leaves them free."""
+
+
 def room_left(query_id: bytes, owner: str, answers: Sequence[pb.TermAnswer], terms: int) -> int:
     """Octets of the fixed size for ``terms`` terms that these answers leave free."""
     body = pb.AnswerBody(query_id=query_id, partner_id=owner, answers=answers)
@@ -90,16 +94,22 @@ def sign_answer(
     index_age_s: int,
     index_root: bytes,
     paused_since: int = 0,
+    retention_days: int | None = None,
 ) -> pb.SignedAnswer:
     """Seal and sign one owner's answer; a refusal has no body.
 
     :param paused_since: unix seconds, said beside the reason ``OWNER_PAUSED`` alone.
-
+    :param retention_days: how long the asker may keep it; None sets no limit.
     :raises InvalidInput: the answers do not fit the fixed size.
     """
     body = b""
     if status == pb.STATUS_ANSWERED:
-        content = pb.AnswerBody(query_id=query.query_id, partner_id=owner, answers=answers)
+        content = pb.AnswerBody(
+            query_id=query.query_id,
+            partner_id=owner,
+            answers=answers,
+            retention_days=0 if retention_days is None else min(retention_days, 36_500) + 1,
+        )
         padded = sealing.pad(signing.canonical(content), sealing.answer_size(query.term_count))
         body = sealing.seal(padded, query.reply_key, info=answer_info(query.query_id, owner))
     header = signing.canonical(
@@ -172,6 +182,13 @@ def open_answer(
     :returns: one entry per term, in order.
     :raises Forged: not sealed to this query, wrongly framed, or not one entry per term.
     """
+    return tuple(open_body(signed, query_id=query_id, owner=owner, terms=terms, key=key).answers)
+
+
+def open_body(
+    signed: pb.SignedAnswer, *, query_id: bytes, owner: str, terms: int, key: sealing.SealingKey
+) -> pb.AnswerBody:
+    """The same with what the owner says about keeping it."""
     padded = key.open(signed.body, info=answer_info(query_id, owner))
     content = sealing.unpad(padded, sealing.answer_size(terms))
     body = signing.parse_canonical(pb.AnswerBody, content)
@@ -179,4 +196,4 @@ def open_answer(
         raise Forged("an answer's body is of another query", reasons=("ANSWER_BINDING",))
     if [item.index for item in body.answers] != list(range(terms)):
         raise Forged("an answer does not cover every term", reasons=("ANSWER_TERMS",))
-    return tuple(body.answers)
+    return body

@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
+from fairlead.envelope.chunk import MAX_CHUNKS, Chunk, check_chunk, root_of
 from fairlead.errors import Forged, InvalidInput, Refused, Stale
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
@@ -57,7 +58,8 @@ class Query:
     legal_basis: str
     schemes: tuple[str, ...]
     term_count: int
-    terms_root: bytes
+    mandate_terms: int
+    chunk_root: bytes
     case_commitment: bytes
     mandate_id: bytes
     partner_digests: tuple[bytes, ...]
@@ -100,12 +102,14 @@ def uuid7(now: float, random: Random = os.urandom) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scope:
-    """When and what a question reaches: half-open range in unix seconds (0 = unbounded), and
-    events (empty = any), sorted."""
+    """When and what a question reaches, and how it may be used: half-open range in unix seconds
+    (0 = unbounded), events (empty = any), sorted, and TLP and PAP as wire numbers."""
 
     since: int = 0
     until: int = 0
     events: tuple[str, ...] = ()
+    tlp: int = 0
+    pap: int = 0
 
 
 ANY = Scope()
@@ -120,16 +124,15 @@ def term_leaf(scheme: str, value: str, nonce: bytes, scope: Scope = ANY) -> byte
         since=scope.since,
         until=scope.until,
         events=scope.events,
+        tlp=scope.tlp,  # type: ignore[arg-type]
+        pap=scope.pap,  # type: ignore[arg-type]
     )
     return merkle.leaf_hash(signing.canonical(leaf))
 
 
 def terms_root(leaves: Sequence[bytes]) -> bytes:
     """RFC 6962 root over leaf hashes in the order of the terms."""
-    tree = merkle.Tree()
-    for leaf in leaves:
-        tree.append(leaf)
-    return tree.root()
+    return root_of(leaves)
 
 
 def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes, *, asked: bool) -> bytes:
@@ -204,15 +207,24 @@ def sign_query(
     directory: Directory,
     policy_serial: int,
     now: float,
+    chunk: Chunk | None = None,
     random: Random = os.urandom,
 ) -> pb.SignedQuery:
-    """Make the signed front of one query over its sealed ``parts`` (partner id → octets)."""
+    """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
+
+    :param chunk: which of the mandate's terms; None when one chunk holds them all.
+    """
     content = signing.parse_canonical(pb.Mandate, mandate)
+    if chunk is None:
+        chunk = Chunk(number=0, term_count=content.term_count, root=content.terms_root, path=())
     header = signing.canonical(
         pb.QueryHeader(
             query_id=query_id,
             mandate_digest=signing.digest(mandate),
-            term_count=content.term_count,
+            chunk=chunk.number,
+            term_count=chunk.term_count,
+            chunk_root=chunk.root,
+            chunk_path=chunk.path,
             issued_at=int(now),
             reply_key=reply_key,
             part_digests=[
@@ -261,7 +273,8 @@ def verify_query(
        and not denied.
     3. The user signed the mandate.
     4. The mandate is in force and within its limits.
-    5. The mandate's session key signed the header, which is fresh and of this mandate.
+    5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
+       of exactly the terms that stand at its place under the mandate's root.
     6. The asker's node signed that the case is open and the user assigned to it.
 
     :param deny_lists: None only when verifying old evidence offline.
@@ -305,7 +318,8 @@ def verify_query(
         legal_basis=mandate.legal_basis,
         schemes=tuple(mandate.schemes),
         term_count=header.term_count,
-        terms_root=mandate.terms_root,
+        mandate_terms=mandate.term_count,
+        chunk_root=header.chunk_root,
         case_commitment=mandate.case_commitment,
         mandate_id=mandate.mandate_id,
         partner_digests=tuple(mandate.partner_digests),
@@ -337,7 +351,8 @@ def _verify_user(
     return user
 
 
-def _check_id(value: bytes) -> None:
+def check_id(value: bytes) -> None:
+    """:raises InvalidInput: ``value`` is not the octets of a UUID of version 7."""
     if len(value) != _ID or UUID(bytes=value).version != 7:
         raise InvalidInput("an id is not a UUID of version 7", reasons=("ID",))
 
@@ -348,7 +363,7 @@ def _check_hashes(values: Sequence[bytes], count: int) -> None:
 
 
 def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> None:
-    _check_id(mandate.mandate_id)
+    check_id(mandate.mandate_id)
     mode_name(mandate.mode)
     check_code(mandate.purpose)
     check_code(mandate.legal_basis)
@@ -359,7 +374,7 @@ def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> Non
         check_code(scheme)
     _check_hashes(mandate.partner_digests, len(directory.listed))
     _check_hashes([mandate.terms_root, mandate.case_commitment, mandate.session_key], 3)
-    if not 0 < mandate.term_count <= sealing.MAX_TERMS:
+    if not 0 < mandate.term_count <= MAX_CHUNKS * sealing.MAX_TERMS:
         raise InvalidInput("a mandate has too few or too many terms", reasons=("TERM_COUNT",))
     if not 0 < mandate.expires_at - mandate.issued_at <= MANDATE_LIFETIME_S:
         raise InvalidInput("a mandate lives longer than allowed", reasons=("MANDATE_LIFETIME",))
@@ -374,7 +389,7 @@ def _check_header(
     directory: Directory,
     now: float,
 ) -> None:
-    _check_id(header.query_id)
+    check_id(header.query_id)
     if header.mandate_digest != mandate_digest:
         raise Forged("a header is of another mandate", reasons=("MANDATE_DIGEST",))
     if abs(now - header.issued_at) > WINDOW_S:
@@ -383,9 +398,7 @@ def _check_header(
             reasons=("QUERY_WINDOW",),
             remedy=CLOCK_REMEDY,
         )
-    # One chunk carries all terms of its mandate; splitting comes with batches.
-    if header.chunk != 0 or header.term_count != mandate.term_count:
-        raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
+    check_chunk(header, mandate)
     _check_hashes(header.part_digests, len(directory.listed))
     sealing.check_public_key(header.reply_key)
 

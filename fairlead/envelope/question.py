@@ -56,6 +56,8 @@ def seal_part(
         since=scope.since,
         until=scope.until,
         events=scope.events,
+        tlp=scope.tlp,  # type: ignore[arg-type]
+        pap=scope.pap,  # type: ignore[arg-type]
     )
     padded = sealing.pad(signing.canonical(question), sealing.question_size(len(terms)))
     wrapped, ciphertext = sealing.wrap(
@@ -72,7 +74,7 @@ def open_part(
     1. The header commits to exactly this part at this owner's place.
     2. It opens with this owner's key, for this query, at the agreed size.
     3. The mandate names this owner: the user wanted it asked.
-    4. The terms and their scope are exactly those the user signed for.
+    4. The terms and their scope are exactly those the user signed for at this chunk's place.
     5. Every term is in its scheme's canonical form and in a scheme of the mandate.
 
     :raises Forged: any binding is wrong. :raises InvalidInput: malformed or beyond a limit.
@@ -95,9 +97,15 @@ def open_part(
     if salted != query.partner_digests[place]:
         raise Forged("the user's mandate does not name this owner", reasons=("NOT_WANTED",))
     # 4
-    scope = Scope(since=question.since, until=question.until, events=_events(question.events))
+    scope = Scope(
+        since=question.since,
+        until=question.until,
+        events=_events(question.events),
+        tlp=question.tlp,
+        pap=question.pap,
+    )
     leaves = [term_leaf(term.scheme, term.value, term.nonce, scope) for term in question.terms]
-    if len(leaves) != query.term_count or terms_root(leaves) != query.terms_root:
+    if len(leaves) != query.term_count or terms_root(leaves) != query.chunk_root:
         raise Forged("the terms are not those the user signed for", reasons=("TERMS_ROOT",))
     # 5
     return Question(

@@ -24,52 +24,85 @@ _sym_db = _symbol_database.Default()
 
 from fairlead.v1 import audit_pb2 as fairlead_dot_v1_dot_audit__pb2
 from fairlead.v1 import directory_pb2 as fairlead_dot_v1_dot_directory__pb2
+from fairlead.v1 import handling_pb2 as fairlead_dot_v1_dot_handling__pb2
 from fairlead.v1 import query_pb2 as fairlead_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x61irlead/v1/asking.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x1b\x66\x61irlead/v1/directory.proto\x1a\x17\x66\x61irlead/v1/query.proto\"%\n\x04Term\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xb5\x01\n\x0ePrepareRequest\x12 \n\x05terms\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Term\x12\x0f\n\x07\x63\x61se_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x1f\n\x04mode\x18\x04 \x01(\x0e\x32\x11.fairlead.v1.Mode\x12\r\n\x05since\x18\x05 \x01(\x03\x12\r\n\x05until\x18\x06 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x07 \x03(\t\x12\x10\n\x08partners\x18\x08 \x03(\t\"D\n\x08\x45xposure\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06learns\x18\x03 \x01(\t\".\n\x08NotAsked\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe5\x01\n\x0fPrepareResponse\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x0e\n\x06nonces\x18\x03 \x03(\x0c\x12\x12\n\ncase_nonce\x18\x04 \x01(\x0c\x12\x15\n\rpartner_salts\x18\x05 \x03(\x0c\x12(\n\texposures\x18\x06 \x03(\x0b\x32\x15.fairlead.v1.Exposure\x12\x1a\n\x12\x64irectory_partners\x18\x07 \x03(\t\x12(\n\tnot_asked\x18\x08 \x03(\x0b\x32\x15.fairlead.v1.NotAsked\"H\n\nAskRequest\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xd3\x01\n\x0b\x41skResponse\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32!.fairlead.v1.AskResponse.AcceptedH\x00\x12,\n\x07partner\x18\x02 \x01(\x0b\x32\x19.fairlead.v1.OpenedAnswerH\x00\x12)\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x15.fairlead.v1.EvidenceH\x00\x1a+\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\r\n\x05\x61sked\x18\x02 \x01(\rB\x07\n\x05\x65vent\"\xac\x01\n\x0cOpenedAnswer\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bindex_age_s\x18\x04 \x01(\x03\x12(\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x17.fairlead.v1.TermAnswer\x12\x14\n\x0cpaused_since\x18\x0c \x01(\x03\"\xd8\x01\n\x08\x45vidence\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12$\n\x06intent\x18\x02 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12\x0f\n\x07outcome\x18\x03 \x01(\x0c\x12\x19\n\x11outcome_signature\x18\x04 \x01(\x0c\x12%\n\x07\x63losing\x18\x05 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12*\n\x07\x61nswers\x18\x06 \x03(\x0b\x32\x19.fairlead.v1.SignedAnswer\"\x15\n\x13ListPartnersRequest\"i\n\x14ListPartnersResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x12\n\nexpires_at\x18\x02 \x01(\x03\x12-\n\x08partners\x18\x03 \x03(\x0b\x32\x1b.fairlead.v1.PartnerSummary\"\x84\x01\n\x0ePartnerSummary\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.fairlead.v1.PartnerKind\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12\x0f\n\x07schemes\x18\x05 \x03(\t\"\x99\x01\n\x04\x43\x61se\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x13\n\x0blegal_basis\x18\x03 \x01(\t\x12\x0f\n\x07schemes\x18\x04 \x03(\t\x12\x0f\n\x07members\x18\x05 \x03(\t\x12\x11\n\topened_at\x18\x06 \x01(\x03\x12\x12\n\nexpires_at\x18\x07 \x01(\x03\x12\x11\n\topened_by\x18\x08 \x01(\t\"2\n\x0fOpenCaseRequest\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"3\n\x10OpenCaseResponse\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"\x12\n\x10ListCasesRequest\"5\n\x11ListCasesResponse\x12 \n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Case2\xfb\x02\n\rAskingService\x12\x44\n\x07Prepare\x12\x1b.fairlead.v1.PrepareRequest\x1a\x1c.fairlead.v1.PrepareResponse\x12:\n\x03\x41sk\x12\x17.fairlead.v1.AskRequest\x1a\x18.fairlead.v1.AskResponse0\x01\x12S\n\x0cListPartners\x12 .fairlead.v1.ListPartnersRequest\x1a!.fairlead.v1.ListPartnersResponse\x12G\n\x08OpenCase\x12\x1c.fairlead.v1.OpenCaseRequest\x1a\x1d.fairlead.v1.OpenCaseResponse\x12J\n\tListCases\x12\x1d.fairlead.v1.ListCasesRequest\x1a\x1e.fairlead.v1.ListCasesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x61irlead/v1/asking.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x1b\x66\x61irlead/v1/directory.proto\x1a\x1a\x66\x61irlead/v1/handling.proto\x1a\x17\x66\x61irlead/v1/query.proto\"%\n\x04Term\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xf3\x01\n\x0ePrepareRequest\x12 \n\x05terms\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Term\x12\x0f\n\x07\x63\x61se_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x1f\n\x04mode\x18\x04 \x01(\x0e\x32\x11.fairlead.v1.Mode\x12\r\n\x05since\x18\x05 \x01(\x03\x12\r\n\x05until\x18\x06 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x07 \x03(\t\x12\x10\n\x08partners\x18\x08 \x03(\t\x12\x1d\n\x03tlp\x18\t \x01(\x0e\x32\x10.fairlead.v1.Tlp\x12\x1d\n\x03pap\x18\n \x01(\x0e\x32\x10.fairlead.v1.Pap\"D\n\x08\x45xposure\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06learns\x18\x03 \x01(\t\".\n\x08NotAsked\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xa3\x02\n\x0fPrepareResponse\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x0e\n\x06nonces\x18\x03 \x03(\x0c\x12\x12\n\ncase_nonce\x18\x04 \x01(\x0c\x12\x15\n\rpartner_salts\x18\x05 \x03(\x0c\x12(\n\texposures\x18\x06 \x03(\x0b\x32\x15.fairlead.v1.Exposure\x12\x1a\n\x12\x64irectory_partners\x18\x07 \x03(\t\x12(\n\tnot_asked\x18\x08 \x03(\x0b\x32\x15.fairlead.v1.NotAsked\x12\x1d\n\x03tlp\x18\t \x01(\x0e\x32\x10.fairlead.v1.Tlp\x12\x1d\n\x03pap\x18\n \x01(\x0e\x32\x10.fairlead.v1.Pap\"h\n\nAskRequest\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\x12\x1e\n\x04rows\x18\x04 \x03(\x0b\x32\x10.fairlead.v1.Row\"1\n\x03Row\x12\x0c\n\x04text\x18\x01 \x01(\t\x12\x0c\n\x04term\x18\x02 \x01(\r\x12\x0e\n\x06reason\x18\x03 \x01(\t\"\xda\x03\n\x0b\x41skResponse\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32!.fairlead.v1.AskResponse.AcceptedH\x00\x12,\n\x07partner\x18\x02 \x01(\x0b\x32\x19.fairlead.v1.OpenedAnswerH\x00\x12)\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x15.fairlead.v1.EvidenceH\x00\x12/\n\x05\x62\x61tch\x18\x04 \x01(\x0b\x32\x1e.fairlead.v1.AskResponse.BatchH\x00\x12\x32\n\x04\x64one\x18\x05 \x01(\x0b\x32\".fairlead.v1.AskResponse.ChunkDoneH\x00\x1a:\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\r\n\x05\x61sked\x18\x02 \x01(\r\x12\r\n\x05\x63hunk\x18\x03 \x01(\r\x1au\n\x05\x42\x61tch\x12*\n\x07summary\x18\x01 \x01(\x0b\x32\x19.fairlead.v1.QuerySummary\x12 \n\x05terms\x18\x02 \x03(\x0b\x32\x11.fairlead.v1.Term\x12\x1e\n\x04rows\x18\x03 \x03(\x0b\x32\x10.fairlead.v1.Row\x1a\x1a\n\tChunkDone\x12\r\n\x05\x63hunk\x18\x01 \x01(\rB\x07\n\x05\x65vent\"\xbb\x01\n\x0cOpenedAnswer\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bindex_age_s\x18\x04 \x01(\x03\x12(\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x17.fairlead.v1.TermAnswer\x12\x14\n\x0cpaused_since\x18\x0c \x01(\x03\x12\r\n\x05\x63hunk\x18\x06 \x01(\r\"\xd8\x01\n\x08\x45vidence\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12$\n\x06intent\x18\x02 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12\x0f\n\x07outcome\x18\x03 \x01(\x0c\x12\x19\n\x11outcome_signature\x18\x04 \x01(\x0c\x12%\n\x07\x63losing\x18\x05 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12*\n\x07\x61nswers\x18\x06 \x03(\x0b\x32\x19.fairlead.v1.SignedAnswer\"\x15\n\x13ListPartnersRequest\"i\n\x14ListPartnersResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x12\n\nexpires_at\x18\x02 \x01(\x03\x12-\n\x08partners\x18\x03 \x03(\x0b\x32\x1b.fairlead.v1.PartnerSummary\"\x84\x01\n\x0ePartnerSummary\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.fairlead.v1.PartnerKind\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12\x0f\n\x07schemes\x18\x05 \x03(\t\"\x82\x02\n\x04\x43\x61se\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x13\n\x0blegal_basis\x18\x03 \x01(\t\x12\x0f\n\x07schemes\x18\x04 \x03(\t\x12\x0f\n\x07members\x18\x05 \x03(\t\x12\x11\n\topened_at\x18\x06 \x01(\x03\x12\x12\n\nexpires_at\x18\x07 \x01(\x03\x12\x11\n\topened_by\x18\x08 \x01(\t\x12\x11\n\tclosed_at\x18\t \x01(\x03\x12\x1d\n\x03tlp\x18\n \x01(\x0e\x32\x10.fairlead.v1.Tlp\x12\x1d\n\x03pap\x18\x0b \x01(\x0e\x32\x10.fairlead.v1.Pap\x12\x16\n\x0eretention_days\x18\x0c \x01(\r\"2\n\x0fOpenCaseRequest\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"3\n\x10OpenCaseResponse\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"\x12\n\x10ListCasesRequest\"5\n\x11ListCasesResponse\x12 \n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Case\"A\n\x11\x41ssignCaseRequest\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0b\n\x03\x61\x64\x64\x18\x02 \x03(\t\x12\x0e\n\x06remove\x18\x03 \x03(\t\"5\n\x12\x41ssignCaseResponse\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"#\n\x10\x43loseCaseRequest\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\"4\n\x11\x43loseCaseResponse\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"\xfa\x01\n\x0cQuerySummary\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x0c\n\x04user\x18\x02 \x01(\t\x12\x0f\n\x07\x63\x61se_id\x18\x03 \x01(\t\x12\x0f\n\x07purpose\x18\x04 \x01(\t\x12\x10\n\x08\x61sked_at\x18\x05 \x01(\x03\x12\r\n\x05terms\x18\x06 \x01(\r\x12\x0e\n\x06\x63hunks\x18\x07 \x01(\r\x12\x13\n\x0b\x63hunks_done\x18\x08 \x01(\r\x12\x1d\n\x03tlp\x18\t \x01(\x0e\x32\x10.fairlead.v1.Tlp\x12\x1d\n\x03pap\x18\n \x01(\x0e\x32\x10.fairlead.v1.Pap\x12\x12\n\nkept_until\x18\x0b \x01(\x03\x12\x10\n\x08partners\x18\x0c \x03(\t\"!\n\rResumeRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"9\n\x0eResumeResponse\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.AskResponse\"\x14\n\x12ListQueriesRequest\"A\n\x13ListQueriesResponse\x12*\n\x07queries\x18\x01 \x03(\x0b\x32\x19.fairlead.v1.QuerySummary\"$\n\x10ShowQueryRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\"<\n\x11ShowQueryResponse\x12\'\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.AskResponse\"\x8b\x01\n\x13SendFeedbackRequest\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12-\n\x07outcome\x18\x03 \x01(\x0e\x32\x1c.fairlead.v1.FeedbackOutcome\x12\x1f\n\x04term\x18\x04 \x01(\x0b\x32\x11.fairlead.v1.Term\"\x16\n\x14SendFeedbackResponse2\xd0\x06\n\rAskingService\x12\x44\n\x07Prepare\x12\x1b.fairlead.v1.PrepareRequest\x1a\x1c.fairlead.v1.PrepareResponse\x12:\n\x03\x41sk\x12\x17.fairlead.v1.AskRequest\x1a\x18.fairlead.v1.AskResponse0\x01\x12S\n\x0cListPartners\x12 .fairlead.v1.ListPartnersRequest\x1a!.fairlead.v1.ListPartnersResponse\x12G\n\x08OpenCase\x12\x1c.fairlead.v1.OpenCaseRequest\x1a\x1d.fairlead.v1.OpenCaseResponse\x12J\n\tListCases\x12\x1d.fairlead.v1.ListCasesRequest\x1a\x1e.fairlead.v1.ListCasesResponse\x12M\n\nAssignCase\x12\x1e.fairlead.v1.AssignCaseRequest\x1a\x1f.fairlead.v1.AssignCaseResponse\x12J\n\tCloseCase\x12\x1d.fairlead.v1.CloseCaseRequest\x1a\x1e.fairlead.v1.CloseCaseResponse\x12\x43\n\x06Resume\x12\x1a.fairlead.v1.ResumeRequest\x1a\x1b.fairlead.v1.ResumeResponse0\x01\x12P\n\x0bListQueries\x12\x1f.fairlead.v1.ListQueriesRequest\x1a .fairlead.v1.ListQueriesResponse\x12L\n\tShowQuery\x12\x1d.fairlead.v1.ShowQueryRequest\x1a\x1e.fairlead.v1.ShowQueryResponse0\x01\x12S\n\x0cSendFeedback\x12 .fairlead.v1.SendFeedbackRequest\x1a!.fairlead.v1.SendFeedbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.asking_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_TERM']._serialized_start=120
-  _globals['_TERM']._serialized_end=157
-  _globals['_PREPAREREQUEST']._serialized_start=160
-  _globals['_PREPAREREQUEST']._serialized_end=341
-  _globals['_EXPOSURE']._serialized_start=343
-  _globals['_EXPOSURE']._serialized_end=411
-  _globals['_NOTASKED']._serialized_start=413
-  _globals['_NOTASKED']._serialized_end=459
-  _globals['_PREPARERESPONSE']._serialized_start=462
-  _globals['_PREPARERESPONSE']._serialized_end=691
-  _globals['_ASKREQUEST']._serialized_start=693
-  _globals['_ASKREQUEST']._serialized_end=765
-  _globals['_ASKRESPONSE']._serialized_start=768
-  _globals['_ASKRESPONSE']._serialized_end=979
-  _globals['_ASKRESPONSE_ACCEPTED']._serialized_start=927
-  _globals['_ASKRESPONSE_ACCEPTED']._serialized_end=970
-  _globals['_OPENEDANSWER']._serialized_start=982
-  _globals['_OPENEDANSWER']._serialized_end=1154
-  _globals['_EVIDENCE']._serialized_start=1157
-  _globals['_EVIDENCE']._serialized_end=1373
-  _globals['_LISTPARTNERSREQUEST']._serialized_start=1375
-  _globals['_LISTPARTNERSREQUEST']._serialized_end=1396
-  _globals['_LISTPARTNERSRESPONSE']._serialized_start=1398
-  _globals['_LISTPARTNERSRESPONSE']._serialized_end=1503
-  _globals['_PARTNERSUMMARY']._serialized_start=1506
-  _globals['_PARTNERSUMMARY']._serialized_end=1638
-  _globals['_CASE']._serialized_start=1641
-  _globals['_CASE']._serialized_end=1794
-  _globals['_OPENCASEREQUEST']._serialized_start=1796
-  _globals['_OPENCASEREQUEST']._serialized_end=1846
-  _globals['_OPENCASERESPONSE']._serialized_start=1848
-  _globals['_OPENCASERESPONSE']._serialized_end=1899
-  _globals['_LISTCASESREQUEST']._serialized_start=1901
-  _globals['_LISTCASESREQUEST']._serialized_end=1919
-  _globals['_LISTCASESRESPONSE']._serialized_start=1921
-  _globals['_LISTCASESRESPONSE']._serialized_end=1974
-  _globals['_ASKINGSERVICE']._serialized_start=1977
-  _globals['_ASKINGSERVICE']._serialized_end=2356
+  _globals['_TERM']._serialized_start=148
+  _globals['_TERM']._serialized_end=185
+  _globals['_PREPAREREQUEST']._serialized_start=188
+  _globals['_PREPAREREQUEST']._serialized_end=431
+  _globals['_EXPOSURE']._serialized_start=433
+  _globals['_EXPOSURE']._serialized_end=501
+  _globals['_NOTASKED']._serialized_start=503
+  _globals['_NOTASKED']._serialized_end=549
+  _globals['_PREPARERESPONSE']._serialized_start=552
+  _globals['_PREPARERESPONSE']._serialized_end=843
+  _globals['_ASKREQUEST']._serialized_start=845
+  _globals['_ASKREQUEST']._serialized_end=949
+  _globals['_ROW']._serialized_start=951
+  _globals['_ROW']._serialized_end=1000
+  _globals['_ASKRESPONSE']._serialized_start=1003
+  _globals['_ASKRESPONSE']._serialized_end=1477
+  _globals['_ASKRESPONSE_ACCEPTED']._serialized_start=1263
+  _globals['_ASKRESPONSE_ACCEPTED']._serialized_end=1321
+  _globals['_ASKRESPONSE_BATCH']._serialized_start=1323
+  _globals['_ASKRESPONSE_BATCH']._serialized_end=1440
+  _globals['_ASKRESPONSE_CHUNKDONE']._serialized_start=1442
+  _globals['_ASKRESPONSE_CHUNKDONE']._serialized_end=1468
+  _globals['_OPENEDANSWER']._serialized_start=1480
+  _globals['_OPENEDANSWER']._serialized_end=1667
+  _globals['_EVIDENCE']._serialized_start=1670
+  _globals['_EVIDENCE']._serialized_end=1886
+  _globals['_LISTPARTNERSREQUEST']._serialized_start=1888
+  _globals['_LISTPARTNERSREQUEST']._serialized_end=1909
+  _globals['_LISTPARTNERSRESPONSE']._serialized_start=1911
+  _globals['_LISTPARTNERSRESPONSE']._serialized_end=2016
+  _globals['_PARTNERSUMMARY']._serialized_start=2019
+  _globals['_PARTNERSUMMARY']._serialized_end=2151
+  _globals['_CASE']._serialized_start=2154
+  _globals['_CASE']._serialized_end=2412
+  _globals['_OPENCASEREQUEST']._serialized_start=2414
+  _globals['_OPENCASEREQUEST']._serialized_end=2464
+  _globals['_OPENCASERESPONSE']._serialized_start=2466
+  _globals['_OPENCASERESPONSE']._serialized_end=2517
+  _globals['_LISTCASESREQUEST']._serialized_start=2519
+  _globals['_LISTCASESREQUEST']._serialized_end=2537
+  _globals['_LISTCASESRESPONSE']._serialized_start=2539
+  _globals['_LISTCASESRESPONSE']._serialized_end=2592
+  _globals['_ASSIGNCASEREQUEST']._serialized_start=2594
+  _globals['_ASSIGNCASEREQUEST']._serialized_end=2659
+  _globals['_ASSIGNCASERESPONSE']._serialized_start=2661
+  _globals['_ASSIGNCASERESPONSE']._serialized_end=2714
+  _globals['_CLOSECASEREQUEST']._serialized_start=2716
+  _globals['_CLOSECASEREQUEST']._serialized_end=2751
+  _globals['_CLOSECASERESPONSE']._serialized_start=2753
+  _globals['_CLOSECASERESPONSE']._serialized_end=2805
+  _globals['_QUERYSUMMARY']._serialized_start=2808
+  _globals['_QUERYSUMMARY']._serialized_end=3058
+  _globals['_RESUMEREQUEST']._serialized_start=3060
+  _globals['_RESUMEREQUEST']._serialized_end=3093
+  _globals['_RESUMERESPONSE']._serialized_start=3095
+  _globals['_RESUMERESPONSE']._serialized_end=3152
+  _globals['_LISTQUERIESREQUEST']._serialized_start=3154
+  _globals['_LISTQUERIESREQUEST']._serialized_end=3174
+  _globals['_LISTQUERIESRESPONSE']._serialized_start=3176
+  _globals['_LISTQUERIESRESPONSE']._serialized_end=3241
+  _globals['_SHOWQUERYREQUEST']._serialized_start=3243
+  _globals['_SHOWQUERYREQUEST']._serialized_end=3279
+  _globals['_SHOWQUERYRESPONSE']._serialized_start=3281
+  _globals['_SHOWQUERYRESPONSE']._serialized_end=3341
+  _globals['_SENDFEEDBACKREQUEST']._serialized_start=3344
+  _globals['_SENDFEEDBACKREQUEST']._serialized_end=3483
+  _globals['_SENDFEEDBACKRESPONSE']._serialized_start=3485
+  _globals['_SENDFEEDBACKRESPONSE']._serialized_end=3507
+  _globals['_ASKINGSERVICE']._serialized_start=3510
+  _globals['_ASKINGSERVICE']._serialized_end=4358
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ What a node offers to its own partner's users."""
 from collections import abc as _abc
 from fairlead.v1 import audit_pb2 as _audit_pb2
 from fairlead.v1 import directory_pb2 as _directory_pb2
+from fairlead.v1 import handling_pb2 as _handling_pb2
 from fairlead.v1 import query_pb2 as _query_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -60,11 +61,16 @@ class PrepareRequest(_message.Message):
     UNTIL_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     PARTNERS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     purpose: _builtins.str
     mode: _query_pb2.Mode.ValueType
     since: _builtins.int
     until: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    """How the question may be used; unspecified means as the case says."""
+    pap: _handling_pb2.Pap.ValueType
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
     @_builtins.property
@@ -84,10 +90,12 @@ class PrepareRequest(_message.Message):
         until: _builtins.int = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,
         partners: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "partners", b"partners", "purpose", b"purpose", "since", b"since", "terms", b"terms", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -160,10 +168,15 @@ class PrepareResponse(_message.Message):
     EXPOSURES_FIELD_NUMBER: _builtins.int
     DIRECTORY_PARTNERS_FIELD_NUMBER: _builtins.int
     NOT_ASKED_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     """Mandate, unsigned."""
     case_nonce: _builtins.bytes
+    tlp: _handling_pb2.Tlp.ValueType
+    """The handling that travels with the question."""
+    pap: _handling_pb2.Pap.ValueType
     @_builtins.property
     def nonces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One nonce per term, in the order of the request."""
@@ -195,10 +208,12 @@ class PrepareResponse(_message.Message):
         exposures: _abc.Iterable[Global___Exposure] | None = ...,
         directory_partners: _abc.Iterable[_builtins.str] | None = ...,
         not_asked: _abc.Iterable[Global___NotAsked] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,23 +228,61 @@ class AskRequest(_message.Message):
     PREPARATION_ID_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     signature: _builtins.bytes
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
+        """The rows of a file of terms in their order, kept with the query so that they can be shown
+        again; empty for terms that were typed.
+        """
+
     def __init__(
         self,
         *,
         preparation_id: _builtins.bytes = ...,
         mandate: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        rows: _abc.Iterable[Global___Row] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "rows", b"rows", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
+
+@_typing.final
+class Row(_message.Message):
+    """One row of a file of terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXT_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    text: _builtins.str
+    """As written, cut to 64 characters."""
+    term: _builtins.int
+    """Position of its term in the request, plus one; 0 when it is not asked."""
+    reason: _builtins.str
+    """Why it is not asked: a stable code."""
+    def __init__(
+        self,
+        *,
+        text: _builtins.str = ...,
+        term: _builtins.int = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "term", b"term", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Row: _TypeAlias = Row  # noqa: Y015
 
 @_typing.final
 class AskResponse(_message.Message):
@@ -239,47 +292,107 @@ class AskResponse(_message.Message):
 
     @_typing.final
     class Accepted(_message.Message):
-        """The INTENT leaf is durable at the gateway."""
+        """The INTENT leaf of one chunk is durable at the gateway."""
 
         DESCRIPTOR: _descriptor.Descriptor
 
         QUERY_ID_FIELD_NUMBER: _builtins.int
         ASKED_FIELD_NUMBER: _builtins.int
+        CHUNK_FIELD_NUMBER: _builtins.int
         query_id: _builtins.bytes
         asked: _builtins.int
+        chunk: _builtins.int
         def __init__(
             self,
             *,
             query_id: _builtins.bytes = ...,
             asked: _builtins.int = ...,
+            chunk: _builtins.int = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "query_id", b"query_id"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "chunk", b"chunk", "query_id", b"query_id"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Batch(_message.Message):
+        """The query is durable at this node: it can be resumed by this id."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        SUMMARY_FIELD_NUMBER: _builtins.int
+        TERMS_FIELD_NUMBER: _builtins.int
+        ROWS_FIELD_NUMBER: _builtins.int
+        @_builtins.property
+        def summary(self) -> Global___QuerySummary: ...
+        @_builtins.property
+        def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
+            """Empty for an auditor."""
+
+        @_builtins.property
+        def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]: ...
+        def __init__(
+            self,
+            *,
+            summary: Global___QuerySummary | None = ...,
+            terms: _abc.Iterable[Global___Term] | None = ...,
+            rows: _abc.Iterable[Global___Row] | None = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "summary", b"summary", "terms", b"terms"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class ChunkDone(_message.Message):
+        """A chunk has its last line."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        CHUNK_FIELD_NUMBER: _builtins.int
+        chunk: _builtins.int
+        def __init__(
+            self,
+            *,
+            chunk: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
     ACCEPTED_FIELD_NUMBER: _builtins.int
     PARTNER_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    BATCH_FIELD_NUMBER: _builtins.int
+    DONE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def accepted(self) -> Global___AskResponse.Accepted: ...
     @_builtins.property
     def partner(self) -> Global___OpenedAnswer: ...
     @_builtins.property
     def evidence(self) -> Global___Evidence: ...
+    @_builtins.property
+    def batch(self) -> Global___AskResponse.Batch: ...
+    @_builtins.property
+    def done(self) -> Global___AskResponse.ChunkDone: ...
     def __init__(
         self,
         *,
         accepted: Global___AskResponse.Accepted | None = ...,
         partner: Global___OpenedAnswer | None = ...,
         evidence: Global___Evidence | None = ...,
+        batch: Global___AskResponse.Batch | None = ...,
+        done: Global___AskResponse.ChunkDone | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "evidence", b"evidence", "partner", b"partner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "partner", b"partner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "evidence", b"evidence", "partner", b"partner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "partner", b"partner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -297,14 +410,19 @@ class OpenedAnswer(_message.Message):
     INDEX_AGE_S_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     PAUSED_SINCE_FIELD_NUMBER: _builtins.int
+    CHUNK_FIELD_NUMBER: _builtins.int
     partner_id: _builtins.str
     status: _query_pb2.Status.ValueType
     reason: _builtins.str
     index_age_s: _builtins.int
     paused_since: _builtins.int
     """As the owner's signed header says it; 0 unless the reason is OWNER_PAUSED."""
+    chunk: _builtins.int
+    """Which 512 of the terms."""
     @_builtins.property
-    def answers(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.TermAnswer]: ...
+    def answers(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.TermAnswer]:
+        """"index" counts from the first term of the chunk."""
+
     def __init__(
         self,
         *,
@@ -314,10 +432,11 @@ class OpenedAnswer(_message.Message):
         index_age_s: _builtins.int = ...,
         answers: _abc.Iterable[_query_pb2.TermAnswer] | None = ...,
         paused_since: _builtins.int = ...,
+        chunk: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "index_age_s", b"index_age_s", "partner_id", b"partner_id", "paused_since", b"paused_since", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "chunk", b"chunk", "index_age_s", b"index_age_s", "partner_id", b"partner_id", "paused_since", b"paused_since", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -456,12 +575,23 @@ class Case(_message.Message):
     OPENED_AT_FIELD_NUMBER: _builtins.int
     EXPIRES_AT_FIELD_NUMBER: _builtins.int
     OPENED_BY_FIELD_NUMBER: _builtins.int
+    CLOSED_AT_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     purpose: _builtins.str
     legal_basis: _builtins.str
     opened_at: _builtins.int
     expires_at: _builtins.int
     opened_by: _builtins.str
+    closed_at: _builtins.int
+    """Unix seconds; 0 while it is open."""
+    tlp: _handling_pb2.Tlp.ValueType
+    """Handling of its questions, unless one says otherwise."""
+    pap: _handling_pb2.Pap.ValueType
+    retention_days: _builtins.int
+    """Days that answers are kept at most."""
     @_builtins.property
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -479,10 +609,14 @@ class Case(_message.Message):
         opened_at: _builtins.int = ...,
         expires_at: _builtins.int = ...,
         opened_by: _builtins.str = ...,
+        closed_at: _builtins.int = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
+        retention_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "expires_at", b"expires_at", "legal_basis", b"legal_basis", "members", b"members", "opened_at", b"opened_at", "opened_by", b"opened_by", "purpose", b"purpose", "schemes", b"schemes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "closed_at", b"closed_at", "expires_at", b"expires_at", "legal_basis", b"legal_basis", "members", b"members", "opened_at", b"opened_at", "opened_by", b"opened_by", "pap", b"pap", "purpose", b"purpose", "retention_days", b"retention_days", "schemes", b"schemes", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -570,3 +704,334 @@ class ListCasesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListCasesResponse: _TypeAlias = ListCasesResponse  # noqa: Y015
+
+@_typing.final
+class AssignCaseRequest(_message.Message):
+    """Members by pseudonym."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    ADD_FIELD_NUMBER: _builtins.int
+    REMOVE_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    @_builtins.property
+    def add(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def remove(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+        add: _abc.Iterable[_builtins.str] | None = ...,
+        remove: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["add", b"add", "case_id", b"case_id", "remove", b"remove"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignCaseRequest: _TypeAlias = AssignCaseRequest  # noqa: Y015
+
+@_typing.final
+class AssignCaseResponse(_message.Message):
+    """The case as stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___Case: ...
+    def __init__(
+        self,
+        *,
+        case: Global___Case | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignCaseResponse: _TypeAlias = AssignCaseResponse  # noqa: Y015
+
+@_typing.final
+class CloseCaseRequest(_message.Message):
+    """Closes a case for good."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    case_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        case_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseCaseRequest: _TypeAlias = CloseCaseRequest  # noqa: Y015
+
+@_typing.final
+class CloseCaseResponse(_message.Message):
+    """The case as stored."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CASE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def case(self) -> Global___Case: ...
+    def __init__(
+        self,
+        *,
+        case: Global___Case | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case", b"case"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseCaseResponse: _TypeAlias = CloseCaseResponse  # noqa: Y015
+
+@_typing.final
+class QuerySummary(_message.Message):
+    """What anybody may know of a query who may know that it was asked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    ASKED_AT_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    CHUNKS_FIELD_NUMBER: _builtins.int
+    CHUNKS_DONE_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
+    KEPT_UNTIL_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    """The id it is resumed by: that of its first chunk when it was sent."""
+    user: _builtins.str
+    """The user's pseudonym."""
+    case_id: _builtins.str
+    purpose: _builtins.str
+    asked_at: _builtins.int
+    """Unix seconds."""
+    terms: _builtins.int
+    chunks: _builtins.int
+    chunks_done: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    pap: _handling_pb2.Pap.ValueType
+    kept_until: _builtins.int
+    """When the last answer kept is deleted, unix seconds."""
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partners asked."""
+
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        user: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        asked_at: _builtins.int = ...,
+        terms: _builtins.int = ...,
+        chunks: _builtins.int = ...,
+        chunks_done: _builtins.int = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
+        kept_until: _builtins.int = ...,
+        partners: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QuerySummary: _TypeAlias = QuerySummary  # noqa: Y015
+
+@_typing.final
+class ResumeRequest(_message.Message):
+    """The id of a query, or of one of its chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeRequest: _TypeAlias = ResumeRequest  # noqa: Y015
+
+@_typing.final
+class ResumeResponse(_message.Message):
+    """One event, as of Ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___AskResponse: ...
+    def __init__(
+        self,
+        *,
+        event: Global___AskResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResumeResponse: _TypeAlias = ResumeResponse  # noqa: Y015
+
+@_typing.final
+class ListQueriesRequest(_message.Message):
+    """Asks for the history."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueriesRequest: _TypeAlias = ListQueriesRequest  # noqa: Y015
+
+@_typing.final
+class ListQueriesResponse(_message.Message):
+    """Newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERIES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def queries(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuerySummary]: ...
+    def __init__(
+        self,
+        *,
+        queries: _abc.Iterable[Global___QuerySummary] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["queries", b"queries"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListQueriesResponse: _TypeAlias = ListQueriesResponse  # noqa: Y015
+
+@_typing.final
+class ShowQueryRequest(_message.Message):
+    """The id of a query, or of one of its chunks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowQueryRequest: _TypeAlias = ShowQueryRequest  # noqa: Y015
+
+@_typing.final
+class ShowQueryResponse(_message.Message):
+    """One event, as of Ask."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def event(self) -> Global___AskResponse: ...
+    def __init__(
+        self,
+        *,
+        event: Global___AskResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowQueryResponse: _TypeAlias = ShowQueryResponse  # noqa: Y015
+
+@_typing.final
+class SendFeedbackRequest(_message.Message):
+    """Feedback on one own query."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    partner_id: _builtins.str
+    """The owner whose answer it is about."""
+    outcome: _query_pb2.FeedbackOutcome.ValueType
+    @_builtins.property
+    def term(self) -> Global___Term:
+        """The term it is about, one of the query's; unset for the query as a whole."""
+
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        partner_id: _builtins.str = ...,
+        outcome: _query_pb2.FeedbackOutcome.ValueType = ...,
+        term: Global___Term | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outcome", b"outcome", "partner_id", b"partner_id", "query_id", b"query_id", "term", b"term"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendFeedbackRequest: _TypeAlias = SendFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class SendFeedbackResponse(_message.Message):
+    """The owner has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendFeedbackResponse: _TypeAlias = SendFeedbackResponse  # noqa: Y015

@@ -60,6 +60,36 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.ListCasesRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListCasesResponse.FromString,
                 _registered_method=True)
+        self.AssignCase = channel.unary_unary(
+                '/fairlead.v1.AskingService/AssignCase',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.AssignCaseRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.AssignCaseResponse.FromString,
+                _registered_method=True)
+        self.CloseCase = channel.unary_unary(
+                '/fairlead.v1.AskingService/CloseCase',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.CloseCaseRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.CloseCaseResponse.FromString,
+                _registered_method=True)
+        self.Resume = channel.unary_stream(
+                '/fairlead.v1.AskingService/Resume',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ResumeRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ResumeResponse.FromString,
+                _registered_method=True)
+        self.ListQueries = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListQueries',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListQueriesRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListQueriesResponse.FromString,
+                _registered_method=True)
+        self.ShowQuery = channel.unary_stream(
+                '/fairlead.v1.AskingService/ShowQuery',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ShowQueryRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowQueryResponse.FromString,
+                _registered_method=True)
+        self.SendFeedback = channel.unary_unary(
+                '/fairlead.v1.AskingService/SendFeedback',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
@@ -101,6 +131,49 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AssignCase(self, request, context):
+        """Adds members to an open case and removes others (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseCase(self, request, context):
+        """Closes a case; queries under it stop at once (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Resume(self, request, context):
+        """Goes on with a query that was interrupted. What was sent is sent again in the same octets, so
+        that no term is asked twice; events as of Ask, from the first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListQueries(self, request, context):
+        """The caller's own queries; those of the whole partner for an auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowQuery(self, request, context):
+        """What is kept of one query; metadata alone for an auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SendFeedback(self, request, context):
+        """Tells an owner, sealed, what its answer was good for.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -128,6 +201,36 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     servicer.ListCases,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListCasesRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.ListCasesResponse.SerializeToString,
+            ),
+            'AssignCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignCase,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.AssignCaseRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.AssignCaseResponse.SerializeToString,
+            ),
+            'CloseCase': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseCase,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.CloseCaseRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.CloseCaseResponse.SerializeToString,
+            ),
+            'Resume': grpc.unary_stream_rpc_method_handler(
+                    servicer.Resume,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ResumeRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ResumeResponse.SerializeToString,
+            ),
+            'ListQueries': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListQueries,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListQueriesRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListQueriesResponse.SerializeToString,
+            ),
+            'ShowQuery': grpc.unary_stream_rpc_method_handler(
+                    servicer.ShowQuery,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowQueryRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ShowQueryResponse.SerializeToString,
+            ),
+            'SendFeedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendFeedback,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -266,6 +369,168 @@ class AskingService:
             '/fairlead.v1.AskingService/ListCases',
             fairlead_dot_v1_dot_asking__pb2.ListCasesRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.ListCasesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/AssignCase',
+            fairlead_dot_v1_dot_asking__pb2.AssignCaseRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.AssignCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseCase(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/CloseCase',
+            fairlead_dot_v1_dot_asking__pb2.CloseCaseRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.CloseCaseResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Resume(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fairlead.v1.AskingService/Resume',
+            fairlead_dot_v1_dot_asking__pb2.ResumeRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ResumeResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListQueries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListQueries',
+            fairlead_dot_v1_dot_asking__pb2.ListQueriesRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListQueriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowQuery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ShowQuery',
+            fairlead_dot_v1_dot_asking__pb2.ShowQueryRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ShowQueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendFeedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/SendFeedback',
+            fairlead_dot_v1_dot_asking__pb2.SendFeedbackRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.SendFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

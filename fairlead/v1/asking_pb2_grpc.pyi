@@ -43,6 +43,20 @@ class AskingServiceStub:
     """Opens a case (role approver)."""
     ListCases: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListCasesRequest, _asking_pb2.ListCasesResponse]
     """The cases the caller may see: its own, or all for an approver."""
+    AssignCase: _grpc.UnaryUnaryMultiCallable[_asking_pb2.AssignCaseRequest, _asking_pb2.AssignCaseResponse]
+    """Adds members to an open case and removes others (role approver)."""
+    CloseCase: _grpc.UnaryUnaryMultiCallable[_asking_pb2.CloseCaseRequest, _asking_pb2.CloseCaseResponse]
+    """Closes a case; queries under it stop at once (role approver)."""
+    Resume: _grpc.UnaryStreamMultiCallable[_asking_pb2.ResumeRequest, _asking_pb2.ResumeResponse]
+    """Goes on with a query that was interrupted. What was sent is sent again in the same octets, so
+    that no term is asked twice; events as of Ask, from the first.
+    """
+    ListQueries: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListQueriesRequest, _asking_pb2.ListQueriesResponse]
+    """The caller's own queries; those of the whole partner for an auditor."""
+    ShowQuery: _grpc.UnaryStreamMultiCallable[_asking_pb2.ShowQueryRequest, _asking_pb2.ShowQueryResponse]
+    """What is kept of one query; metadata alone for an auditor."""
+    SendFeedback: _grpc.UnaryUnaryMultiCallable[_asking_pb2.SendFeedbackRequest, _asking_pb2.SendFeedbackResponse]
+    """Tells an owner, sealed, what its answer was good for."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
@@ -59,6 +73,20 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """Opens a case (role approver)."""
     ListCases: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListCasesRequest, _asking_pb2.ListCasesResponse]  # type: ignore[assignment]
     """The cases the caller may see: its own, or all for an approver."""
+    AssignCase: _aio.UnaryUnaryMultiCallable[_asking_pb2.AssignCaseRequest, _asking_pb2.AssignCaseResponse]  # type: ignore[assignment]
+    """Adds members to an open case and removes others (role approver)."""
+    CloseCase: _aio.UnaryUnaryMultiCallable[_asking_pb2.CloseCaseRequest, _asking_pb2.CloseCaseResponse]  # type: ignore[assignment]
+    """Closes a case; queries under it stop at once (role approver)."""
+    Resume: _aio.UnaryStreamMultiCallable[_asking_pb2.ResumeRequest, _asking_pb2.ResumeResponse]  # type: ignore[assignment]
+    """Goes on with a query that was interrupted. What was sent is sent again in the same octets, so
+    that no term is asked twice; events as of Ask, from the first.
+    """
+    ListQueries: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListQueriesRequest, _asking_pb2.ListQueriesResponse]  # type: ignore[assignment]
+    """The caller's own queries; those of the whole partner for an auditor."""
+    ShowQuery: _aio.UnaryStreamMultiCallable[_asking_pb2.ShowQueryRequest, _asking_pb2.ShowQueryResponse]  # type: ignore[assignment]
+    """What is kept of one query; metadata alone for an auditor."""
+    SendFeedback: _aio.UnaryUnaryMultiCallable[_asking_pb2.SendFeedbackRequest, _asking_pb2.SendFeedbackResponse]  # type: ignore[assignment]
+    """Tells an owner, sealed, what its answer was good for."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -102,5 +130,55 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.ListCasesResponse, _abc.Awaitable[_asking_pb2.ListCasesResponse]]:
         """The cases the caller may see: its own, or all for an approver."""
+
+    @_abc_1.abstractmethod
+    def AssignCase(
+        self,
+        request: _asking_pb2.AssignCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.AssignCaseResponse, _abc.Awaitable[_asking_pb2.AssignCaseResponse]]:
+        """Adds members to an open case and removes others (role approver)."""
+
+    @_abc_1.abstractmethod
+    def CloseCase(
+        self,
+        request: _asking_pb2.CloseCaseRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.CloseCaseResponse, _abc.Awaitable[_asking_pb2.CloseCaseResponse]]:
+        """Closes a case; queries under it stop at once (role approver)."""
+
+    @_abc_1.abstractmethod
+    def Resume(
+        self,
+        request: _asking_pb2.ResumeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_asking_pb2.ResumeResponse], _abc.AsyncIterator[_asking_pb2.ResumeResponse]]:
+        """Goes on with a query that was interrupted. What was sent is sent again in the same octets, so
+        that no term is asked twice; events as of Ask, from the first.
+        """
+
+    @_abc_1.abstractmethod
+    def ListQueries(
+        self,
+        request: _asking_pb2.ListQueriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListQueriesResponse, _abc.Awaitable[_asking_pb2.ListQueriesResponse]]:
+        """The caller's own queries; those of the whole partner for an auditor."""
+
+    @_abc_1.abstractmethod
+    def ShowQuery(
+        self,
+        request: _asking_pb2.ShowQueryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_asking_pb2.ShowQueryResponse], _abc.AsyncIterator[_asking_pb2.ShowQueryResponse]]:
+        """What is kept of one query; metadata alone for an auditor."""
+
+    @_abc_1.abstractmethod
+    def SendFeedback(
+        self,
+        request: _asking_pb2.SendFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.SendFeedbackResponse, _abc.Awaitable[_asking_pb2.SendFeedbackResponse]]:
+        """Tells an owner, sealed, what its answer was good for."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

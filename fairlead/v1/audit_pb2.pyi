@@ -45,6 +45,10 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A user certificate was issued, renewed or denied."""
     LEAF_TYPE_OWNER: _LeafType.ValueType  # 12
     """The owner did something at its own node: accepted its exposure, paused, resumed, looked."""
+    LEAF_TYPE_HISTORY: _LeafType.ValueType  # 20
+    """A kept answer was read or deleted (in a node's log)."""
+    LEAF_TYPE_FEEDBACK: _LeafType.ValueType  # 21
+    """Feedback on a query was sent, passed on or received."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -68,6 +72,10 @@ LEAF_TYPE_USER: LeafType.ValueType  # 8
 """A user certificate was issued, renewed or denied."""
 LEAF_TYPE_OWNER: LeafType.ValueType  # 12
 """The owner did something at its own node: accepted its exposure, paused, resumed, looked."""
+LEAF_TYPE_HISTORY: LeafType.ValueType  # 20
+"""A kept answer was read or deleted (in a node's log)."""
+LEAF_TYPE_FEEDBACK: LeafType.ValueType  # 21
+"""Feedback on a query was sent, passed on or received."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final

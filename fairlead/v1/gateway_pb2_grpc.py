@@ -40,6 +40,11 @@ class GatewayServiceStub:
                 request_serializer=fairlead_dot_v1_dot_gateway__pb2.QueryRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_gateway__pb2.QueryResponse.FromString,
                 _registered_method=True)
+        self.Feedback = channel.unary_unary(
+                '/fairlead.v1.GatewayService/Feedback',
+                request_serializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -54,6 +59,13 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Feedback(self, request, context):
+        """Passes sealed feedback on an answered query to the owner who answered it, once.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -61,6 +73,11 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.Query,
                     request_deserializer=fairlead_dot_v1_dot_gateway__pb2.QueryRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_gateway__pb2.QueryResponse.SerializeToString,
+            ),
+            'Feedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Feedback,
+                    request_deserializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -91,6 +108,33 @@ class GatewayService:
             '/fairlead.v1.GatewayService/Query',
             fairlead_dot_v1_dot_gateway__pb2.QueryRequest.SerializeToString,
             fairlead_dot_v1_dot_gateway__pb2.QueryResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Feedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.GatewayService/Feedback',
+            fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackRequest.SerializeToString,
+            fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class GatewayServiceStub:
     """Fans one signed query out to its owners. Answers arrive as they are released; the outcome
     comes last. Sending the same bytes again returns what was stored and asks nobody.
     """
+    Feedback: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GatewayServiceFeedbackRequest, _gateway_pb2.GatewayServiceFeedbackResponse]
+    """Passes sealed feedback on an answered query to the owner who answered it, once."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -47,6 +49,8 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """Fans one signed query out to its owners. Answers arrive as they are released; the outcome
     comes last. Sending the same bytes again returns what was stored and asks nobody.
     """
+    Feedback: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GatewayServiceFeedbackRequest, _gateway_pb2.GatewayServiceFeedbackResponse]  # type: ignore[assignment]
+    """Passes sealed feedback on an answered query to the owner who answered it, once."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """The exchange. It routes and never reads."""
@@ -60,5 +64,13 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         """Fans one signed query out to its owners. Answers arrive as they are released; the outcome
         comes last. Sending the same bytes again returns what was stored and asks nobody.
         """
+
+    @_abc_1.abstractmethod
+    def Feedback(
+        self,
+        request: _gateway_pb2.GatewayServiceFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.GatewayServiceFeedbackResponse, _abc.Awaitable[_gateway_pb2.GatewayServiceFeedbackResponse]]:
+        """Passes sealed feedback on an answered query to the owner who answered it, once."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -26,7 +26,7 @@ from fairlead.v1 import audit_pb2 as fairlead_dot_v1_dot_audit__pb2
 from fairlead.v1 import query_pb2 as fairlead_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61irlead/v1/owner.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/query.proto\"\xae\x01\n\rAnswerRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12\x0c\n\x04part\x18\x02 \x01(\x0c\x12\r\n\x05grant\x18\x03 \x01(\x0c\x12\x17\n\x0fgrant_statement\x18\x04 \x01(\x0c\x12\x17\n\x0fgrant_signature\x18\x05 \x01(\x0c\x12%\n\x07receipt\x18\x06 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"v\n\x0e\x41nswerResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswerH\x00\x12-\n\x05stale\x18\x02 \x01(\x0b\x32\x1c.fairlead.v1.CheckpointStaleH\x00\x42\x08\n\x06result\"\x1f\n\x0f\x43heckpointStale\x12\x0c\n\x04size\x18\x01 \x01(\x04\x32Q\n\x0cOwnerService\x12\x41\n\x06\x41nswer\x12\x1a.fairlead.v1.AnswerRequest\x1a\x1b.fairlead.v1.AnswerResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61irlead/v1/owner.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/query.proto\"\xae\x01\n\rAnswerRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12\x0c\n\x04part\x18\x02 \x01(\x0c\x12\r\n\x05grant\x18\x03 \x01(\x0c\x12\x17\n\x0fgrant_statement\x18\x04 \x01(\x0c\x12\x17\n\x0fgrant_signature\x18\x05 \x01(\x0c\x12%\n\x07receipt\x18\x06 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"v\n\x0e\x41nswerResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswerH\x00\x12-\n\x05stale\x18\x02 \x01(\x0b\x32\x1c.fairlead.v1.CheckpointStaleH\x00\x42\x08\n\x06result\"\x1f\n\x0f\x43heckpointStale\x12\x0c\n\x04size\x18\x01 \x01(\x04\"L\n\x1bOwnerServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\"\x1e\n\x1cOwnerServiceFeedbackResponse2\xb2\x01\n\x0cOwnerService\x12\x41\n\x06\x41nswer\x12\x1a.fairlead.v1.AnswerRequest\x1a\x1b.fairlead.v1.AnswerResponse\x12_\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12(.fairlead.v1.OwnerServiceFeedbackRequest\x1a).fairlead.v1.OwnerServiceFeedbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,6 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ANSWERRESPONSE']._serialized_end=385
   _globals['_CHECKPOINTSTALE']._serialized_start=387
   _globals['_CHECKPOINTSTALE']._serialized_end=418
-  _globals['_OWNERSERVICE']._serialized_start=420
-  _globals['_OWNERSERVICE']._serialized_end=501
+  _globals['_OWNERSERVICEFEEDBACKREQUEST']._serialized_start=420
+  _globals['_OWNERSERVICEFEEDBACKREQUEST']._serialized_end=496
+  _globals['_OWNERSERVICEFEEDBACKRESPONSE']._serialized_start=498
+  _globals['_OWNERSERVICEFEEDBACKRESPONSE']._serialized_end=528
+  _globals['_OWNERSERVICE']._serialized_start=531
+  _globals['_OWNERSERVICE']._serialized_end=709
 # @@protoc_insertion_point(module_scope)

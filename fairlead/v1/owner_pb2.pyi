@@ -106,3 +106,42 @@ class CheckpointStale(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CheckpointStale: _TypeAlias = CheckpointStale  # noqa: Y015
+
+@_typing.final
+class OwnerServiceFeedbackRequest(_message.Message):
+    """Sealed feedback as the asker's node signed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def feedback(self) -> _query_pb2.SignedFeedback: ...
+    def __init__(
+        self,
+        *,
+        feedback: _query_pb2.SignedFeedback | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback", b"feedback"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerServiceFeedbackRequest: _TypeAlias = OwnerServiceFeedbackRequest  # noqa: Y015
+
+@_typing.final
+class OwnerServiceFeedbackResponse(_message.Message):
+    """It is kept."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OwnerServiceFeedbackResponse: _TypeAlias = OwnerServiceFeedbackResponse  # noqa: Y015

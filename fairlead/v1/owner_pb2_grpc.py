@@ -40,6 +40,11 @@ class OwnerServiceStub:
                 request_serializer=fairlead_dot_v1_dot_owner__pb2.AnswerRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_owner__pb2.AnswerResponse.FromString,
                 _registered_method=True)
+        self.Feedback = channel.unary_unary(
+                '/fairlead.v1.OwnerService/Feedback',
+                request_serializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackResponse.FromString,
+                _registered_method=True)
 
 
 class OwnerServiceServicer:
@@ -53,6 +58,13 @@ class OwnerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Feedback(self, request, context):
+        """Takes sealed feedback on a query this owner answered.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OwnerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_OwnerServiceServicer_to_server(servicer, server):
                     servicer.Answer,
                     request_deserializer=fairlead_dot_v1_dot_owner__pb2.AnswerRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_owner__pb2.AnswerResponse.SerializeToString,
+            ),
+            'Feedback': grpc.unary_unary_rpc_method_handler(
+                    servicer.Feedback,
+                    request_deserializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class OwnerService:
             '/fairlead.v1.OwnerService/Answer',
             fairlead_dot_v1_dot_owner__pb2.AnswerRequest.SerializeToString,
             fairlead_dot_v1_dot_owner__pb2.AnswerResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Feedback(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.OwnerService/Feedback',
+            fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackRequest.SerializeToString,
+            fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackResponse.FromString,
             options,
             channel_credentials,
             insecure,

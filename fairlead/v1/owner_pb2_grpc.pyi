@@ -35,6 +35,8 @@ class OwnerServiceStub:
     def __new__(cls, channel: _aio.Channel) -> OwnerServiceAsyncStub: ...
     Answer: _grpc.UnaryUnaryMultiCallable[_owner_pb2.AnswerRequest, _owner_pb2.AnswerResponse]
     """Verifies mandate, grant and receipt itself, decides itself, answers sealed to the asker."""
+    Feedback: _grpc.UnaryUnaryMultiCallable[_owner_pb2.OwnerServiceFeedbackRequest, _owner_pb2.OwnerServiceFeedbackResponse]
+    """Takes sealed feedback on a query this owner answered."""
 
 @_typing.type_check_only
 class OwnerServiceAsyncStub(OwnerServiceStub):
@@ -43,6 +45,8 @@ class OwnerServiceAsyncStub(OwnerServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Answer: _aio.UnaryUnaryMultiCallable[_owner_pb2.AnswerRequest, _owner_pb2.AnswerResponse]  # type: ignore[assignment]
     """Verifies mandate, grant and receipt itself, decides itself, answers sealed to the asker."""
+    Feedback: _aio.UnaryUnaryMultiCallable[_owner_pb2.OwnerServiceFeedbackRequest, _owner_pb2.OwnerServiceFeedbackResponse]  # type: ignore[assignment]
+    """Takes sealed feedback on a query this owner answered."""
 
 class OwnerServiceServicer(metaclass=_abc_1.ABCMeta):
     """An owner answers for itself."""
@@ -54,5 +58,13 @@ class OwnerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_owner_pb2.AnswerResponse, _abc.Awaitable[_owner_pb2.AnswerResponse]]:
         """Verifies mandate, grant and receipt itself, decides itself, answers sealed to the asker."""
+
+    @_abc_1.abstractmethod
+    def Feedback(
+        self,
+        request: _owner_pb2.OwnerServiceFeedbackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_owner_pb2.OwnerServiceFeedbackResponse, _abc.Awaitable[_owner_pb2.OwnerServiceFeedbackResponse]]:
+        """Takes sealed feedback on a query this owner answered."""
 
 def add_OwnerServiceServicer_to_server(servicer: OwnerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -62,6 +62,10 @@ class _StatusEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Status.ValueTy
     STATUS_TIMEOUT: _Status.ValueType  # 5
     STATUS_OVERLOADED: _Status.ValueType  # 6
     STATUS_INVALID: _Status.ValueType  # 7
+    STATUS_LOST: _Status.ValueType  # 8
+    """The owner answered, and the sealed answer was lost before the asker could open it. Said by
+    the asker's own node alone; no gateway and no owner may state it.
+    """
 
 class Status(_Status, metaclass=_StatusEnumTypeWrapper):
     """What is known of one partner's part in one query. A missing answer is never "no hit"."""
@@ -75,7 +79,33 @@ STATUS_UNREACHABLE: Status.ValueType  # 4
 STATUS_TIMEOUT: Status.ValueType  # 5
 STATUS_OVERLOADED: Status.ValueType  # 6
 STATUS_INVALID: Status.ValueType  # 7
+STATUS_LOST: Status.ValueType  # 8
+"""The owner answered, and the sealed answer was lost before the asker could open it. Said by
+the asker's own node alone; no gateway and no owner may state it.
+"""
 Global___Status: _TypeAlias = Status  # noqa: Y015
+
+class _FeedbackOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FeedbackOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FeedbackOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FEEDBACK_OUTCOME_UNSPECIFIED: _FeedbackOutcome.ValueType  # 0
+    FEEDBACK_OUTCOME_USEFUL: _FeedbackOutcome.ValueType  # 1
+    FEEDBACK_OUTCOME_NOT_USEFUL: _FeedbackOutcome.ValueType  # 2
+    FEEDBACK_OUTCOME_MEASURE: _FeedbackOutcome.ValueType  # 3
+    FEEDBACK_OUTCOME_SEIZURE: _FeedbackOutcome.ValueType  # 4
+
+class FeedbackOutcome(_FeedbackOutcome, metaclass=_FeedbackOutcomeEnumTypeWrapper):
+    """What an answer was good for."""
+
+FEEDBACK_OUTCOME_UNSPECIFIED: FeedbackOutcome.ValueType  # 0
+FEEDBACK_OUTCOME_USEFUL: FeedbackOutcome.ValueType  # 1
+FEEDBACK_OUTCOME_NOT_USEFUL: FeedbackOutcome.ValueType  # 2
+FEEDBACK_OUTCOME_MEASURE: FeedbackOutcome.ValueType  # 3
+FEEDBACK_OUTCOME_SEIZURE: FeedbackOutcome.ValueType  # 4
+Global___FeedbackOutcome: _TypeAlias = FeedbackOutcome  # noqa: Y015
 
 @_typing.final
 class Mandate(_message.Message):
@@ -114,7 +144,9 @@ class Mandate(_message.Message):
     mode: Global___Mode.ValueType
     term_count: _builtins.int
     terms_root: _builtins.bytes
-    """RFC 6962 root over the terms' leaves; every leaf holds a 32-byte random nonce."""
+    """RFC 6962 root over the leaves of all terms; every leaf holds a 32-byte random nonce. The
+    terms travel in chunks of 512, which are complete subtrees.
+    """
     issued_at: _builtins.int
     """Unix seconds; at most 24 hours apart."""
     expires_at: _builtins.int
@@ -172,12 +204,17 @@ class TermLeaf(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
     scheme: _builtins.str
     value: _builtins.str
     nonce: _builtins.bytes
     since: _builtins.int
     """Unix seconds; 0 means unbounded."""
     until: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    """How the question itself may be used."""
+    pap: _handling_pb2.Pap.ValueType
     @_builtins.property
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Sorted; empty means any event."""
@@ -191,10 +228,12 @@ class TermLeaf(_message.Message):
         since: _builtins.int = ...,
         until: _builtins.int = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "nonce", b"nonce", "scheme", b"scheme", "since", b"since", "until", b"until", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "nonce", b"nonce", "pap", b"pap", "scheme", b"scheme", "since", b"since", "tlp", b"tlp", "until", b"until", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -243,21 +282,31 @@ class QueryHeader(_message.Message):
     REPLY_KEY_FIELD_NUMBER: _builtins.int
     PART_DIGESTS_FIELD_NUMBER: _builtins.int
     DIRECTORY_SERIAL_FIELD_NUMBER: _builtins.int
+    CHUNK_ROOT_FIELD_NUMBER: _builtins.int
+    CHUNK_PATH_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """UUIDv7, 16 bytes."""
     mandate_digest: _builtins.bytes
     chunk: _builtins.int
+    """Which 512 of the mandate's terms, counted from 0; only the last chunk may hold fewer."""
     term_count: _builtins.int
+    """Terms of this chunk."""
     issued_at: _builtins.int
     """Unix seconds; accepted within 120 s of the receiver's clock."""
     reply_key: _builtins.bytes
     """HPKE MLKEM768-X25519, made for this query alone."""
     directory_serial: _builtins.int
+    chunk_root: _builtins.bytes
+    """RFC 6962 root over this chunk's leaves."""
     @_builtins.property
     def part_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One per directory partner in the order of their ids: SHA-256 of the part for an asked
         partner, 32 random bytes otherwise.
         """
+
+    @_builtins.property
+    def chunk_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """Audit path from that subtree to Mandate.terms_root, sibling first; empty for a single chunk."""
 
     def __init__(
         self,
@@ -270,10 +319,12 @@ class QueryHeader(_message.Message):
         reply_key: _builtins.bytes = ...,
         part_digests: _abc.Iterable[_builtins.bytes] | None = ...,
         directory_serial: _builtins.int = ...,
+        chunk_root: _builtins.bytes = ...,
+        chunk_path: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "directory_serial", b"directory_serial", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "part_digests", b"part_digests", "query_id", b"query_id", "reply_key", b"reply_key", "term_count", b"term_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "chunk_path", b"chunk_path", "chunk_root", b"chunk_root", "directory_serial", b"directory_serial", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "part_digests", b"part_digests", "query_id", b"query_id", "reply_key", b"reply_key", "term_count", b"term_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -427,6 +478,8 @@ class Question(_message.Message):
     SINCE_FIELD_NUMBER: _builtins.int
     UNTIL_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
     partner_salt: _builtins.bytes
@@ -434,6 +487,9 @@ class Question(_message.Message):
     since: _builtins.int
     """Unix seconds; 0 means unbounded."""
     until: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    """How the question itself may be used."""
+    pap: _handling_pb2.Pap.ValueType
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___QuestionTerm]: ...
     @_builtins.property
@@ -450,10 +506,12 @@ class Question(_message.Message):
         since: _builtins.int = ...,
         until: _builtins.int = ...,
         events: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "partner_id", b"partner_id", "partner_salt", b"partner_salt", "query_id", b"query_id", "since", b"since", "terms", b"terms", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "pap", b"pap", "partner_id", b"partner_id", "partner_salt", b"partner_salt", "query_id", b"query_id", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -678,8 +736,11 @@ class AnswerBody(_message.Message):
     QUERY_ID_FIELD_NUMBER: _builtins.int
     PARTNER_ID_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
+    retention_days: _builtins.int
+    """Days the asker may keep this answer, plus one; 0 means that the owner sets no limit."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermAnswer]: ...
     def __init__(
@@ -688,10 +749,11 @@ class AnswerBody(_message.Message):
         query_id: _builtins.bytes = ...,
         partner_id: _builtins.str = ...,
         answers: _abc.Iterable[Global___TermAnswer] | None = ...,
+        retention_days: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "partner_id", b"partner_id", "query_id", b"query_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "partner_id", b"partner_id", "query_id", b"query_id", "retention_days", b"retention_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -807,6 +869,108 @@ class Field(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Field: _TypeAlias = Field  # noqa: Y015
+
+@_typing.final
+class FeedbackHeader(_message.Message):
+    """What an asker's node signs (Ed25519, domain "feedback"): feedback on one query for one owner."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_ID_FIELD_NUMBER: _builtins.int
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    OWNER_ID_FIELD_NUMBER: _builtins.int
+    BODY_DIGEST_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    feedback_id: _builtins.bytes
+    """UUIDv7, 16 bytes, of the feedback itself."""
+    query_id: _builtins.bytes
+    partner_id: _builtins.str
+    """Who asked, and who answered."""
+    owner_id: _builtins.str
+    body_digest: _builtins.bytes
+    """SHA-256 of the sealed body."""
+    issued_at: _builtins.int
+    """Unix seconds; accepted within 120 s of the receiver's clock."""
+    def __init__(
+        self,
+        *,
+        feedback_id: _builtins.bytes = ...,
+        query_id: _builtins.bytes = ...,
+        partner_id: _builtins.str = ...,
+        owner_id: _builtins.str = ...,
+        body_digest: _builtins.bytes = ...,
+        issued_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_digest", b"body_digest", "feedback_id", b"feedback_id", "issued_at", b"issued_at", "owner_id", b"owner_id", "partner_id", b"partner_id", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedbackHeader: _TypeAlias = FeedbackHeader  # noqa: Y015
+
+@_typing.final
+class SignedFeedback(_message.Message):
+    """Feedback as transmitted. The gateway learns that it was sent and nothing else."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HEADER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    BODY_FIELD_NUMBER: _builtins.int
+    header: _builtins.bytes
+    signature: _builtins.bytes
+    body: _builtins.bytes
+    """FeedbackBody framed to 1,024 octets and sealed to the owner's key."""
+    def __init__(
+        self,
+        *,
+        header: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        body: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "header", b"header", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedFeedback: _TypeAlias = SignedFeedback  # noqa: Y015
+
+@_typing.final
+class FeedbackBody(_message.Message):
+    """The sealed content of feedback."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEEDBACK_ID_FIELD_NUMBER: _builtins.int
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    SCHEME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    feedback_id: _builtins.bytes
+    query_id: _builtins.bytes
+    outcome: Global___FeedbackOutcome.ValueType
+    scheme: _builtins.str
+    """The term it is about; both empty for the query as a whole."""
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        feedback_id: _builtins.bytes = ...,
+        query_id: _builtins.bytes = ...,
+        outcome: Global___FeedbackOutcome.ValueType = ...,
+        scheme: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feedback_id", b"feedback_id", "outcome", b"outcome", "query_id", b"query_id", "scheme", b"scheme", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FeedbackBody: _TypeAlias = FeedbackBody  # noqa: Y015
 
 @_typing.final
 class PartnerOutcome(_message.Message):

@@ -9,7 +9,18 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, Format, emit, run, say
-from node.cli import check, doctor, exposure, partner, pause, preview, rotate, source, status
+from node.cli import (
+    check,
+    doctor,
+    exposure,
+    feedback,
+    partner,
+    pause,
+    preview,
+    rotate,
+    source,
+    status,
+)
 from node.cli.act import ConfigOption
 
 if TYPE_CHECKING:
@@ -110,6 +121,7 @@ def _state(config: Path) -> tuple[Path, str]:
     return settings.state_dir, settings.partner
 
 
+app.add_typer(feedback.app, name="feedback")
 app.add_typer(config_app(_model), name="config")
 add_backup(app, "node", _state)
 

@@ -21,8 +21,10 @@ from fairlead.identifiers import SCHEMES, Validity, normaliser
 from node.sources.personal import PERSON_SCHEMES, about_person, snake
 from node.sources.sample import Sample
 
+CHECKED = 1_000
+"""Values of one column whose check digits are computed."""
 DISTINCT = 1_000
-"""Different values of one column that are checked."""
+"""Different values of one column that are looked at."""
 CHECKED_SHARE = 0.6
 """Of values with a right check digit (chance alone gives a tenth)."""
 FORM_SHARE = 0.8
@@ -105,7 +107,10 @@ class Guesses:
 def guess(sample: Sample) -> Guesses:
     """What each column of a sample may be."""
     values = [_distinct(sample.column(place)) for place in range(len(sample.header))]
-    schemes = [_scheme(name, values[place], sample) for place, name in enumerate(sample.header)]
+    schemes = [
+        _scheme(name, list(islice(sample.column(place), CHECKED)), sample)
+        for place, name in enumerate(sample.header)
+    ]
     times = [_time(found) for found in values]
     time = _best_time(sample.header, times, schemes)
     event = _best_event(sample.header, values, {time})

@@ -15,6 +15,7 @@ from fairlead.errors import Misconfigured
 from node.sources.draft import quoted
 
 _KEY = re.compile(r"(?m)^[ \t]*sources[ \t]*=[ \t]*(?=\[)")
+_COMMA = re.compile(r"\s*,")
 _TABLE = re.compile(r"(?m)^[ \t]*\[")
 _WORD = re.compile(r"""#[^\n]*|"(?:\\.|[^"\\\n])*"|'[^'\n]*'|[\[\]]""")
 
@@ -99,10 +100,10 @@ def _inserted(text: str, start: int, name: str) -> str:
         elif mark == "]":
             depth -= 1
             if depth == 0:
-                rest = text[last : word.start()]
                 empty = last == start + 1
-                comma = "" if empty or re.match(r"\s*,", rest) else ","
-                at = last + len(re.match(r"\s*,|", rest)[0]) if not comma else last  # type: ignore[index]
+                behind = _COMMA.match(text, last)
+                at = behind.end() if behind else last
+                comma = "" if empty or behind else ","
                 blank = _blank(text, start, last, empty=empty)
                 return f"{text[:at]}{comma}{blank}{quoted(name)}{text[at:]}"
         elif not mark.startswith("#"):

@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from fairlead import backup, identifiers, vocabulary
+from fairlead.cli.ask import recognise
 from fairlead.cli.options import lasting, moment
+from fairlead.cli.terms import read_terms
 from fairlead.config import GatewayConfig, NodeConfig, load
 from fairlead.evidence import load_evidence
 from fairlead.policy import bundle
@@ -71,6 +74,15 @@ def targets(folder: Path) -> Iterator[Target]:
         attempt=parse_request,
     )  # fmt: skip
     yield _csv(folder)
+    for suffix in ("csv", "xlsx", "txt"):
+        yield Target(
+            name=f"terms-{suffix}",
+            seeds=[b"term,scheme\nMSCU6639870,container\n"],
+            attempt=_file(
+                folder / f"terms.{suffix}",
+                lambda path: read_terms(path, partial(recognise, aloud=False)),
+            ),
+        )
 
 
 def _configuration(folder: Path) -> Iterator[Target]:

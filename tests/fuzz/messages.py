@@ -12,6 +12,13 @@ from fairlead import authority, door, sealing, signing
 from fairlead.certificates import SpiffeId, identity_from_certificate
 from fairlead.config import Limits
 from fairlead.envelope.answer import SEAL_OVERHEAD, answer_info, open_answer, verify_answer
+from fairlead.envelope.feedback import (
+    SIZE,
+    feedback_info,
+    open_feedback,
+    seal_feedback,
+    verify_feedback,
+)
 from fairlead.envelope.grant import verify_grant
 from fairlead.envelope.outcome import verify_outcome
 from fairlead.envelope.query import Query, verify_query
@@ -211,6 +218,36 @@ class World:
             if directory_pb2.PartnerEntry.FromString(e.entry).partner_id == OWNER
         )  # fmt: skip
 
+    def seed_feedback(self) -> query_pb2.SignedFeedback:
+        body = query_pb2.FeedbackBody(
+            feedback_id=self.query.query_id, query_id=self.query.query_id, outcome=1
+        )
+        return seal_feedback(
+            body,
+            asker="customs",
+            owner=self.made.directory.partner(OWNER),
+            key=self.asker_key,
+            now=self.now,
+        )
+
+    def feedback(self, header: bytes) -> object:
+        """A header that the asker's node signed, whatever it says."""
+        signed = self.seed_feedback()
+        signed.header = header
+        signed.signature = signing.sign(self.asker_key, "feedback", header)
+        return verify_feedback(signed, directory=self.made.directory, now=self.now)
+
+    def feedback_body(self, content: bytes) -> object:
+        """A body that is sealed and signed right, whatever it says."""
+        signed = self.seed_feedback()
+        header = query_pb2.FeedbackHeader.FromString(signed.header)
+        owner = self.made.directory.partner(OWNER)
+        padded = sealing.pad(content[: SIZE - 4], SIZE)
+        signed.body = sealing.seal(
+            padded, owner.sealing_key, info=feedback_info(header.query_id, OWNER)
+        )
+        return open_feedback(signed, header, key=self.owner_seal)
+
     def deny_list(self, octets: bytes) -> object:
         """Any list under both operators' signatures."""
         signatures = [sign_as_operator(key, "deny-list", octets) for key in self.operators]
@@ -270,6 +307,11 @@ def targets(folder: Path) -> Iterator[Target]:
     outcome = query_pb2.Outcome(
         query_id=world.query.query_id, header_digest=world.query.header_digest
     )
+    yield one("feedback", world.seed_feedback().header, world.feedback)
+    opened = query_pb2.FeedbackBody(
+        feedback_id=world.query.query_id, query_id=world.query.query_id, outcome=1
+    )
+    yield one("feedback-body", signing.canonical(opened), world.feedback_body)
     yield one("outcome", signing.canonical(outcome), world.outcome)
     yield one("directory", world.seed_directory(), world.directory)
     yield one("signed-directory", world.made.layout.directory.read_bytes(), world.signed_directory)

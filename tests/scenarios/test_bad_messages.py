@@ -678,7 +678,7 @@ DRAFTS: dict[str, tuple[dict[str, object], grpc.StatusCode, str]] = {
     "513 terms": ({"terms": [_term(STORY)] * 513}, INVALID, "TERM_COUNT"),
     "a term twice": ({"terms": [_term(STORY)] * 2}, INVALID, "TERM_TWICE"),
     "a wrong check digit": ({"terms": [_term("MSCU6639871")]}, INVALID, "CHECK_DIGIT"),
-    "an unknown scheme": ({"terms": [_term(STORY, "iban")]}, INVALID, "SCHEME"),
+    "an unknown scheme": ({"terms": [_term(STORY, "crystal-ball")]}, INVALID, "SCHEME"),
     "an endless term": ({"terms": [_term("A" * 100_000)]}, INVALID, "TOO_LONG"),
     "a purpose with a term": ({"purpose": STORY}, INVALID, "CODE"),
     "an endless purpose": ({"purpose": "x" * 100_000}, INVALID, "CODE"),

@@ -1,0 +1,120 @@
+"""``fairlead queries``: what was asked, what came back, and what was interrupted."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fairlead.cli.options import ProfileOption, RowsOption, connect, query_reference, when
+from fairlead.cli.output import Exit, RowFormat, emit_json, emit_rows, say
+from fairlead.cli.results import Result, gather, show, word
+
+app = typer.Typer(help="Show, resume and export queries asked before.", no_args_is_help=True)
+COLUMNS = ("query", "asked_at", "user", "case", "purpose", "terms", "state", "kept_until")
+QueryArgument = Annotated[str, typer.Argument(help="Id of a query; see: fairlead queries list.")]
+
+
+@app.command("list")
+def list_queries(profile: ProfileOption = None, output: RowsOption = RowFormat.TABLE) -> None:
+    """List your queries, newest first; those of your whole partner for an auditor."""
+    from fairlead.v1 import asking_pb2
+
+    async def run() -> list[Any]:
+        client, _, _ = connect(profile)
+        async with client:
+            listed = await client.stub.ListQueries(asking_pb2.ListQueriesRequest(), timeout=10)
+            return list(listed.queries)
+
+    found = asyncio.run(run())
+    if not found:
+        say("no query is kept here\nnext: fairlead ask --help")
+    emit_rows([_record(item) for item in found], columns=COLUMNS, output=output)
+
+
+@app.command("show")
+def show_query(
+    query: QueryArgument, profile: ProfileOption = None, output: RowsOption = RowFormat.TABLE
+) -> int:
+    """Show what is kept of a query; the reading is on the record. Metadata for an auditor."""
+    return asyncio.run(_kept(query, profile, output))
+
+
+@app.command("export")
+def export_query(
+    query: QueryArgument, profile: ProfileOption = None, output: RowsOption = RowFormat.JSON
+) -> int:
+    """Write what is kept of a query to standard output, for another program."""
+    return asyncio.run(_kept(query, profile, output))
+
+
+@app.command("resume")
+def resume_query(
+    query: QueryArgument,
+    receipt: Annotated[Path | None, typer.Option(help="Where to keep the receipts.")] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit with 10 on a hit.")] = False,
+    profile: ProfileOption = None,
+    output: RowsOption = RowFormat.TABLE,
+) -> int:
+    """Finish a query that was interrupted; no term is asked twice."""
+    from fairlead.cli.ask import finish
+
+    reference = query_reference(query)
+
+    async def run() -> int:
+        client, settings, folder = connect(profile)
+        async with client:
+            return await finish(
+                client.resume(reference),
+                Result(),
+                output=output,
+                receipt=receipt or folder / settings.receipts,
+                on_hit=exit_code,
+            )
+
+    return asyncio.run(run())
+
+
+async def _kept(query: str, profile: Path | None, output: RowFormat) -> int:
+    reference = query_reference(query)
+    client, _, _ = connect(profile)
+    summary = None
+    async with client:
+        events = [event async for event in client.show(reference)]
+
+    async def again() -> Any:
+        for event in events:
+            yield event
+
+    summary = next(event.batch for event in events if event.HasField("batch"))
+    if not summary.terms:  # an auditor's view
+        record = _record(summary.summary)
+        if output is RowFormat.JSON:
+            emit_json({"schema": 1, **record})
+        else:
+            emit_rows([record], columns=COLUMNS, output=output)
+        return Exit.ANSWERED
+    result = await gather(again(), Result(), live=False)
+    show(result, output, ())
+    return Exit.ANSWERED if result.complete else Exit.PARTIAL
+
+
+def _record(summary: Any) -> dict[str, object]:
+    from fairlead.v1.handling_pb2 import Pap, Tlp
+
+    done = summary.chunks_done >= summary.chunks
+    return {
+        "query": summary.query_id.hex(),
+        "asked_at": when(summary.asked_at),
+        "user": summary.user,
+        "case": summary.case_id,
+        "purpose": summary.purpose,
+        "terms": summary.terms,
+        "state": "complete" if done else "interrupted",
+        "tlp": word(Tlp, summary.tlp, "TLP_"),
+        "pap": word(Pap, summary.pap, "PAP_"),
+        "partners": list(summary.partners),
+        "kept_until": when(summary.kept_until),
+    }

@@ -1,0 +1,45 @@
+"""The words of the federation's registry: what a case may say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fairlead.errors import InvalidInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Words:
+    """Purposes with the legal bases of each, schemes, and how long answers are kept at most."""
+
+    purposes: Mapping[str, frozenset[str]]
+    schemes: frozenset[str]
+    retention_days: int
+
+    @classmethod
+    def of_registry(cls, federation: Mapping[str, Any]) -> Words:
+        """Read them from the federation's policy data."""
+        return cls(
+            purposes={
+                name: frozenset(purpose["legal_bases"])
+                for name, purpose in federation["purposes"].items()
+            },
+            schemes=frozenset(federation["schemes"]),
+            retention_days=int(federation["limits"]["retention_days"]),
+        )
+
+    def check_case(self, purpose: str, legal_basis: str, schemes: tuple[str, ...]) -> None:
+        """:raises InvalidInput: PURPOSE_UNKNOWN, LEGAL_BASIS or SCHEME: not in the registry."""
+        if purpose not in self.purposes:
+            raise _unknown("the federation's policy has no such purpose", "PURPOSE_UNKNOWN")
+        if legal_basis not in self.purposes[purpose]:
+            raise _unknown("this purpose cannot rest on this legal basis", "LEGAL_BASIS")
+        if not set(schemes) <= self.schemes:
+            raise _unknown("the federation's policy has no such scheme", "SCHEME")
+
+
+def _unknown(message: str, code: str) -> InvalidInput:
+    return InvalidInput(
+        message, reasons=(code,), remedy="see docs/policy.md, or: fairlead cases open --help"
+    )

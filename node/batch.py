@@ -1,0 +1,153 @@
+"""One signed query at home: everything needed to send its chunks, and to send them again."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import sealing
+from fairlead.envelope.chunk import Chunk, chunk_count, chunks_of
+from fairlead.envelope.query import (
+    Scope,
+    term_leaf,
+)
+from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import query_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Batch:
+    """A mandate its user signed, and what it commits to. ``batch_id`` is the id its first chunk
+    was first sent under; ``salts`` are of the partners asked; times are unix seconds."""
+
+    batch_id: bytes
+    user: str
+    """The user's SPIFFE id."""
+    user_name: str
+    case_id: str
+    mandate: bytes
+    signature: bytes
+    certificate: bytes
+    session: Ed25519PrivateKey
+    terms: tuple[tuple[str, str], ...]
+    nonces: tuple[bytes, ...]
+    salts: Mapping[str, bytes]
+    scope: Scope
+    not_asked: Mapping[str, str]
+    rows: tuple[pb.Row, ...]
+    asked_at: int
+    case_retention_days: int
+
+    @property
+    def chunks(self) -> int:
+        """How many chunks its terms make."""
+        return chunk_count(len(self.terms))
+
+    @property
+    def content(self) -> query_pb2.Mandate:
+        """The mandate, read."""
+        return query_pb2.Mandate.FromString(self.mandate)
+
+    def of_chunk(self, number: int) -> tuple[Sequence[tuple[str, str]], Sequence[bytes]]:
+        """The terms of one chunk and their nonces."""
+        first = number * sealing.MAX_TERMS
+        part = slice(first, first + sealing.MAX_TERMS)
+        return self.terms[part], self.nonces[part]
+
+    def cut(self) -> tuple[Chunk, ...]:
+        """Where each chunk stands under the mandate's root."""
+        leaves = [
+            term_leaf(scheme, value, nonce, self.scope)
+            for (scheme, value), nonce in zip(self.terms, self.nonces, strict=True)
+        ]
+        return chunks_of(leaves)
+
+    def summary(self) -> pb.QuerySummary:
+        """What anybody may know of it who may know that it was asked."""
+        return pb.QuerySummary(
+            query_id=self.batch_id,
+            user=self.user_name,
+            case_id=self.case_id,
+            purpose=self.content.purpose,
+            asked_at=self.asked_at,
+            terms=len(self.terms),
+            chunks=self.chunks,
+            tlp=self.scope.tlp,  # type: ignore[arg-type]
+            pap=self.scope.pap,  # type: ignore[arg-type]
+            partners=sorted(self.salts),
+        )
+
+    def opened(self) -> pb.AskResponse.Batch:
+        """The first event its user sees."""
+        return pb.AskResponse.Batch(
+            summary=self.summary(),
+            terms=[pb.Term(scheme=scheme, value=value) for scheme, value in self.terms],
+            rows=self.rows,
+        )
+
+    # ── At rest ──────────────────────────────────────────────────────────────────────────────
+
+    def to_bytes(self) -> bytes:
+        """Everything, to be encrypted before it is written anywhere."""
+        return orjson.dumps(
+            {
+                "batch_id": _text(self.batch_id),
+                "user": self.user,
+                "user_name": self.user_name,
+                "case_id": self.case_id,
+                "mandate": _text(self.mandate),
+                "signature": _text(self.signature),
+                "certificate": _text(self.certificate),
+                "session": _text(self.session.private_bytes_raw()),
+                "terms": self.terms,
+                "nonces": [_text(nonce) for nonce in self.nonces],
+                "salts": {partner: _text(salt) for partner, salt in self.salts.items()},
+                "scope": [
+                    self.scope.since,
+                    self.scope.until,
+                    self.scope.events,
+                    self.scope.tlp,
+                    self.scope.pap,
+                ],
+                "not_asked": dict(self.not_asked),
+                "rows": [[row.text, row.term, row.reason] for row in self.rows],
+                "asked_at": self.asked_at,
+                "case_retention_days": self.case_retention_days,
+            }
+        )
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Batch:
+        """Undo :meth:`to_bytes`; the octets were authenticated when they were decrypted."""
+        kept = orjson.loads(data)
+        since, until, events, tlp, pap = kept["scope"]
+        return cls(
+            batch_id=_octets(kept["batch_id"]),
+            user=kept["user"],
+            user_name=kept["user_name"],
+            case_id=kept["case_id"],
+            mandate=_octets(kept["mandate"]),
+            signature=_octets(kept["signature"]),
+            certificate=_octets(kept["certificate"]),
+            session=Ed25519PrivateKey.from_private_bytes(_octets(kept["session"])),
+            terms=tuple((scheme, value) for scheme, value in kept["terms"]),
+            nonces=tuple(_octets(nonce) for nonce in kept["nonces"]),
+            salts={partner: _octets(salt) for partner, salt in kept["salts"].items()},
+            scope=Scope(since=since, until=until, events=tuple(events), tlp=tlp, pap=pap),
+            not_asked=kept["not_asked"],
+            rows=tuple(pb.Row(text=text, term=term, reason=r) for text, term, r in kept["rows"]),
+            asked_at=kept["asked_at"],
+            case_retention_days=kept["case_retention_days"],
+        )
+
+
+def _text(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def _octets(text: str) -> bytes:
+    return base64.b64decode(text)

@@ -1,0 +1,45 @@
+"""``fairlead-node feedback``: what answers were good for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fairlead.cli.options import RowsOption
+from fairlead.cli.output import RowFormat, emit_rows
+
+app = typer.Typer(help="What answers were good for.", no_args_is_help=True)
+COLUMNS = ("time", "direction", "partner", "query", "outcome", "scheme", "term")
+
+
+@app.command("list")
+def list_feedback(
+    config: Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")],
+    output: RowsOption = RowFormat.TABLE,
+) -> None:
+    """List what others said of this owner's answers, and what was said to others."""
+    from fairlead.cli.options import when
+    from fairlead.config import NodeConfig, load
+    from node.app import open_vault
+    from node.feedback import FeedbackBook
+
+    vault = open_vault(load(NodeConfig, config), readonly=True)
+    try:
+        kept = FeedbackBook(vault).listed()
+    finally:
+        vault.close()
+    records = [
+        {
+            "time": when(item.time_s),
+            "direction": "received" if item.received else "sent",
+            "partner": item.partner_id,
+            "query": item.query_id.hex(),
+            "outcome": item.outcome,
+            "scheme": item.scheme or None,
+            "term": item.value or None,
+        }
+        for item in kept
+    ]
+    emit_rows(records, columns=COLUMNS, output=output)

@@ -1,0 +1,457 @@
+"""One chunk on its way: sealed, kept, sent, and sent again in the same octets if need be."""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from dataclasses import dataclass, field
+
+import grpc
+
+from fairlead import merkle, signing
+from fairlead.admission import remember
+from fairlead.auditlog import AuditLog
+from fairlead.detail import seal_detail
+from fairlead.envelope.answer import open_body, verify_answer
+from fairlead.envelope.grant import check_intent
+from fairlead.envelope.outcome import (
+    WITHOUT_ANSWER,
+    Outcome,
+    PartnerState,
+    check_outcome_leaf,
+    verify_outcome,
+)
+from fairlead.envelope.query import CLOCK_REMEDY, Query, uuid7
+from fairlead.errors import FairleadError, Forged, Refused, Unreachable
+from fairlead.leaves import LeafWriter
+from fairlead.names import reason_code
+from fairlead.receipts import CheckpointFork
+from fairlead.release import ReleaseDesk
+from fairlead.server import REASON_KEY
+from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
+from node.batch import Batch
+from node.heads import HeadKeeper
+from node.history import History, KeptChunk
+from node.sealer import Sealed, Sealer
+
+Events = AsyncGenerator[pb.AskResponse, None]
+GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
+
+NEVER_SEEN = frozenset({"QUERY_WINDOW", "DIRECTORY_MISMATCH"})
+"""What the gateway says of octets that came too late and that it has never seen."""
+LOST = frozenset({"QUERY_INTERRUPTED", "MANDATE_USED", "QUERY_ID_REUSED"})
+"""What it says of a chunk that it has seen, and whose answers it does not have."""
+
+
+@dataclass(slots=True, kw_only=True)
+class _Opened:
+    """What one chunk under way has collected."""
+
+    batch: Batch
+    sealed: Sealed
+    states: dict[str, PartnerState] = field(default_factory=dict)
+    evidence: pb.Evidence
+    asked: frozenset[str]
+    asked_from: int
+    again: bool
+    shown: frozenset[str]
+    """Partners whose line is kept from an earlier attempt."""
+
+    @property
+    def query(self) -> Query:
+        return self.sealed.query
+
+    @property
+    def number(self) -> int:
+        return self.sealed.query.chunk
+
+
+class Sending:
+    """Sends chunks for the partner's own users; the gateway sees no term."""
+
+    def __init__(
+        self,
+        *,
+        partner_id: str,
+        log: AuditLog,
+        leaves: LeafWriter,
+        desk: ReleaseDesk,
+        policy_serial: int,
+        heads: HeadKeeper,
+        history: History,
+        sealer: Sealer,
+        send: GatewayQuery,
+        clock: Callable[[], float],
+    ) -> None:
+        self._partner_id = partner_id
+        self._log = log
+        self._leaves = leaves
+        self._desk = desk
+        self._policy_serial = policy_serial
+        self._heads = heads
+        self._history = history
+        self._sealer = sealer
+        self._send = send
+        self._clock = clock
+
+    # ── Sending ──────────────────────────────────────────────────────────────────────────────
+
+    async def chunk(self, batch: Batch, number: int, *, fresh: Sealed | None = None) -> Events:
+        """Send one chunk that is not done, or send it again, and yield its lines.
+
+        1. What was kept is sent again in the same octets: whoever has seen them asks nobody.
+        2. What the gateway never saw is made anew, while the mandate is in force.
+        3. What it saw and cannot answer any more is LOST, and never asked again.
+
+        :param fresh: the chunk as it was just made and kept, when it was never sent.
+        :raises FairleadError: refused, unreachable, or evidence does not verify; the chunk is
+            then not done and may be sent again.
+        """
+        for partner_id, reason in batch.not_asked.items():
+            line = _line(number, partner_id, query_pb2.STATUS_NOT_ASKED, reason)
+            await self._keep(batch, number, line)
+            yield pb.AskResponse(partner=line)
+        kept = self._history.chunk(batch.batch_id, number)
+        if fresh is not None:
+            events = self._sent(batch, fresh, again=False)
+        elif kept is not None:
+            events = self._again(batch, number, kept)
+        else:
+            events = self._anew(batch, number, again=False)
+        async for event in events:
+            yield event
+
+    async def _again(self, batch: Batch, number: int, kept: KeptChunk) -> Events:
+        # 1
+        try:
+            async for event in self._sent(batch, self._sealer.read(kept.request), again=True):
+                yield event
+        except FairleadError as error:
+            async for event in self._after(error, batch, number, kept.query_id):
+                yield event
+
+    def _after(self, error: FairleadError, batch: Batch, number: int, query_id: bytes) -> Events:
+        """What follows when octets sent again are not taken.
+
+        :raises FairleadError: ``error``, unless it says what became of them.
+        """
+        if set(error.reasons) & LOST:
+            return self._give_up(batch, number, query_id, query_pb2.STATUS_LOST, error.code)
+        if set(error.reasons) & NEVER_SEEN:
+            return self._anew(batch, number, again=True)
+        raise error
+
+    async def _anew(self, batch: Batch, number: int, *, again: bool) -> Events:
+        """Make a chunk and send it; ``again`` when octets made earlier were never seen."""
+        # 2
+        if self._clock() >= batch.content.expires_at:
+            status, query_id = query_pb2.STATUS_NOT_ASKED, uuid7(self._clock())
+            async for event in self._give_up(batch, number, query_id, status, "MANDATE_EXPIRED"):
+                yield event
+            return
+        sealed = self._sealer.seal(batch, number)
+        query_id = sealed.query.query_id
+        await self._history.put_chunk(batch.batch_id, number, query_id, sealed.to_bytes())
+        try:
+            async for event in self._sent(batch, sealed, again=again):
+                yield event
+        except FairleadError as error:
+            if not again or not set(error.reasons) & LOST:
+                raise
+            # 3
+            lost = query_pb2.STATUS_LOST
+            async for event in self._give_up(batch, number, query_id, lost, error.code):
+                yield event
+
+    async def _sent(self, batch: Batch, sealed: Sealed, *, again: bool) -> Events:
+        await self._intent(batch, sealed.query)
+        self._heads.recall(sealed.base)
+        lines = self._history.lines(batch.batch_id, sealed.query.chunk, self._clock())
+        opened = _Opened(
+            batch=batch,
+            sealed=sealed,
+            evidence=pb.Evidence(query=sealed.request.query),
+            asked=frozenset(batch.salts),
+            asked_from=sealed.request.head_size,
+            again=again,
+            shown=frozenset(line.partner_id for line in lines),
+        )
+        try:
+            async for event in self._collect(opened):
+                yield event
+        finally:
+            leaf = self._leaves.outcome(opened.query, opened.states)
+            persist = self._heads.persist(self._heads.head)
+            await asyncio.shield(self._log.append(leaf, also=persist))
+
+    async def _intent(self, batch: Batch, query: Query) -> None:
+        """Write the INTENT leaf, once, with its detail sealed to the oversight key.
+
+        A chunk made anew takes the place of octets that the gateway said it never saw; owners
+        hold every (session, chunk) to one query, whatever the gateway says.
+        """
+        if self._log.read("SELECT 1 FROM queries WHERE query_id = ?", (query.query_id,)):
+            return
+        terms, _ = batch.of_chunk(query.chunk)
+        detail = seal_detail(
+            query.asker,
+            query.query_id,
+            {"case": batch.case_id, "terms": list(terms)},
+        )
+        leaf, nonce = self._leaves.intent(
+            query,
+            rules=(),
+            policy_serial=self._policy_serial,
+            commits_to=",".join(sorted(batch.salts)).encode(),
+            detail_digest=signing.digest(detail),
+        )
+        record, place = remember(query, nonce), (query.session_key, query.chunk)
+
+        def replace_record(connection: sqlite3.Connection) -> None:
+            connection.execute("DELETE FROM queries WHERE session_key = ? AND chunk = ?", place)
+            record(connection)
+
+        await self._log.append(
+            leaf,
+            detail=detail,
+            also=replace_record,
+        )
+
+    async def _collect(self, opened: _Opened) -> Events:
+        try:
+            async for response in self._send(opened.sealed.request):
+                kind = response.WhichOneof("event")
+                if kind == "accepted":
+                    yield await self._accepted(opened, response.accepted.intent)
+                elif kind == "closed" and opened.again and not opened.evidence.HasField("intent"):
+                    # The gateway started anew since: it has its outcome, and no answer.
+                    async for event in self._closed_alone(opened, response.closed):
+                        yield event
+                    return
+                elif not opened.evidence.HasField("intent"):
+                    raise Forged(
+                        "the gateway answers before its intent", reasons=("INTENT_MISSING",)
+                    )
+                elif kind == "partner":
+                    line = await self._open(opened, response.partner)
+                    yield pb.AskResponse(partner=line)
+                elif kind == "closed":
+                    await self._accept(opened, response.closed.receipt)
+                    evidence = self._closed(opened, response.closed)
+                    await self._finish(opened, evidence)
+                    yield pb.AskResponse(evidence=evidence)
+                    yield _done(opened.number)
+        except grpc.aio.AioRpcError as error:
+            raise gateway_error(error, asked=opened.evidence.HasField("intent")) from None
+        if not opened.evidence.outcome:
+            raise Forged(
+                "the gateway ended without its outcome",
+                reasons=("OUTCOME_MISSING",),
+                remedy="what is missing is not known; ask again, and tell your security officer",
+            )
+
+    async def _accepted(self, opened: _Opened, intent: audit_pb2.Receipt) -> pb.AskResponse:
+        opened.asked_from = await self._accept(opened, intent)
+        check_intent(intent.leaf, opened.query)
+        opened.evidence.intent.CopyFrom(intent)
+        return pb.AskResponse(
+            accepted=pb.AskResponse.Accepted(
+                query_id=opened.query.query_id, asked=len(opened.asked), chunk=opened.number
+            )
+        )
+
+    async def _accept(self, opened: _Opened, receipt: audit_pb2.Receipt) -> int:
+        """A receipt proves its leaf in the same history that was seen before, or an alarm is.
+
+        :returns: the size of the head it proves.
+        """
+        try:
+            return self._heads.accept(receipt, asked_from=opened.asked_from).size
+        except CheckpointFork as fork:
+            leaf = self._leaves.alarm(
+                fork.reasons,
+                subject="gateway-log",
+                checkpoints=fork.checkpoints,
+            )
+            await self._log.append(leaf)
+            raise
+
+    async def _open(self, opened: _Opened, event: gateway_pb2.PartnerEvent) -> pb.OpenedAnswer:
+        """Verify one partner's answer, open it, record it, keep it, and only then show it."""
+        query = opened.query
+        owner = query.directory.partner(event.partner_id)
+        if event.partner_id in opened.states or event.partner_id not in opened.asked:
+            raise Forged("a partner answered twice or unasked", reasons=("ANSWER_UNASKED",))
+        if not event.HasField("answer"):
+            state = PartnerState(
+                partner_id=event.partner_id, status=event.status, reason=reason_code(event.reason)
+            )
+            if state.status not in WITHOUT_ANSWER:
+                raise Forged("an answer is claimed but missing", reasons=("ANSWER_MISSING",))
+            opened.states[event.partner_id] = state
+            line = _line(opened.number, event.partner_id, state.status, state.reason)
+            await self._keep(opened.batch, opened.number, line)
+            return line
+        answer = verify_answer(
+            event.answer,
+            query_id=query.query_id,
+            header_digest=query.header_digest,
+            terms=query.term_count,
+            owner=owner,
+        )
+        opened.states[event.partner_id] = PartnerState(
+            partner_id=event.partner_id,
+            status=answer.status,
+            reason=answer.reason,
+            answer_digest=answer.digest,
+        )
+        opened.evidence.answers.append(event.answer)
+        released = audit_pb2.ReleasedAnswer(
+            query_id=query.query_id,
+            partner_id=event.partner_id,
+            status=answer.status,  # type: ignore[arg-type]
+            answer_digest=answer.digest,
+        )
+        shown, reason, body = answer.status, answer.reason, query_pb2.AnswerBody()
+        if answer.status == query_pb2.STATUS_ANSWERED:
+            try:
+                body = open_body(
+                    event.answer,
+                    query_id=query.query_id,
+                    owner=event.partner_id,
+                    terms=query.term_count,
+                    key=opened.sealed.reply_key,
+                )
+            except FairleadError as error:  # the owner's doing: it spoils its own line only
+                shown, reason = query_pb2.STATUS_INVALID, error.code
+        await self._desk.release(released)
+        line = _line(opened.number, event.partner_id, shown, reason)
+        line.index_age_s = answer.index_age_s
+        line.paused_since = answer.paused_since
+        line.answers.extend(body.answers)
+        limit = body.retention_days - 1 if body.retention_days else None
+        await self._keep(opened.batch, opened.number, line, retention_days=limit)
+        return line
+
+    def _closed(self, opened: _Opened, closed: gateway_pb2.Closed) -> pb.Evidence:
+        """The gateway's statement covers everybody asked and agrees with what arrived here."""
+        outcome = self._outcome(opened, closed)
+        check_outcome_leaf(closed.receipt.leaf, outcome)
+        if dict(outcome.states) != opened.states or opened.states.keys() != opened.asked:
+            raise Forged("the outcome differs from the answers seen", reasons=("OUTCOME",))
+        if merkle.leaf_hash(opened.evidence.intent.leaf) != outcome.intent_leaf_hash:
+            raise Forged("the outcome names another intent", reasons=("OUTCOME",))
+        opened.evidence.outcome = closed.outcome
+        opened.evidence.outcome_signature = closed.signature
+        opened.evidence.closing.CopyFrom(closed.receipt)
+        return opened.evidence
+
+    def _outcome(self, opened: _Opened, closed: gateway_pb2.Closed) -> Outcome:
+        return verify_outcome(
+            closed.outcome,
+            closed.signature,
+            query_id=opened.query.query_id,
+            header_digest=opened.query.header_digest,
+            gateway=opened.query.directory.gateway,
+        )
+
+    # ── Endings ──────────────────────────────────────────────────────────────────────────────
+
+    async def _closed_alone(self, opened: _Opened, closed: gateway_pb2.Closed) -> Events:
+        """An outcome without its answers: who answered and is not kept here is LOST."""
+        outcome = self._outcome(opened, closed)
+        opened.states = dict(outcome.states)
+        for partner_id in sorted(opened.asked - opened.shown):
+            state = outcome.states.get(partner_id)
+            status, reason = int(query_pb2.STATUS_LOST), "ANSWER_LOST"
+            if state is not None and state.status != query_pb2.STATUS_ANSWERED:
+                status, reason = state.status, reason_code(state.reason)
+            line = _line(opened.number, partner_id, status, reason)
+            await self._keep(opened.batch, opened.number, line)
+        opened.evidence.outcome = closed.outcome
+        async for event in self._end(opened.batch, opened.number, opened.query.query_id):
+            yield event
+
+    async def _give_up(
+        self, batch: Batch, number: int, query_id: bytes, status: int, reason: str
+    ) -> Events:
+        """Nobody will be asked (again): whoever has no line kept here gets this one."""
+        kept = {line.partner_id for line in self._lines(batch, number)}
+        for partner_id in sorted(batch.salts.keys() - kept):
+            await self._keep(batch, number, _line(number, partner_id, status, reason))
+        async for event in self._end(batch, number, query_id):
+            yield event
+
+    async def _end(self, batch: Batch, number: int, query_id: bytes) -> Events:
+        """Show every line as it is kept now; there is no evidence of a chunk that ends so."""
+        await self._history.finish_chunk(batch, number, None, query_id)
+        for line in self._lines(batch, number):
+            yield pb.AskResponse(partner=line)
+        yield _done(number)
+
+    async def _finish(self, opened: _Opened, evidence: pb.Evidence) -> None:
+        query_id = opened.query.query_id
+        await self._history.finish_chunk(opened.batch, opened.number, evidence, query_id)
+
+    def _lines(self, batch: Batch, number: int) -> list[pb.OpenedAnswer]:
+        return self._history.lines(batch.batch_id, number, self._clock())
+
+    async def _keep(
+        self,
+        batch: Batch,
+        number: int,
+        line: pb.OpenedAnswer,
+        *,
+        retention_days: int | None = None,
+    ) -> None:
+        days = batch.case_retention_days if retention_days is None else retention_days
+        await self._history.put_line(batch, number, line, days, self._clock())
+
+
+def _line(number: int, partner_id: str, status: int, reason: str) -> pb.OpenedAnswer:
+    return pb.OpenedAnswer(
+        partner_id=partner_id,
+        status=status,  # type: ignore[arg-type]
+        reason=reason,
+        chunk=number,
+    )
+
+
+def _done(number: int) -> pb.AskResponse:
+    return pb.AskResponse(done=pb.AskResponse.ChunkDone(chunk=number))
+
+
+_REMEDIES = {
+    "DENIED": "this node is suspended: ask the operators why",
+    "DIRECTORY_EXPIRED": "the operators must publish a current directory",
+    "DIRECTORY_MISMATCH": "ask again: the directory has just changed",
+    "NOT_YET_VALID": CLOCK_REMEDY,
+    "QUERY_WINDOW": CLOCK_REMEDY,
+    "ROOT_UNPINNED": "the gateway's operator must pin this partner's root: "
+    "read your check phrase to them",
+}
+"""What to do about the gateway's refusals that an asker's node can do something about."""
+
+
+def gateway_error(error: grpc.aio.AioRpcError, *, asked: bool) -> FairleadError:
+    """What the gateway said, as an error of our own; its free text is not repeated.
+
+    :param asked: whether its INTENT was seen, so that owners may have been asked.
+    """
+    told = [str(v) for k, v in (error.trailing_metadata() or ()) if k == REASON_KEY]
+    reasons = tuple(reason_code(code) for code in told[:16] if code)
+    silent = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED}
+    if error.code() in silent or error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        what = "some owners may have been asked; " if asked else "nothing was asked; "
+        return Unreachable(
+            "the gateway does not answer",
+            reasons=reasons or ("GATEWAY_UNREACHABLE",),
+            remedy=what + "fairlead queries list, then: fairlead queries resume QUERY",
+        )
+    return Refused(
+        "the gateway refused this query",
+        reasons=reasons or ("GATEWAY_REFUSED",),
+        remedy=next((_REMEDIES[code] for code in reasons if code in _REMEDIES), ""),
+    )

@@ -1,0 +1,106 @@
+"""A file of this node's own that nobody reads without its secret: the store behind the history.
+
+AES-256-GCM (NIST SP 800-38D) under one random key of the node; the place of every value is
+authenticated with it, so that no record can be moved into another's place.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self, TypeVar
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from fairlead import storage
+from fairlead.errors import Misconfigured
+
+_NONCE = 12
+
+T = TypeVar("T")
+
+
+class Vault:
+    """A durable database whose values are encrypted before they are written."""
+
+    def __init__(self, database: storage.Database, key: bytes) -> None:
+        self._database = database
+        self._gate = threading.Lock()
+        self._cipher = AESGCM(key)
+
+    @classmethod
+    def open(cls, path: Path, *, key: bytes, migrations: Sequence[str]) -> Self:
+        """Open or create the file for writing; one process at a time.
+
+        :param key: 32 octets. :raises Misconfigured: the file is in use, damaged or foreign.
+        """
+        return cls(storage.open_database(path, migrations, scope="vault"), key)
+
+    @classmethod
+    def open_readonly(cls, path: Path, *, key: bytes) -> Self:
+        """Open an existing file beside the process that serves it.
+
+        :raises Misconfigured: it cannot be read.
+        """
+        return cls(storage.open_readonly(path), key)
+
+    def close(self) -> None:
+        """Release the file."""
+        with self._gate:
+            self._database.close()
+
+    async def write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """Run ``work`` in a transaction off the event loop; durable when this returns, and
+        finished also when the caller is cancelled meanwhile."""
+        return await asyncio.shield(asyncio.to_thread(self._transact, work))
+
+    def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with self._gate, _transaction(self._database) as connection:
+            return work(connection)
+
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Run one small query."""
+        with self._gate:
+            return self._database.execute(sql, parameters).fetchall()
+
+    def seal(self, data: bytes, *place: bytes | int) -> bytes:
+        """Encrypt ``data`` for its place."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._cipher.encrypt(nonce, data, _place(place))
+
+    def unseal(self, sealed: bytes, *place: bytes | int) -> bytes:
+        """Undo :meth:`seal`.
+
+        :raises Misconfigured: HISTORY_KEY: another secret, or not the value of this place.
+        """
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _place(place))
+        except InvalidTag:
+            raise Misconfigured(
+                "the history does not open with this node's secret",
+                reasons=("HISTORY_KEY",),
+                remedy="restore history.secret and history.sqlite from the same backup",
+            ) from None
+
+
+def _place(place: Iterable[bytes | int]) -> bytes:
+    parts = [item if isinstance(item, bytes) else item.to_bytes(4, "big") for item in place]
+    framed = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
+    return b"fairlead/v1/vault\x00" + framed
+
+
+@contextmanager
+def _transaction(database: storage.Database) -> Iterator[sqlite3.Connection]:
+    database.execute("BEGIN IMMEDIATE")
+    try:
+        yield database
+    except BaseException:
+        database.execute("ROLLBACK")
+        raise
+    database.execute("COMMIT")
