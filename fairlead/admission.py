@@ -20,7 +20,7 @@ from fairlead.certificates import Identity
 from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Conflict, FairleadError, Forged, Overloaded, Stale
 from fairlead.leaves import LeafWriter
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import DenyLists, Directories
 from fairlead.receipts import CheckpointFork, CheckpointStale
 from fairlead.remembered import RememberedCertificates
 from fairlead.telemetry import Event, get_logger
@@ -83,7 +83,7 @@ class Admission:
         *,
         log: AuditLog,
         leaves: LeafWriter,
-        directory: Directory,
+        directory: Directories,
         deny_lists: DenyLists,
         clock: Callable[[], float],
         limit: int,

@@ -12,7 +12,7 @@ from fairlead.certificates import Identity
 from fairlead.envelope.feedback import PER_QUERY, verify_feedback
 from fairlead.errors import Conflict, FairleadError, Forged, Overloaded, Refused, Unreachable
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory
+from fairlead.partners import Directories
 from fairlead.v1 import owner_pb2, query_pb2
 from gateway.members import LegFailed, Transport
 
@@ -42,7 +42,7 @@ class FeedbackDesk:
         *,
         log: AuditLog,
         leaves: LeafWriter,
-        directory: Directory,
+        directory: Directories,
         transport: Transport,
         clock: Callable[[], float],
         deadline_s: float,
@@ -67,7 +67,7 @@ class FeedbackDesk:
         """
         try:
             # 1
-            header = verify_feedback(signed, directory=self._directory, now=self._clock())
+            header = verify_feedback(signed, directory=self._directory.current, now=self._clock())
             if peer.partner_id != header.partner_id:
                 raise Forged("feedback is brought by another partner", reasons=("WRONG_PEER",))
             # 2

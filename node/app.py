@@ -10,19 +10,20 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 
-from fairlead import tls  # before grpc: it sets the TLS floor
+from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 
 # isort: split
 import grpc.aio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography import x509
 
-from fairlead import admission, metrics, process, sealing, signing
+from fairlead import admission, authority, metrics, process, signing
 from fairlead.auditlog import AuditLog
-from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError, Misconfigured
 from fairlead.keyfiles import require_private
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
+from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
@@ -33,17 +34,22 @@ from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
 from node import cases, feedback, history, pausing, service
 from node.answering import Answering
 from node.asking import Asking
+from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.counting import Today
+from node.denying import OwnDenyList
 from node.drafting import Drafter
 from node.exposure import acceptance
 from node.exposure.gate import ExposureGate, accepts
 from node.exposure.source import source_facts
+from node.following import Following
 from node.heads import HeadKeeper
 from node.index import Index
 from node.indexing import INDEX_FILE as INDEX_FILE  # noqa: PLC0414  (known here to others)
 from node.indexing import LOG_FILE as LOG_FILE  # noqa: PLC0414
 from node.indexing import index_keys as index_keys  # noqa: PLC0414
+from node.line import GatewayLine
+from node.own_entry import OwnEntry
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
@@ -55,6 +61,7 @@ from node.status import Status
 from node.steering import Steering
 from node.vault import Vault
 
+UNKNOWN = "UNKNOWN_PARTNER"
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
 MIGRATIONS = (
@@ -127,35 +134,26 @@ def open_index(config: NodeConfig) -> Index:
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
 
 
-def own_keys(
-    config: NodeConfig, member: process.Membership
-) -> tuple[Partner, Ed25519PrivateKey, sealing.SealingKey]:
-    """The node's partner, signing key and sealing key, which are those of the directory.
+def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
+    """The node's partner and keys, among them those of the directory.
 
-    :raises Misconfigured: UNKNOWN_PARTNER, KEY_MISMATCH, or a key file is missing.
+    :raises Misconfigured: UNKNOWN_PARTNER, ROOT_UNPINNED, KEY_MISMATCH, or a key file is missing.
     """
-    directory = member.directory
+    directory = member.directory.current
     partner = directory.partners.get(config.partner)
     if partner is None:
         raise Misconfigured(
             "the directory does not list this partner",
-            reasons=("UNKNOWN_PARTNER",),
-            remedy="correct partner in the configuration, or ask the operators to list it",
+            reasons=("ROOT_UNPINNED" if config.partner in directory.unpinned else UNKNOWN,),
+            remedy="correct partner in the configuration, pin the own root key, or ask the "
+            "operators to list it",
         )
     require_private(config.keys_dir)
-    key = signing.load_signing_key(config.keys_dir / "signing.key")
-    sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
-    if (signing.public_bytes(key), sealing_key.public_bytes()) != (
-        partner.signing_key,
-        partner.sealing_key,
-    ):
-        raise Misconfigured(
-            "the node's keys are not those of the directory",
-            reasons=("KEY_MISMATCH",),
-            remedy="correct keys_dir, or restore this node's key folder from its backup",
-        )
-    process.material_of(config.keys_dir, directory)()
-    return partner, key, sealing_key
+    keys = KeyRing(config.keys_dir)
+    keys.signing(partner.signing_key)
+    keys.sealing(partner.sealing_key)
+    process.material_of(config.keys_dir, member.directory)()
+    return partner, keys
 
 
 def words_of(policy: PolicyPoints) -> Words:
@@ -174,7 +172,10 @@ class NodeApp:
     asking: Asking
     answering: Answering
     cases: cases.CaseRegister
-    channel: grpc.aio.Channel
+    line: GatewayLine
+    member: Membership
+    following: Following
+    tasks: process.Tasks
     index: Index
     refresher: Refresher
     steering: Steering
@@ -186,13 +187,14 @@ class NodeApp:
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Close the control socket, what is under way, the connection, the log, and the rest."""
+        """Close the control socket, what runs beside, what is under way, the line, and the rest."""
         await self.control.close()
         await self.refresher.close()
+        await self.tasks.cancel()
         self.housekeeping.cancel()
         await asyncio.gather(self.housekeeping, return_exceptions=True)
         await self.asking.drain()
-        await self.channel.close()
+        await self.line.close()
         await asyncio.to_thread(self.log.close)
         self.vault.close()
         self.index.close()
@@ -218,29 +220,37 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     """
     member = process.join(config, clock)
     directory = member.directory
-    partner, key, sealing_key = own_keys(config, member)
+    partner, keys = own_keys(config, member)
+    key = keys.signing(partner.signing_key)
     index = open_index(config)
     get_logger().info(Event.INDEX_OPENED, records=index.records)
     failed = process.Failed()
     log = AuditLog.open(
         config.state_dir / LOG_FILE,
-        origin=log_origin(directory, config.partner),
+        origin=log_origin(directory.current, config.partner),
         key=key,
+        former=keys.signing_keys(),
         clock=clock,
         migrations=MIGRATIONS,
         on_failure=failed,
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
+    seen = dict(log.read("SELECT subject, serial FROM active"))
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     await record_index(log, leaves, index)
-    heads = HeadKeeper(log, directory.gateway)
+    heads = HeadKeeper(log, directory.current.gateway)
     register = cases.CaseRegister(log, leaves, words=words_of(policy), clock=clock)
-    material = process.material_of(config.keys_dir, directory, partner.user_authority)
-    channel = _gateway_channel(config, directory)
+    line = GatewayLine(config.gateway, directory, process.material_of(config.keys_dir, directory))
+    following = Following(line, member, clock=clock)
+    own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
+    own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
+    member.on_change.append(own_entry)
     vault = open_vault(config)
     kept = history.History(vault)
     sealer = Sealer(
-        key=key,
+        partner_id=config.partner,
+        keys=keys,
+        check_clock=following.check_clock,
         directory=directory,
         deny_lists=member.deny_lists,
         policy_serial=policy.serial,
@@ -266,12 +276,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             log=log,
             leaves=leaves,
             desk=ReleaseDesk(log, leaves, tick_s=0),
-            directory=directory,
             policy_serial=policy.serial,
             heads=heads,
             history=kept,
             sealer=sealer,
-            send=_sender(channel, config.limits.deadline_ms / 1000),
+            send=_sender(line, config.limits.deadline_ms / 1000),
             clock=clock,
         ),
         history=kept,
@@ -279,26 +288,24 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     telling = feedback.Feedback(
         partner_id=config.partner,
-        key=key,
-        sealing_key=sealing_key,
+        keys=keys,
         log=log,
         leaves=leaves,
         directory=directory,
         history=kept,
         book=feedback.FeedbackBook(vault),
-        forward=_forwarder(channel, config.limits.deadline_ms / 1000),
+        forward=_forwarder(line, config.limits.deadline_ms / 1000),
         clock=clock,
     )
-    desk = ReleaseDesk(log, leaves, tick_s=directory.release_tick_s)
+    desk = ReleaseDesk(log, leaves, tick_s=directory.current.release_tick_s)
     steering = _steering(
         config, member, log=log, leaves=leaves, policy=policy, desk=desk, index=index, clock=clock
     )
     steering.status.running = True
-    steering.status.reachable = partial(_reachable, channel)
+    steering.status.reachable = partial(_reachable, line)
     answering = Answering(
         partner_id=config.partner,
-        key=key,
-        sealing_key=sealing_key,
+        keys=keys,
         log=log,
         leaves=leaves,
         admission=admission.Admission(
@@ -322,7 +329,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     server = process.bind(
         service.services(config.partner, answering, asking, telling, register, directory),
         config=config,
-        material=material,
+        material=process.material_of(
+            config.keys_dir,
+            directory,
+            lambda listed: [listed.partner(config.partner).user_authority],
+        ),
         authorisation=service.AUTHORISATION,
         membership=member,
         log=log,
@@ -344,7 +355,19 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         asking=asking,
         answering=answering,
         cases=register,
-        channel=channel,
+        line=line,
+        member=member,
+        following=following,
+        tasks=process.Tasks(
+            member.watch(),
+            following.run(),
+            OwnCertificate(config.keys_dir, own_node(config, partner), line, clock=clock).watch(),
+            *(
+                [OwnDenyList(config.user_deny_list, line, member, config.partner).watch()]
+                if config.user_deny_list
+                else []
+            ),
+        ),
         index=index,
         refresher=refresher,
         steering=steering,
@@ -361,7 +384,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
 
 def _steering(
     config: NodeConfig,
-    member: process.Membership,
+    member: Membership,
     *,
     log: AuditLog,
     leaves: LeafWriter,
@@ -376,7 +399,7 @@ def _steering(
     pause = Pause(log, leaves, desk, clock=clock)
     owner = Owner(
         partner_id=config.partner,
-        directory=lambda: member.directory,
+        directory=lambda: member.directory.current,
         policy=lambda: policy,
         sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
         log=log,
@@ -423,12 +446,13 @@ async def at_rest(
     :raises FairleadError: configuration, membership or policy do not verify, or the node runs.
     """
     member = process.join(config, clock)
-    _, key, _ = own_keys(config, member)
+    partner, keys = own_keys(config, member)
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = AuditLog.open(
         config.state_dir / LOG_FILE,
-        origin=log_origin(member.directory, config.partner),
-        key=key,
+        origin=log_origin(member.directory.current, config.partner),
+        key=keys.signing(partner.signing_key),
+        former=keys.signing_keys(),
         clock=clock,
         migrations=MIGRATIONS,
     )
@@ -454,10 +478,10 @@ async def at_rest(
             index.close()
 
 
-async def _reachable(channel: grpc.aio.Channel) -> bool:
+async def _reachable(line: GatewayLine) -> bool:
     """Whether the gateway's door opens within a moment."""
     try:
-        await asyncio.wait_for(channel.channel_ready(), REACH_S)
+        await asyncio.wait_for(line.channel().channel_ready(), REACH_S)
     except TimeoutError:
         return False
     return True
@@ -473,11 +497,11 @@ async def _keep_house(asking: Asking) -> None:
         await asyncio.sleep(EXPIRE_EVERY_S)
 
 
-def _forwarder(channel: grpc.aio.Channel, deadline_s: float) -> feedback.Forward:
+def _forwarder(line: GatewayLine, deadline_s: float) -> feedback.Forward:
     """Hands sealed feedback to the gateway."""
-    stub = gateway_pb2_grpc.GatewayServiceStub(channel)
 
     async def forward(signed: query_pb2.SignedFeedback) -> None:
+        stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
         request = gateway_pb2.GatewayServiceFeedbackRequest(feedback=signed)
         try:
             await stub.Feedback(request, timeout=2 * deadline_s)
@@ -495,19 +519,30 @@ def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gaug
     ]
 
 
-def _gateway_channel(config: NodeConfig, directory: Directory) -> grpc.aio.Channel:
-    material = process.material_of(config.keys_dir, directory)()
-    gateway = SpiffeId.parse(directory.gateway.spiffe_id)
-    return tls.open_channel(config.gateway, server=gateway, material=material)
+def own_node(config: NodeConfig, partner: Partner) -> str:
+    """The SPIFFE id in the node's own certificate.
+
+    :raises Misconfigured: UNKNOWN_NODE, the directory lists another.
+    """
+    certificate = authority.load_certificate(config.keys_dir / "tls.pem")
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+        if any(node.spiffe_id == uri for node in partner.nodes):
+            return uri
+    raise Misconfigured(
+        "the certificate in the key folder is not this partner's node's",
+        reasons=("UNKNOWN_NODE",),
+        remedy="correct keys_dir, or enrol this node again",
+    )
 
 
-def _sender(channel: grpc.aio.Channel, deadline_s: float) -> GatewayQuery:
+def _sender(line: GatewayLine, deadline_s: float) -> GatewayQuery:
     """Streams one query through the gateway; leaving early cancels the call."""
-    stub = gateway_pb2_grpc.GatewayServiceStub(channel)
 
     async def send(
         request: gateway_pb2.QueryRequest,
     ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+        stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
         call = stub.Query(request, timeout=2 * deadline_s)
         try:
             async for response in call:

@@ -12,6 +12,7 @@ from fairlead import process
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError, OwnerError
 from fairlead.keyfiles import require_private
+from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
 from fairlead.trust import Trust
 from node.app import INDEX_FILE, LOG_FILE, open_index, own_keys
@@ -49,7 +50,7 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     # 1
     yield _try("private files", lambda: require_private(*_private(config)))
     # 2
-    member: list[process.Membership] = []
+    member: list[Membership] = []
     yield _try("directory and deny lists", lambda: member.append(process.join(config, clock)))
     if member:
         yield _try("own keys and certificate", lambda: _keys(config, member[0]))
@@ -85,7 +86,7 @@ def _private(config: NodeConfig) -> list[Path]:
     return [*found, Path(place)] if kind == "file" else found
 
 
-def _keys(config: NodeConfig, member: process.Membership) -> None:
+def _keys(config: NodeConfig, member: Membership) -> None:
     own_keys(config, member)
 
 
@@ -103,7 +104,7 @@ def _fits(path: Path, clock: Callable[[], float]) -> SourceMapping:
 
 async def _accepted(
     config: NodeConfig,
-    member: process.Membership,
+    member: Membership,
     policy: PolicyPoints,
     mappings: list[SourceMapping],
     clock: Callable[[], float],
@@ -111,8 +112,8 @@ async def _accepted(
     """:raises ExposureOpen: the exposure, or a source, is not accepted."""
     acceptance = stored_in(config.state_dir / LOG_FILE)
     exposure = await measure(
-        owner=member.directory.partner(config.partner),
-        directory=member.directory,
+        owner=member.directory.current.partner(config.partner),
+        directory=member.directory.current,
         policy=policy,
         sources=[source_facts(mapping) for mapping in mappings],
         now=clock(),

@@ -29,7 +29,7 @@ from fairlead.errors import (
 )
 from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
 from fairlead.names import check_code
-from fairlead.partners import DenyLists, Directory, Partner
+from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.policy.inputs import CaseFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import asking_pb2 as pb
@@ -67,7 +67,7 @@ class Drafter:
         self,
         *,
         partner_id: str,
-        directory: Directory,
+        directory: Directories,
         deny_lists: DenyLists,
         policy: PolicyPoints,
         cases: CaseRegister,
@@ -94,7 +94,7 @@ class Drafter:
         :param certificate: the user's certificate as TLS presented it (DER).
         :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
         """
-        now = self._clock()
+        now, directory = self._clock(), self._directory.asking
         # 1
         terms = _terms(request)
         _check_window(request, now)
@@ -110,15 +110,17 @@ class Drafter:
         case = self._cases.assigned(request.case_id, user)
         scope = _scope(request, case)
         # 3
-        wanted = self._candidates(request)
-        not_asked = self._decide(request, terms, purpose, case, user, wanted, now)
+        wanted = self._candidates(request, directory)
+        not_asked = self._decide(request, terms, purpose, case, user, wanted, directory, now)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
+        if not request.partners:
+            not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4
         session = Ed25519PrivateKey.generate()
         nonces = tuple(os.urandom(32) for _ in terms)
-        salts = {p: os.urandom(32) for p in self._directory.partners}
+        salts = {p: os.urandom(32) for p in directory.listed}
         mandate = draft_mandate(
-            directory=self._directory,
+            directory=directory,
             partner_id=self._partner_id,
             user_certificate=certificate,
             purpose=purpose,
@@ -159,7 +161,7 @@ class Drafter:
                 pb.Exposure(partner_id=p, display_name=partner.display_name, learns="term")
                 for p, partner in asked.items()
             ],
-            directory_partners=list(self._directory.partners),
+            directory_partners=list(directory.listed),
             tlp=scope.tlp,  # type: ignore[arg-type]
             pap=scope.pap,  # type: ignore[arg-type]
             not_asked=[
@@ -167,15 +169,15 @@ class Drafter:
             ],
         )
 
-    def _candidates(self, request: pb.PrepareRequest) -> dict[str, Partner]:
+    def _candidates(self, request: pb.PrepareRequest, directory: Directory) -> dict[str, Partner]:
         """The wanted partners by id.
 
         :raises NotFound: a partner that the directory does not list, or oneself.
         """
         if not request.partners:
-            others = self._directory.partners.items()
+            others = directory.partners.items()
             return {p: partner for p, partner in others if p != self._partner_id}
-        wanted = {p: self._directory.partner(p) for p in sorted(set(request.partners))}
+        wanted = {p: directory.partner(p) for p in sorted(set(request.partners))}
         if self._partner_id in wanted:
             raise NotFound(
                 "a partner does not ask itself",
@@ -192,6 +194,7 @@ class Drafter:
         case: Case,
         user: Identity,
         wanted: Mapping[str, Partner],
+        directory: Directory,
         now: float,
     ) -> dict[str, str]:
         """Who will not be asked, and why (reason code).
@@ -210,7 +213,7 @@ class Drafter:
         overall, decisions = self._policy.asking(
             now=int(now),
             query=facts,
-            asker=party_facts(self._directory.partner(self._partner_id)),
+            asker=party_facts(directory.partner(self._partner_id)),
             user=user_facts(user),
             case=CaseFacts(
                 open=True,

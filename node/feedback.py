@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from fairlead import sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
@@ -18,8 +16,9 @@ from fairlead.envelope.feedback import (
 )
 from fairlead.envelope.query import uuid7
 from fairlead.errors import FairleadError, InvalidInput, NotFound, Overloaded, Refused
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory
+from fairlead.partners import Directories
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from node.history import History, unknown_query
@@ -123,19 +122,17 @@ class Feedback:
         self,
         *,
         partner_id: str,
-        key: Ed25519PrivateKey,
-        sealing_key: sealing.SealingKey,
+        keys: KeyRing,
         log: AuditLog,
         leaves: LeafWriter,
-        directory: Directory,
+        directory: Directories,
         history: History,
         book: FeedbackBook,
         forward: Forward,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
-        self._key = key
-        self._sealing_key = sealing_key
+        self._keys = keys
         self._log = log
         self._leaves = leaves
         self._directory = directory
@@ -163,7 +160,9 @@ class Feedback:
                 "no such outcome", reasons=("OUTCOME",), remedy="fairlead feedback --help"
             )
         now = self._clock()
-        owner = self._directory.partner(request.partner_id)
+        directory = self._directory.asking
+        owner = directory.partner(request.partner_id)
+        key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id = self._answered(request, user, now)
         body = query_pb2.FeedbackBody(
             feedback_id=uuid7(now),
@@ -172,7 +171,7 @@ class Feedback:
             scheme=request.term.scheme,
             value=request.term.value,
         )
-        signed = seal_feedback(body, asker=self._partner_id, owner=owner, key=self._key, now=now)
+        signed = seal_feedback(body, asker=self._partner_id, owner=owner, key=key, now=now)
         leaf = self._leaves.feedback(
             subject="feedback-sent",
             query_id=query_id,
@@ -222,7 +221,7 @@ class Feedback:
         """
         try:
             # 1
-            header = verify_feedback(signed, directory=self._directory, now=self._clock())
+            header = verify_feedback(signed, directory=self._directory.current, now=self._clock())
             if header.owner_id != self._partner_id:
                 raise Refused("feedback is for another owner", reasons=("FEEDBACK_BINDING",))
             # 2
@@ -232,7 +231,9 @@ class Feedback:
             if [asker for (asker,) in rows] != [header.partner_id]:
                 raise NotFound("this owner was not asked that query", reasons=("UNKNOWN_QUERY",))
             # 3
-            body = open_feedback(signed, header, key=self._sealing_key)
+            own = self._directory.current.partner(self._partner_id)
+            key = self._keys.sealing(own.sealing_key)
+            body = open_feedback(signed, header, key=key)
         except FairleadError as error:
             await self._refuse(error, "OwnerService.Feedback", peer)
             raise

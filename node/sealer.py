@@ -6,13 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import sealing
 from fairlead.envelope.chunk import Chunk
-from fairlead.envelope.query import Query, sign_query, uuid7, verify_query
+from fairlead.envelope.query import Query, partner_digest, sign_query, uuid7, verify_query
 from fairlead.envelope.question import seal_part
-from fairlead.partners import DenyLists, Directory
+from fairlead.keyring import KeyRing
+from fairlead.partners import DenyLists, Directories, Directory, directory_mismatch
 from fairlead.receipts import Head
 from fairlead.v1 import gateway_pb2, query_pb2
 from node.batch import Batch
@@ -45,14 +45,18 @@ class Sealer:
     def __init__(
         self,
         *,
-        key: Ed25519PrivateKey,
-        directory: Directory,
+        partner_id: str,
+        keys: KeyRing,
+        check_clock: Callable[[], None],
+        directory: Directories,
         deny_lists: DenyLists,
         policy_serial: int,
         heads: HeadKeeper,
         clock: Callable[[], float],
     ) -> None:
-        self._key = key
+        self._partner_id = partner_id
+        self._keys = keys
+        self._check_clock = check_clock
         self._directory = directory
         self._deny_lists = deny_lists
         self._policy_serial = policy_serial
@@ -65,13 +69,15 @@ class Sealer:
 
         :raises FairleadError: they do not verify, or the gateway is suspended.
         """
-        now = self._clock()
+        self._check_clock()
+        now, directory = self._clock(), self._directory_of(batch)
+        node_key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id, reply_key = query_id or uuid7(now), sealing.SealingKey.generate()
         terms, nonces = batch.of_chunk(number)
         parts = {
             p: seal_part(
                 query_id=query_id,
-                owner=self._directory.partner(p),
+                owner=directory.partner(p),
                 salt=salt,
                 terms=terms,
                 nonces=nonces,
@@ -84,18 +90,18 @@ class Sealer:
             mandate_signature=batch.signature,
             user_certificate=batch.certificate,
             session=batch.session,
-            node_key=self._key,
+            node_key=node_key,
             query_id=query_id,
             parts=parts,
             reply_key=reply_key.public_bytes(),
-            directory=self._directory,
+            directory=directory,
             policy_serial=self._policy_serial,
             chunk=self._chunk(batch, number),
             now=now,
         )
         # The deny list was consulted when this user's connection was checked.
-        query = verify_query(signed, directory=self._directory, deny_lists=None, now=now)
-        self._deny_lists.check(self._directory.gateway.spiffe_id, now)
+        query = verify_query(signed, directory=directory, deny_lists=None, now=now)
+        self._deny_lists.check(self._directory.current.gateway.spiffe_id, now)
         request = gateway_pb2.QueryRequest(
             query=signed,
             parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],
@@ -121,8 +127,29 @@ class Sealer:
         reply_key = sealing.SealingKey(bytes.fromhex(kept["reply"]))
         return Sealed(request=request, query=query, reply_key=reply_key, base=base)
 
+    def _directory_of(self, batch: Batch) -> Directory:
+        """The newest directory that the gateway serves and that lists whom the mandate counts.
+
+        :raises Stale: DIRECTORY_MISMATCH: partners came or went since the mandate was signed.
+        """
+        for directory in self._directory.recent:
+            if _counts(batch, directory):
+                return directory
+        raise directory_mismatch()
+
     def _chunk(self, batch: Batch, number: int) -> Chunk:
         """A chunk's place; the last batch's tree is kept, because its chunks follow each other."""
         if self._cut[0] != batch.mandate:
             self._cut = (batch.mandate, batch.cut())
         return self._cut[1][number]
+
+
+def _counts(batch: Batch, directory: Directory) -> bool:
+    """Whether the mandate's digests stand at the places of this directory."""
+    digests, mandate_id = batch.content.partner_digests, batch.content.mandate_id
+    return len(digests) == len(directory.listed) and all(
+        partner in directory.partners
+        and digests[directory.place(partner)]
+        == partner_digest(salt, partner, mandate_id, asked=True)
+        for partner, salt in batch.salts.items()
+    )

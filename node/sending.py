@@ -22,11 +22,10 @@ from fairlead.envelope.outcome import (
     check_outcome_leaf,
     verify_outcome,
 )
-from fairlead.envelope.query import Query, uuid7
+from fairlead.envelope.query import CLOCK_REMEDY, Query, uuid7
 from fairlead.errors import FairleadError, Forged, Refused, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.names import reason_code
-from fairlead.partners import Directory
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
 from fairlead.server import REASON_KEY
@@ -79,7 +78,6 @@ class Sending:
         log: AuditLog,
         leaves: LeafWriter,
         desk: ReleaseDesk,
-        directory: Directory,
         policy_serial: int,
         heads: HeadKeeper,
         history: History,
@@ -91,7 +89,6 @@ class Sending:
         self._log = log
         self._leaves = leaves
         self._desk = desk
-        self._directory = directory
         self._policy_serial = policy_serial
         self._heads = heads
         self._history = history
@@ -199,7 +196,7 @@ class Sending:
             return
         terms, _ = batch.of_chunk(query.chunk)
         detail = seal_detail(
-            self._directory.partner(self._partner_id),
+            query.asker,
             query.query_id,
             {"case": batch.case_id, "terms": list(terms)},
         )
@@ -283,7 +280,8 @@ class Sending:
 
     async def _open(self, opened: _Opened, event: gateway_pb2.PartnerEvent) -> pb.OpenedAnswer:
         """Verify one partner's answer, open it, record it, keep it, and only then show it."""
-        query, owner = opened.query, self._directory.partner(event.partner_id)
+        query = opened.query
+        owner = query.directory.partner(event.partner_id)
         if event.partner_id in opened.states or event.partner_id not in opened.asked:
             raise Forged("a partner answered twice or unasked", reasons=("ANSWER_UNASKED",))
         if not event.HasField("answer"):
@@ -356,7 +354,7 @@ class Sending:
             closed.signature,
             query_id=opened.query.query_id,
             header_digest=opened.query.header_digest,
-            gateway=self._directory.gateway,
+            gateway=opened.query.directory.gateway,
         )
 
     # ── Endings ──────────────────────────────────────────────────────────────────────────────
@@ -425,6 +423,18 @@ def _done(number: int) -> pb.AskResponse:
     return pb.AskResponse(done=pb.AskResponse.ChunkDone(chunk=number))
 
 
+_REMEDIES = {
+    "DENIED": "this node is suspended: ask the operators why",
+    "DIRECTORY_EXPIRED": "the operators must publish a current directory",
+    "DIRECTORY_MISMATCH": "ask again: the directory has just changed",
+    "NOT_YET_VALID": CLOCK_REMEDY,
+    "QUERY_WINDOW": CLOCK_REMEDY,
+    "ROOT_UNPINNED": "the gateway's operator must pin this partner's root: "
+    "read your check phrase to them",
+}
+"""What to do about the gateway's refusals that an asker's node can do something about."""
+
+
 def gateway_error(error: grpc.aio.AioRpcError, *, asked: bool) -> FairleadError:
     """What the gateway said, as an error of our own; its free text is not repeated.
 
@@ -440,4 +450,8 @@ def gateway_error(error: grpc.aio.AioRpcError, *, asked: bool) -> FairleadError:
             reasons=reasons or ("GATEWAY_UNREACHABLE",),
             remedy=what + "fairlead queries list, then: fairlead queries resume QUERY",
         )
-    return Refused("the gateway refused this query", reasons=reasons or ("GATEWAY_REFUSED",))
+    return Refused(
+        "the gateway refused this query",
+        reasons=reasons or ("GATEWAY_REFUSED",),
+        remedy=next((_REMEDIES[code] for code in reasons if code in _REMEDIES), ""),
+    )

@@ -27,6 +27,7 @@ from certs.dev.lists import sign_directory, sign_entry
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Stale, Unauthenticated
 from fairlead.partners import (
+    SKEW_S,
     DenyLists,
     Directory,
     PartnerKind,
@@ -135,10 +136,16 @@ def test_any_octets_are_refused_not_crashed(world: World, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("now", "good"),
-    [(NOW - 1, False), (NOW, True), (NOW + 7 * 86_400 - 1, True), (NOW + 7 * 86_400, False)],
+    [
+        (NOW - SKEW_S - 1, False),
+        (NOW - SKEW_S, True),
+        (NOW, True),
+        (NOW + 7 * 86_400 - 1, True),
+        (NOW + 7 * 86_400, False),
+    ],
 )
 def test_the_directory_is_in_force_between_its_times(world: World, now: float, good: bool) -> None:
-    """From the second of issue, and not in the second of expiry."""
+    """From the second of issue, less two minutes of skew, and not in the second of expiry."""
     data = world.opened.layout.directory.read_bytes()
     if good:
         load(world, data, now=now).check_current(now)
@@ -225,15 +232,20 @@ def _certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def test_a_partner_nobody_pinned_is_refused(world: World) -> None:
-    """Two operators cannot add a partner whose root key was not compared out of band."""
+def test_a_partner_nobody_pinned_is_listed_and_no_partner(world: World) -> None:
+    """Two operators can list whom they like; without a pinned root it is nobody's partner."""
     content = content_of(world)
     entry = pb.PartnerEntry.FromString(content.partners[0].entry)
     entry.partner_id = "aaa"
     content.partners.insert(0, sign_entry(entry, Ed25519PrivateKey.generate()))
-    with pytest.raises(Forged) as caught:
-        load(world, sign_directory(content, operators(world)))
+    found = load(world, sign_directory(content, operators(world)))
+    assert found.listed == ("aaa", *found.partners)
+    assert found.unpinned == {"aaa": signing.digest(entry.root_key)}
+    assert [found.place(partner) for partner in found.listed] == list(range(len(found.listed)))
+    with pytest.raises(NotFound) as caught:
+        found.partner("aaa")
     assert caught.value.code == "ROOT_UNPINNED"
+    assert "partner pin" in caught.value.remedy
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 0, 1, 2, 3), ()])
@@ -374,8 +386,45 @@ def test_issuers_speak_about_their_own_alone(world: World) -> None:
     ):
         with pytest.raises(Forged):
             update(world, held, bad)
-    with pytest.raises(NotFound):
-        update(world, held, deny(world, "nobody", 1, signer="customs"))
+    update(world, held, deny(world, "nobody", 1, signer="customs"))
+    assert held.serials() == {}
+
+
+def test_the_list_of_an_unpinned_partner_is_left_out_and_spoils_nothing(world: World) -> None:
+    """Of a partner whose root is not pinned nobody is let in, so its list is not even verified."""
+    held, pins = DenyLists(), {p: r for p, r in world.opened.pins.items() if p != "police"}
+    found = Directory.from_signed(
+        world.opened.layout.directory.read_bytes(),
+        operators=world.opened.operators,
+        pins=pins,
+        now=NOW,
+    )
+    data = signing.canonical(
+        pb.DenyListBundle(
+            lists=[deny(world, "customs", 1, [USER]), deny(world, "police", 1, signer="customs")]
+        )
+    )
+    held.update(data, directory=found, operators=world.opened.operators, now=NOW)
+    assert held.serials() == {"customs": 1}
+
+
+def test_one_serial_has_one_content(world: World) -> None:
+    """Two lists of one issuer and serial that differ are a fork; the first one stays."""
+    held = DenyLists()
+    update(world, held, deny(world, "customs", 1, [USER]))
+    with pytest.raises(Forged) as caught:
+        update(world, held, deny(world, "customs", 1))
+    assert caught.value.code == "DENY_LIST_FORK"
+    assert denied(held, USER) == "DENIED"
+
+
+def test_a_newer_list_counts_beside_an_older_one(world: World) -> None:
+    """A file written over with one issuer's older list still brings the other's newer one."""
+    held = DenyLists()
+    update(world, held, deny(world, "customs", 2, [USER]), deny(world, "operators", 1))
+    update(world, held, deny(world, "customs", 1), deny(world, "operators", 2, [NODE]))
+    assert (denied(held, USER), denied(held, NODE)) == ("DENIED", "DENIED")
+    assert held.serials() == {"customs": 2, "operators": 2}
 
 
 def test_operators_deny_nodes_and_not_users(world: World) -> None:
@@ -398,7 +447,7 @@ def test_one_bad_list_spoils_the_bundle(world: World) -> None:
 def test_a_list_of_the_future_is_not_taken_over(world: World) -> None:
     """A list issued after now is refused, so that a fast clock cannot pin a serial."""
     with pytest.raises(Stale):
-        update(world, DenyLists(), deny(world, "customs", 9, issued=NOW + 1))
+        update(world, DenyLists(), deny(world, "customs", 9, issued=NOW + SKEW_S + 1))
 
 
 @settings(max_examples=60)
@@ -428,12 +477,16 @@ class DenyListMachine(RuleBasedStateMachine):
         names=st.booleans(),
     )
     def publish(self, issuer: str, serial: int, names: bool) -> None:
-        """A list arrives; it counts unless it is older than the one held."""
+        """A list arrives; it counts unless it is older than the one held, or forks it."""
         about = {"customs": USER, "operators": NODE}[issuer]
         signed = deny(self.world, issuer, serial, [about] if names else [])
         older = issuer in self.model and serial < self.model[issuer][0]
+        same = issuer in self.model and serial == self.model[issuer][0]
         if older:
             with pytest.raises(Stale):
+                update(self.world, self.held, signed)
+        elif same and names != self.model[issuer][1]:
+            with pytest.raises(Forged):
                 update(self.world, self.held, signed)
         else:
             update(self.world, self.held, signed)

@@ -15,6 +15,7 @@ import pytest_asyncio
 from certs.dev.lists import deny, sign_directory, sign_entry
 from fairlead import process, signing
 from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable, Stale
+from fairlead.membership import Membership
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import directory_pb2 as pb
 from gateway.app import assemble
@@ -29,7 +30,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Federation]:
         yield running
 
 
-def join(made: Federation, now: float | None = None) -> process.Membership:
+def join(made: Federation, now: float | None = None) -> Membership:
     moment = time.time() if now is None else now
     return process.join(made.gateway_config, lambda: moment)
 
@@ -69,7 +70,7 @@ def next_entry(made: Federation, content: pb.Directory) -> None:
 async def test_a_participant_joins_with_everything_verified(made: Federation) -> None:
     """Anchors, directory, deny lists and the identity check belong to one federation."""
     member = join(made)
-    assert member.directory.federation == member.trust.federation == "fairlead.demo"
+    assert member.directory.current.federation == member.trust.federation == "fairlead.demo"
     assert set(member.deny_lists.serials()) == {"operators", "customs", "police"}
 
 

@@ -71,6 +71,7 @@ class AuditLog:
         *,
         origin: str,
         key: Ed25519PrivateKey,
+        former: Sequence[bytes] = (),
         clock: Callable[[], float],
         migrations: Sequence[str] = (),
         on_failure: Callable[[], None] | None = None,
@@ -78,6 +79,7 @@ class AuditLog:
         """Open or create the log at ``path``, rebuild its tree and check its last checkpoint.
 
         :param origin: the log's name, first line of its checkpoints (c2sp.org/tlog-checkpoint).
+        :param former: public keys that may have signed the last checkpoint before a rotation.
         :param clock: Unix seconds.
         :param migrations: tables of the caller in the same file, for ``also`` and :meth:`read`.
         :param on_failure: called once, on the writer thread, when the log fails.
@@ -91,7 +93,7 @@ class AuditLog:
             storage.migrate(database, migrations, scope="application")
             reader = storage.open_readonly(path)
             tree = merkle.Tree()
-            head = _restore(database, tree, origin, signing.public_bytes(key))
+            head = _restore(database, tree, origin, [signing.public_bytes(key), *former])
             writer = Writer(
                 database=database,
                 tree=tree,
@@ -109,6 +111,10 @@ class AuditLog:
                 raise _corrupted() from error
             raise
         return cls(origin=origin, writer=writer, tree=tree, reader=reader)
+
+    def rekey(self, key: Ed25519PrivateKey) -> None:
+        """Sign every checkpoint from the next one on with another key."""
+        self._writer.rekey(key)
 
     @property
     def origin(self) -> str:
@@ -235,7 +241,7 @@ def _keep(memory: dict[K, V], key: K, value: V, limit: int) -> None:
 
 
 def _restore(
-    database: storage.Database, tree: merkle.Tree, origin: str, public_key: bytes
+    database: storage.Database, tree: merkle.Tree, origin: str, keys: Sequence[bytes]
 ) -> receipts.Head | None:
     """Rebuild the tree and check it against the last checkpoint; None for a new log."""
     for index, leaf_hash in database.execute("SELECT idx, hash FROM leaf ORDER BY idx"):
@@ -247,7 +253,7 @@ def _restore(
         return None
     note = row[0] if row else ""
     try:
-        last = receipts.open_checkpoint(note, origin, public_key)
+        last = receipts.open_checkpoint_of(note, origin, keys)
     except errors.FairleadError as error:
         raise _corrupted(error.code) from error
     if (last.size, last.root) != (tree.size, tree.root()):

@@ -9,7 +9,18 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run
-from node.cli import check, doctor, exposure, feedback, pause, preview, source, status
+from node.cli import (
+    check,
+    doctor,
+    exposure,
+    feedback,
+    partner,
+    pause,
+    preview,
+    rotate,
+    source,
+    status,
+)
 from node.cli.act import ConfigOption
 from node.cli.index import app as index_app
 
@@ -50,6 +61,10 @@ def serve(config: ConfigOption) -> int:
     settings = load(NodeConfig, config)
     telemetry.configure(settings.log_level)
     return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
+
+
+app.add_typer(partner.app, name="partner")
+app.add_typer(rotate.app, name="rotate")
 
 
 def _model() -> type[NodeConfig]:

@@ -115,7 +115,7 @@ MANDATES: dict[str, tuple[str, Callable[[asking_pb2.PrepareResponse], Any]]] = {
     "another user": ("USER", lambda r: rewritten(r, user_certificate_digest=bytes(32))),
     "more terms than shown": ("TERMS", lambda r: rewritten(r, term_count=3)),
     "a partner asked unseen": ("PARTNERS", unseen),
-    "a partner left out of the list": ("USER", hidden_place),
+    "a partner left out of the list": ("PARTNERS", hidden_place),
     "another partner's name": ("USER", lambda r: rewritten(r, partner_id="police")),
     "another federation": ("USER", lambda r: rewritten(r, federation="elsewhere.example")),
     "a mandate for tomorrow": (
