@@ -32,6 +32,7 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: E402
 
 from fairlead.certificates import SpiffeId  # noqa: E402
 from fairlead.errors import Misconfigured  # noqa: E402
+from fairlead.keyfile import read_private  # noqa: E402
 
 DEVELOPMENT_MARKER = "DEVELOPMENT-ONLY"
 """A file of this name in a key folder: its keys are known to whoever ran the recipe."""
@@ -69,13 +70,13 @@ class KeyMaterial:
     def load(cls, chain: Path, key: Path, roots: Sequence[x509.Certificate]) -> KeyMaterial:
         """Read chain and key from files; the roots come from the verified directory.
 
-        :raises Misconfigured: KEY_FILE, KEY_MISMATCH (also while a renewal is half written), or
-            NO_ROOTS (no root would mean the system's roots).
+        :raises Misconfigured: KEY_FILE, KEY_PERMISSIONS, KEY_MISMATCH (also while a renewal is
+            half written), or NO_ROOTS (no root would mean the system's roots).
         """
         if not roots:
             raise Misconfigured("no authority is trusted", reasons=("NO_ROOTS",))
         try:
-            chain_pem, key_pem = chain.read_bytes(), key.read_bytes()
+            chain_pem, key_pem = chain.read_bytes(), read_private(key)
             certificate = x509.load_pem_x509_certificate(chain_pem)
             private = load_pem_private_key(key_pem, password=None)
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
