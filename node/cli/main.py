@@ -99,6 +99,16 @@ def schema() -> None:
     emit_json(json_schema(NodeConfig))
 
 
+def _assemble() -> None:
+    from node.cli import enrolling
+
+    app.command("init")(enrolling.init)
+    app.command("enrol")(enrolling.enrol)
+
+
+_assemble()
+
+
 def main() -> None:
     """Entry point of the ``fairlead-node`` script."""
     run(lambda: app(standalone_mode=False))
