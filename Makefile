@@ -30,7 +30,7 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 	--quiet $(UPGRADE)
 
-.PHONY: help doctor setup demo demo-up demo-down test attacks check proto policies tools \
+.PHONY: help doctor setup demo demo-up demo-down test attacks fuzz check proto policies tools \
 	test-opa certs bench-gateway lock clean
 
 help: ## list every target
@@ -68,6 +68,10 @@ test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to
 attacks: $(STAMP) ## only the attacks, one test each
 	@$(PY) -m pytest -q tests/attacks $(ARGS)
 
+fuzz: $(STAMP) ## fuzz every parser, guided by coverage (ARGS="--seconds 600 --target NAME")
+	@$(PY) -m pip install --quiet --only-binary :all: --require-hashes -r requirements/fuzz.lock
+	@$(PY) -m tests.fuzz.run $(ARGS)
+
 check: $(STAMP) ## style, types, import floors, wire contract, stubs, locks, house rules
 	@failed=; try() { echo "check: $$1" >&2; shift; "$$@" || failed=1; }; \
 	fresh=$$(mktemp -d); trap 'rm -rf "$$fresh"' EXIT; \
@@ -90,9 +94,9 @@ proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
 policies: $(STAMP) ## rebuild policies/policy.wasm with the pinned OPA (commit the result)
 	@$(PY) tools/build_policies.py
 
-tools: $(STAMP) ## obtain the pinned OPA and grpcurl into .tools/bin
+tools: $(STAMP) ## obtain the pinned OPA, grpcurl and helm into .tools/bin
 	@$(PY) tools/get_opa.py
-	@$(PY) tools/get_grpcurl.py
+	@$(PY) tools/get_go_tools.py
 
 test-opa: $(STAMP) ## rebuild the policies and compare; opa test; opa check --strict
 	@$(PY) tools/test_opa.py
@@ -106,6 +110,9 @@ bench-gateway: $(STAMP) ## the gateway against a bare relay; the last line is on
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock
 	@$(UV_LOCK) --constraints requirements/dev.lock --output-file requirements/run.lock
+	@uv pip compile --group fuzz --universal --python-version 3.11 --generate-hashes \
+		--no-emit-index-url --no-emit-find-links --no-annotate --no-header --quiet $(UPGRADE) \
+		--output-file requirements/fuzz.lock
 
 clean: ## remove .venv and every cache; keys and demo data stay
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache \

@@ -12,7 +12,7 @@ import difflib
 import os
 import re
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, TypeVar
@@ -157,6 +157,9 @@ class _Process(Table):
     log_level: LogLevel = Field(
         default="info", description='one of "debug", "info", "warning", "error"'
     )
+    metrics: Listen | None = Field(
+        default=None, description='a "host:port" for Prometheus over plain HTTP, best on loopback'
+    )
     limits: Limits = Field(default=Limits(), description="a table of limits")
 
 
@@ -203,6 +206,64 @@ def load(model: type[Model], path: Path) -> Model:
     raise ConfigurationInvalid(
         "CONFIG_INVALID", problems, remedy="correct these keys and start again"
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effective:
+    """One key of a configuration: its dotted name, the value in force as TOML would spell it,
+    and where that comes from: ``line N`` of the file, or ``default``."""
+
+    key: str
+    value: str
+    origin: str
+    meaning: str
+
+    def as_record(self) -> dict[str, str]:
+        """For printing."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+
+def effective(model: type[BaseModel], path: Path) -> list[Effective]:
+    """Every key of a valid configuration file, in the order of the model.
+
+    :raises ConfigurationInvalid: as :func:`load`.
+    """
+    return list(_rows(load(model, path), _read(path).decode().splitlines(), prefix=""))
+
+
+def _rows(table: BaseModel, lines: Sequence[str], *, prefix: str) -> Iterator[Effective]:
+    for name, field in type(table).model_fields.items():
+        value = getattr(table, name)
+        if isinstance(value, BaseModel):
+            yield from _rows(value, lines, prefix=f"{prefix}{name}.")
+            continue
+        stated = name in table.model_fields_set
+        place = _line_of(lines, prefix.removesuffix("."), name) if stated else None
+        yield Effective(
+            key=prefix + name,
+            value=_spelt(value),
+            origin="default" if not stated else f"line {place}" if place else "file",
+            meaning=field.description or "",
+        )
+
+
+def _line_of(lines: Sequence[str], table: str, name: str) -> int | None:
+    """The line on which a key stands; None where it is spelt inline or quoted."""
+    here = ""
+    for number, line in enumerate(lines, 1):
+        if heading := re.match(r"\s*\[([^\[\]]+)\]", line):
+            here = heading[1].strip()
+        elif here == table and re.match(rf"\s*{re.escape(name)}\s*=", line):
+            return number
+    return None
+
+
+def _spelt(value: object) -> str:
+    if value is None:
+        return "–"
+    if isinstance(value, tuple):
+        return f"[{', '.join(_spelt(item) for item in value)}]"
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def reveal(reference: SecretReference, environ: Mapping[str, str]) -> bytes:

@@ -13,18 +13,29 @@ from fairlead import signing
 from fairlead.envelope.outcome import PartnerState
 from fairlead.envelope.query import Query, Random
 from fairlead.errors import FairleadError
+from fairlead.metrics import Tally
 from fairlead.v1 import audit_pb2 as pb
+from fairlead.v1 import query_pb2
+
+_WORDS: Mapping[int, str] = {
+    number: name.removeprefix("LEAF_TYPE_").lower() for name, number in pb.LeafType.items()
+}
+_STATES: Mapping[int, str] = {
+    number: name.removeprefix("STATUS_").lower() for name, number in query_pb2.Status.items()
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeafWriter:
-    """Writes the leaves of one log, named ``gateway/<id>`` or ``partner/<id>``."""
+    """Writes the leaves of one log, named ``gateway/<id>`` or ``partner/<id>``, and counts them."""
 
     log: str
     clock: Callable[[], float]
     random: Random = field(default=os.urandom)
+    tally: Tally = field(default_factory=Tally)
 
     def _leaf(self, kind: int, **fields: object) -> pb.AuditLeaf:
+        self.tally.leaf(_WORDS[kind])
         return pb.AuditLeaf(
             type=kind,  # type: ignore[arg-type]
             time_ms=int(self.clock() * 1000),
@@ -49,6 +60,7 @@ class LeafWriter:
         :returns: the leaf and the nonce that opens its commitment.
         """
         nonce = self.random(32)
+        self.tally.began(query.query_id)
         leaf = self._leaf(
             pb.LEAF_TYPE_INTENT,
             query_id=query.query_id,
@@ -72,10 +84,14 @@ class LeafWriter:
 
     def release(self, released: Sequence[pb.ReleasedAnswer]) -> bytes:
         """The leaf that lets a batch of answers out."""
+        for item in released:
+            if self.log == f"partner/{item.partner_id}":  # an owner's own answer ends its work
+                self.tally.closed(item.query_id, [(item.partner_id, _STATES[item.status])])
         return signing.canonical(self._leaf(pb.LEAF_TYPE_RELEASE, released=released))
 
     def outcome(self, query: Query, states: Mapping[str, PartnerState]) -> bytes:
         """The leaf that closes a query."""
+        self.tally.closed(query.query_id, ((p, _STATES[s.status]) for p, s in states.items()))
         leaf = self._leaf(
             pb.LEAF_TYPE_OUTCOME,
             query_id=query.query_id,
@@ -101,6 +117,7 @@ class LeafWriter:
         ``query_id`` and ``purpose`` may be unverified claims of the refused caller: they are
         cut to their longest valid size and never interpreted.
         """
+        self.tally.refused(error.reasons[:1])
         leaf = self._leaf(
             pb.LEAF_TYPE_REFUSAL,
             reasons=list(error.reasons),
@@ -145,6 +162,16 @@ class LeafWriter:
             subject=subject,
             user=user,
             purpose=purpose,
+            commitment=signing.commit(self.random(32), commits_to),
+        )
+        return signing.canonical(leaf)
+
+    def user(self, *, subject: str, user: str, commits_to: bytes) -> bytes:
+        """The leaf of what a user authority did about a person; a certificate is committed to."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_USER,
+            subject=subject,
+            user=user,
             commitment=signing.commit(self.random(32), commits_to),
         )
         return signing.canonical(leaf)

@@ -375,6 +375,10 @@ class DenyLists:
         """Issuer → serial of the list held."""
         return {issuer: content.serial for issuer, content in self._lists.items()}
 
+    def expiries(self) -> dict[str, float]:
+        """Issuer → Unix seconds at which the list held expires."""
+        return {issuer: float(content.expires_at) for issuer, content in self._lists.items()}
+
     def check(self, spiffe_id: str, now: float) -> None:
         """Refuse an identity that is denied, or about which nothing current is known.
 

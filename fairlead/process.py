@@ -10,7 +10,11 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead import tls  # before grpc: it sets the TLS floor
+from fairlead import (
+    authority,
+    metrics,
+    tls,  # before grpc: it sets the TLS floor
+)
 from fairlead.auditlog import AuditLog
 from fairlead.authorisation import Authorisation, Service
 from fairlead.certificates import IdentityCheck
@@ -244,6 +248,54 @@ def _active(serials: dict[str, int]) -> Callable[[sqlite3.Connection], None]:
         connection.executemany("INSERT OR REPLACE INTO active VALUES (?, ?)", serials.items())
 
     return put
+
+
+def gauges_of(
+    member: Membership,
+    log: AuditLog,
+    keys: Path,
+    *,
+    clock: Callable[[], float],
+    more: metrics.Gauges = tuple,
+) -> metrics.Gauges:
+    """What every process lets Prometheus read: its log, and when what it relies on expires.
+
+    :param more: the process's own gauges.
+    """
+
+    def read() -> list[metrics.Gauge]:
+        now = clock()
+        return [
+            metrics.Gauge(name="fairlead_log_size", help="Leaves in the log.", value=log.head.size),
+            metrics.Gauge(
+                name="fairlead_log_healthy", help="0 once a write failed.", value=log.healthy
+            ),
+            *(
+                metrics.Gauge(
+                    name="fairlead_expires_seconds",
+                    help="Seconds until what the process relies on expires.",
+                    value=moment - now,
+                    labels=(("what", what),),
+                )
+                for what, moment in _expiries(member, keys).items()
+            ),
+            *more(),
+        ]
+
+    return read
+
+
+def _expiries(member: Membership, keys: Path) -> dict[str, float]:
+    """What → Unix seconds of its end; what cannot be read has ended."""
+    found = {"directory": float(member.directory.expires_at)}
+    try:
+        certificate = authority.load_certificate(keys / "tls.pem")
+        found["certificate"] = certificate.not_valid_after_utc.timestamp()
+    except FairleadError:
+        found["certificate"] = 0.0
+    for issuer, moment in member.deny_lists.expiries().items():
+        found[f"deny-list/{issuer}"] = moment
+    return found
 
 
 class Failed:

@@ -47,6 +47,7 @@ class Event(StrEnum):
     FOREIGN_LOG = "foreign-log"
     INDEX_BUILT = "index-built"
     INDEX_OPENED = "index-opened"
+    LOG_BEHIND = "log-behind"
     LOG_FAILED = "log-failed"
     LOG_OPENED = "log-opened"
     PARTNER_INVALID = "partner-invalid"

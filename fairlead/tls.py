@@ -106,9 +106,13 @@ def require_tls_floor() -> None:
         )
 
 
-def server_credentials(material: Callable[[], KeyMaterial]) -> grpc.ServerCredentials:
+def server_credentials(
+    material: Callable[[], KeyMaterial], *, unsafe_strangers: bool = False
+) -> grpc.ServerCredentials:
     """Server side of mTLS: a client without a certificate of a trusted authority gets nowhere.
 
+    :param unsafe_strangers: ask clients for no certificate: only for a user authority, whose
+        callers have none yet.
     ``material`` is called now and at every handshake, so renewed files and another directory
     take effect without a restart; when it raises, the last good material stays in use.
 
@@ -128,7 +132,7 @@ def server_credentials(material: Callable[[], KeyMaterial]) -> grpc.ServerCreden
     return grpc.dynamic_ssl_server_credentials(
         _configuration(last),
         fetch,  # type: ignore[arg-type]  # None means unchanged; the stubs do not know
-        require_client_authentication=True,
+        require_client_authentication=not unsafe_strangers,
     )
 
 

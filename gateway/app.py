@@ -13,7 +13,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import admission, process, signing
+from fairlead import admission, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
@@ -70,6 +70,8 @@ class GatewayApp:
     tactical: Tactical
     transport: Transport
     failed: process.Failed
+    tally: metrics.Tally
+    gauges: metrics.Gauges
 
     async def close(self) -> None:
         """Close every outcome, then the connections, then the log."""
@@ -85,7 +87,8 @@ async def run(config: GatewayConfig) -> bool:
     :raises FairleadError: it could not start.
     """
     app = await assemble(config)
-    return await process.serve(app.server, failed=app.failed, stop=app.close)
+    with metrics.serving(config.metrics, app.tally, app.gauges):
+        return await process.serve(app.server, failed=app.failed, stop=app.close)
 
 
 async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.time) -> GatewayApp:
@@ -148,7 +151,15 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         leaves=leaves,
     )
 
-    return GatewayApp(server=server, log=log, tactical=tactical, transport=transport, failed=failed)
+    return GatewayApp(
+        server=server,
+        log=log,
+        tactical=tactical,
+        transport=transport,
+        failed=failed,
+        tally=leaves.tally,
+        gauges=process.gauges_of(member, log, config.keys_dir, clock=clock),
+    )
 
 
 def _connector(

@@ -61,6 +61,7 @@ _STATUS_OF = {
     grpc.StatusCode.UNAVAILABLE: (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
     grpc.StatusCode.CANCELLED: (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE"),
     grpc.StatusCode.RESOURCE_EXHAUSTED: (query_pb2.STATUS_OVERLOADED, "OVERLOADED"),
+    grpc.StatusCode.ABORTED: (query_pb2.STATUS_INVALID, "CHECKPOINT_FORK"),
 }
 
 

@@ -24,7 +24,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from gateway.fanout import Leg, ask_one, fan_out
-from gateway.members import Transport
+from gateway.members import LegFailed, Transport
 from gateway.runs import Run
 
 GRANT_LIFETIME_S = 120
@@ -151,6 +151,9 @@ class Walk:
 
         def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
             size = exchange.log.head.size
+            if stale is not None and stale > size:  # this log lost its tail, or the owner lies
+                get_logger().error(Event.LOG_BEHIND, partner=partner_id, size=size)
+                raise LegFailed(query_pb2.STATUS_INVALID, "LOG_BEHIND")
             known = exchange.known_heads.get(partner_id, 0) if stale is None else stale
             receipt = exchange.log.receipt(self._intent.index, min(known, size))
             # Optimistic: legs on one connection arrive in order, so the next one may build on

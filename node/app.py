@@ -14,7 +14,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import admission, process, sealing, signing
+from fairlead import admission, metrics, process, sealing, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig, reveal
@@ -116,6 +116,8 @@ class NodeApp:
     channel: grpc.aio.Channel
     index: Index
     failed: process.Failed
+    tally: metrics.Tally
+    gauges: metrics.Gauges
 
     async def close(self) -> None:
         """Close the connection, then the log, then the index."""
@@ -131,7 +133,8 @@ async def run(config: NodeConfig) -> bool:
     :raises FairleadError: it could not start.
     """
     app = await assemble(config)
-    return await process.serve(app.server, failed=app.failed, stop=app.close)
+    with metrics.serving(config.metrics, app.tally, app.gauges):
+        return await process.serve(app.server, failed=app.failed, stop=app.close)
 
 
 async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time) -> NodeApp:
@@ -220,7 +223,19 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         channel=channel,
         index=index,
         failed=failed,
+        tally=leaves.tally,
+        gauges=process.gauges_of(
+            member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
+        ),
     )
+
+
+def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:
+    age, held = "Seconds since the index agreed with its sources.", "Records held."
+    return [
+        metrics.Gauge(name="fairlead_index_age_seconds", help=age, value=index.age_s(clock())),
+        metrics.Gauge(name="fairlead_index_records", help=held, value=index.records),
+    ]
 
 
 def _gateway_channel(config: NodeConfig, directory: Directory) -> grpc.aio.Channel:

@@ -90,6 +90,7 @@ class Drafter:
         now = self._clock()
         # 1
         terms = _terms(request)
+        user.check_schemes(scheme for scheme, _ in terms)
         _check_window(request, now)
         purpose = check_code(request.purpose)
         scope = Scope(

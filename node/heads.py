@@ -80,6 +80,12 @@ class HeadKeeper:
         """
         # 1
         base = self._recent.get(asked_from)
+        if receipt.consistency_from < asked_from:
+            raise Forged(
+                "the gateway's log is shorter than one this node accepted",
+                reasons=("LOG_BEHIND", "HEAD_UNKNOWN"),
+                remedy="tell the gateway's operator: an older copy of its log is in service",
+            )
         if receipt.consistency_from != asked_from or (base is None and asked_from):
             raise Forged("a receipt starts from another head", reasons=("HEAD_UNKNOWN",))
         # 2

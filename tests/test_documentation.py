@@ -275,7 +275,7 @@ def place_example(name: str, folder: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("name", "model"), [("gateway.toml", GatewayConfig), ("node.toml", NodeConfig)]
+    ("name", "model"), [("gateway_full.toml", GatewayConfig), ("node_full.toml", NodeConfig)]
 )
 def test_the_example_configuration_loads(
     name: str, model: type[GatewayConfig | NodeConfig], tmp_path: Path

@@ -117,12 +117,13 @@ def main() -> int:
         disk(),
         optional_tool(
             "go",
-            "only one way to build OPA and grpcurl",
+            "only one way to build OPA, grpcurl and helm",
             APT + " golang-go   (1.24 or newer; without it make tools takes the released files)",
             "version",
         ),
         opa(),
         optional_tool("grpcurl", "only the foreign-client test", "make tools"),
+        optional_tool("helm", "only the chart's test", "make tools", "version", "--short"),
     ]
     missing = [finding for finding in findings if finding.required and not finding.ok]
     for finding in missing if "--quiet" in sys.argv else findings:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.output import Exit, emit_json, run, say
+from fairlead.cli.backup import add_backup
+from fairlead.cli.configuration import config_app
+from fairlead.cli.output import Exit, run, say
+
+if TYPE_CHECKING:
+    from fairlead.config import GatewayConfig
 
 app = typer.Typer(
     name="fairlead-gateway",
@@ -50,12 +55,21 @@ def serve(config: ConfigOption) -> int:
     return Exit.ANSWERED if asyncio.run(run_gateway(settings)) else Exit.INTERNAL
 
 
-@app.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of the configuration file."""
-    from fairlead.config import GatewayConfig, json_schema
+def _model() -> type[GatewayConfig]:
+    from fairlead.config import GatewayConfig
 
-    emit_json(json_schema(GatewayConfig))
+    return GatewayConfig
+
+
+def _state(config: Path) -> tuple[Path, str]:
+    from fairlead.config import load
+
+    settings = load(_model(), config)
+    return settings.state_dir, settings.name
+
+
+app.add_typer(config_app(_model), name="config")
+add_backup(app, "gateway", _state)
 
 
 def _assemble() -> None:

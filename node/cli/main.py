@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+from fairlead.cli.backup import add_backup
+from fairlead.cli.configuration import config_app
+from fairlead.cli.output import Exit, Format, emit, run, say
+
+if TYPE_CHECKING:
+    from fairlead.config import NodeConfig
 
 app = typer.Typer(
     name="fairlead-node",
@@ -91,12 +96,21 @@ def serve(config: ConfigOption) -> int:
     return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
 
 
-@app.command("schema")
-def schema() -> None:
-    """Print the JSON Schema of the configuration file."""
-    from fairlead.config import NodeConfig, json_schema
+def _model() -> type[NodeConfig]:
+    from fairlead.config import NodeConfig
 
-    emit_json(json_schema(NodeConfig))
+    return NodeConfig
+
+
+def _state(config: Path) -> tuple[Path, str]:
+    from fairlead.config import load
+
+    settings = load(_model(), config)
+    return settings.state_dir, settings.partner
+
+
+app.add_typer(config_app(_model), name="config")
+add_backup(app, "node", _state)
 
 
 def _assemble() -> None:

@@ -1,0 +1,63 @@
+"""``backup`` and ``restore``: the same two commands for every server."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from fairlead.cli.output import Format, emit, say
+
+if TYPE_CHECKING:
+    from fairlead.backup import Backup
+
+COLUMNS = ("kind", "name", "log", "leaves", "files", "octets")
+ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
+OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
+Settings = Callable[[Path], tuple[Path, str]]
+"""Configuration file → (state folder, the process's id)."""
+
+
+def add_backup(app: typer.Typer, kind: str, settings: Settings) -> None:
+    """Give a program its ``backup`` and ``restore``.
+
+    :param kind: ``gateway`` or ``node``; :param settings: called late.
+    """
+
+    @app.command("backup")
+    def backup(
+        config: ConfigOption,
+        to: Annotated[Path, typer.Option("--to", help="The file to write; it holds secrets.")],
+        output: OutputOption = Format.TABLE,
+    ) -> None:
+        """Copy the state into one file, also while it serves. Keys and index are not in it."""
+        import time
+
+        from fairlead.backup import take
+
+        state, name = settings(config)
+        _show(take(state, to, kind=kind, name=name, now=time.time()), output)
+        say(f"{to} holds secrets: keep it as you keep keys, which it does not hold")
+
+    @app.command("restore")
+    def restore(
+        source: Annotated[Path, typer.Argument(help="A file that backup wrote.")],
+        config: ConfigOption,
+        output: OutputOption = Format.TABLE,
+    ) -> None:
+        """Put a backup in place of the state; refuses to replace a log by an older one."""
+        import time
+
+        from fairlead import backup as archive
+
+        state, name = settings(config)
+        found = archive.restore(source, state, kind=kind, name=name, now=time.time())
+        _show(found, output)
+        say("what this process wrote after the backup is lost: whoever saw it will refuse it")
+        say(f"next: fairlead-{kind} check --config {config}")
+
+
+def _show(found: Backup, output: Format) -> None:
+    emit([found.as_record()], columns=COLUMNS, output=output)

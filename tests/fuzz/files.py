@@ -1,0 +1,163 @@
+"""Files and words: what an administrator, a partner or a person hands to a program."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from fairlead import backup, identifiers, vocabulary
+from fairlead.cli.options import lasting, moment
+from fairlead.config import GatewayConfig, NodeConfig, load
+from fairlead.evidence import load_evidence
+from fairlead.policy import bundle
+from fairlead.policy.agreements import federation_data, local_data
+from fairlead.policy.reading import read_candidates, read_decision, read_records
+from fairlead.profile import Profile
+from fairlead.trust import Trust
+from node.sources.csv import CsvSource
+from node.sources.mapping import SourceMapping, load_mapping
+from tests.federation import ROOT
+from tests.fuzz.target import Target, text
+
+NOW = 1_795_000_000.0
+
+
+def _file(path: Path, read: Callable[[Path], object]) -> Callable[[bytes], object]:
+    """A reader of files as one of octets."""
+
+    def attempt(data: bytes) -> object:
+        path.write_bytes(data)
+        return read(path)
+
+    return attempt
+
+
+def targets(folder: Path) -> Iterator[Target]:
+    """Every parser of files and words; ``folder`` takes what they are read from."""
+    folder.mkdir(parents=True, exist_ok=True)
+    yield from _configuration(folder)
+    yield from _policy()
+    yield from _words()
+    archive = backup.Backup(
+        kind="node", name="x", made_at=0, origin="", leaves=0, files={"audit.sqlite": (0, "")}
+    )
+    state = folder / "state"
+    state.mkdir()
+    (state / "audit.sqlite").touch()
+    backup._write(folder / "seed.tar.gz", archive, {"audit.sqlite": state / "audit.sqlite"})
+    yield Target(
+        name="backup",
+        seeds=[(folder / "seed.tar.gz").read_bytes()],
+        attempt=_file(folder / "x.tar.gz", backup.inspect),
+    )
+    yield Target(
+        name="evidence", seeds=[b'{"fairlead_receipt": 1}'],
+        attempt=_file(folder / "evidence.json", load_evidence),
+    )  # fmt: skip
+    yield _csv(folder)
+
+
+def _configuration(folder: Path) -> Iterator[Target]:
+    examples = ROOT / "examples"
+    for name, seed, read in (
+        ("node-config", examples / "node_full.toml", lambda path: load(NodeConfig, path)),
+        ("gateway-config", examples / "gateway_full.toml", lambda path: load(GatewayConfig, path)),
+        ("profile", examples / "node_full.toml", lambda path: load(Profile, path)),
+        ("mapping", examples / "mapping.toml", load_mapping),
+        ("trust", examples / "node_full.toml", Trust.load),
+    ):
+        yield Target(
+            name=name, seeds=[seed.read_bytes()], attempt=_file(folder / f"{name}.toml", read)
+        )
+
+
+def _policy() -> Iterator[Target]:
+    policies = ROOT / "policies"
+    files = {
+        name: (policies / name).read_bytes() for name in ("data/agreements.yaml", "data/demo.yaml")
+    }
+    yield Target(
+        name="agreements",
+        seeds=[files["data/demo.yaml"]],
+        attempt=lambda data: federation_data({**files, "data/demo.yaml": data}),
+    )
+    federation = federation_data(files)
+    yield Target(
+        name="local-agreements",
+        seeds=[(policies / "data" / "local.example.yaml").read_bytes()],
+        attempt=lambda data: local_data(federation, files, "local.yaml", data),
+    )
+    manifest = (policies / "manifest.json").read_bytes()
+    yield Target(name="policy-manifest", seeds=[manifest], attempt=bundle._parse)
+
+    def decided(data: bytes) -> None:
+        try:
+            document = json.loads(data)
+        except (ValueError, RecursionError):
+            return
+        for attempt in (
+            lambda: read_decision(document, kind="admission", policy_serial=1),
+            lambda: read_candidates(document, kind="routing", policy_serial=1),
+            lambda: read_records(document, 1),
+        ):
+            Target(name="", seeds=[], attempt=lambda _, a=attempt: a())(b"")  # type: ignore[misc]
+
+    yield Target(
+        name="decision", seeds=[b'{"effect": "deny", "checks": {}, "facets": []}'], attempt=decided
+    )
+
+
+def _words() -> Iterator[Target]:
+    for scheme in identifiers.SCHEMES:
+        normal = identifiers.normaliser(scheme)
+        yield Target(
+            name=f"scheme-{scheme}",
+            seeds=[b"MSCU6639870", b"NL:AB-12-CD", b"9074729"],
+            attempt=text(lambda raw, n=normal: (n(raw, ""), n(raw, raw))),
+        )
+
+    def recognised(raw: str) -> None:
+        identifiers.recognise(raw)
+        identifiers.suggest(raw)
+
+    yield Target(name="recognise", seeds=[b"MSCU6639870"], attempt=text(recognised))
+    yield Target(name="event", seeds=[b"gate-in"], attempt=text(vocabulary.parse_event))
+    yield Target(
+        name="handling",
+        seeds=[b"AMBER|AMBER|H0|A|1"],
+        attempt=text(_handling),
+    )
+    yield Target(
+        name="moment", seeds=[b"90d", b"2026-11-01T06:00Z"],
+        attempt=text(lambda raw: (moment(raw, now=NOW), lasting(raw, now=NOW))),
+    )  # fmt: skip
+
+
+def _handling(raw: str) -> object:
+    parts = (raw.split("|") + [""] * 5)[:5]
+    return vocabulary.parse_handling(
+        tlp=parts[0],
+        pap=parts[1],
+        europol=parts[2],
+        source_grade=parts[3],
+        information_grade=parts[4],
+    )
+
+
+def _csv(folder: Path) -> Target:
+    file = load_mapping(ROOT / "examples" / "mapping.toml").file
+    table = folder / "csv"
+    table.mkdir()
+    name = "fuzz.csv"
+    mapping = SourceMapping(file.model_copy(update={"files": (name,)}), table)
+    columns = sorted(set(file.columns().values()))
+    header = (file.delimiter.join(columns) + "\n").encode()
+
+    def read(data: bytes) -> object:
+        (table / name).write_bytes(header + data)
+        return list(CsvSource(mapping, now=time.time()).records())
+
+    row = file.delimiter.join(["x"] * len(columns)).encode()
+    return Target(name="csv", seeds=[row + b"\n"], attempt=read)

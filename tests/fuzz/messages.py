@@ -1,0 +1,305 @@
+"""The wire: every signed message, its content fuzzed behind a good signature and without one."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+from fairlead import authority, door, sealing, signing
+from fairlead.certificates import SpiffeId, identity_from_certificate
+from fairlead.config import Limits
+from fairlead.envelope.answer import SEAL_OVERHEAD, answer_info, open_answer, verify_answer
+from fairlead.envelope.grant import verify_grant
+from fairlead.envelope.outcome import verify_outcome
+from fairlead.envelope.query import Query, verify_query
+from fairlead.envelope.question import open_part, part_info
+from fairlead.partners import DenyLists, Directory, sign_as_operator
+from fairlead.receipts import Head, open_checkpoint, parse_proof, verify_receipt
+from fairlead.v1 import audit_pb2, directory_pb2, gateway_pb2, owner_pb2, query_pb2
+from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
+from tests.attacks.evil import EvilGateway
+from tests.federation import Federation, build
+from tests.fuzz.target import Target, text
+
+
+class World:
+    """A federation's keys and one honest query with everything that follows from it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.made: Federation = build(
+            folder,
+            partners=("customs", "terminal-north", "oceanic-line"),
+            records={},
+            local_policy=None,
+            tick_ms=5,
+            limits=Limits(),
+        )
+        self.crafted = craft(self.made)
+        self.now = time.time()
+        self.person = user_key(self.made, "customs", "u-c01")
+        self.asker_key = node_key(self.made, "customs")
+        self.owner_key = node_key(self.made, OWNER)
+        self.owner_seal = sealing_key(self.made, OWNER)
+        self.request, self.gateway_key = asyncio.run(self._issue())
+        folder_ = self.made.layout.federation
+        self.operators = [
+            signing.load_signing_key(folder_ / f"operator-{number}.key") for number in (1, 2)
+        ]
+        self.root = signing.load_signing_key(self.made.layout.partner(OWNER) / "root" / "root.key")
+        self.query = self.verify(self.crafted.signed)
+
+    async def _issue(self) -> tuple[owner_pb2.AnswerRequest, Any]:
+        async with EvilGateway(self.made) as gateway:
+            return await gateway.request(self.crafted), gateway.key
+
+    def verify(self, signed: query_pb2.SignedQuery) -> Query:
+        """As a stranger would, at the time it was made."""
+        return verify_query(signed, directory=self.made.directory, deny_lists=None, now=self.now)
+
+    def resigned(
+        self, mandate: bytes | None = None, header: bytes | None = None,
+        statement: bytes | None = None,
+    ) -> Query:  # fmt: skip
+        """The query with one message replaced and every signature made anew."""
+        signed = query_pb2.SignedQuery()
+        signed.CopyFrom(self.crafted.signed)
+        if mandate is not None:
+            signed.mandate = mandate
+            signed.mandate_signature = signing.sign_as_user(self.person, "mandate", mandate)
+        if header is not None:
+            signed.header = header
+            signed.session_signature = signing.sign(self.crafted.session, "header", header)
+        if statement is not None:
+            signed.statement = statement
+            signed.statement_signature = signing.sign(self.asker_key, "statement", statement)
+        return self.verify(signed)
+
+    def question(self, content: bytes) -> object:
+        """Any question, sealed to its owner and named by the header."""
+        padded = sealing.pad(content, sealing.question_size(1))
+        info = part_info(self.query.query_id, OWNER)
+        wrapped, sealed = sealing.wrap(padded, self.owner_seal.public_bytes(), info=info)
+        part = signing.canonical(query_pb2.SealedPart(wrapped_key=wrapped, ciphertext=sealed))
+        return self.part(part)
+
+    def part(self, part: bytes) -> object:
+        """Any part in the place that the header names it in."""
+        header = query_pb2.QueryHeader.FromString(self.crafted.signed.header)
+        place = list(self.made.directory.partners).index(OWNER)
+        header.part_digests[place] = signing.digest(part)
+        octets = signing.canonical(header)
+        statement = query_pb2.NodeStatement.FromString(self.crafted.signed.statement)
+        statement.header_digest = signing.digest(octets)
+        query = self.resigned(header=octets, statement=signing.canonical(statement))
+        return open_part(
+            part, query, owner=OWNER, key=self.owner_seal, directory=self.made.directory
+        )
+
+    def granted(self, **changes: bytes) -> object:
+        """The honest request with some of its octets replaced, the statement signed anew."""
+        request = owner_pb2.AnswerRequest()
+        request.CopyFrom(self.request)
+        for name, value in changes.items():
+            setattr(request, name, value)
+        request.grant_signature = signing.sign(self.gateway_key, "grant", request.grant_statement)
+        return verify_grant(
+            request,
+            self.query,
+            owner=OWNER,
+            directory=self.made.directory,
+            gateway=self.made.directory.gateway,
+            head=None,
+            now=self.now,
+        )
+
+    def receipt(self, proof: str) -> object:
+        """Any proof in a receipt."""
+        gateway = self.made.directory.gateway
+        receipt = audit_pb2.Receipt(leaf=self.request.receipt.leaf, tlog_proof=proof)
+        head = Head(origin=gateway.log_origin, size=1, root=bytes(32), checkpoint="")
+        return verify_receipt(
+            receipt, origin=gateway.log_origin, public_key=gateway.log_key, head=head
+        )
+
+    def answer(self, header: bytes, body: bytes) -> object:
+        """Any header and body under the owner's signature."""
+        made = query_pb2.SignedAnswer(
+            header=header, signature=signing.sign(self.owner_key, "answer", header), body=body
+        )
+        query, owner = self.query, self.made.directory.partner(OWNER)
+        verify_answer(
+            made, query_id=query.query_id, header_digest=query.header_digest,
+            terms=query.term_count, owner=owner,
+        )  # fmt: skip
+        return open_answer(
+            made, query_id=query.query_id, owner=OWNER, terms=query.term_count,
+            key=self.crafted.reply_key,
+        )  # fmt: skip
+
+    def answer_header(self, body: bytes) -> bytes:
+        """The honest header of ``body``."""
+        return signing.canonical(
+            query_pb2.AnswerHeader(
+                query_id=self.query.query_id,
+                partner_id=OWNER,
+                status=query_pb2.STATUS_ANSWERED,
+                policy_serial=1,
+                index_root=bytes(32),
+                body_digest=signing.digest(body),
+                header_digest=self.query.header_digest,
+            )
+        )
+
+    def body(self, content: bytes) -> object:
+        """Any content, sealed to the reply key."""
+        size = sealing.answer_size(1)
+        padded = sealing.pad(content, size)
+        info = answer_info(self.query.query_id, OWNER)
+        body = sealing.seal(padded, self.query.reply_key, info=info)
+        return self.answer(self.answer_header(body), body)
+
+    def outcome(self, octets: bytes) -> object:
+        """Any outcome under the gateway's signature."""
+        return verify_outcome(
+            octets, signing.sign(self.gateway_key, "outcome", octets),
+            query_id=self.query.query_id, header_digest=self.query.header_digest,
+            gateway=self.made.directory.gateway,
+        )  # fmt: skip
+
+    def directory(self, octets: bytes) -> object:
+        """Any directory under both operators' signatures."""
+        signed = directory_pb2.SignedDirectory(
+            directory=octets,
+            signatures=[sign_as_operator(key, "directory", octets) for key in self.operators],
+        )
+        return self.signed_directory(signing.canonical(signed))
+
+    def signed_directory(self, octets: bytes) -> object:
+        """Any octets in place of the signed directory."""
+        trust = self.made.trust
+        return Directory.from_signed(
+            octets, operators=trust.operators, pins=trust.roots, now=self.now
+        )
+
+    def entry(self, octets: bytes) -> object:
+        """Any entry under its root's signature, in an honest directory."""
+        content = directory_pb2.Directory.FromString(self.seed_directory())
+        for place, entry in enumerate(content.partners):
+            if directory_pb2.PartnerEntry.FromString(entry.entry).partner_id == OWNER:
+                content.partners[place].CopyFrom(
+                    directory_pb2.SignedPartnerEntry(
+                        entry=octets,
+                        root_signature=signing.sign(self.root, "partner-entry", octets),
+                    )
+                )
+        return self.directory(signing.canonical(content))
+
+    def seed_directory(self) -> bytes:
+        """The honest directory's content."""
+        data = self.made.layout.directory.read_bytes()
+        return directory_pb2.SignedDirectory.FromString(data).directory
+
+    def seed_entry(self) -> bytes:
+        """The owner's honest entry."""
+        content = directory_pb2.Directory.FromString(self.seed_directory())
+        return next(
+            e.entry for e in content.partners
+            if directory_pb2.PartnerEntry.FromString(e.entry).partner_id == OWNER
+        )  # fmt: skip
+
+    def deny_list(self, octets: bytes) -> object:
+        """Any list under both operators' signatures."""
+        signatures = [sign_as_operator(key, "deny-list", octets) for key in self.operators]
+        bundle = directory_pb2.DenyListBundle(
+            lists=[directory_pb2.SignedDenyList(deny_list=octets, signatures=signatures)]
+        )
+        return self.deny_lists(signing.canonical(bundle))
+
+    def deny_lists(self, octets: bytes) -> object:
+        """Any octets in place of the deny lists."""
+        trust, lists = self.made.trust, DenyLists()
+        lists.update(octets, directory=self.made.directory, operators=trust.operators, now=self.now)
+        return lists
+
+
+def targets(folder: Path) -> Iterator[Target]:
+    """Every parser of the wire; ``folder`` takes the keys of the honest world."""
+    world = World(folder)
+    signed, answer_size = world.crafted.signed, sealing.answer_size(1) + SEAL_OVERHEAD
+    directory = world.made.directory
+
+    def one(name: str, seed: bytes, attempt: Callable[[bytes], object]) -> Target:
+        return Target(name=name, seeds=[seed], attempt=attempt)
+
+    yield one("mandate", signed.mandate, lambda data: world.resigned(mandate=data))
+    yield one("header", signed.header, lambda data: world.resigned(header=data))
+    yield one("statement", signed.statement, lambda data: world.resigned(statement=data))
+    question = signing.canonical(
+        query_pb2.Question(query_id=world.query.query_id, partner_id=OWNER)
+    )
+    yield one("question", question, world.question)
+    yield one("sealed-part", world.crafted.parts[OWNER], world.part)
+    yield one("grant", world.request.grant, lambda data: world.granted(grant=data))
+    yield one(
+        "grant-statement",
+        world.request.grant_statement,
+        lambda data: world.granted(grant_statement=data),
+    )
+    proof = world.request.receipt.tlog_proof
+    yield one("receipt-proof", proof.encode(), text(world.receipt))
+    yield one("tlog-proof", proof.encode(), text(parse_proof))
+    gateway = directory.gateway
+    checkpoint = parse_proof(proof).checkpoint
+    yield one(
+        "checkpoint",
+        checkpoint.encode(),
+        text(lambda note: open_checkpoint(note, gateway.log_origin, gateway.log_key)),
+    )
+    honest = bytes(answer_size)
+    yield one("answer-header", world.answer_header(honest), lambda data: world.answer(data, honest))
+    body = query_pb2.AnswerBody(
+        query_id=world.query.query_id,
+        partner_id=OWNER,
+        answers=[query_pb2.TermAnswer(index=0, hit=True)],
+    )
+    yield one("answer-body", signing.canonical(body), world.body)
+    outcome = query_pb2.Outcome(
+        query_id=world.query.query_id, header_digest=world.query.header_digest
+    )
+    yield one("outcome", signing.canonical(outcome), world.outcome)
+    yield one("directory", world.seed_directory(), world.directory)
+    yield one("signed-directory", world.made.layout.directory.read_bytes(), world.signed_directory)
+    yield one("partner-entry", world.seed_entry(), world.entry)
+    lists = world.made.layout.deny_lists.read_bytes()
+    first = directory_pb2.DenyListBundle.FromString(lists).lists[0].deny_list
+    yield one("deny-list", first, world.deny_list)
+    yield one("deny-lists", lists, world.deny_lists)
+    certificate = user_certificate(world.made, "customs", "u-c01")
+    yield one(
+        "certificate",
+        certificate,
+        lambda data: identity_from_certificate(data, directory=directory, now=world.now),
+    )
+    yield one("certificate-request", b"-----BEGIN CERTIFICATE REQUEST-----\n",
+              authority.public_key_of_request)  # fmt: skip
+    yield one("spiffe-id", gateway.spiffe_id.encode(), text(SpiffeId.parse))
+    yield from _requests(world)
+
+
+def _requests(world: World) -> Iterator[Target]:
+    """What the door decodes before anything of a service runs."""
+    request = world.crafted.request().SerializeToString()
+    for kind, seed in (
+        (gateway_pb2.QueryRequest, request),
+        (owner_pb2.AnswerRequest, world.request.SerializeToString()),
+    ):
+        name = f"/fairlead.v1.X/{kind.DESCRIPTOR.name}"
+
+        class Handler:
+            request_deserializer = kind.FromString
+
+        decode = door._decoder(name, Handler)  # type: ignore[arg-type]
+        yield Target(name=f"request-{kind.DESCRIPTOR.name}", seeds=[seed], attempt=decode)

@@ -1,0 +1,101 @@
+"""``make fuzz``: coverage-guided fuzzing of every target, a process each, a table at the end.
+
+Needs atheris (``make fuzz`` installs it from requirements/fuzz.lock). A crash is printed with the
+file that reproduces it: ``python -m tests.fuzz.run --target NAME --reproduce FILE``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+HERE = "tests.fuzz.run"
+
+
+def targets(folder: Path) -> Iterator[object]:
+    """All targets; keys and files of theirs go to ``folder``."""
+    from tests.fuzz import files, messages
+
+    yield from messages.targets(folder / "messages")
+    yield from files.targets(folder / "files")
+
+
+def fuzz_one(name: str, seconds: int, folder: Path) -> None:
+    """Fuzz one target in this process until the time is over or something escapes."""
+    import atheris
+
+    with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
+        from tests.fuzz import files, messages  # noqa: F401
+    target = next(t for t in targets(folder / "world") if t.name == name)  # type: ignore[attr-defined]
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, seed in enumerate(target.seeds):  # type: ignore[attr-defined]
+        (corpus / f"seed-{number}").write_bytes(seed)
+    options = [f"-max_total_time={seconds}", "-max_len=65536", "-timeout=20", "-rss_limit_mb=4096",
+               f"-artifact_prefix={folder}/", "-print_final_stats=1"]  # fmt: skip
+    atheris.Setup([sys.argv[0], *options, str(corpus)], target)
+    atheris.Fuzz()
+
+
+def run_one(name: str, seconds: int, kept: Path) -> dict[str, object]:
+    """Fuzz one target in a process of its own; what it found is copied to ``kept``."""
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+        command = [sys.executable, "-m", HERE, "--target", name, "--seconds", str(seconds)]
+        done = subprocess.run(
+            [*command, "--in", scratch], capture_output=True, text=True, check=False
+        )
+        runs = re.search(r"stat::number_of_executed_units:\s+(\d+)", done.stderr)
+        crashes = [p for p in Path(scratch).iterdir() if re.match(r"(crash|timeout|oom)-", p.name)]
+        for path in crashes:
+            kept.mkdir(parents=True, exist_ok=True)
+            (kept / f"{name}-{path.name}").write_bytes(path.read_bytes())
+        ok = done.returncode == 0 and not crashes
+        if not ok:
+            print(f"── {name}\n{done.stderr[-3000:]}", file=sys.stderr)
+        return {"target": name, "runs": int(runs[1]) if runs else 0, "ok": ok}
+
+
+def main() -> int:
+    """The command line; the last line printed is one JSON object."""
+    parser = argparse.ArgumentParser(prog=f"python -m {HERE}", description=__doc__)
+    parser.add_argument("--seconds", type=int, default=600, help="for each target (%(default)s)")
+    parser.add_argument("--target", action="append", help="only this one; repeat")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
+    parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--reproduce", type=Path, help="run one target on this file")
+    parser.add_argument("--kept", type=Path, default=Path(".fuzz"), help="where crashes are kept")
+    options = parser.parse_args()
+    if options.folder is not None:
+        fuzz_one(options.target[0], options.seconds, options.folder)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+        found = {t.name: t for t in targets(Path(scratch))}  # type: ignore[attr-defined]
+        if options.reproduce is not None:
+            found[options.target[0]](options.reproduce.read_bytes())  # type: ignore[operator]
+            return 0
+    names = options.target or list(found)
+    started = time.monotonic()
+    with ThreadPoolExecutor(options.jobs) as pool:
+        done = list(pool.map(lambda name: run_one(name, options.seconds, options.kept), names))
+    for row in done:
+        print(f"{row['target']:<28} {row['runs']:>12,} runs   {'ok' if row['ok'] else 'FAILED'}")
+    ok = all(row["ok"] for row in done)
+    print(json.dumps({
+        "schema": 1, "fuzz": "ok" if ok else "failed", "targets": len(done),
+        "seconds_each": options.seconds, "runs": sum(int(str(row["runs"])) for row in done),
+        "seconds": round(time.monotonic() - started),
+    }))  # fmt: skip
+    return 0 if ok else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
