@@ -31,7 +31,9 @@ class Row:
 
     def __post_init__(self) -> None:
         """:raises Misconfigured: nobody is allowed, or users without roles, or roles alone."""
-        if self.strangers == bool(self.kinds) or (IdentityKind.USER in self.kinds) != bool(self.roles):
+        if self.strangers == bool(self.kinds) or (IdentityKind.USER in self.kinds) != bool(
+            self.roles
+        ):
             raise Misconfigured("an authorisation row is incomplete", reasons=("RPC_ROW",))
 
     def check(self, identity: Identity) -> None:

@@ -71,16 +71,20 @@ class Issuer:
         return cls(certificate=certificate, key=key)
 
 
-def create_ca(*, common_name: str, now: float, lifetime: timedelta) -> Issuer:
+def create_ca(
+    *, common_name: str, now: float, lifetime: timedelta, server_name: str = ""
+) -> Issuer:
     """Make a self-signed P-256 authority that certifies end entities only (path length 0).
 
     :param now: Unix seconds.
+    :param server_name: the DNS name of the authority's own server, written into its certificate
+        so that whoever holds that knows what name to expect.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     begins = _moment(now) - BACKDATED
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -95,9 +99,11 @@ def create_ca(*, common_name: str, now: float, lifetime: timedelta) -> Issuer:
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
             critical=False,
         )
-        .sign(key, hashes.SHA256())
     )
-    return Issuer(certificate=certificate, key=key)
+    if server_name:
+        names = x509.SubjectAlternativeName([x509.DNSName(server_name)])
+        builder = builder.add_extension(names, critical=False)
+    return Issuer(certificate=builder.sign(key, hashes.SHA256()), key=key)
 
 
 def issue_node(

@@ -16,9 +16,10 @@ app = typer.Typer(
 
 
 def _assemble() -> None:
-    from fairlead.cli import ask, audit, cases, partners, receipts
+    from fairlead.cli import ask, audit, cases, login, partners, receipts
 
     app.command("ask")(ask.ask)
+    app.command("login")(login.login)
     app.command("partners")(partners.partners)
     app.add_typer(cases.app, name="cases")
     app.add_typer(receipts.app, name="receipts")
