@@ -20,7 +20,7 @@ from pathlib import Path
 from fairlead import signing
 from fairlead.certificates import IdentityKind, SpiffeId
 from fairlead.errors import Forged, InvalidInput, Misconfigured
-from fairlead.phrases import phrase
+from fairlead.phrases import check_phrase, compare_phrase
 
 MAX_FILE = 64 * 1024
 _KEYS = ("federation", "gateway", "gateway_id", "operators", "policy_signers", "federation_ca")
@@ -100,7 +100,7 @@ class Invitation:
     @property
     def phrase(self) -> str:
         """The check phrase."""
-        return phrase(self.fingerprint)
+        return check_phrase(self.fingerprint)
 
     def _plain(self) -> dict[str, object]:
         return {
@@ -116,14 +116,16 @@ class Invitation:
 def compare(spoken: str, fingerprint: bytes, *, code: str) -> None:
     """Compare a phrase that somebody read out with the one of ``fingerprint``.
 
-    :raises Forged: ``code``: they differ.
+    :raises InvalidInput: misheard. :raises Forged: ``code``: a whole phrase, and another's.
     """
-    if " ".join(spoken.lower().split()) != phrase(fingerprint):
+    try:
+        compare_phrase(spoken, fingerprint)
+    except Forged:
         raise Forged(
             "the check phrase is another one: this is not the file they sent",
             reasons=(code,),
             remedy="telephone again; if it still differs, stop: somebody changed the file",
-        )
+        ) from None
 
 
 def endpoint_host(endpoint: str) -> str:

@@ -110,7 +110,7 @@ def resume(
 @app.command("list")
 def partners(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """List the partners of the directory, with the check phrases of their roots."""
-    from fairlead.phrases import phrase
+    from fairlead.phrases import check_phrase
     from fairlead.signing import digest
 
     books = open_books(config)
@@ -127,7 +127,7 @@ def partners(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE)
                 "country": partner.country,
                 "state": "suspended" if suspended else "listed",
                 "sequence": partner.sequence,
-                "check_phrase": phrase(digest(partner.root_key)),
+                "check_phrase": check_phrase(digest(partner.root_key)),
             }
         )
     emit(records, columns=COLUMNS, output=output)

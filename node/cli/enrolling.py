@@ -51,7 +51,7 @@ def init(
     from fairlead import identifiers
     from fairlead.authority import load_certificate
     from fairlead.enrolment.invitation import Invitation, compare, endpoint_host
-    from fairlead.phrases import phrase as words
+    from fairlead.phrases import check_phrase
     from node.founding import Card, NodeFolder, found
 
     invited = Invitation.load(invitation)
@@ -70,7 +70,9 @@ def init(
     place = NodeFolder(root=folder)
     request, new = found(place, card, invited, load_certificate(authority), now=time.time())
     say(f"request for the operators: {place.request()}" + ("" if new else "   (as made before)"))
-    say(f"your root's check phrase, to read to two operators: {words(request.root_fingerprint)}")
+    say(
+        f"your root's check phrase, to read to two operators: {check_phrase(request.root_fingerprint)}"
+    )
     say(f"take {place.root_key.parent} away and keep it offline: it alone can change your entry")
     say(f"hand {folder / 'oversight'} to your oversight; the node needs neither")
     say(f"next, with the operators' answer: fairlead-node enrol FILE --folder {folder}")
@@ -114,6 +116,9 @@ def enrol(
         now=now,
     )
     say(f"enrolled: {enrolled.request.node}, directory {found.directory.serial}")
+    for partner in sorted(found.vouched.keys() - enrolled.pins.keys()):
+        say(f"{partner} is not pinned: it is neither asked nor answered before you telephoned it")
+        say(f'next: fairlead-node partner pin {partner} --phrase "…" --config {place.config}')
     say(f"next: fairlead-node check --config {place.config}")
 
 
@@ -136,14 +141,14 @@ def kind_of(text: str) -> PartnerKind:
 
 
 def _show(found: Admission) -> None:
-    from fairlead.phrases import phrase
+    from fairlead.phrases import check_phrase
 
     if found.vouched:
         say("the other partners, with the check phrases that each reads from `fairlead-node init`:")
         emit_table(
             ("partner", "name", "check_phrase"),
             [
-                (partner, found.directory.partners[partner].display_name, phrase(pin))
+                (partner, found.directory.partners[partner].display_name, check_phrase(pin))
                 for partner, pin in sorted(found.vouched.items())
                 if partner in found.directory.partners
             ],
