@@ -70,9 +70,8 @@ def init(
     place = NodeFolder(root=folder)
     request, new = found(place, card, invited, load_certificate(authority), now=time.time())
     say(f"request for the operators: {place.request()}" + ("" if new else "   (as made before)"))
-    say(
-        f"your root's check phrase, to read to two operators: {check_phrase(request.root_fingerprint)}"
-    )
+    words = check_phrase(request.root_fingerprint)
+    say(f"your root's check phrase, to read to two operators: {words}")
     say(f"take {place.root_key.parent} away and keep it offline: it alone can change your entry")
     say(f"hand {folder / 'oversight'} to your oversight; the node needs neither")
     say(f"next, with the operators' answer: fairlead-node enrol FILE --folder {folder}")
