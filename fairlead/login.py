@@ -151,11 +151,11 @@ def renew(profile: Profile, *, now: float) -> float:
     key = signing.load_user_key(Path(profile.key))
     current = load_certificate(Path(profile.certificate)).public_bytes(Encoding.DER)
     renewal = signing.canonical(authority_pb2.Renewal(certificate=current, issued_at=int(now)))
-    request = authority_pb2.RenewRequest(
+    request = authority_pb2.RenewCertificateRequest(
         renewal=renewal, signature=signing.sign_as_user(key, "renewal", renewal)
     )
     response = _call(
-        profile.authority, authority, lambda stub: stub.Renew(request, timeout=TIMEOUT_S)
+        profile.authority, authority, lambda stub: stub.RenewCertificate(request, timeout=TIMEOUT_S)
     )
     certificate = _certificate(response.credentials.certificate, authority, key)
     _take_up(profile, response.credentials, now)

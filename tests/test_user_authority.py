@@ -19,7 +19,7 @@ from fairlead.trust import Trust
 from fairlead.user_authority.founding import found
 from fairlead.user_authority.journal import drain_if_free
 from fairlead.user_authority.register import State
-from fairlead.v1 import audit_pb2, authority_pb2
+from fairlead.v1 import audit_pb2, authority_pb2, directory_pb2
 from tests.authorities import Serving, authority
 from tests.founders import FEDERATION
 
@@ -38,7 +38,8 @@ def profile_of(made: Serving, name: str = "person") -> Profile:
 
 def deny_lists(made: Serving) -> DenyLists:
     lists = DenyLists()
-    data = made.people.config.deny_list.read_bytes()
+    signed = directory_pb2.SignedDenyList.FromString(made.people.config.deny_list.read_bytes())
+    data = signing.canonical(directory_pb2.DenyListBundle(lists=[signed]))
     lists.update(data, directory=directory(made), operators=(), now=time.time() + 1)
     return lists
 

@@ -24,7 +24,7 @@ from fairlead.lists import deny_list, sign_users_list
 from fairlead.user_authority.config import AuthorityConfig
 from fairlead.user_authority.credential import Credential, OneTimeCodes
 from fairlead.user_authority.register import Person, Register, State
-from fairlead.v1 import authority_pb2, directory_pb2
+from fairlead.v1 import authority_pb2
 
 CLOCK_SKEW_S = 120
 
@@ -235,9 +235,9 @@ class People:
             now=self.clock(),
             lifetime_s=self.config.deny_list_hours * 3600,
         )
-        bundle = directory_pb2.DenyListBundle(lists=[sign_users_list(data, self.issuer.key)])
         private_folder(self.config.deny_list.parent)
-        write_private(self.config.deny_list, signing.canonical(bundle))
+        signed = sign_users_list(data, self.issuer.key)
+        write_private(self.config.deny_list, signing.canonical(signed))
 
     def _spiffe_id(self, pseudonym: str) -> str:
         """:raises InvalidInput: SPIFFE_ID."""

@@ -26,7 +26,7 @@ MAX_MESSAGE = 64 * 1024
 MAX_FILE = 4 * 1024 * 1024
 AUTHORISATION: Authorisation = {
     "/fairlead.v1.AuthorityService/Enrol": STRANGERS,
-    "/fairlead.v1.AuthorityService/Renew": STRANGERS,
+    "/fairlead.v1.AuthorityService/RenewCertificate": STRANGERS,
 }
 
 
@@ -60,14 +60,14 @@ class AuthorityServicer(authority_pb2_grpc.AuthorityServiceServicer):
             await self._journal.drain()
         return authority_pb2.EnrolResponse(credentials=credentials)
 
-    async def Renew(  # noqa: N802
-        self, request: authority_pb2.RenewRequest, _context: Context
-    ) -> authority_pb2.RenewResponse:
+    async def RenewCertificate(  # noqa: N802
+        self, request: authority_pb2.RenewCertificateRequest, _context: Context
+    ) -> authority_pb2.RenewCertificateResponse:
         """The next certificate for the same key; see :meth:`People.next_certificate`."""
         credentials = self._credentials()
         credentials.certificate = self._people.next_certificate(request.renewal, request.signature)
         await self._journal.drain()
-        return authority_pb2.RenewResponse(credentials=credentials)
+        return authority_pb2.RenewCertificateResponse(credentials=credentials)
 
     def _credentials(self) -> authority_pb2.UserCredentials:
         """Directory and trust anchors as the authority has them, verified.

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/authority.proto\x12\x0b\x66\x61irlead.v1\"L\n\x0c\x45nrolRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\x11\n\tissued_at\x18\x03 \x01(\x03\"H\n\x0fUserCredentials\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tdirectory\x18\x02 \x01(\x0c\x12\r\n\x05trust\x18\x03 \x01(\x0c\"B\n\rEnrolResponse\x12\x31\n\x0b\x63redentials\x18\x01 \x01(\x0b\x32\x1c.fairlead.v1.UserCredentials\"1\n\x07Renewal\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tissued_at\x18\x02 \x01(\x03\"2\n\x0cRenewRequest\x12\x0f\n\x07renewal\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"B\n\rRenewResponse\x12\x31\n\x0b\x63redentials\x18\x01 \x01(\x0b\x32\x1c.fairlead.v1.UserCredentials2\x92\x01\n\x10\x41uthorityService\x12>\n\x05\x45nrol\x12\x19.fairlead.v1.EnrolRequest\x1a\x1a.fairlead.v1.EnrolResponse\x12>\n\x05Renew\x12\x19.fairlead.v1.RenewRequest\x1a\x1a.fairlead.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/authority.proto\x12\x0b\x66\x61irlead.v1\"L\n\x0c\x45nrolRequest\x12\x0c\n\x04\x63ode\x18\x01 \x01(\t\x12\x1b\n\x13\x63\x65rtificate_request\x18\x02 \x01(\x0c\x12\x11\n\tissued_at\x18\x03 \x01(\x03\"H\n\x0fUserCredentials\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tdirectory\x18\x02 \x01(\x0c\x12\r\n\x05trust\x18\x03 \x01(\x0c\"B\n\rEnrolResponse\x12\x31\n\x0b\x63redentials\x18\x01 \x01(\x0b\x32\x1c.fairlead.v1.UserCredentials\"1\n\x07Renewal\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x12\x11\n\tissued_at\x18\x02 \x01(\x03\"=\n\x17RenewCertificateRequest\x12\x0f\n\x07renewal\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"M\n\x18RenewCertificateResponse\x12\x31\n\x0b\x63redentials\x18\x01 \x01(\x0b\x32\x1c.fairlead.v1.UserCredentials2\xb3\x01\n\x10\x41uthorityService\x12>\n\x05\x45nrol\x12\x19.fairlead.v1.EnrolRequest\x1a\x1a.fairlead.v1.EnrolResponse\x12_\n\x10RenewCertificate\x12$.fairlead.v1.RenewCertificateRequest\x1a%.fairlead.v1.RenewCertificateResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -39,10 +39,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ENROLRESPONSE']._serialized_end=262
   _globals['_RENEWAL']._serialized_start=264
   _globals['_RENEWAL']._serialized_end=313
-  _globals['_RENEWREQUEST']._serialized_start=315
-  _globals['_RENEWREQUEST']._serialized_end=365
-  _globals['_RENEWRESPONSE']._serialized_start=367
-  _globals['_RENEWRESPONSE']._serialized_end=433
-  _globals['_AUTHORITYSERVICE']._serialized_start=436
-  _globals['_AUTHORITYSERVICE']._serialized_end=582
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_start=315
+  _globals['_RENEWCERTIFICATEREQUEST']._serialized_end=376
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_start=378
+  _globals['_RENEWCERTIFICATERESPONSE']._serialized_end=455
+  _globals['_AUTHORITYSERVICE']._serialized_start=458
+  _globals['_AUTHORITYSERVICE']._serialized_end=637
 # @@protoc_insertion_point(module_scope)

@@ -124,7 +124,7 @@ class Renewal(_message.Message):
 Global___Renewal: _TypeAlias = Renewal  # noqa: Y015
 
 @_typing.final
-class RenewRequest(_message.Message):
+class RenewCertificateRequest(_message.Message):
     """A renewal under the signature of the certificate's key."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -145,10 +145,10 @@ class RenewRequest(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RenewRequest: _TypeAlias = RenewRequest  # noqa: Y015
+Global___RenewCertificateRequest: _TypeAlias = RenewCertificateRequest  # noqa: Y015
 
 @_typing.final
-class RenewResponse(_message.Message):
+class RenewCertificateResponse(_message.Message):
     """Answers a renewal."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -167,4 +167,4 @@ class RenewResponse(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___RenewResponse: _TypeAlias = RenewResponse  # noqa: Y015
+Global___RenewCertificateResponse: _TypeAlias = RenewCertificateResponse  # noqa: Y015

@@ -40,10 +40,10 @@ class AuthorityServiceStub:
                 request_serializer=fairlead_dot_v1_dot_authority__pb2.EnrolRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_authority__pb2.EnrolResponse.FromString,
                 _registered_method=True)
-        self.Renew = channel.unary_unary(
-                '/fairlead.v1.AuthorityService/Renew',
-                request_serializer=fairlead_dot_v1_dot_authority__pb2.RenewRequest.SerializeToString,
-                response_deserializer=fairlead_dot_v1_dot_authority__pb2.RenewResponse.FromString,
+        self.RenewCertificate = channel.unary_unary(
+                '/fairlead.v1.AuthorityService/RenewCertificate',
+                request_serializer=fairlead_dot_v1_dot_authority__pb2.RenewCertificateRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_authority__pb2.RenewCertificateResponse.FromString,
                 _registered_method=True)
 
 
@@ -58,7 +58,7 @@ class AuthorityServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def Renew(self, request, context):
+    def RenewCertificate(self, request, context):
         """The certificate in force and a signature by its key against the next certificate.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -73,10 +73,10 @@ def add_AuthorityServiceServicer_to_server(servicer, server):
                     request_deserializer=fairlead_dot_v1_dot_authority__pb2.EnrolRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_authority__pb2.EnrolResponse.SerializeToString,
             ),
-            'Renew': grpc.unary_unary_rpc_method_handler(
-                    servicer.Renew,
-                    request_deserializer=fairlead_dot_v1_dot_authority__pb2.RenewRequest.FromString,
-                    response_serializer=fairlead_dot_v1_dot_authority__pb2.RenewResponse.SerializeToString,
+            'RenewCertificate': grpc.unary_unary_rpc_method_handler(
+                    servicer.RenewCertificate,
+                    request_deserializer=fairlead_dot_v1_dot_authority__pb2.RenewCertificateRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_authority__pb2.RenewCertificateResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -118,7 +118,7 @@ class AuthorityService:
             _registered_method=True)
 
     @staticmethod
-    def Renew(request,
+    def RenewCertificate(request,
             target,
             options=(),
             channel_credentials=None,
@@ -131,9 +131,9 @@ class AuthorityService:
         return grpc.experimental.unary_unary(
             request,
             target,
-            '/fairlead.v1.AuthorityService/Renew',
-            fairlead_dot_v1_dot_authority__pb2.RenewRequest.SerializeToString,
-            fairlead_dot_v1_dot_authority__pb2.RenewResponse.FromString,
+            '/fairlead.v1.AuthorityService/RenewCertificate',
+            fairlead_dot_v1_dot_authority__pb2.RenewCertificateRequest.SerializeToString,
+            fairlead_dot_v1_dot_authority__pb2.RenewCertificateResponse.FromString,
             options,
             channel_credentials,
             insecure,

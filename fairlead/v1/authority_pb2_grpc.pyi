@@ -35,7 +35,7 @@ class AuthorityServiceStub:
     def __new__(cls, channel: _aio.Channel) -> AuthorityServiceAsyncStub: ...
     Enrol: _grpc.UnaryUnaryMultiCallable[_authority_pb2.EnrolRequest, _authority_pb2.EnrolResponse]
     """A one-time code and a key of one's own against a certificate."""
-    Renew: _grpc.UnaryUnaryMultiCallable[_authority_pb2.RenewRequest, _authority_pb2.RenewResponse]
+    RenewCertificate: _grpc.UnaryUnaryMultiCallable[_authority_pb2.RenewCertificateRequest, _authority_pb2.RenewCertificateResponse]
     """The certificate in force and a signature by its key against the next certificate."""
 
 @_typing.type_check_only
@@ -45,7 +45,7 @@ class AuthorityServiceAsyncStub(AuthorityServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Enrol: _aio.UnaryUnaryMultiCallable[_authority_pb2.EnrolRequest, _authority_pb2.EnrolResponse]  # type: ignore[assignment]
     """A one-time code and a key of one's own against a certificate."""
-    Renew: _aio.UnaryUnaryMultiCallable[_authority_pb2.RenewRequest, _authority_pb2.RenewResponse]  # type: ignore[assignment]
+    RenewCertificate: _aio.UnaryUnaryMultiCallable[_authority_pb2.RenewCertificateRequest, _authority_pb2.RenewCertificateResponse]  # type: ignore[assignment]
     """The certificate in force and a signature by its key against the next certificate."""
 
 class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -60,11 +60,11 @@ class AuthorityServiceServicer(metaclass=_abc_1.ABCMeta):
         """A one-time code and a key of one's own against a certificate."""
 
     @_abc_1.abstractmethod
-    def Renew(
+    def RenewCertificate(
         self,
-        request: _authority_pb2.RenewRequest,
+        request: _authority_pb2.RenewCertificateRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_authority_pb2.RenewResponse, _abc.Awaitable[_authority_pb2.RenewResponse]]:
+    ) -> _typing.Union[_authority_pb2.RenewCertificateResponse, _abc.Awaitable[_authority_pb2.RenewCertificateResponse]]:
         """The certificate in force and a signature by its key against the next certificate."""
 
 def add_AuthorityServiceServicer_to_server(servicer: AuthorityServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
