@@ -19,7 +19,7 @@ from fairlead.certificates import Identity
 from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Conflict, FairleadError, Forged, Overloaded
 from fairlead.leaves import LeafWriter
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import DenyLists, Directories
 from fairlead.receipts import CheckpointFork, CheckpointStale
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
@@ -80,7 +80,7 @@ class Admission:
         *,
         log: AuditLog,
         leaves: LeafWriter,
-        directory: Directory,
+        directory: Directories,
         deny_lists: DenyLists,
         clock: Callable[[], float],
         limit: int,

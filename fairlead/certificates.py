@@ -25,7 +25,7 @@ from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from fairlead.errors import InvalidInput, Refused, Unauthenticated
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import PIN_REMEDY, DenyLists, Directory
 
 ROLES_OID = x509.ObjectIdentifier(
     "1.2.840.113556.1.8000.2554.62825.15608.16646.17350.40634.15031168.6813384"
@@ -174,8 +174,9 @@ def identity_from_certificate(der: bytes, *, directory: Directory, now: float) -
 
     Deny lists are not consulted here: see :class:`IdentityCheck`.
 
-    :raises Unauthenticated: CERTIFICATE, SPIFFE_ID, FEDERATION, UNKNOWN_PARTNER, UNKNOWN_NODE,
-        UNKNOWN_GATEWAY, ISSUER, NOT_YET_VALID, EXPIRED, LIFETIME, KEY_USAGE, ROLES or SERVICE.
+    :raises Unauthenticated: CERTIFICATE, SPIFFE_ID, FEDERATION, UNKNOWN_PARTNER, ROOT_UNPINNED,
+        UNKNOWN_NODE, UNKNOWN_GATEWAY, ISSUER, NOT_YET_VALID, EXPIRED, LIFETIME, KEY_USAGE, ROLES
+        or SERVICE.
     """
     # 1
     certificate, key = _parse(der)
@@ -390,6 +391,8 @@ def _member(uri: str, directory: Directory) -> SpiffeId:
             raise _refusal("the directory lists no such gateway", "UNKNOWN_GATEWAY")
         return spiffe_id
     partner = directory.partners.get(spiffe_id.partner_id)
+    if spiffe_id.partner_id in directory.unpinned:
+        raise _refusal("a partner's root key is not pinned here", "ROOT_UNPINNED", PIN_REMEDY)
     if partner is None:
         raise _refusal("the directory lists no such partner", "UNKNOWN_PARTNER")
     listed = any(node.spiffe_id == uri for node in partner.nodes)

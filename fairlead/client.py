@@ -66,6 +66,7 @@ def check_draft(
     3. Its terms, period and events are exactly the user's.
     4. Its case is the user's.
     5. Every partner's digest opens: as asked for those announced, as not asked for all others.
+       A digest opens to one partner only, so the node's newer list of partners may be believed.
 
     :param certificate: the user's own, DER. :param partner_id: the user's own.
     :param now: unix seconds.
@@ -74,11 +75,10 @@ def check_draft(
     mandate = signing.parse_canonical(query_pb2.Mandate, response.mandate)
     # 1
     lifetime = mandate.expires_at - mandate.issued_at
-    mine = (
-        mandate.user_certificate_digest == signing.digest(certificate)
-        and (mandate.partner_id, mandate.federation) == (partner_id, directory.federation)
-        and list(response.directory_partners) == list(directory.partners)
-    )
+    mine = mandate.user_certificate_digest == signing.digest(certificate) and (
+        mandate.partner_id,
+        mandate.federation,
+    ) == (partner_id, directory.federation)
     begins_now = abs(mandate.issued_at - now) <= WINDOW_S
     if not mine or not begins_now or not 0 < lifetime <= MANDATE_LIFETIME_S:
         raise _differs("USER")

@@ -180,6 +180,10 @@ class NodeConfig(_Process):
     local_policy: Existing | None = Field(
         default=None, description="a path to existing local agreements, which can only tighten"
     )
+    user_deny_list: Creatable | None = Field(
+        default=None,
+        description="a path to the deny list that the own user authority signs, to be published",
+    )
     index_key: Reference | None = Field(
         default=None, description='a reference to the secret, "env:NAME" or "file:path"'
     )

@@ -185,3 +185,14 @@ class LeafWriter:
             detail_digest=digest,
         )
         return signing.canonical(leaf)
+
+    def certificate(self, spiffe_id: str, *, not_after: int, digest: bytes) -> bytes:
+        """The leaf of a node's or a gateway's certificate issued; ``not_after`` in Unix seconds."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_ACTIVATION,
+            subject="certificate",
+            user=spiffe_id,
+            policy_serial=not_after,
+            detail_digest=digest,
+        )
+        return signing.canonical(leaf)

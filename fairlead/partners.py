@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.exceptions import UnsupportedAlgorithm
@@ -26,6 +27,9 @@ from fairlead.v1 import directory_pb2 as pb
 MAX_PARTNERS = 1024
 MAX_TEXT = 128
 OPERATOR_QUORUM = 2
+OPERATORS = "operators"
+"""The issuer of the deny list about nodes and gateways."""
+PIN_REMEDY = "fairlead-node partner pin PARTNER --phrase 'twelve words read to you'"
 
 
 class Sector(StrEnum):
@@ -153,13 +157,20 @@ class Gateway:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Directory:
-    """The verified directory. ``partners`` is ordered by partner id, as digests on the wire are."""
+    """The verified directory.
+
+    ``listed`` holds every partner's id in order, as digests on the wire are; ``partners`` holds
+    those whose root key is pinned here, and ``unpinned`` the SHA-256 of the root key that each
+    of the others claims. An unpinned partner is not asked, not answered and not served.
+    """
 
     federation: str
     serial: int
     issued_at: int
     expires_at: int
+    listed: tuple[str, ...]
     partners: Mapping[str, Partner]
+    unpinned: Mapping[str, bytes]
     gateways: Mapping[str, Gateway]
     federation_ca: x509.Certificate
     release_tick_s: float
@@ -179,9 +190,9 @@ class Directory:
 
         1. Two different configured operators signed these octets.
         2. It is in force now, and not older than ``previous``.
-        3. Every entry is signed by its partner's pinned root.
+        3. Every entry whose root is pinned is signed by that root; any other is only listed.
         4. Against ``previous``: an unchanged sequence means unchanged octets; a changed entry
-           has the next sequence and names its predecessor.
+           has the next sequence and names its predecessor, or a later one and does not.
 
         :param operators: raw Ed25519 keys; :param pins: partner id → SHA-256 of its root key.
         :raises Forged: any signature, pin or chain is wrong.
@@ -204,20 +215,19 @@ class Directory:
         if len(content.partners) > MAX_PARTNERS:
             raise InvalidInput("the directory has too many partners", reasons=("LIMIT",))
         # 3
+        listed: list[str] = []
         partners: dict[str, Partner] = {}
+        unpinned: dict[str, bytes] = {}
         for entry in content.partners:
-            claimed = signing.parse_canonical(pb.PartnerEntry, entry.entry).partner_id
-            pin = pins.get(claimed)
-            if pin is None:
-                raise Forged(
-                    "the directory lists a partner whose root key is not pinned",
-                    reasons=("ROOT_UNPINNED",),
-                    remedy="compare the root fingerprint out of band and add it to the pins file",
-                )
-            partner = Partner.from_signed(entry, pin)
-            if partners and partner.partner_id <= max(partners):
+            claimed = signing.parse_canonical(pb.PartnerEntry, entry.entry)
+            if listed and claimed.partner_id <= listed[-1]:
                 raise InvalidInput("the directory is not in order", reasons=("NOT_CANONICAL",))
-            partners[partner.partner_id] = partner
+            listed.append(check_partner_id(claimed.partner_id))
+            pin = pins.get(claimed.partner_id)
+            if pin is None:
+                unpinned[claimed.partner_id] = signing.digest(claimed.root_key)
+                continue
+            partner = partners[claimed.partner_id] = Partner.from_signed(entry, pin)
             # 4
             _check_chain(partner, entry, previous)
         return cls(
@@ -225,7 +235,9 @@ class Directory:
             serial=content.serial,
             issued_at=content.issued_at,
             expires_at=content.expires_at,
+            listed=tuple(listed),
             partners=MappingProxyType(partners),
+            unpinned=MappingProxyType(unpinned),
             gateways=MappingProxyType({g.spiffe_id: _gateway(g) for g in content.gateways}),
             federation_ca=_certificate(content.federation_ca),
             release_tick_s=content.release_tick_ms / 1000,
@@ -233,7 +245,13 @@ class Directory:
         )
 
     def partner(self, partner_id: str) -> Partner:
-        """:raises NotFound: nobody of that id."""
+        """:raises NotFound: UNKNOWN_PARTNER, or ROOT_UNPINNED for one that is only listed."""
+        if partner_id in self.unpinned:
+            raise NotFound(
+                "a partner's root key is not pinned here",
+                reasons=("ROOT_UNPINNED",),
+                remedy=PIN_REMEDY,
+            )
         try:
             return self.partners[partner_id]
         except KeyError:
@@ -242,6 +260,37 @@ class Directory:
                 reasons=("UNKNOWN_PARTNER",),
                 remedy="fairlead partners",
             ) from None
+
+    def place(self, partner_id: str) -> int:
+        """A listed partner's position in every list of digests.
+
+        :raises NotFound: not listed.
+        """
+        try:
+            return self.listed.index(partner_id)
+        except ValueError:
+            raise NotFound(
+                "no such partner in the directory", reasons=("UNKNOWN_PARTNER",)
+            ) from None
+
+    @property
+    def current(self) -> Directory:
+        """Itself: a single directory is the shortest history (see :class:`Directories`)."""
+        return self
+
+    @property
+    def asking(self) -> Directory:
+        """Itself; see :class:`Directories`."""
+        return self
+
+    def at(self, serial: int) -> Directory:
+        """Itself, when it has that serial.
+
+        :raises Stale: DIRECTORY_MISMATCH.
+        """
+        if serial != self.serial:
+            raise directory_mismatch()
+        return self
 
     @property
     def gateway(self) -> Gateway:
@@ -259,6 +308,33 @@ class Directory:
             raise Stale("the directory has expired", reasons=("DIRECTORY_EXPIRED",))
 
 
+class Directories(Protocol):
+    """A directory and those before it; :class:`Directory` itself is the one without any."""
+
+    @property
+    def current(self) -> Directory:
+        """The newest verified one."""
+
+    @property
+    def asking(self) -> Directory:
+        """The newest one that the gateway serves too: what new queries are made under."""
+
+    def at(self, serial: int) -> Directory:
+        """The one a query of that serial was made under.
+
+        :raises Stale: DIRECTORY_MISMATCH: unknown, or superseded too long ago.
+        """
+
+
+def directory_mismatch() -> Stale:
+    """The error of a query made under a directory that is not known here, or no longer."""
+    return Stale(
+        "the query was made under another directory",
+        reasons=("DIRECTORY_MISMATCH",),
+        remedy="fetch the current directory and ask again",
+    )
+
+
 def _check_chain(
     partner: Partner, entry: pb.SignedPartnerEntry, previous: Directory | None
 ) -> None:
@@ -266,7 +342,10 @@ def _check_chain(
     if old is None or old.entry_digest == partner.entry_digest:
         return
     named = signing.parse_canonical(pb.PartnerEntry, entry.entry).previous_digest
-    if partner.sequence != old.sequence + 1 or named != old.entry_digest:
+    follows = partner.sequence == old.sequence + 1 and named == old.entry_digest
+    # Entries between may have been missed; the pinned root signed this one, and it is later.
+    later = partner.sequence > old.sequence + 1 and named != old.entry_digest
+    if not follows and not later:
         raise Forged("a partner's entry does not follow its predecessor", reasons=("ENTRY_CHAIN",))
 
 
@@ -332,24 +411,52 @@ class DenyLists:
 
     def __init__(self) -> None:
         self._lists: dict[str, pb.DenyList] = {}
+        self._signed: dict[str, pb.SignedDenyList] = {}
 
     def update(
         self, data: bytes, *, directory: Directory, operators: Sequence[bytes], now: float
-    ) -> None:
-        """Take over every list of a ``pb.DenyListBundle``; all or none.
+    ) -> bool:
+        """Take over every newer list of a ``pb.DenyListBundle``, if all of them verify.
 
-        :raises Forged: a signature is wrong, or an issuer speaks about somebody else's.
-        :raises Stale: a list is older than the one held, or not yet valid.
+        Lists of issuers that are not pinned here are left out, for nobody of theirs is let in;
+        lists older than the ones held are left out too, unless the bundle has nothing newer.
+
+        :returns: whether anything changed.
+        :raises Forged: a signature is wrong, an issuer speaks about somebody else's, or
+            DENY_LIST_FORK: two lists of one issuer and serial that differ.
+        :raises Stale: nothing in the bundle is newer and something older, or not yet valid.
         """
-        fresh: dict[str, pb.DenyList] = {}
+        fresh: dict[str, pb.SignedDenyList] = {}
+        contents = dict(self._lists)
+        older = False
         for signed in signing.parse_canonical(pb.DenyListBundle, data).lists:
             content = signing.parse_canonical(pb.DenyList, signed.deny_list)
+            if content.issuer != OPERATORS and content.issuer not in directory.partners:
+                continue
             self._verify(content, signed, directory, operators)
-            held = fresh.get(content.issuer) or self._lists.get(content.issuer)
-            if content.issued_at > now or (held and content.serial < held.serial):
-                raise Stale("a deny list is older than the one held", reasons=("DENY_LIST_OLDER",))
-            fresh[content.issuer] = content
-        self._lists = {**self._lists, **fresh}
+            held = contents.get(content.issuer)
+            if content.issued_at > now:
+                raise Stale(
+                    "a deny list is not valid yet",
+                    reasons=("DENY_LIST_OLDER", "CLOCK_SKEW"),
+                    remedy="compare the clocks of the issuer and of this machine",
+                )
+            if held is not None and content.serial == held.serial and content != held:
+                raise Forged("two deny lists have one serial", reasons=("DENY_LIST_FORK",))
+            if held is not None and content.serial < held.serial:
+                older = True
+            elif content != held:
+                fresh[content.issuer] = signed
+                contents[content.issuer] = content
+        if older and not fresh:
+            raise Stale("a deny list is older than the one held", reasons=("DENY_LIST_OLDER",))
+        self._lists, self._signed = contents, {**self._signed, **fresh}
+        return bool(fresh)
+
+    def bundle(self) -> bytes:
+        """Every list held, as transmitted (``pb.DenyListBundle``)."""
+        lists = [self._signed[issuer] for issuer in sorted(self._signed)]
+        return signing.canonical(pb.DenyListBundle(lists=lists))
 
     @staticmethod
     def _verify(
@@ -358,7 +465,7 @@ class DenyLists:
         directory: Directory,
         operators: Sequence[bytes],
     ) -> None:
-        if content.issuer == "operators":
+        if content.issuer == OPERATORS:
             verify_operators(signed.deny_list, signed.signatures, "deny-list", operators)
             return
         authority = directory.partner(content.issuer).user_authority.public_key()
@@ -385,7 +492,7 @@ class DenyLists:
         :raises Unauthenticated: DENIED, or DENY_LIST_EXPIRED.
         """
         segments = spiffe_id.split("/")
-        issuer = segments[4] if len(segments) == 7 and segments[5] == "user" else "operators"
+        issuer = segments[4] if len(segments) == 7 and segments[5] == "user" else OPERATORS
         held = self._lists.get(issuer)
         if held is None or now >= held.expires_at:
             raise Unauthenticated(

@@ -6,9 +6,11 @@ import asyncio
 import hashlib
 import signal
 import sqlite3
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
+
+from cryptography import x509
 
 from fairlead import (
     authority,
@@ -17,12 +19,12 @@ from fairlead import (
 )
 from fairlead.auditlog import AuditLog
 from fairlead.authorisation import Authorisation, Service
-from fairlead.certificates import IdentityCheck
 from fairlead.config import GatewayConfig, NodeConfig
 from fairlead.door import InternalFailure, Refusal
 from fairlead.errors import FairleadError, Misconfigured, Refused, Stale
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory
+from fairlead.membership import Membership
+from fairlead.partners import Directories, Directory
 from fairlead.policy.bundle import canonical, load_bundle
 from fairlead.policy.points import PolicyPoints
 from fairlead.server import Server, create_server
@@ -30,16 +32,6 @@ from fairlead.telemetry import Event, get_logger
 from fairlead.trust import DenyListFile, Trust
 
 DRAIN_S = 5.0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Membership:
-    """What a process knows of the federation once everything verified."""
-
-    trust: Trust
-    directory: Directory
-    deny_lists: DenyListFile
-    identity_check: IdentityCheck
 
 
 def join(config: GatewayConfig | NodeConfig, clock: Callable[[], float]) -> Membership:
@@ -65,17 +57,16 @@ _FETCH = "fetch the current directory and deny lists from an operator, and compa
 def _join(
     config: GatewayConfig | NodeConfig, trust: Trust, clock: Callable[[], float]
 ) -> Membership:
-    directory = trust.directory(config.directory, now=clock())
-    get_logger().info(Event.DIRECTORY_LOADED, serial=directory.serial)
-    deny_lists = DenyListFile(
-        config.deny_lists,
-        trust,
-        directory,
-        clock,
-        on_problem=lambda error: get_logger().error(Event.DENY_LIST_LOADED, error=error),
+    tls.finish_renewal(config.keys_dir)
+    member = Membership(
+        trust=trust,
+        path=config.directory,
+        pins=config.pins,
+        deny_lists=config.deny_lists,
+        clock=clock,
     )
-    check = IdentityCheck(directory=lambda: directory, deny_lists=deny_lists, clock=clock)
-    return Membership(trust=trust, directory=directory, deny_lists=deny_lists, identity_check=check)
+    get_logger().info(Event.DIRECTORY_LOADED, serial=member.directory.current.serial)
+    return member
 
 
 def bind(
@@ -116,17 +107,21 @@ def bind(
     )
 
 
-def material_of(keys: Path, directory: Directory, *extra: object) -> Callable[[], tls.KeyMaterial]:
-    """The process's certificate and key, read anew at every handshake.
+def material_of(
+    keys: Path,
+    directory: Directories,
+    more: Callable[[Directory], Sequence[x509.Certificate]] = lambda _: (),
+) -> tls.LiveMaterial:
+    """The process's certificate and key, and the authorities of the directory in force.
 
-    :param extra: further certificates of authorities to trust (a node's own user authority).
+    :param more: further authorities to trust (a node's own user authority).
     """
-    roots = [directory.federation_ca, *extra]
 
-    def load() -> tls.KeyMaterial:
-        return tls.KeyMaterial.load(keys / "tls.pem", keys / "tls.key", roots)  # type: ignore[arg-type]
+    def roots() -> list[x509.Certificate]:
+        current = directory.current
+        return [current.federation_ca, *more(current)]
 
-    return load
+    return tls.LiveMaterial(keys / "tls.pem", keys / "tls.key", roots, clock=time.monotonic)
 
 
 MIGRATIONS = (
@@ -178,36 +173,82 @@ async def activate(
     :raises Stale: DIRECTORY_OLDER. :raises PolicyUnavailable: see :func:`load_policy`.
     """
     seen = dict(log.read("SELECT subject, serial FROM active"))
-    if member.directory.serial < seen.get("directory", 0):
-        raise Stale(
-            "the directory is older than one this log has seen",
-            reasons=("DIRECTORY_OLDER",),
-            remedy="fetch the current directory from an operator",
-        )
-    for partner in member.directory.partners.values():
-        if partner.sequence < seen.get(f"entry/{partner.partner_id}", 0):
+    recorder = _DirectoryRecord(log, leaves, seen)
+    await recorder(member.directory.current)
+    policy, digest = load_policy(
+        config, member.trust, now=now, minimum_serial=seen.get("policy", 0)
+    )
+    await log.append(
+        leaves.activation("policy", serial=policy.serial, digest=digest),
+        also=_active({"policy": policy.serial}),
+    )
+    get_logger().info(Event.POLICY_LOADED, serial=policy.serial)
+    await _record_deny_lists(member.deny_lists, seen, log, leaves)
+    member.record = recorder
+    member.on_problem = _problem_leaves(log, leaves)
+    return policy
+
+
+class _DirectoryRecord:
+    """Writes the activation of a directory down; refuses what this log has seen a newer of."""
+
+    def __init__(self, log: AuditLog, leaves: LeafWriter, seen: dict[str, int]) -> None:
+        self._log = log
+        self._leaves = leaves
+        self._seen = seen
+
+    async def __call__(self, directory: Directory) -> None:
+        """:raises Stale: DIRECTORY_OLDER or ENTRY_OLDER."""
+        entries = {f"entry/{p.partner_id}": p.sequence for p in directory.partners.values()}
+        if directory.serial < self._seen.get("directory", 0):
+            raise Stale(
+                "the directory is older than one this log has seen",
+                reasons=("DIRECTORY_OLDER",),
+                remedy="fetch the current directory from an operator",
+            )
+        if any(sequence < self._seen.get(entry, 0) for entry, sequence in entries.items()):
             raise Stale(
                 "a partner's entry is older than one this log has seen",
                 reasons=("ENTRY_OLDER",),
                 remedy="fetch the current directory from an operator",
             )
-    policy, digest = load_policy(
-        config, member.trust, now=now, minimum_serial=seen.get("policy", 0)
-    )
-    for subject, serial, proof in (
-        ("directory", member.directory.serial, member.directory.digest),
-        ("policy", policy.serial, digest),
-    ):
-        also = _active({subject: serial})
-        if subject == "directory":
-            entries = {
-                f"entry/{p.partner_id}": p.sequence for p in member.directory.partners.values()
-            }
-            also = _active({subject: serial, **entries})
-        await log.append(leaves.activation(subject, serial=serial, digest=proof), also=also)
-    get_logger().info(Event.POLICY_LOADED, serial=policy.serial)
-    await _record_deny_lists(member.deny_lists, seen, log, leaves)
-    return policy
+        serials = {"directory": directory.serial, **entries}
+        leaf = self._leaves.activation(
+            "directory", serial=directory.serial, digest=directory.digest
+        )
+        await self._log.append(leaf, also=_active(serials))
+        self._seen.update(serials)
+
+
+CHEATING = frozenset({"DENY_LIST_FORK", "DIRECTORY_FORK", "ENTRY_CHAIN", "ROOT_PIN", "SIGNATURE"})
+"""Reasons that an honest federation never produces: each becomes an ALARM leaf."""
+
+
+def _problem_leaves(log: AuditLog, leaves: LeafWriter) -> Callable[[FairleadError], None]:
+    """Evidence of cheating becomes an ALARM leaf, any other problem a REFUSAL leaf, once each
+    until another one comes."""
+    pending: set[asyncio.Future[object]] = set()
+    last: tuple[str, ...] = ()
+
+    def write(error: FairleadError) -> None:
+        nonlocal last
+        if error.reasons == last:
+            return
+        last = error.reasons
+        if CHEATING & set(error.reasons):
+            leaf = leaves.alarm(error.reasons, subject="membership")
+        else:
+            leaf = leaves.refusal(error, subject="membership")
+        task: asyncio.Future[object] = asyncio.ensure_future(log.append(leaf))
+        pending.add(task)
+        task.add_done_callback(_settled)
+
+    def _settled(task: asyncio.Future[object]) -> None:
+        pending.discard(task)
+        if not task.cancelled():
+            task.exception()  # a log that fails stops the process by itself
+
+    return write
 
 
 async def _record_deny_lists(
@@ -287,7 +328,7 @@ def gauges_of(
 
 def _expiries(member: Membership, keys: Path) -> dict[str, float]:
     """What → Unix seconds of its end; what cannot be read has ended."""
-    found = {"directory": float(member.directory.expires_at)}
+    found = {"directory": float(member.directory.current.expires_at)}
     try:
         certificate = authority.load_certificate(keys / "tls.pem")
         found["certificate"] = certificate.not_valid_after_utc.timestamp()
@@ -296,6 +337,19 @@ def _expiries(member: Membership, keys: Path) -> dict[str, float]:
     for issuer, moment in member.deny_lists.expiries().items():
         found[f"deny-list/{issuer}"] = moment
     return found
+
+
+class Tasks:
+    """What runs beside the server for as long as the process does."""
+
+    def __init__(self, *work: Coroutine[None, None, None]) -> None:
+        self._tasks = [asyncio.ensure_future(item) for item in work]
+
+    async def cancel(self) -> None:
+        """End all of it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 class Failed:

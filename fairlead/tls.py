@@ -11,6 +11,7 @@ from __future__ import annotations
 import ipaddress
 import os
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,10 +33,13 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: E402
 
 from fairlead.certificates import SpiffeId  # noqa: E402
 from fairlead.errors import Misconfigured  # noqa: E402
-from fairlead.keyfile import read_private  # noqa: E402
+from fairlead.keyfile import read_private, write_private  # noqa: E402
 
 DEVELOPMENT_MARKER = "DEVELOPMENT-ONLY"
 """A file of this name in a key folder: its keys are known to whoever ran the recipe."""
+
+LOOK_S = 1.0
+"""Seconds between two looks at the certificate and key files."""
 
 Options = list[tuple[str, int | str]]
 
@@ -91,6 +95,108 @@ class KeyMaterial:
             )
         trusted = b"".join(root.public_bytes(Encoding.PEM) for root in roots)
         return cls(chain=chain_pem, key=key_pem, roots=trusted)
+
+
+class LiveMaterial:
+    """Key material that follows its files and the directory; what does not fit together (a
+    renewal half written) leaves the last good one in use. Safe to call from any thread.
+
+    :param roots: the authorities to trust now. :param clock: monotonic seconds.
+    """
+
+    def __init__(
+        self,
+        chain: Path,
+        key: Path,
+        roots: Callable[[], Sequence[x509.Certificate]],
+        *,
+        clock: Callable[[], float],
+    ) -> None:
+        self._chain = chain
+        self._key = key
+        self._roots = roots
+        self._clock = clock
+        self._looked = float("-inf")
+        self._seen: object = None
+        self._last: KeyMaterial | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self) -> KeyMaterial:
+        """The material in force: the same object until something changes.
+
+        :raises Misconfigured: there has been no good one yet.
+        """
+        with self._lock:
+            roots = list(self._roots())
+            now = self._clock()
+            if self._last is None or now >= self._looked + LOOK_S or roots != self._known_roots:
+                self._looked, self._known_roots = now, roots
+                self._look(roots)
+            assert self._last is not None  # noqa: S101  _look raises otherwise
+            return self._last
+
+    _known_roots: Sequence[x509.Certificate] = ()
+
+    def _look(self, roots: Sequence[x509.Certificate]) -> None:
+        seen = (_stamp(self._chain), _stamp(self._key), roots)
+        if seen == self._seen:
+            return
+        try:
+            fresh = KeyMaterial.load(self._chain, self._key, roots)
+        except Misconfigured:
+            if self._last is None:
+                raise
+            return
+        self._seen = seen
+        if fresh != self._last:
+            self._last = fresh
+
+
+def _stamp(path: Path) -> tuple[int, int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_mtime_ns, found.st_size, found.st_ino
+
+
+def install(folder: Path, *, chain: bytes, key: bytes) -> None:
+    """Replace ``tls.pem`` and ``tls.key`` of a key folder, so that no crash leaves half of it.
+
+    Both are written beside the old ones first; :func:`finish_renewal` completes what a crash
+    interrupted.
+    """
+    write_private(folder / "tls.next.pem", chain)
+    write_private(folder / "tls.next.key", key)
+    finish_renewal(folder)
+
+
+def finish_renewal(folder: Path) -> None:
+    """Move a renewed pair into place: the key, then its certificate. Nothing to do is fine.
+
+    :raises Misconfigured: KEY_FILE: the folder cannot be written.
+    """
+    fresh_chain, fresh_key = folder / "tls.next.pem", folder / "tls.next.key"
+    try:
+        if not fresh_chain.exists():
+            fresh_key.unlink(missing_ok=True)
+            return
+        key_path = fresh_key if fresh_key.exists() else folder / "tls.key"
+        certificate = x509.load_pem_x509_certificate(fresh_chain.read_bytes())
+        private = load_pem_private_key(key_path.read_bytes(), password=None)
+        if certificate.public_key() == private.public_key():
+            if key_path == fresh_key:
+                fresh_key.replace(folder / "tls.key")
+            fresh_chain.replace(folder / "tls.pem")
+            return
+        fresh_chain.unlink()
+        fresh_key.unlink(missing_ok=True)
+    except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
+        raise Misconfigured(
+            "a renewed TLS certificate cannot be put in place",
+            reasons=("KEY_FILE",),
+            remedy="let this process write its key folder, or remove tls.next.pem and tls.next.key",
+        ) from None
 
 
 def require_tls_floor() -> None:

@@ -11,6 +11,7 @@ Compared out of band at enrolment and kept in one small TOML file::
 
 from __future__ import annotations
 
+import contextlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping
@@ -18,10 +19,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
+from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput, Misconfigured
 from fairlead.keyfile import write_private
 from fairlead.names import check_partner_id
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import DenyLists, Directories, Directory
+from fairlead.v1 import directory_pb2
 
 _REMEDY = "make certs   (development), or compare the fingerprints with your operators again"
 _KEYS = {"federation", "operators", "policy_signers", "partners"}
@@ -44,7 +47,7 @@ class Trust:
 
         :raises Misconfigured: missing, not TOML, unknown keys, or a key that is not 32 octets.
         """
-        return cls.parse(_read(path))
+        return cls.parse(read_trusted(path))
 
     @classmethod
     def parse(cls, data: bytes) -> Trust:
@@ -94,8 +97,15 @@ class Trust:
 
         :raises Forged: also when it is another federation's.
         """
+        return self.verify(read_trusted(path), now=now, previous=previous)
+
+    def verify(self, data: bytes, *, now: float, previous: Directory | None = None) -> Directory:
+        """Verify a signed directory as transmitted; see :meth:`Directory.from_signed`.
+
+        :raises Forged: also when it is another federation's.
+        """
         found = Directory.from_signed(
-            _read(path), operators=self.operators, pins=self.roots, now=now, previous=previous
+            data, operators=self.operators, pins=self.roots, now=now, previous=previous
         )
         if found.federation != self.federation:
             raise Forged("the directory is another federation's", reasons=("FEDERATION",))
@@ -110,7 +120,7 @@ class DenyListFile(DenyLists):
         self,
         path: Path,
         trust: Trust,
-        directory: Directory,
+        directory: Directories,
         clock: Callable[[], float],
         *,
         on_problem: Callable[[FairleadError], None] | None = None,
@@ -124,19 +134,57 @@ class DenyListFile(DenyLists):
         self.on_update: Callable[[], None] = lambda: None
         """Called after newer lists were taken over."""
         self._looked = clock()
-        self._stamp: tuple[int, int] | None = None
+        self._stamp: tuple[int, int, int] | None = None
         self._reload()
 
     def check(self, spiffe_id: str, now: float) -> None:
         """See :meth:`DenyLists.check`; looks at the file at most once a second."""
         if abs(now - self._looked) >= RELOAD_S:
             self._looked = now
-            try:
-                self._reload()
-            except FairleadError as error:
-                if self._on_problem is not None:
-                    self._on_problem(error)
+            self.look()
         super().check(spiffe_id, now)
+
+    def look(self) -> None:
+        """Look at the file now; a problem is reported and changes nothing."""
+        try:
+            self._reload()
+        except FairleadError as error:
+            if self._on_problem is not None:
+                self._on_problem(error)
+
+    def forget(self) -> None:
+        """Read the file again at the next look: other issuers may be known by now."""
+        self._stamp = None
+
+    def take(self, data: bytes) -> bool:
+        """Take over newer lists that came another way than the file; see :meth:`update`.
+
+        :returns: whether any was newer.
+        """
+        changed = self.update(
+            data,
+            directory=self._directory.current,
+            operators=self._trust.operators,
+            now=self._clock(),
+        )
+        if changed:
+            self.on_update()
+        return changed
+
+    def store(self) -> None:
+        """Put every list held into the file, beside those in it whose issuers are unknown here.
+
+        :raises OSError: it cannot be written.
+        """
+        held = self.bundle()
+        known = signing.parse_canonical(directory_pb2.DenyListBundle, held)
+        issuers = {_issuer(item) for item in known.lists}
+        with contextlib.suppress(FairleadError):
+            there = read_trusted(self._path)
+            for item in signing.parse_canonical(directory_pb2.DenyListBundle, there).lists:
+                if _issuer(item) not in issuers:
+                    known.lists.append(item)
+        write_private(self._path, signing.canonical(known))
 
     def _reload(self) -> None:
         try:
@@ -145,17 +193,22 @@ class DenyListFile(DenyLists):
             raise Misconfigured(
                 "the deny lists cannot be read", reasons=("DENY_LISTS",), remedy=_REMEDY
             ) from None
-        stamp = (found.st_mtime_ns, found.st_size)
+        stamp = (found.st_mtime_ns, found.st_size, found.st_ino)
         if stamp != self._stamp:
-            data = _read(self._path)
+            # A file that cannot be verified is tried again, because it may be half written, or
+            # ahead of the directory.
             self.update(
-                data,
-                directory=self._directory,
+                read_trusted(self._path),
+                directory=self._directory.current,
                 operators=self._trust.operators,
                 now=self._clock(),
             )
             self._stamp = stamp
             self.on_update()
+
+
+def _issuer(item: directory_pb2.SignedDenyList) -> str:
+    return signing.parse_canonical(directory_pb2.DenyList, item.deny_list).issuer
 
 
 def _octets(text: str) -> bytes:
@@ -165,7 +218,7 @@ def _octets(text: str) -> bytes:
     return value
 
 
-def _read(path: Path) -> bytes:
+def read_trusted(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(MAX_FILE + 1)

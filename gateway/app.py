@@ -18,13 +18,17 @@ from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
 from fairlead.errors import Misconfigured
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory
+from fairlead.membership import Membership
+from fairlead.partners import Directories, Gateway, Node
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
+from fairlead.v1 import query_pb2
 from gateway import service
-from gateway.members import Transport, UnaryTransport
+from gateway.federation import Publishing, load_issuer
+from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
 
@@ -32,33 +36,33 @@ LOG_FILE = "audit.sqlite"
 
 
 def own_keys(
-    config: GatewayConfig, member: process.Membership
-) -> tuple[str, Ed25519PrivateKey, Ed25519PrivateKey]:
-    """The gateway's SPIFFE id, signing key and log key, which are those of the directory.
+    config: GatewayConfig, member: Membership
+) -> tuple[Gateway, KeyRing, Ed25519PrivateKey]:
+    """The gateway's entry, its keys, among them those of the directory, and its log key.
 
     :raises Misconfigured: UNKNOWN_GATEWAY, KEY_MISMATCH, or a key file is missing.
     """
-    spiffe_id = f"spiffe://{member.directory.federation}/gateway/{config.name}"
-    entry = member.directory.gateways.get(spiffe_id)
+    directory = member.directory.current
+    spiffe_id = f"spiffe://{directory.federation}/gateway/{config.name}"
+    entry = directory.gateways.get(spiffe_id)
     if entry is None:
         raise Misconfigured(
             "the directory does not list this gateway",
             reasons=("UNKNOWN_GATEWAY",),
             remedy="correct name in the configuration, or ask the operators to list it",
         )
-    key = signing.load_signing_key(config.keys_dir / "signing.key")
+    keys = KeyRing(config.keys_dir)
+    keys.signing(entry.signing_key)
     log_key = signing.load_signing_key(config.keys_dir / "log.key")
-    if (signing.public_bytes(key), signing.public_bytes(log_key)) != (
-        entry.signing_key,
-        entry.log_key,
-    ):
+    if signing.public_bytes(log_key) != entry.log_key:
         raise Misconfigured(
             "the gateway's keys are not those of the directory",
             reasons=("KEY_MISMATCH",),
             remedy="correct keys_dir, or restore this gateway's key folder from its backup",
         )
     process.material_of(config.keys_dir, member.directory)()
-    return spiffe_id, key, log_key
+    load_issuer(config.keys_dir, directory.federation_ca)
+    return entry, keys, log_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,12 +73,15 @@ class GatewayApp:
     log: AuditLog
     tactical: Tactical
     transport: Transport
+    member: Membership
+    tasks: process.Tasks
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Close every outcome, then the connections, then the log."""
+        """Stop following the files; close every outcome, then the connections, then the log."""
+        await self.tasks.cancel()
         await self.tactical.drain()
         await self.transport.close()
         await asyncio.to_thread(self.log.close)
@@ -99,8 +106,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     :raises FairleadError: it could not start.
     """
     member = process.join(config, clock)
-    spiffe_id, key, log_key = own_keys(config, member)
-    entry = member.directory.gateways[spiffe_id]
+    entry, keys, log_key = own_keys(config, member)
     failed = process.Failed()
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = AuditLog.open(
@@ -115,14 +121,17 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     material = process.material_of(config.keys_dir, member.directory)
-    transport = UnaryTransport(_connector(member.directory, material()), clock=time.monotonic)
+    transport = UnaryTransport(
+        _connector(member.directory, material),
+        clock=time.monotonic,
+        version=lambda partner: (_node(member.directory, partner), material()),
+    )
     exchange = Exchange(
-        gateway=spiffe_id,
-        key=key,
+        gateway=entry.spiffe_id,
+        keys=keys,
         log=log,
         leaves=leaves,
         desk=ReleaseDesk(log, leaves, tick_s=0),
-        directory=member.directory,
         deny_lists=member.deny_lists,
         transport=transport,
         clock=clock,
@@ -141,8 +150,15 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         ),
         policy,
     )
+    publishing = Publishing(
+        member,
+        log=log,
+        leaves=leaves,
+        issuer=lambda: load_issuer(config.keys_dir, member.directory.current.federation_ca),
+        clock=clock,
+    )
     server = process.bind(
-        [service.service(tactical)],
+        service.services(tactical, publishing),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,
@@ -156,19 +172,34 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         log=log,
         tactical=tactical,
         transport=transport,
+        member=member,
+        tasks=process.Tasks(
+            member.watch(), publishing.keep_certificate(config.keys_dir, entry.spiffe_id)
+        ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(member, log, config.keys_dir, clock=clock),
     )
 
 
+def _node(directory: Directories, partner_id: str) -> Node:
+    """Where a partner is dialled now, whatever directory it was asked under.
+
+    :raises LegFailed: it is no longer a member.
+    """
+    partner = directory.current.partners.get(partner_id)
+    if partner is None:
+        raise LegFailed(query_pb2.STATUS_UNREACHABLE, "NOT_LISTED")
+    return partner.nodes[0]
+
+
 def _connector(
-    directory: Directory, material: tls.KeyMaterial
+    directory: Directories, material: Callable[[], tls.KeyMaterial]
 ) -> Callable[[str], grpc.aio.Channel]:
     def connect(partner_id: str) -> grpc.aio.Channel:
-        node = directory.partners[partner_id].nodes[0]
+        node = _node(directory, partner_id)
         return tls.open_channel(
-            node.endpoint, server=SpiffeId.parse(node.spiffe_id), material=material
+            node.endpoint, server=SpiffeId.parse(node.spiffe_id), material=material()
         )
 
     return connect

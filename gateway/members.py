@@ -10,6 +10,7 @@ from typing import Protocol
 import grpc
 from google.protobuf.message import DecodeError, Message
 
+from fairlead.door import REASON_KEY
 from fairlead.v1 import owner_pb2, query_pb2
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
@@ -18,6 +19,10 @@ MAX_RESPONSE = 256 * 1024
 """Octets; an answer about 512 terms, the most there can be, takes about 135 KiB."""
 BREAKER_FAILURES = 5
 BREAKER_PAUSE_S = 5.0
+DRAIN_S = 30.0
+"""Seconds the calls on a replaced channel may still take."""
+PASSED_ON = frozenset({"DIRECTORY_MISMATCH", "QUERY_WINDOW", "ROOT_UNPINNED"})
+"""Reasons of an owner's own door that tell the asker what to do; any other stays a fixed code."""
 
 
 class LegFailed(Exception):
@@ -51,6 +56,7 @@ _Call = grpc.aio.UnaryUnaryMultiCallable[Message, bytes]
 class _Member:
     channel: grpc.aio.Channel
     call: _Call
+    version: object = None
     in_flight: int = 0
     failures: int = 0
     closed_until: float = 0.0
@@ -68,7 +74,9 @@ _STATUS_OF = {
 def _failure(error: grpc.aio.AioRpcError) -> LegFailed:
     if "larger than max" in (error.details() or ""):  # gRPC's own limit, with a status of overload
         return LegFailed(query_pb2.STATUS_INVALID, "TOO_LARGE")
-    status = _STATUS_OF.get(error.code(), (query_pb2.STATUS_INVALID, "OWNER_REFUSED_CALL"))
+    told = {str(value) for key, value in error.trailing_metadata() or () if key == REASON_KEY}
+    reason = min(PASSED_ON & told, default="OWNER_REFUSED_CALL")
+    status = _STATUS_OF.get(error.code(), (query_pb2.STATUS_INVALID, reason))
     return LegFailed(*status)
 
 
@@ -85,17 +93,29 @@ class UnaryTransport:
     """One unary call per leg over a long-lived mTLS channel per partner.
 
     :param connect: opens the channel of a partner.
+    :param version: what a partner's channel was opened with; when it differs, a new channel is
+        opened and the old one drained.
     """
 
     def __init__(
-        self, connect: Callable[[str], grpc.aio.Channel], *, clock: Callable[[], float]
+        self,
+        connect: Callable[[str], grpc.aio.Channel],
+        *,
+        clock: Callable[[], float],
+        version: Callable[[str], object] = lambda _: None,
     ) -> None:
+        self._version = version
+        self._draining: set[asyncio.Task[None]] = set()
         self._connect = connect
         self._clock = clock
         self._members: dict[str, _Member] = {}
 
     def _member(self, partner_id: str) -> _Member:
         member = self._members.get(partner_id)
+        version = self._version(partner_id)
+        if member is not None and member.version != version:
+            self._drain(member.channel)
+            member = None
         if member is None:
             channel = self._connect(partner_id)
             call: _Call = channel.unary_unary(
@@ -103,7 +123,9 @@ class UnaryTransport:
                 request_serializer=owner_pb2.AnswerRequest.SerializeToString,
                 response_deserializer=None,
             )
-            member = self._members[partner_id] = _Member(channel=channel, call=call)
+            member = self._members[partner_id] = _Member(
+                channel=channel, call=call, version=version
+            )
         return member
 
     async def answer(
@@ -135,7 +157,15 @@ class UnaryTransport:
                 member.closed_until = self._clock() + BREAKER_PAUSE_S
                 member.failures = 0
 
+    def _drain(self, channel: grpc.aio.Channel) -> None:
+        task = asyncio.ensure_future(channel.close(DRAIN_S))
+        self._draining.add(task)
+        task.add_done_callback(self._draining.discard)
+
     async def close(self) -> None:
         """See :class:`Transport`."""
+        for task in self._draining:
+            task.cancel()
+        await asyncio.gather(*self._draining, return_exceptions=True)
         await asyncio.gather(*(member.channel.close() for member in self._members.values()))
         self._members.clear()

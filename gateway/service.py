@@ -1,4 +1,4 @@
-"""``GatewayService`` over gRPC, and who may call it."""
+"""``GatewayService`` and ``FederationService`` over gRPC, and who may call them."""
 
 from __future__ import annotations
 
@@ -13,11 +13,18 @@ from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 import grpc.aio
 
 from fairlead.authorisation import NODES, Authorisation, Service
+from fairlead.certificates import der_of
 from fairlead.door import current_identity
-from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
+from fairlead.v1 import federation_pb2, federation_pb2_grpc, gateway_pb2, gateway_pb2_grpc
+from gateway.federation import Publishing
 from gateway.tactical import Tactical
 
-AUTHORISATION: Authorisation = {"/fairlead.v1.GatewayService/Query": NODES}
+AUTHORISATION: Authorisation = {
+    "/fairlead.v1.GatewayService/Query": NODES,
+    "/fairlead.v1.FederationService/Follow": NODES,
+    "/fairlead.v1.FederationService/PublishDenyList": NODES,
+    "/fairlead.v1.FederationService/Renew": NODES,
+}
 
 
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
@@ -35,10 +42,53 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
                 yield event
 
 
-def service(tactical: Tactical) -> Service:
-    """The service, ready to be offered."""
-    add = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
-    return Service(
-        descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
-        register=partial(add, GatewayServicer(tactical)),
-    )
+class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
+    """Hands the nodes' calls to what publishes and certifies."""
+
+    def __init__(self, publishing: Publishing) -> None:
+        self._publishing = publishing
+
+    async def Follow(  # noqa: N802
+        self,
+        _request: federation_pb2.FollowRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncGenerator[federation_pb2.FollowResponse, None]:
+        """See :meth:`Publishing.follow`."""
+        async with aclosing(self._publishing.follow()) as events:
+            async for event in events:
+                yield event
+
+    async def PublishDenyList(  # noqa: N802
+        self,
+        request: federation_pb2.PublishDenyListRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> federation_pb2.PublishDenyListResponse:
+        """See :meth:`Publishing.publish`."""
+        serial = await self._publishing.publish(request.deny_list, current_identity())
+        return federation_pb2.PublishDenyListResponse(serial=serial)
+
+    async def Renew(  # noqa: N802
+        self,
+        request: federation_pb2.RenewRequest,
+        context: grpc.aio.ServicerContext[Any, Any],
+    ) -> federation_pb2.RenewResponse:
+        """See :meth:`Publishing.renew`."""
+        presented = der_of(next(iter(context.auth_context()["x509_pem_cert"])))
+        issued = await self._publishing.renew(request.request, current_identity(), presented)
+        return federation_pb2.RenewResponse(certificate=issued)
+
+
+def services(tactical: Tactical, publishing: Publishing) -> list[Service]:
+    """Both services, ready to be offered."""
+    query = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
+    federation = federation_pb2_grpc.add_FederationServiceServicer_to_server
+    return [
+        Service(
+            descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
+            register=partial(query, GatewayServicer(tactical)),
+        ),
+        Service(
+            descriptor=federation_pb2.DESCRIPTOR.services_by_name["FederationService"],
+            register=partial(federation, FederationServicer(publishing)),
+        ),
+    ]

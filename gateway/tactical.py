@@ -139,23 +139,26 @@ class Tactical:
         if not decision.permit:
             raise refusal_of(decision)
         parts = self._parts(request, query)
-        candidates = {p: party_facts(self._exchange.directory.partners[p]) for p in parts}
+        known = query.directory.partners
+        candidates = {p: party_facts(known[p]) for p in parts if p in known}
         decisions = self._policy.routing(now=now, query=facts, asker=asker, candidates=candidates)
-        permitted = {p: parts[p] for p in parts if decisions[p].permit}
+        permitted = {p: parts[p] for p in candidates if decisions[p].permit}
         leaf, nonce = self._exchange.leaves.intent(
             query,
             rules=decision.rules,
             policy_serial=decision.policy_serial,
             commits_to=",".join(sorted(permitted)).encode(),
         )
-        return Routing(decisions=decisions, parts=permitted), Intent(leaf=leaf, nonce=nonce)
+        unpinned = parts.keys() - candidates.keys()
+        routing = Routing(decisions=decisions, parts=permitted, unpinned=frozenset(unpinned))
+        return routing, Intent(leaf=leaf, nonce=nonce)
 
     def _parts(self, request: gateway_pb2.QueryRequest, query: Query) -> dict[str, bytes]:
         """The parts by partner, each the one its header names.
 
         :raises Forged: a part for a stranger, for the asker itself, twice, or not the named one.
         """
-        places = {p: i for i, p in enumerate(self._exchange.directory.partners)}
+        places = {p: i for i, p in enumerate(query.directory.listed)}
         parts: dict[str, bytes] = {}
         for item in request.parts[: len(places) + 1]:
             place = places.get(item.partner_id)

@@ -17,8 +17,9 @@ from fairlead.envelope.outcome import PartnerState, make_outcome
 from fairlead.envelope.query import Query
 from fairlead.errors import FairleadError
 from fairlead.facts import requester_code
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import DenyLists
 from fairlead.policy.decision import Decision
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
@@ -36,6 +37,8 @@ class Routing:
 
     decisions: Mapping[str, Decision]
     parts: Mapping[str, bytes]
+    unpinned: frozenset[str] = frozenset()
+    """Partners asked for whose root key this gateway has not pinned; they are told apart."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +47,10 @@ class Exchange:
     log that each owner is believed to hold."""
 
     gateway: str
-    key: Ed25519PrivateKey
+    keys: KeyRing
     log: AuditLog
     leaves: LeafWriter
     desk: ReleaseDesk
-    directory: Directory
     deny_lists: DenyLists
     transport: Transport
     clock: Callable[[], float]
@@ -78,6 +80,10 @@ class Walk:
             for p, decision in self._routing.decisions.items()
             if not decision.permit
         }
+        for partner_id in self._routing.unpinned:
+            self._states[partner_id] = PartnerState(
+                partner_id=partner_id, status=query_pb2.STATUS_NOT_ASKED, reason="ROOT_UNPINNED"
+            )
 
     async def go(self, run: Run) -> None:
         """Fan out and release each answer; the caller closes, once, whatever this came to.
@@ -106,7 +112,7 @@ class Walk:
 
         async def ask(partner_id: str) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
             try:
-                node = exchange.directory.partners[partner_id].nodes[0].spiffe_id
+                node = self._query.directory.partners[partner_id].nodes[0].spiffe_id
                 exchange.deny_lists.check(node, exchange.clock())
             except FairleadError:
                 leg = Leg(
@@ -130,6 +136,11 @@ class Walk:
             self._states[state.partner_id] = state
             run.add(_event(state, answer))
 
+    def _key(self) -> Ed25519PrivateKey:
+        """The key that the directory of this query's serial names for this gateway."""
+        gateways = self._query.directory.gateways
+        return self._exchange.keys.signing(gateways[self._exchange.gateway].signing_key)
+
     def _issuer(self) -> Callable[[str, int | None], owner_pb2.AnswerRequest]:
         """Sign the grants once; build each owner's request with a receipt it can check."""
         exchange, routing = self._exchange, self._routing
@@ -142,12 +153,12 @@ class Walk:
         statement = grant_statement(
             self._query,
             grants,
-            directory=exchange.directory,
+            directory=self._query.directory,
             gateway=exchange.gateway,
             intent_leaf_hash=self._intent.leaf_hash,
             now=now,
         )
-        signature = signing.sign(exchange.key, "grant", statement)
+        signature = signing.sign(self._key(), "grant", statement)
 
         def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
             size = exchange.log.head.size
@@ -181,7 +192,7 @@ class Walk:
                 query_id=self._query.query_id,
                 header_digest=self._query.header_digest,
                 terms=self._query.term_count,
-                owner=self._exchange.directory.partners[leg.partner_id],
+                owner=self._query.directory.partners[leg.partner_id],
             )
         except FairleadError as error:
             get_logger().warning(Event.PARTNER_INVALID, error=error, partner=leg.partner_id)
@@ -214,7 +225,7 @@ class Walk:
             policy_serial=exchange.policy_serial,
             now=exchange.clock(),
         )
-        signature = signing.sign(exchange.key, "outcome", outcome)
+        signature = signing.sign(self._key(), "outcome", outcome)
         try:
             appended = await exchange.log.append(
                 exchange.leaves.outcome(self._query, states),

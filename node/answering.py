@@ -7,9 +7,9 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from google.protobuf.message import DecodeError
 
-from fairlead import sealing, signing
+from fairlead import signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
@@ -20,8 +20,9 @@ from fairlead.envelope.query import Query
 from fairlead.envelope.question import open_part
 from fairlead.errors import Conflict, FairleadError, Forged
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory, Partner
+from fairlead.membership import LiveDirectory
 from fairlead.policy.decision import Decision, meet
 from fairlead.policy.inputs import GrantFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
@@ -47,21 +48,19 @@ class Answering:
         self,
         *,
         partner_id: str,
-        key: Ed25519PrivateKey,
-        sealing_key: sealing.SealingKey,
+        keys: KeyRing,
         log: AuditLog,
         leaves: LeafWriter,
         admission: Admission,
         desk: ReleaseDesk,
-        directory: Directory,
+        directory: LiveDirectory,
         policy: PolicyPoints,
         heads: HeadKeeper,
         index: Index,
         clock: Callable[[], float],
     ) -> None:
-        self._partner: Partner = directory.partner(partner_id)
-        self._key = key
-        self._sealing_key = sealing_key
+        self._partner_id = partner_id
+        self._keys = keys
         self._log = log
         self._leaves = leaves
         self._admission = admission
@@ -70,7 +69,7 @@ class Answering:
         self._policy = policy
         self._heads = heads
         self._index = index
-        self._disclosure = Disclosure(owner=self._partner, index=index, policy=policy, clock=clock)
+        self._disclosure = Disclosure(index=index, policy=policy, clock=clock)
         self._clock = clock
         self._answers: OrderedDict[tuple[bytes, bytes], query_pb2.SignedAnswer] = OrderedDict()
 
@@ -83,6 +82,7 @@ class Answering:
         :raises FairleadError: not verifiable; refused, with the refusal on the record.
         """
         arrived = asyncio.get_running_loop().time()
+        await self._directory.wait_for(_claimed_serial(request))
         try:
             admitted = await self._admission.admit(
                 request.query,
@@ -99,7 +99,7 @@ class Answering:
             header = query_pb2.AnswerHeader.FromString(answer.header)
             released = audit_pb2.ReleasedAnswer(
                 query_id=admitted.query.query_id,
-                partner_id=self._partner.partner_id,
+                partner_id=self._partner_id,
                 status=header.status,
                 answer_digest=signing.digest(answer.header),
             )
@@ -146,10 +146,11 @@ class Answering:
 
         Nothing is awaited between verifying the receipt and advancing the accepted head.
         """
-        owner = self._partner.partner_id
+        owner, directory = self._partner_id, query.directory
+        me = directory.partner(owner)
         if query.asker.partner_id == owner:
             raise Forged("an owner is asked in its own name", reasons=("ASKS_ITSELF",))
-        gateway = self._directory.gateways.get(peer.spiffe_id)
+        gateway = directory.gateways.get(peer.spiffe_id)
         if gateway is None:
             raise Forged("a query is brought by no gateway", reasons=("WRONG_PEER",))
         now = self._clock()
@@ -157,14 +158,18 @@ class Answering:
             request,
             query,
             owner=owner,
-            directory=self._directory,
+            directory=directory,
             gateway=gateway,
             head=self._heads.head,
             now=now,
         )
         self._heads.advance(grant.head)
         question = open_part(
-            request.part, query, owner=owner, key=self._sealing_key, directory=self._directory
+            request.part,
+            query,
+            owner=owner,
+            key=self._keys.sealing(me.sealing_key),
+            directory=directory,
         )
         facts = query_facts(
             query,
@@ -173,7 +178,7 @@ class Answering:
         )
         decision = self._rule(query, facts, grant, int(now))
         detail = seal_detail(
-            self._partner,
+            me,
             query.query_id,
             {"terms": [(term.scheme, term.value) for term in question.terms]},
         )
@@ -195,7 +200,7 @@ class Answering:
             now=now,
             query=facts,
             asker=party_facts(query.asker),
-            owner=party_facts(self._partner),
+            owner=party_facts(query.directory.partner(self._partner_id)),
             grant=GrantFacts(
                 mode=query.mode_name,
                 facets=tuple(sorted(grant.facets)),
@@ -238,15 +243,16 @@ class Answering:
             status, reason = query_pb2.STATUS_REFUSED, requester_code(decision)
         else:
             try:
-                found = await self._disclosure.answer(query, ruling)
+                owner = query.directory.partner(self._partner_id)
+                found = await self._disclosure.answer(query, ruling, owner)
             except FairleadError as error:
                 status = query_pb2.STATUS_OVERLOADED
                 await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
                 get_logger().error(Event.QUERY_REFUSED, error=error)
         answer = sign_answer(
             query,
-            self._partner.partner_id,
-            key=self._key,
+            self._partner_id,
+            key=self._keys.signing(query.directory.partner(self._partner_id).signing_key),
             status=status,
             reason=reason,
             answers=found.answers,
@@ -255,3 +261,11 @@ class Answering:
             index_root=self._index.root,
         )
         return answer, found.desks
+
+
+def _claimed_serial(request: owner_pb2.AnswerRequest) -> int:
+    """The directory serial a query claims; what cannot be read is refused by the envelope."""
+    try:
+        return int(query_pb2.QueryHeader.FromString(request.query.header).directory_serial)
+    except DecodeError:
+        return 0

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-
-from fairlead import tls  # before grpc: it sets the TLS floor
+from pathlib import Path
 
 # isort: split
-import grpc.aio
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography import x509
 
-from fairlead import admission, metrics, process, sealing, signing
+from fairlead import admission, authority, metrics, process, signing
 from fairlead.auditlog import AuditLog
-from fairlead.certificates import SpiffeId
 from fairlead.config import NodeConfig, reveal
 from fairlead.errors import Misconfigured
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
+from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
@@ -29,12 +29,15 @@ from node import cases, service
 from node.answering import Answering
 from node.asking import Asking, GatewayQuery
 from node.drafting import Drafter
+from node.following import Following, OwnCertificate, OwnDenyList
 from node.heads import HeadKeeper
 from node.index import Index
+from node.line import GatewayLine
 
 LOG_FILE = "audit.sqlite"
 INDEX_FILE = "index.sqlite"
 INDEX_KEY_FILE = "index.secret"
+UNKNOWN = "UNKNOWN_PARTNER"
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -74,34 +77,25 @@ def open_index(config: NodeConfig) -> Index:
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
 
 
-def own_keys(
-    config: NodeConfig, member: process.Membership
-) -> tuple[Partner, Ed25519PrivateKey, sealing.SealingKey]:
-    """The node's partner, signing key and sealing key, which are those of the directory.
+def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
+    """The node's partner and keys, among them those of the directory.
 
-    :raises Misconfigured: UNKNOWN_PARTNER, KEY_MISMATCH, or a key file is missing.
+    :raises Misconfigured: UNKNOWN_PARTNER, ROOT_UNPINNED, KEY_MISMATCH, or a key file is missing.
     """
-    directory = member.directory
+    directory = member.directory.current
     partner = directory.partners.get(config.partner)
     if partner is None:
         raise Misconfigured(
             "the directory does not list this partner",
-            reasons=("UNKNOWN_PARTNER",),
-            remedy="correct partner in the configuration, or ask the operators to list it",
+            reasons=("ROOT_UNPINNED" if config.partner in directory.unpinned else UNKNOWN,),
+            remedy="correct partner in the configuration, pin the own root key, or ask the "
+            "operators to list it",
         )
-    key = signing.load_signing_key(config.keys_dir / "signing.key")
-    sealing_key = sealing.SealingKey.load(config.keys_dir / "sealing.seed")
-    if (signing.public_bytes(key), sealing_key.public_bytes()) != (
-        partner.signing_key,
-        partner.sealing_key,
-    ):
-        raise Misconfigured(
-            "the node's keys are not those of the directory",
-            reasons=("KEY_MISMATCH",),
-            remedy="correct keys_dir, or restore this node's key folder from its backup",
-        )
-    process.material_of(config.keys_dir, directory)()
-    return partner, key, sealing_key
+    keys = KeyRing(config.keys_dir)
+    keys.signing(partner.signing_key)
+    keys.sealing(partner.sealing_key)
+    process.material_of(config.keys_dir, member.directory)()
+    return partner, keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +107,19 @@ class NodeApp:
     asking: Asking
     answering: Answering
     cases: cases.CaseRegister
-    channel: grpc.aio.Channel
+    line: GatewayLine
+    member: Membership
+    following: Following
+    tasks: process.Tasks
     index: Index
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Close the connection, then the log, then the index."""
-        await self.channel.close()
+        """Stop following, close the connection, then the log, then the index."""
+        await self.tasks.cancel()
+        await self.line.close()
         await asyncio.to_thread(self.log.close)
         self.index.close()
 
@@ -144,27 +142,30 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     """
     member = process.join(config, clock)
     directory = member.directory
-    partner, key, sealing_key = own_keys(config, member)
+    partner, keys = own_keys(config, member)
+    key = keys.signing(partner.signing_key)
     index = open_index(config)
     get_logger().info(Event.INDEX_OPENED, records=index.records)
     failed = process.Failed()
     log = AuditLog.open(
         config.state_dir / LOG_FILE,
-        origin=log_origin(directory, config.partner),
+        origin=log_origin(directory.current, config.partner),
         key=key,
+        former=keys.signing_keys(),
         clock=clock,
         migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *cases.MIGRATIONS),
         on_failure=failed,
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
-    heads = HeadKeeper(log, directory.gateway)
+    heads = HeadKeeper(log, directory.current.gateway)
     register = cases.CaseRegister(log, leaves, clock=clock)
-    material = process.material_of(config.keys_dir, directory, partner.user_authority)
-    channel = _gateway_channel(config, directory)
+    line = GatewayLine(config.gateway, directory, process.material_of(config.keys_dir, directory))
+    following = Following(line, member, clock=clock)
+    member.on_change.append(_OwnEntry(config, keys, log, leaves))
     asking = Asking(
         partner_id=config.partner,
-        key=key,
+        keys=keys,
         log=log,
         leaves=leaves,
         desk=ReleaseDesk(log, leaves, tick_s=0),
@@ -180,13 +181,13 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         ),
         policy_serial=policy.serial,
         heads=heads,
-        send=_sender(channel, config.limits.deadline_ms / 1000),
+        check_clock=following.check_clock,
+        send=_sender(line, config.limits.deadline_ms / 1000),
         clock=clock,
     )
     answering = Answering(
         partner_id=config.partner,
-        key=key,
-        sealing_key=sealing_key,
+        keys=keys,
         log=log,
         leaves=leaves,
         admission=admission.Admission(
@@ -197,7 +198,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             clock=clock,
             limit=config.limits.max_concurrent_queries,
         ),
-        desk=ReleaseDesk(log, leaves, tick_s=directory.release_tick_s),
+        desk=ReleaseDesk(log, leaves, tick_s=directory.current.release_tick_s),
         directory=directory,
         policy=policy,
         heads=heads,
@@ -207,7 +208,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     server = process.bind(
         service.services(config.partner, answering, asking, register, directory),
         config=config,
-        material=material,
+        material=process.material_of(
+            config.keys_dir,
+            directory,
+            lambda listed: [listed.partner(config.partner).user_authority],
+        ),
         authorisation=service.AUTHORISATION,
         membership=member,
         log=log,
@@ -220,7 +225,19 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         asking=asking,
         answering=answering,
         cases=register,
-        channel=channel,
+        line=line,
+        member=member,
+        following=following,
+        tasks=process.Tasks(
+            member.watch(),
+            following.run(),
+            OwnCertificate(config.keys_dir, own_node(config, partner), line, clock=clock).watch(),
+            *(
+                [OwnDenyList(config.user_deny_list, line, member, config.partner).watch()]
+                if config.user_deny_list
+                else []
+            ),
+        ),
         index=index,
         failed=failed,
         tally=leaves.tally,
@@ -238,19 +255,69 @@ def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gaug
     ]
 
 
-def _gateway_channel(config: NodeConfig, directory: Directory) -> grpc.aio.Channel:
-    material = process.material_of(config.keys_dir, directory)()
-    gateway = SpiffeId.parse(directory.gateway.spiffe_id)
-    return tls.open_channel(config.gateway, server=gateway, material=material)
+class _OwnEntry:
+    """Watches the node's own entry: follows a rotation made here, raises an alarm over any other.
+
+    ``fairlead-node rotate`` keeps what it made as ``entry-<sequence>.bin`` in the key folder.
+    """
+
+    def __init__(
+        self, config: NodeConfig, keys: KeyRing, log: AuditLog, leaves: LeafWriter
+    ) -> None:
+        self._config = config
+        self._keys = keys
+        self._log = log
+        self._leaves = leaves
+        self._writing: set[asyncio.Future[object]] = set()
+
+    def __call__(self, before: Directory, after: Directory) -> None:
+        old, new = (d.partners.get(self._config.partner) for d in (before, after))
+        if new is not None and old is not None and new.entry_digest == old.entry_digest:
+            return
+        if new is not None:
+            with contextlib.suppress(Misconfigured):
+                self._log.rekey(self._keys.signing(new.signing_key))
+        if new is None or not made_here(self._config.keys_dir, new):
+            get_logger().error(Event.OWN_ENTRY_CHANGED)
+            leaf = self._leaves.alarm(["OWN_ENTRY_CHANGED"], subject="directory")
+            task: asyncio.Future[object] = asyncio.ensure_future(self._log.append(leaf))
+            self._writing.add(task)
+            task.add_done_callback(self._writing.discard)
 
 
-def _sender(channel: grpc.aio.Channel, deadline_s: float) -> GatewayQuery:
+def made_here(keys: Path, entry: Partner) -> bool:
+    """Whether this entry is one that was made with this key folder."""
+    try:
+        data = (keys / f"entry-{entry.sequence}.bin").read_bytes()
+    except OSError:
+        return False
+    return signing.digest(data) == entry.entry_digest
+
+
+def own_node(config: NodeConfig, partner: Partner) -> str:
+    """The SPIFFE id in the node's own certificate.
+
+    :raises Misconfigured: UNKNOWN_NODE, the directory lists another.
+    """
+    certificate = authority.load_certificate(config.keys_dir / "tls.pem")
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+        if any(node.spiffe_id == uri for node in partner.nodes):
+            return uri
+    raise Misconfigured(
+        "the certificate in the key folder is not this partner's node's",
+        reasons=("UNKNOWN_NODE",),
+        remedy="correct keys_dir, or enrol this node again",
+    )
+
+
+def _sender(line: GatewayLine, deadline_s: float) -> GatewayQuery:
     """Streams one query through the gateway; leaving early cancels the call."""
-    stub = gateway_pb2_grpc.GatewayServiceStub(channel)
 
     async def send(
         request: gateway_pb2.QueryRequest,
     ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+        stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
         call = stub.Query(request, timeout=2 * deadline_s)
         try:
             async for response in call:

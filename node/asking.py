@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 
 import grpc
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
 from fairlead.admission import remember
@@ -23,6 +22,7 @@ from fairlead.envelope.outcome import (
     verify_outcome,
 )
 from fairlead.envelope.query import (
+    CLOCK_REMEDY,
     Query,
     sign_query,
     uuid7,
@@ -35,9 +35,10 @@ from fairlead.errors import (
     Refused,
     Unreachable,
 )
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.names import reason_code
-from fairlead.partners import DenyLists, Directory
+from fairlead.partners import DenyLists, Directories
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
 from fairlead.server import REASON_KEY
@@ -71,20 +72,22 @@ class Asking:
         self,
         *,
         partner_id: str,
-        key: Ed25519PrivateKey,
+        keys: KeyRing,
         log: AuditLog,
         leaves: LeafWriter,
         desk: ReleaseDesk,
-        directory: Directory,
+        directory: Directories,
         deny_lists: DenyLists,
         drafter: Drafter,
         policy_serial: int,
         heads: HeadKeeper,
         send: GatewayQuery,
+        check_clock: Callable[[], None],
         clock: Callable[[], float],
     ) -> None:
+        self._check_clock = check_clock
         self._partner_id = partner_id
-        self._key = key
+        self._keys = keys
         self._log = log
         self._leaves = leaves
         self._desk = desk
@@ -161,12 +164,14 @@ class Asking:
     def _seal(
         self, preparation: Preparation, signature: bytes, certificate: bytes
     ) -> tuple[_Opened, dict[str, bytes]]:
-        now = self._clock()
+        self._check_clock()
+        now, directory = self._clock(), preparation.directory
+        node_key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id, reply_key = uuid7(now), sealing.SealingKey.generate()
         parts = {
             p: seal_part(
                 query_id=query_id,
-                owner=self._directory.partner(p),
+                owner=directory.partner(p),
                 salt=salt,
                 terms=preparation.terms,
                 nonces=preparation.nonces,
@@ -179,17 +184,17 @@ class Asking:
             mandate_signature=signature,
             user_certificate=certificate,
             session=preparation.session,
-            node_key=self._key,
+            node_key=node_key,
             query_id=query_id,
             parts=parts,
             reply_key=reply_key.public_bytes(),
-            directory=self._directory,
+            directory=directory,
             policy_serial=self._policy_serial,
             now=now,
         )
         # The deny list was consulted when this user's connection was checked.
-        query = verify_query(signed, directory=self._directory, deny_lists=None, now=now)
-        self._deny_lists.check(self._directory.gateway.spiffe_id, now)
+        query = verify_query(signed, directory=directory, deny_lists=None, now=now)
+        self._deny_lists.check(self._directory.current.gateway.spiffe_id, now)
         opened = _Opened(
             query=query,
             signed=signed,
@@ -204,7 +209,7 @@ class Asking:
     async def _intent(self, opened: _Opened, preparation: Preparation) -> None:
         """Write the INTENT leaf with its detail (case and terms) sealed to the oversight key."""
         detail = seal_detail(
-            self._directory.partner(self._partner_id),
+            opened.query.asker,
             opened.query.query_id,
             {"case": preparation.case.case_id, "terms": list(preparation.terms)},
         )
@@ -271,7 +276,7 @@ class Asking:
 
     async def _open(self, opened: _Opened, event: gateway_pb2.PartnerEvent) -> pb.AskResponse:
         """Verify one partner's answer, open it, record it, and only then show it."""
-        query, owner = opened.query, self._directory.partner(event.partner_id)
+        query = opened.query
         if event.partner_id in opened.states or event.partner_id not in opened.asked:
             raise Forged("a partner answered twice or unasked", reasons=("ANSWER_UNASKED",))
         if not event.HasField("answer"):
@@ -287,7 +292,7 @@ class Asking:
             query_id=query.query_id,
             header_digest=query.header_digest,
             terms=query.term_count,
-            owner=owner,
+            owner=query.directory.partner(event.partner_id),
         )
         opened.states[event.partner_id] = PartnerState(
             partner_id=event.partner_id,
@@ -328,7 +333,7 @@ class Asking:
             closed.signature,
             query_id=opened.query.query_id,
             header_digest=opened.query.header_digest,
-            gateway=self._directory.gateway,
+            gateway=opened.query.directory.gateway,
         )
         check_outcome_leaf(closed.receipt.leaf, outcome)
         if dict(outcome.states) != opened.states or opened.states.keys() != opened.asked:
@@ -346,6 +351,18 @@ def _line(partner_id: str, status: int, reason: str) -> pb.AskResponse:
     return pb.AskResponse(partner=opened)
 
 
+_REMEDIES = {
+    "DENIED": "this node is suspended: ask the operators why",
+    "DIRECTORY_EXPIRED": "the operators must publish a current directory",
+    "DIRECTORY_MISMATCH": "ask again: the directory has just changed",
+    "NOT_YET_VALID": CLOCK_REMEDY,
+    "QUERY_WINDOW": CLOCK_REMEDY,
+    "ROOT_UNPINNED": "the gateway's operator must pin this partner's root: "
+    "read your check phrase to them",
+}
+"""What to do about the gateway's refusals that an asker's node can do something about."""
+
+
 def _gateway_error(error: grpc.aio.AioRpcError, *, asked: bool) -> FairleadError:
     """What the gateway said, as an error of our own; its free text is not repeated.
 
@@ -361,4 +378,8 @@ def _gateway_error(error: grpc.aio.AioRpcError, *, asked: bool) -> FairleadError
             reasons=reasons or ("GATEWAY_UNREACHABLE",),
             remedy=remedy + "ask again later",
         )
-    return Refused("the gateway refused this query", reasons=reasons or ("GATEWAY_REFUSED",))
+    return Refused(
+        "the gateway refused this query",
+        reasons=reasons or ("GATEWAY_REFUSED",),
+        remedy=next((_REMEDIES[code] for code in reasons if code in _REMEDIES), ""),
+    )

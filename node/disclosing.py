@@ -109,15 +109,12 @@ class _Judge:
 class Disclosure:
     """Answers questions from the index, within what was ruled."""
 
-    def __init__(
-        self, *, owner: Partner, index: Index, policy: PolicyPoints, clock: Callable[[], float]
-    ) -> None:
-        self._owner = owner
+    def __init__(self, *, index: Index, policy: PolicyPoints, clock: Callable[[], float]) -> None:
         self._index = index
         self._policy = policy
         self._clock = clock
 
-    async def answer(self, query: Query, ruling: Ruling) -> Disclosed:
+    async def answer(self, query: Query, ruling: Ruling, owner: Partner) -> Disclosed:
         """Answer every term, in order.
 
         1. Policy is probed with decoys.
@@ -127,7 +124,7 @@ class Disclosure:
         :raises PolicyUnavailable: no decision. :raises SourceUnusable: the index is damaged.
         """
         judge = _Judge(
-            self._policy, query, ruling, self._owner, int(self._clock()), known={}, desks=set()
+            self._policy, query, ruling, owner, int(self._clock()), known={}, desks=set()
         )
         # 1
         judge.learn([replace(DECOY, expires_at=number) for number in range(PROBES)])
@@ -137,10 +134,10 @@ class Disclosure:
         for index, term in enumerate(ruling.question.terms):
             answer = query_pb2.TermAnswer(index=index)
             visible = await self._find(term, scope, judge)
-            pending.append(_disclose(answer, visible, self._owner.contact_desk))
+            pending.append(_disclose(answer, visible, owner.contact_desk))
             answers.append(answer)
         # 3
-        fill(query, self._owner.partner_id, answers, pending)
+        fill(query, owner.partner_id, answers, pending)
         return Disclosed(answers=answers, desks=frozenset(judge.desks))
 
     async def _find(

@@ -23,7 +23,7 @@ from fairlead.errors import (
 )
 from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
 from fairlead.names import check_code
-from fairlead.partners import DenyLists, Directory, Partner
+from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.policy.inputs import CaseFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import asking_pb2 as pb
@@ -49,6 +49,7 @@ class Preparation:
     salts: Mapping[str, bytes]
     scope: Scope
     session: Ed25519PrivateKey
+    directory: Directory
     not_asked: Mapping[str, str]
     expires_at: float
 
@@ -60,7 +61,7 @@ class Drafter:
         self,
         *,
         partner_id: str,
-        directory: Directory,
+        directory: Directories,
         deny_lists: DenyLists,
         policy: PolicyPoints,
         cases: CaseRegister,
@@ -87,7 +88,7 @@ class Drafter:
         :param certificate: the user's certificate as TLS presented it (DER).
         :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
         """
-        now = self._clock()
+        now, directory = self._clock(), self._directory.asking
         # 1
         terms = _terms(request)
         user.check_schemes(scheme for scheme, _ in terms)
@@ -106,15 +107,17 @@ class Drafter:
         # 2
         case = self._cases.assigned(request.case_id, user)
         # 3
-        wanted = self._candidates(request)
-        not_asked = self._decide(request, terms, purpose, case, user, wanted, now)
+        wanted = self._candidates(request, directory)
+        not_asked = self._decide(request, terms, purpose, case, user, wanted, directory, now)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
+        if not request.partners:
+            not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4
         session = Ed25519PrivateKey.generate()
         nonces = tuple(os.urandom(32) for _ in terms)
-        salts = {p: os.urandom(32) for p in self._directory.partners}
+        salts = {p: os.urandom(32) for p in directory.listed}
         mandate = draft_mandate(
-            directory=self._directory,
+            directory=directory,
             partner_id=self._partner_id,
             user_certificate=certificate,
             purpose=purpose,
@@ -140,6 +143,7 @@ class Drafter:
                 salts={p: salts[p] for p in asked},
                 scope=scope,
                 session=session,
+                directory=directory,
                 not_asked=not_asked,
                 expires_at=now + PREPARATION_S,
             )
@@ -154,21 +158,21 @@ class Drafter:
                 pb.Exposure(partner_id=p, display_name=partner.display_name, learns="term")
                 for p, partner in asked.items()
             ],
-            directory_partners=list(self._directory.partners),
+            directory_partners=list(directory.listed),
             not_asked=[
                 pb.NotAsked(partner_id=p, reason=reason) for p, reason in sorted(not_asked.items())
             ],
         )
 
-    def _candidates(self, request: pb.PrepareRequest) -> dict[str, Partner]:
+    def _candidates(self, request: pb.PrepareRequest, directory: Directory) -> dict[str, Partner]:
         """The wanted partners by id.
 
         :raises NotFound: a partner that the directory does not list, or oneself.
         """
         if not request.partners:
-            others = self._directory.partners.items()
+            others = directory.partners.items()
             return {p: partner for p, partner in others if p != self._partner_id}
-        wanted = {p: self._directory.partner(p) for p in sorted(set(request.partners))}
+        wanted = {p: directory.partner(p) for p in sorted(set(request.partners))}
         if self._partner_id in wanted:
             raise NotFound(
                 "a partner does not ask itself",
@@ -185,6 +189,7 @@ class Drafter:
         case: Case,
         user: Identity,
         wanted: Mapping[str, Partner],
+        directory: Directory,
         now: float,
     ) -> dict[str, str]:
         """Who will not be asked, and why (reason code).
@@ -203,7 +208,7 @@ class Drafter:
         overall, decisions = self._policy.asking(
             now=int(now),
             query=facts,
-            asker=party_facts(self._directory.partner(self._partner_id)),
+            asker=party_facts(directory.partner(self._partner_id)),
             user=user_facts(user),
             case=CaseFacts(
                 open=True,

@@ -16,7 +16,7 @@ from fairlead.authorisation import GATEWAYS, Authorisation, Service, users
 from fairlead.certificates import Identity, Role, der_of
 from fairlead.door import current_identity
 from fairlead.errors import Refused
-from fairlead.partners import Directory
+from fairlead.partners import Directories
 from fairlead.v1 import asking_pb2, asking_pb2_grpc, owner_pb2, owner_pb2_grpc
 from node.answering import Answering
 from node.asking import Asking
@@ -52,7 +52,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
     """Hands the own users' calls to the asker's side."""
 
     def __init__(
-        self, partner_id: str, asking: Asking, cases: CaseRegister, directory: Directory
+        self, partner_id: str, asking: Asking, cases: CaseRegister, directory: Directories
     ) -> None:
         self._partner_id = partner_id
         self._asking = asking
@@ -90,9 +90,10 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
     ) -> asking_pb2.ListPartnersResponse:
         """The verified directory."""
         self._user()
+        directory = self._directory.asking
         return asking_pb2.ListPartnersResponse(
-            serial=self._directory.serial,
-            expires_at=self._directory.expires_at,
+            serial=directory.serial,
+            expires_at=directory.expires_at,
             partners=[
                 asking_pb2.PartnerSummary(
                     partner_id=partner.partner_id,
@@ -101,7 +102,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
                     country=partner.country,
                     schemes=partner.schemes,
                 )
-                for partner in self._directory.partners.values()
+                for partner in directory.partners.values()
             ],
         )
 
@@ -130,7 +131,7 @@ def services(
     answering: Answering,
     asking: Asking,
     cases: CaseRegister,
-    directory: Directory,
+    directory: Directories,
 ) -> list[Service]:
     """Both services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server

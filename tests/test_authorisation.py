@@ -8,7 +8,7 @@ import pytest
 
 from fairlead.authorisation import Authorisation, Service, assert_every_rpc_has_row
 from fairlead.errors import Misconfigured
-from fairlead.v1 import asking_pb2, gateway_pb2, owner_pb2
+from fairlead.v1 import asking_pb2, federation_pb2, gateway_pb2, owner_pb2
 from gateway.service import AUTHORISATION as GATEWAY
 from node.service import AUTHORISATION as NODE
 
@@ -17,6 +17,9 @@ EVERYBODY_AT_HOME = frozenset(
 )
 EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.GatewayService/Query": frozenset({"node"}),
+    "/fairlead.v1.FederationService/Follow": frozenset({"node"}),
+    "/fairlead.v1.FederationService/PublishDenyList": frozenset({"node"}),
+    "/fairlead.v1.FederationService/Renew": frozenset({"node"}),
     "/fairlead.v1.OwnerService/Answer": frozenset({"gateway"}),
     "/fairlead.v1.AskingService/Prepare": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/Ask": frozenset({"user:analyst"}),
@@ -30,6 +33,7 @@ SERVICES = [
     Service(descriptor=file.DESCRIPTOR.services_by_name[name], register=partial(print))
     for file, name in (
         (gateway_pb2, "GatewayService"),
+        (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
     )
@@ -46,7 +50,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
     """A service added to the wire contract without an expectation fails this test."""
     found = {
         f"/{service.full_name}/{method.name}"
-        for file in (gateway_pb2, owner_pb2, asking_pb2)
+        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -60,6 +61,7 @@ class AuditLog:
         *,
         origin: str,
         key: Ed25519PrivateKey,
+        former: Sequence[bytes] = (),
         clock: Callable[[], float],
         migrations: Sequence[str] = (),
         on_failure: Callable[[], None] | None = None,
@@ -67,6 +69,7 @@ class AuditLog:
         """Open or create the log at ``path``, rebuild its tree and check its last checkpoint.
 
         :param origin: the log's name, first line of its checkpoints (c2sp.org/tlog-checkpoint).
+        :param former: public keys that may have signed the last checkpoint before a rotation.
         :param clock: Unix seconds.
         :param migrations: tables of the caller in the same file, for ``also`` and :meth:`read`.
         :param on_failure: called once, on the writer thread, when the log fails.
@@ -80,7 +83,7 @@ class AuditLog:
             storage.migrate(database, migrations, scope="application")
             reader = storage.open_readonly(path)
             tree = merkle.Tree()
-            head = _restore(database, tree, origin, signing.public_bytes(key))
+            head = _restore(database, tree, origin, [signing.public_bytes(key), *former])
             writer = Writer(
                 database=database,
                 tree=tree,
@@ -98,6 +101,10 @@ class AuditLog:
                 raise _corrupted() from error
             raise
         return cls(origin=origin, writer=writer, tree=tree, reader=reader)
+
+    def rekey(self, key: Ed25519PrivateKey) -> None:
+        """Sign every checkpoint from the next one on with another key."""
+        self._writer.rekey(key)
 
     @property
     def origin(self) -> str:
@@ -205,7 +212,7 @@ class AuditLog:
 
 
 def _restore(
-    database: storage.Database, tree: merkle.Tree, origin: str, public_key: bytes
+    database: storage.Database, tree: merkle.Tree, origin: str, keys: Sequence[bytes]
 ) -> receipts.Head | None:
     """Rebuild the tree and check it against the last checkpoint; None for a new log."""
     for index, leaf_hash in database.execute("SELECT idx, hash FROM leaf ORDER BY idx"):
@@ -217,12 +224,19 @@ def _restore(
         return None
     note = row[0] if row else ""
     try:
-        last = receipts.open_checkpoint(note, origin, public_key)
+        last = _open_checkpoint(note, origin, keys)
     except errors.FairleadError as error:
         raise _corrupted(error.code) from error
     if (last.size, last.root) != (tree.size, tree.root()):
         raise _corrupted()
     return receipts.Head(origin=origin, size=last.size, root=last.root, checkpoint=note)
+
+
+def _open_checkpoint(note: str, origin: str, keys: Sequence[bytes]) -> receipts.Checkpoint:
+    for former in keys[1:]:
+        with contextlib.suppress(errors.FairleadError):
+            return receipts.open_checkpoint(note, origin, former)
+    return receipts.open_checkpoint(note, origin, keys[0])
 
 
 def _corrupted(*more: str) -> errors.LogUnavailable:

@@ -95,6 +95,10 @@ class Writer:
         self.head = head
         self._thread.start()
 
+    def rekey(self, key: Ed25519PrivateKey) -> None:
+        """Sign every further head with another key."""
+        self._key = key
+
     def put(self, entry: Entry) -> None:
         """Queue an append. :raises LogUnavailable: the log failed or was closed."""
         with self._gate:

@@ -76,7 +76,7 @@ def grant_statement(
     statement = pb.GrantStatement(
         query_id=query.query_id,
         grant_digests=[
-            signing.digest(grants[p]) if p in grants else random(32) for p in directory.partners
+            signing.digest(grants[p]) if p in grants else random(32) for p in directory.listed
         ],
         intent_leaf_hash=intent_leaf_hash,
         gateway=gateway,
@@ -113,9 +113,9 @@ def verify_grant(
     if statement.query_id != query.query_id or statement.gateway != gateway.spiffe_id:
         raise Forged("a grant statement is of another query", reasons=("GRANT_BINDING",))
     # 2
-    place = list(directory.partners).index(owner)
+    place = directory.place(owner)
     digests = statement.grant_digests
-    if len(digests) != len(directory.partners) or digests[place] != signing.digest(request.grant):
+    if len(digests) != len(directory.listed) or digests[place] != signing.digest(request.grant):
         raise Forged("a grant is not the one its statement covers", reasons=("GRANT_DIGEST",))
     # 3
     grant = signing.parse_canonical(pb.OwnerGrant, request.grant)

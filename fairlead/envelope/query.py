@@ -18,11 +18,12 @@ from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
 from fairlead.errors import Forged, InvalidInput, Refused, Stale
 from fairlead.names import check_code
-from fairlead.partners import DenyLists, Directory, Partner
+from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.v1 import query_pb2 as pb
 
 WINDOW_S = 120
 """A header is accepted this many seconds around its issue."""
+CLOCK_REMEDY = "the two clocks differ by more than 2 minutes: timedatectl status, on both sides"
 MANDATE_LIFETIME_S = 24 * 3600
 MAX_SCHEMES = 16
 _HASH = 32
@@ -38,6 +39,7 @@ class Query:
 
     query_id: bytes
     chunk: int
+    directory: Directory
     asker: Partner
     user: Identity
     mode: int
@@ -152,7 +154,7 @@ def draft_mandate(
     """Draft the canonical octets a user signs.
 
     :param terms: (scheme, canonical value) in order, with one nonce each.
-    :param salts: one 32-octet salt for every partner of the directory, by id.
+    :param salts: one 32-octet salt for every partner the directory lists, by id.
     :param asked: ids of the partners to be asked.
     """
     mandate_id = uuid7(now, random)
@@ -170,7 +172,7 @@ def draft_mandate(
         term_count=len(terms),
         terms_root=terms_root(leaves),
         partner_digests=[
-            partner_digest(salts[p], p, mandate_id, asked=p in asked) for p in directory.partners
+            partner_digest(salts[p], p, mandate_id, asked=p in asked) for p in directory.listed
         ],
         issued_at=int(now),
         expires_at=int(now) + lifetime_s,
@@ -204,8 +206,7 @@ def sign_query(
             issued_at=int(now),
             reply_key=reply_key,
             part_digests=[
-                signing.digest(parts[p]) if p in parts else random(_HASH)
-                for p in directory.partners
+                signing.digest(parts[p]) if p in parts else random(_HASH) for p in directory.listed
             ],
             directory_serial=directory.serial,
         )
@@ -235,11 +236,12 @@ def sign_query(
 
 
 def verify_query(
-    signed: pb.SignedQuery, *, directory: Directory, deny_lists: DenyLists | None, now: float
+    signed: pb.SignedQuery, *, directory: Directories, deny_lists: DenyLists | None, now: float
 ) -> Query:
     """Verify the front of a query. The numbers are those of ``docs/protocol.md``.
 
-    1. The three signed messages are canonical and name this federation and this directory.
+    1. The three signed messages are canonical and name this federation and a directory that is
+       in force, or was until a short while ago; everything below is verified under that one.
     2. The user's certificate is the mandate's, in force, issued by the asker's user authority,
        and not denied.
     3. The user signed the mandate.
@@ -258,32 +260,28 @@ def verify_query(
     mandate = signing.parse_canonical(pb.Mandate, signed.mandate, limit=_LIMIT)
     header = signing.parse_canonical(pb.QueryHeader, signed.header, limit=_LIMIT)
     statement = signing.parse_canonical(pb.NodeStatement, signed.statement, limit=_LIMIT)
-    if mandate.federation != directory.federation:
+    if mandate.federation != directory.current.federation:
         raise Forged("a mandate is for another federation", reasons=("FEDERATION",))
-    if header.directory_serial != directory.serial:
-        raise Stale(
-            "the query was made under another directory",
-            reasons=("DIRECTORY_MISMATCH",),
-            remedy="fetch the current directory and ask again",
-        )
-    asker = directory.partner(mandate.partner_id)
+    listed = directory.at(header.directory_serial)
+    asker = listed.partner(mandate.partner_id)
     # 2
-    user = _verify_user(signed, mandate, directory, now)
+    user = _verify_user(signed, mandate, listed, now)
     if deny_lists is not None:
         deny_lists.check(user.spiffe_id, now)
     # 3
     signing.verify_as_user(user.public_key, "mandate", signed.mandate, signed.mandate_signature)
     # 4
-    _check_mandate(mandate, directory, now)
+    _check_mandate(mandate, listed, now)
     # 5
     signing.verify(mandate.session_key, "header", signed.header, signed.session_signature)
-    _check_header(header, mandate, signing.digest(signed.mandate), directory, now)
+    _check_header(header, mandate, signing.digest(signed.mandate), listed, now)
     # 6
     signing.verify(asker.signing_key, "statement", signed.statement, signed.statement_signature)
     _check_statement(statement, header, mandate, signed, now)
     return Query(
         query_id=header.query_id,
         chunk=header.chunk,
+        directory=listed,
         asker=asker,
         user=user,
         mode=mandate.mode,
@@ -340,7 +338,7 @@ def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> Non
         raise InvalidInput("a mandate's schemes are not a sorted set", reasons=("SCHEMES",))
     for scheme in schemes:
         check_code(scheme)
-    _check_hashes(mandate.partner_digests, len(directory.partners))
+    _check_hashes(mandate.partner_digests, len(directory.listed))
     _check_hashes([mandate.terms_root, mandate.case_commitment, mandate.session_key], 3)
     if not 0 < mandate.term_count <= sealing.MAX_TERMS:
         raise InvalidInput("a mandate has too few or too many terms", reasons=("TERM_COUNT",))
@@ -364,12 +362,12 @@ def _check_header(
         raise Stale(
             "a query is outside its time window",
             reasons=("QUERY_WINDOW",),
-            remedy="check both clocks, then ask again",
+            remedy=CLOCK_REMEDY,
         )
     # One chunk carries all terms of its mandate; splitting comes with batches.
     if header.chunk != 0 or header.term_count != mandate.term_count:
         raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
-    _check_hashes(header.part_digests, len(directory.partners))
+    _check_hashes(header.part_digests, len(directory.listed))
     sealing.check_public_key(header.reply_key)
 
 
@@ -390,7 +388,11 @@ def _check_statement(
     if not bound:
         raise Forged("a node's statement is about another query", reasons=("STATEMENT",))
     if abs(now - statement.issued_at) > WINDOW_S:
-        raise Stale("a node's statement is outside its time window", reasons=("QUERY_WINDOW",))
+        raise Stale(
+            "a node's statement is outside its time window",
+            reasons=("QUERY_WINDOW",),
+            remedy=CLOCK_REMEDY,
+        )
     if not (statement.case_open and statement.user_assigned):
         raise Refused(
             "the asker's node does not vouch for an open case with this user assigned",

@@ -78,7 +78,7 @@ def open_part(
     :raises Forged: any binding is wrong. :raises InvalidInput: malformed or beyond a limit.
     """
     # 1
-    place = list(directory.partners).index(owner)
+    place = directory.place(owner)
     if signing.digest(part) != query.part_digests[place]:
         raise Forged("a part is not the one the header names", reasons=("PART_DIGEST",))
     # 2
