@@ -12,11 +12,20 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
-from fairlead.partners import sign_as_operator
+from fairlead.partners import OPERATORS, sign_as_operator
 from fairlead.v1 import directory_pb2 as pb
 
-OPERATORS = "operators"
-"""Issuer of the deny list about nodes and gateways."""
+__all__ = [
+    "OPERATORS",
+    "USER_DENY_LIST",
+    "deny_list",
+    "sign_directory",
+    "sign_entry",
+    "sign_operators_list",
+    "sign_users_list",
+]
+USER_DENY_LIST = "user-deny-list.bin"
+"""The file a user authority writes and its partner's node publishes: ``pb.SignedDenyList``."""
 
 
 def sign_entry(entry: pb.PartnerEntry, root: Ed25519PrivateKey) -> pb.SignedPartnerEntry:

@@ -7,7 +7,8 @@
     keys/                tls.key signing.key sealing.seed mask.key witness.key index.key; tls.pem
     root/root.key        the partner's root: take it away, keep it offline
     oversight/           oversight.seed: hand it to the partner's oversight
-    federation/          invitation.toml; after enrolment directory.bin deny-lists.bin pins.toml
+    federation/          invitation.toml; after enrolment directory.bin deny-lists.bin pins.toml;
+                         user-deny-list.bin, which the user authority writes
     policy/ state/
 """
 
@@ -15,7 +16,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,7 +32,7 @@ from fairlead.enrolment.invitation import Invitation
 from fairlead.enrolment.request import Request, make_request, read_request
 from fairlead.errors import FairleadError, Misconfigured, Stale
 from fairlead.keyfile import private_folder, write_private
-from fairlead.lists import sign_entry
+from fairlead.lists import USER_DENY_LIST, sign_entry
 from fairlead.names import check_code, check_partner_id
 from fairlead.partners import PartnerKind
 from fairlead.sealing import SealingKey
@@ -124,7 +125,7 @@ def found(
     for scheme in card.schemes:
         check_code(scheme)
     path = folder.root / f"{card.partner_id}.request"
-    began = folder.root.exists() and any(folder.root.iterdir())
+    began = folder.root.exists() and any(_begun(folder))
     if began and not (folder.federation / "invitation.toml").exists():
         raise _in_the_way()
     if began and Invitation.load(folder.invitation) != invitation:
@@ -154,6 +155,13 @@ def found(
     _write_config(folder, card, invitation)
     write_private(path, data)
     return read_request(data, federation=invitation.federation, now=now), True
+
+
+def _begun(folder: NodeFolder) -> Iterator[Path]:
+    """What lies in the folder already; a user authority may have been here before the node."""
+    for path in folder.root.rglob("*"):
+        if path.is_file() and path != folder.federation / USER_DENY_LIST:
+            yield path
 
 
 def _kept(path: Path, entry: pb.PartnerEntry, invitation: Invitation, now: float) -> Request | None:
@@ -264,6 +272,7 @@ def _write_config(folder: NodeFolder, card: Card, invitation: Invitation) -> Non
         "pins": "federation/pins.toml",
         "deny_lists": "federation/deny-lists.bin",
         "policy_dir": "policy",
+        "user_deny_list": f"federation/{USER_DENY_LIST}",
         "index_key": "file:keys/index.key",
     }
     lines = [f"{key} = {json.dumps(value)}" for key, value in settings.items()]

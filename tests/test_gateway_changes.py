@@ -52,8 +52,8 @@ def test_a_founded_gateway_may_start_without_any_partner(gateway: Founded) -> No
     from gateway.app import own_keys
 
     member = process.join(gateway.config, time.time)
-    assert own_keys(gateway.config, member)[0] == f"spiffe://{FEDERATION}/gateway/gw-1"
-    assert (member.directory.serial, dict(member.directory.partners)) == (1, {})
+    assert own_keys(gateway.config, member)[0].spiffe_id == f"spiffe://{FEDERATION}/gateway/gw-1"
+    assert (member.directory.current.serial, dict(member.directory.current.partners)) == (1, {})
     process.load_policy(gateway.config, member.trust, now=time.time())
 
 
@@ -91,7 +91,7 @@ def test_operators_with_keys_of_their_own_sign_the_first_directory(tmp_path: Pat
         process.join(gateway.config, time.time)
     assert not act(gateway, 0, changes.renew).published
     assert act(gateway, 1, changes.renew).published
-    assert process.join(gateway.config, time.time).directory.serial == 1
+    assert process.join(gateway.config, time.time).directory.current.serial == 1
 
 
 def test_one_operator_admits_nobody(gateway: Founded, tmp_path: Path) -> None:
@@ -116,7 +116,10 @@ def test_the_second_operator_completes_and_the_gateway_pins(
     gateway.admit(data, by=1)
     assert gateway.admit(data, by=0).published
     member = process.join(gateway.config, time.time)
-    assert (member.directory.serial, list(member.directory.partners)) == (2, ["customs"])
+    assert (member.directory.current.serial, list(member.directory.current.partners)) == (
+        2,
+        ["customs"],
+    )
     assert gateway.books().desk().pending() == []
     repeated = gateway.admit(data, by=0)
     assert (repeated.published, repeated.again, repeated.serial) == (True, True, 2)

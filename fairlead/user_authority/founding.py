@@ -6,7 +6,7 @@
     authority.pem        its certificate: to the node, and its fingerprint to each person
     keys/                authority.pem authority.key log.key
     federation/          directory.bin pins.toml, as the node has them (or named elsewhere)
-    state/               register.sqlite audit.sqlite user-deny-list.bin
+    state/               register.sqlite audit.sqlite user-deny-list.bin (or at the node)
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fairlead import authority, signing
 from fairlead.config import load
 from fairlead.errors import Misconfigured
 from fairlead.keyfile import private_folder, write_private
+from fairlead.lists import USER_DENY_LIST
 from fairlead.names import check_partner_id
 from fairlead.user_authority.app import open_people
 from fairlead.user_authority.config import AuthorityConfig
@@ -40,7 +41,7 @@ def found(
     """Make an authority's folder; again, change nothing.
 
     :param node_folder: the node's folder, when it is on this machine: its directory and trust
-        anchors are handed out to people.
+        anchors are handed out to people, and the deny list is written there.
     :raises Misconfigured: FOLDER_IN_THE_WAY. :raises InvalidInput: a name is misspelt.
     """
     check_partner_id(partner)
@@ -74,7 +75,7 @@ def found(
         "keys_dir": "keys",
         "directory": str(source / "directory.bin"),
         "trust": str(source / "pins.toml"),
-        "deny_list": "state/user-deny-list.bin",
+        "deny_list": str((source if node_folder else Path("state")) / USER_DENY_LIST),
     }
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
     write_private(path, text.encode())
