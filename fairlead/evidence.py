@@ -16,6 +16,7 @@ from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Forged, InvalidInput, NotFound
 from fairlead.partners import Directory
 from fairlead.receipts import CheckpointFork, Head, verify_receipt
+from fairlead.trust import Trust, former_path
 from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
 
 MAX_FILE = 64 * 1024 * 1024
@@ -118,6 +119,19 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
         answers=len(seen),
         log_size=closing.size,
     )
+
+
+def directory_of(
+    evidence: asking_pb2.Evidence, anchors: Trust, path: Path, *, now: float
+) -> Directory:
+    """The directory the query was asked under: the one in ``path``, or one kept beside it.
+
+    :param now: when the query was asked, Unix seconds.
+    :raises FairleadError: the one to use does not verify.
+    """
+    header = signing.parse_canonical(query_pb2.QueryHeader, evidence.query.header)
+    kept = former_path(path, header.directory_serial)
+    return anchors.directory(kept if kept.exists() else path, now=now)
 
 
 def heads(evidence: asking_pb2.Evidence, directory: Directory) -> list[Head]:

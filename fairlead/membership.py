@@ -17,7 +17,7 @@ from fairlead.errors import FairleadError, Forged, Misconfigured
 from fairlead.keyfile import write_private
 from fairlead.partners import Directory, directory_mismatch
 from fairlead.telemetry import Event, get_logger
-from fairlead.trust import DenyListFile, Trust, read_trusted
+from fairlead.trust import DenyListFile, Trust, former_path, read_trusted
 
 GRACE_S = 600.0
 """Seconds a superseded directory still verifies queries made under it."""
@@ -186,7 +186,8 @@ class Membership:
         1. It verifies: operators, pinned roots, chain, and it is not older.
         2. One serial has one content.
         3. Its activation is durable in the audit log, which refuses what it has seen newer.
-        4. It is stored, so that a restart without a gateway finds it.
+        4. It is stored, so that a restart without a gateway finds it, and the one before beside
+           it, because receipts are verified under the directory of their time.
         5. It is in force.
 
         :returns: whether it was new.
@@ -205,6 +206,7 @@ class Membership:
             if self.record is not None:
                 await self.record(fresh)
             # 4
+            self._store(former_path(self._path, before.serial), self.directory.transmitted)
             self._store(self._path, data)
             # 5
             self.directory.swap(fresh, data)
@@ -271,7 +273,7 @@ class Membership:
 
     def _store(self, path: Path, data: bytes) -> None:
         try:
-            if path.read_bytes() != data:
+            if not path.exists() or path.read_bytes() != data:
                 write_private(path, data)
         except OSError:
             self.problem(_unwritable())

@@ -11,6 +11,7 @@ Every parser here is total: whatever the input, it raises InvalidInput or Forged
 
 from __future__ import annotations
 
+import contextlib
 import base64
 import binascii
 import hashlib
@@ -185,6 +186,17 @@ def open_checkpoint(text: str, origin: str, public_key: bytes) -> Checkpoint:
     if lines[0] != origin:
         raise errors.Forged("the checkpoint is of another log", reasons=("CHECKPOINT_ORIGIN",))
     return Checkpoint(origin=origin, size=_number(lines[1]), root=_hash(lines[2]))
+
+
+def open_checkpoint_of(text: str, origin: str, public_keys: Sequence[bytes]) -> Checkpoint:
+    """Verify a checkpoint under whichever of a log's keys, its own and former ones, signed it.
+
+    :raises InvalidInput: :raises Forged: as :func:`open_checkpoint` under the first key.
+    """
+    for former in public_keys[1:]:
+        with contextlib.suppress(errors.Forged):
+            return open_checkpoint(text, origin, former)
+    return open_checkpoint(text, origin, public_keys[0])
 
 
 def format_proof(proof: TlogProof) -> str:

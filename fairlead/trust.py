@@ -99,6 +99,19 @@ class Trust:
         """
         return self.verify(read_trusted(path), now=now, previous=previous)
 
+    def former(self, path: Path) -> list[Directory]:
+        """The directories before the one in ``path``, as a process keeps them beside it, newest
+        first; what does not verify, at the time it was issued, is left out.
+        """
+        found = []
+        for file in path.parent.glob(f"{path.stem}-*{path.suffix}"):
+            with contextlib.suppress(FairleadError):
+                data = read_trusted(file)
+                signed = signing.parse_canonical(directory_pb2.SignedDirectory, data)
+                content = signing.parse_canonical(directory_pb2.Directory, signed.directory)
+                found.append(self.verify(data, now=content.issued_at))
+        return sorted(found, key=lambda directory: directory.serial, reverse=True)
+
     def verify(self, data: bytes, *, now: float, previous: Directory | None = None) -> Directory:
         """Verify a signed directory as transmitted; see :meth:`Directory.from_signed`.
 
@@ -110,6 +123,38 @@ class Trust:
         if found.federation != self.federation:
             raise Forged("the directory is another federation's", reasons=("FEDERATION",))
         return found
+
+
+def former_path(path: Path, serial: int) -> Path:
+    """Where a superseded directory is kept beside the one in ``path``."""
+    return path.with_name(f"{path.stem}-{serial}{path.suffix}")
+
+
+def add_pin(
+    path: Path, partner_id: str, fingerprint: bytes, directory: Path, *, now: float
+) -> None:
+    """Add a root to a trust file in one step, once the directory verifies with it.
+
+    :param fingerprint: SHA-256 of the root key, compared out of band.
+    :raises FairleadError: the directory does not verify with it; nothing was written.
+    """
+    before = Trust.load(path)
+    roots = MappingProxyType({**before.roots, check_partner_id(partner_id): fingerprint})
+    wanted = replace(before, roots=roots)
+    wanted.directory(directory, now=now)
+    lines = read_trusted(path).decode().splitlines()
+    heads = [i for i, line in enumerate(lines) if line.strip() == "[partners]"]
+    lines.insert(heads[-1] + 1 if heads else 0, f'{partner_id} = "{fingerprint.hex()}"')
+    fresh = path.with_name(f"{path.name}.new")
+    write_private(fresh, ("\n".join(lines) + "\n").encode())
+    if Trust.load(fresh) != wanted:
+        fresh.unlink()
+        raise Misconfigured(
+            "the pins file cannot be edited by this command",
+            reasons=("TRUST_FILE",),
+            remedy=f'add the line   {partner_id} = "{fingerprint.hex()}"   under [partners]',
+        )
+    fresh.replace(path)
 
 
 class DenyListFile(DenyLists):

@@ -30,7 +30,9 @@ async def impostor(made: Federation, partner: str, behave: Behaviour) -> AsyncIt
         return await behave(owner_pb2.AnswerRequest.FromString(octets))
 
     config, owner = made.node_configs[partner], made.directory.partner(partner)
-    material = process.material_of(config.keys_dir, made.directory, owner.user_authority)
+    material = process.material_of(
+        config.keys_dir, made.directory, lambda _: [owner.user_authority]
+    )
     server = grpc.aio.server()
     handler: Any = grpc.unary_unary_rpc_method_handler(answer)
     service = grpc.method_handlers_generic_handler("fairlead.v1.OwnerService", {"Answer": handler})

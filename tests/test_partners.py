@@ -225,15 +225,20 @@ def _certificate_of(key: ec.EllipticCurvePrivateKey) -> bytes:
     return builder.sign(key, hashes.SHA256()).public_bytes(Encoding.DER)
 
 
-def test_a_partner_nobody_pinned_is_refused(world: World) -> None:
-    """Two operators cannot add a partner whose root key was not compared out of band."""
+def test_a_partner_nobody_pinned_is_listed_and_no_partner(world: World) -> None:
+    """Two operators can list whom they like; without a pinned root it is nobody's partner."""
     content = content_of(world)
     entry = pb.PartnerEntry.FromString(content.partners[0].entry)
     entry.partner_id = "aaa"
     content.partners.insert(0, sign_entry(entry, Ed25519PrivateKey.generate()))
-    with pytest.raises(Forged) as caught:
-        load(world, sign_directory(content, operators(world)))
+    found = load(world, sign_directory(content, operators(world)))
+    assert found.listed == ("aaa", *found.partners)
+    assert found.unpinned == {"aaa": signing.digest(entry.root_key)}
+    assert [found.place(partner) for partner in found.listed] == list(range(len(found.listed)))
+    with pytest.raises(NotFound) as caught:
+        found.partner("aaa")
     assert caught.value.code == "ROOT_UNPINNED"
+    assert "partner pin" in caught.value.remedy
 
 
 @pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 0, 1, 2, 3)])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import sqlite3
 import threading
 from collections.abc import Callable, Sequence
@@ -224,19 +223,12 @@ def _restore(
         return None
     note = row[0] if row else ""
     try:
-        last = _open_checkpoint(note, origin, keys)
+        last = receipts.open_checkpoint_of(note, origin, keys)
     except errors.FairleadError as error:
         raise _corrupted(error.code) from error
     if (last.size, last.root) != (tree.size, tree.root()):
         raise _corrupted()
     return receipts.Head(origin=origin, size=last.size, root=last.root, checkpoint=note)
-
-
-def _open_checkpoint(note: str, origin: str, keys: Sequence[bytes]) -> receipts.Checkpoint:
-    for former in keys[1:]:
-        with contextlib.suppress(errors.FairleadError):
-            return receipts.open_checkpoint(note, origin, former)
-    return receipts.open_checkpoint(note, origin, keys[0])
 
 
 def _corrupted(*more: str) -> errors.LogUnavailable:

@@ -30,11 +30,17 @@ class LogReport:
 
 
 def verify_log(
-    path: Path, *, origin: str, public_key: bytes, known: Sequence[receipts.Head] = ()
+    path: Path,
+    *,
+    origin: str,
+    public_key: bytes,
+    former: Sequence[bytes] = (),
+    known: Sequence[receipts.Head] = (),
 ) -> LogReport:
     """Re-derive everything in a log file, without its key and without writing to it.
 
     :param public_key: the log's Ed25519 key, 32 bytes, from the directory.
+    :param former: keys that signed the log before its key was rotated.
     :param known: heads verified elsewhere (receipts, witnesses) that the log must extend. Only
         these betray an operator who rewrites history and signs it again.
     :raises Misconfigured: the file cannot be opened.
@@ -45,7 +51,7 @@ def verify_log(
     database = storage.open_readonly(path)
     try:
         database.execute("BEGIN")  # One snapshot, also beside a running writer.
-        return _Verification(origin=origin, public_key=public_key).run(database, known)
+        return _Verification(origin=origin, public_keys=(public_key, *former)).run(database, known)
     except sqlite3.Error as error:
         raise errors.Forged("the log cannot be read", reasons=("LOG_CORRUPTED",)) from error
     finally:
@@ -76,7 +82,7 @@ class _Verification:
     """One pass over a log."""
 
     origin: str
-    public_key: bytes
+    public_keys: tuple[bytes, ...]
     tree: merkle.Tree = field(default_factory=merkle.Tree)
     log: str = ""
     leaves: Counter[str] = field(default_factory=Counter)
@@ -155,7 +161,7 @@ class _Verification:
         if not isinstance(note, str):
             self._fault("the checkpoint before it is malformed")
         try:
-            checkpoint = receipts.open_checkpoint(note, self.origin, self.public_key)
+            checkpoint = receipts.open_checkpoint_of(note, self.origin, self.public_keys)
         except (errors.InvalidInput, errors.Forged):
             self._fault("the checkpoint before it is not signed by this log")
         if (checkpoint.size, checkpoint.root) != (size, self.tree.root()):

@@ -50,10 +50,14 @@ def verify(
     if directory is None or trust is None:
         settings, _ = load_profile(profile)
         directory, trust = directory or settings.directory, trust or settings.trust
-    members = Trust.load(trust).directory(directory, now=time.time())
+    anchors = Trust.load(trust)
+    members = anchors.directory(directory, now=time.time())
     origin = claimed_origin(log)
     known = [head for file in receipt or () for head in heads(load_evidence(file), members)]
-    report = verify_log(log, origin=origin, public_key=_key_of(origin, members), known=known)
+    former = [key for old in anchors.former(directory) for key in _former_key(origin, old)]
+    report = verify_log(
+        log, origin=origin, public_key=_key_of(origin, members), former=former, known=known
+    )
     record = {
         "log": origin,
         "leaves": report.size,
@@ -63,6 +67,13 @@ def verify(
         "open_queries": len(report.open_queries),
     }
     emit([record], columns=COLUMNS, output=output)
+
+
+def _former_key(origin: str, old: Directory) -> list[bytes]:
+    try:
+        return [_key_of(origin, old)]
+    except Forged:  # it was nobody's then
+        return []
 
 
 def _key_of(origin: str, directory: Directory) -> bytes:

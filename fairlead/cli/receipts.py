@@ -27,9 +27,10 @@ def verify(
 ) -> None:
     """Verify every signature, proof and binding of receipts, without any running service.
 
-    Needs the directory that was in force when the query was asked: keep old ones.
+    Needs the directory that was in force when the query was asked; those that a process keeps
+    beside the current one (directory-SERIAL.bin) are found by themselves.
     """
-    from fairlead.evidence import asked_at, load_evidence, verify_evidence
+    from fairlead.evidence import asked_at, directory_of, load_evidence, verify_evidence
     from fairlead.profile import load_profile
     from fairlead.trust import Trust
 
@@ -43,7 +44,8 @@ def verify(
         try:
             # The directory that was in force when the query was asked, not today's.
             moment = asked_at(evidence)
-            result = verify_evidence(evidence, anchors.directory(directory, now=moment))
+            listed = directory_of(evidence, anchors, directory, now=moment)
+            result = verify_evidence(evidence, listed)
         except FairleadError as error:
             say(f"{printable(str(file))}: does not verify")
             if isinstance(error, PeerError):

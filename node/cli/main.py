@@ -10,6 +10,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, Format, emit, run, say
+from node.cli import partner, rotate
 
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
@@ -94,6 +95,10 @@ def serve(config: ConfigOption) -> int:
     settings = load(NodeConfig, config)
     telemetry.configure(settings.log_level)
     return Exit.ANSWERED if asyncio.run(run_node(settings)) else Exit.INTERNAL
+
+
+app.add_typer(partner.app, name="partner")
+app.add_typer(rotate.app, name="rotate")
 
 
 def _model() -> type[NodeConfig]:

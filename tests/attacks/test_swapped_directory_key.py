@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from certs.dev.lists import sign_entry
 from fairlead import sealing, signing
 from fairlead.errors import FairleadError
-from fairlead.v1 import directory_pb2
+from fairlead.v1 import directory_pb2, query_pb2
 from tests.attacks.crafted import OWNER, changed
 from tests.attacks.directory import content, entry_of, resign, root_key, with_entry
-from tests.federation import Federation, federation
+from tests.federation import Federation, federation, states
 
 Swap = Callable[[directory_pb2.PartnerEntry], directory_pb2.SignedPartnerEntry]
 MINE = sealing.SealingKey.generate().public_bytes()
@@ -76,16 +76,23 @@ async def test_two_operators_cannot_swap_an_owners_key(
 
 
 async def test_two_operators_cannot_add_a_partner_nobody_pinned(tmp_path: Path) -> None:
-    """An invented organisation, with a root of its own, is not in anybody's pins."""
+    """An invented organisation is listed, but nobody asks it, and nobody's work is disturbed."""
     async with federation(tmp_path, start=False) as made:
         listed = content(made)
         ghost = changed(
             entry_of(listed, OWNER), partner_id="zz-ghost", root_key=signing.public_bytes(THEIRS)
         )
         resign(made, serial=2, partners=[*listed.partners, sign_entry(ghost, THEIRS)])
-        with pytest.raises(FairleadError) as caught:
-            await made.start_node("customs")
-        assert caught.value.code == "ROOT_UNPINNED"
+        await made.start_gateway()
+        for partner in made.node_configs:
+            await made.start_node(partner)
+        await made.open_case()
+        found = states(await made.ask())
+        assert (found["zz-ghost"].status, found["zz-ghost"].reason) == (
+            query_pb2.STATUS_NOT_ASKED,
+            "ROOT_UNPINNED",
+        )
+        assert found[OWNER].status == query_pb2.STATUS_ANSWERED
 
 
 async def test_one_operator_alone_changes_nothing(tmp_path: Path) -> None:

@@ -1,0 +1,232 @@
+"""A running federation whose membership changes: every process with public files of its own,
+operators who publish at the gateway, and analysts who never stop asking."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+
+import grpc.aio
+
+from certs.dev.lists import sign_deny_lists, sign_directory
+from certs.dev.opened import open_federation
+from fairlead import signing
+from fairlead.v1 import audit_pb2, directory_pb2, query_pb2
+from tests.attacks.crafted import changed
+from tests.federation import Federation, states
+
+PATIENCE_S = 60.0
+
+
+async def until(true: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> None:
+    """Wait until something is so."""
+    async with asyncio.timeout(patience_s):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+def apart(made: Federation) -> None:
+    """Give every process its own copy of directory, pins and deny lists, as in real life."""
+
+    def own(name: str) -> dict[str, Path]:
+        folder = made.folder / "public" / name
+        folder.mkdir(parents=True)
+        copies = {}
+        for key, source in (
+            ("directory", made.layout.directory),
+            ("pins", made.layout.pins),
+            ("deny_lists", made.layout.deny_lists),
+        ):
+            copies[key] = folder / source.name
+            shutil.copy(source, copies[key])
+        return copies
+
+    made.gateway_config = made.gateway_config.model_copy(update=own("gateway"))
+    made.node_configs = {
+        partner: config.model_copy(
+            update={**own(partner), "user_deny_list": made.folder / f"{partner}.deny"}
+        )
+        for partner, config in made.node_configs.items()
+    }
+
+
+def put(path: Path, data: bytes) -> None:
+    """Replace a file in one step."""
+    fresh = path.with_name(f"{path.name}.fresh")
+    fresh.write_bytes(data)
+    fresh.replace(path)
+
+
+def content(path: Path) -> directory_pb2.Directory:
+    """The directory in a file."""
+    signed = directory_pb2.SignedDirectory.FromString(path.read_bytes())
+    return directory_pb2.Directory.FromString(signed.directory)
+
+
+def directory(made: Federation, **changes: object) -> bytes:
+    """The gateway's directory with some fields replaced, under both operators' signatures."""
+    keys = [signing.load_signing_key(made.layout.federation / f"operator-{n}.key") for n in (1, 2)]
+    now = content(made.gateway_config.directory)
+    return sign_directory(changed(now, **{"serial": now.serial + 1, **changes}), keys)
+
+
+def publish(made: Federation, **changes: object) -> int:
+    """Put a new directory before the running gateway; returns its serial."""
+    data = directory(made, **changes)
+    put(made.gateway_config.directory, data)
+    return content(made.gateway_config.directory).serial
+
+
+def entries(
+    made: Federation, *fresh: directory_pb2.SignedPartnerEntry
+) -> list[directory_pb2.SignedPartnerEntry]:
+    """The gateway's list with some partners' entries replaced."""
+    by_id = {_id(item): item for item in content(made.gateway_config.directory).partners}
+    by_id |= {_id(item): item for item in fresh}
+    return [by_id[partner] for partner in sorted(by_id)]
+
+
+def _id(item: directory_pb2.SignedPartnerEntry) -> str:
+    return directory_pb2.PartnerEntry.FromString(item.entry).partner_id
+
+
+def without(made: Federation, partner: str) -> list[directory_pb2.SignedPartnerEntry]:
+    """The gateway's list with one partner left out."""
+    return [i for i in content(made.gateway_config.directory).partners if _id(i) != partner]
+
+
+def unpin(pins: Path, partner: str) -> str:
+    """Take a partner's root out of a pins file; returns its line."""
+    lines = pins.read_text().splitlines()
+    (line,) = (line for line in lines if line.startswith(f"{partner} ="))
+    put(pins, ("\n".join(item for item in lines if item != line) + "\n").encode())
+    return line
+
+
+def deny_bundle(made: Federation, *denied: str, serial: int) -> directory_pb2.DenyListBundle:
+    """Every issuer's deny list, naming ``denied``, under a new serial."""
+    opened = open_federation(made.layout, now=time.time())
+    data = sign_deny_lists(
+        [signing.load_signing_key(made.layout.federation / f"operator-{n}.key") for n in (1, 2)],
+        {partner: opened.user_authority(partner) for partner in made.directory.listed},
+        denied=denied,
+        serial=serial,
+        now=time.time(),
+        lifetime=timedelta(days=7),
+    )
+    return directory_pb2.DenyListBundle.FromString(data)
+
+
+def deny_list(
+    made: Federation, issuer: str, *denied: str, serial: int
+) -> directory_pb2.SignedDenyList:
+    """One issuer's list."""
+    for item in deny_bundle(made, *denied, serial=serial).lists:
+        if directory_pb2.DenyList.FromString(item.deny_list).issuer == issuer:
+            return item
+    raise AssertionError(issuer)
+
+
+def leaves(log: object) -> list[audit_pb2.AuditLeaf]:
+    """Every leaf of an audit log."""
+    rows = log.read("SELECT body FROM leaf ORDER BY idx")  # type: ignore[attr-defined]
+    return [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
+
+
+def alarms(log: object) -> list[str]:
+    """The reasons of every alarm in a log."""
+    return [
+        reason
+        for leaf in leaves(log)
+        if leaf.type == audit_pb2.LEAF_TYPE_ALARM
+        for reason in leaf.reasons
+    ]
+
+
+def refusals(log: object) -> list[str]:
+    """The reasons of every refusal in a log."""
+    return [
+        reason
+        for leaf in leaves(log)
+        if leaf.type == audit_pb2.LEAF_TYPE_REFUSAL
+        for reason in leaf.reasons
+    ]
+
+
+def reason_of(error: grpc.aio.AioRpcError) -> str:
+    """The first reason code of a refused call."""
+    return str(dict(error.trailing_metadata())["fairlead-reason"])
+
+
+async def start(made: Federation, *partners: str) -> None:
+    """Start the gateway and these nodes (all of them by default), and open the usual case."""
+    await made.start_gateway()
+    for partner in partners or tuple(made.node_configs):
+        await made.start_node(partner)
+    await made.open_case()
+
+
+def all_on(made: Federation, serial: int) -> bool:
+    """Whether every running process asks and answers under this directory."""
+    return all(app.member.directory.asking.serial == serial for app in made.nodes.values())
+
+
+@dataclass(slots=True)
+class Load:
+    """What the analysts saw: queries answered in full, and whatever else happened."""
+
+    answered: int = 0
+    overrun: int = 0
+    """Queries that a machine too slow for the policy engine's own deadline refused or held up."""
+    failed: Counter[str] = field(default_factory=Counter)
+
+    async def more(self, count: int) -> None:
+        """Wait for that many further queries."""
+        wanted = self.answered + count
+        await until(lambda: self.answered >= wanted or bool(self.failed))
+
+
+@asynccontextmanager
+async def load(made: Federation, *, owners: Sequence[str], askers: int = 2) -> AsyncIterator[Load]:
+    """Ask without a pause, over connections that stay open, as long as the block runs."""
+    seen, stopped = Load(), asyncio.Event()
+
+    async def ask() -> None:
+        async with made.client() as client:
+            while not stopped.is_set():
+                try:
+                    found = states(await made.ask(client=client))
+                    overrun = any(
+                        found[owner].reason == "POLICY_UNAVAILABLE"
+                        or found[owner].status == query_pb2.STATUS_OVERLOADED
+                        for owner in owners
+                    )
+                    missing = [
+                        f"{owner}:{found[owner].status}:{found[owner].reason}"
+                        for owner in owners
+                        if found[owner].status != query_pb2.STATUS_ANSWERED
+                    ]
+                except grpc.aio.AioRpcError as error:
+                    told = dict(error.trailing_metadata() or ())
+                    missing = [f"{error.code().name} {told.get('fairlead-reason')}"]
+                    overrun = told.get("fairlead-reason") == "POLICY_UNAVAILABLE"
+                except Exception as error:
+                    missing, overrun = [f"{type(error).__name__}: {error}"], False
+                seen.answered += not missing
+                seen.overrun += overrun
+                if not overrun:
+                    seen.failed.update(missing)
+
+    tasks = [asyncio.create_task(ask()) for _ in range(askers)]
+    try:
+        yield seen
+    finally:
+        stopped.set()
+        await asyncio.gather(*tasks)
