@@ -11,9 +11,9 @@ Every parser here is total: whatever the input, it raises InvalidInput or Forged
 
 from __future__ import annotations
 
-import contextlib
 import base64
 import binascii
+import contextlib
 import hashlib
 import re
 from collections.abc import Sequence
