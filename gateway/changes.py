@@ -49,7 +49,7 @@ def admit(
     2. The phrase read over the telephone is the one of its root.
     3. The partner is not listed yet, or by exactly this entry, which changes nothing.
     4. Certificate, directory with the next serial and admission are signed as a draft.
-    5. Once two have signed: pin, directory, admission file.
+    5. Once two have signed: pin, admission file, directory.
 
     :param spoken: the check phrase as the partner read it.
     :raises Forged: ROOT_PHRASE, or the request does not verify. :raises Stale: it has expired.

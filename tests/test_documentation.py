@@ -19,11 +19,13 @@ from pydantic_core import PydanticUndefined
 
 from fairlead import identifiers, sealing
 from fairlead.cli import ask
+from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, Format
 from fairlead.config import GatewayConfig, Limits, NodeConfig, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.profile import Profile
+from fairlead.user_authority.config import AuthorityConfig
 from fairlead.v1 import asking_pb2, handling_pb2, query_pb2
 from gateway.cli.main import app as gateway_app
 from node.cli.main import app as node_app
@@ -43,8 +45,16 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "certs").rglob("*.md")),
 ]
-PROGRAMS = {"fairlead": fairlead_app, "fairlead-gateway": gateway_app, "fairlead-node": node_app}
-OURS = ("README.md", "docs/ask.md", "docs/deploy.md", "docs/operate.md", "docs/protocol.md")
+PROGRAMS = {
+    "fairlead": fairlead_app,
+    "fairlead-gateway": gateway_app,
+    "fairlead-node": node_app,
+    "fairlead-authority": authority_app,
+}
+OURS = (
+    "README.md", "docs/ask.md", "docs/deploy.md", "docs/operate.md", "docs/protocol.md",
+    "docs/users.md",
+)  # fmt: skip
 
 
 def text_of(name: str) -> str:
@@ -235,6 +245,7 @@ KEYS = [
     ("docs/deploy.md", "time", fields_of(TimeColumn)),
     ("docs/deploy.md", "handling", fields_of(HandlingColumns)),
     ("docs/ask.md", "profile", fields_of(Profile)),
+    ("docs/users.md", "authority", fields_of(AuthorityConfig)),
 ]  # fmt: skip
 
 
@@ -324,7 +335,7 @@ PROCEDURES = re.findall(
 )
 REQUIRED = {
     "verify_query", "open_part", "verify_grant", "verify_receipt", "verify_answer", "admit",
-    "check_draft", "verify_evidence", "identity_from_certificate", "check", "from_signed",
+    "check_draft", "verify_evidence", "read_request", "read_admission", "enrol", "identity_from_certificate", "check", "from_signed",
 }  # fmt: skip
 
 
