@@ -47,7 +47,7 @@ def profile_path(option: Path | None, environ: Mapping[str, str] = os.environ) -
         raise NotEnrolled(
             "no profile: this user is not set up on this machine",
             reasons=("NO_PROFILE",),
-            remedy="fairlead login …, or --profile FILE; make demo-up prints ready ones",
+            remedy="fairlead login …, or set FAIRLEAD_PROFILE, or use --profile",
         )
     return path
 

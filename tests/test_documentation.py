@@ -335,7 +335,8 @@ PROCEDURES = re.findall(
 )
 REQUIRED = {
     "verify_query", "open_part", "verify_grant", "verify_receipt", "verify_answer", "admit",
-    "check_draft", "verify_evidence", "read_request", "read_admission", "enrol", "identity_from_certificate", "check", "from_signed",
+    "read_request", "read_admission", "enrol",
+    "check_draft", "verify_evidence", "identity_from_certificate", "check", "from_signed",
 }  # fmt: skip
 
 
