@@ -21,6 +21,9 @@ from fairlead.trust import Trust
 ROOT = Path(__file__).resolve().parent.parent
 GATEWAY = "gw-1"
 ASKER, ANALYST, APPROVER = "asker", "u-b01", "u-b02"
+CROWD_ASKERS, CROWD_ANALYSTS = 8, 32
+"""Asking partners and analysts of each when 256 people ask at once: one partner alone may use a
+quarter of the gateway's places."""
 PURPOSE, LEGAL_BASIS, SCHEME = "drug-trafficking", "eu-ucc-art-46", "container"
 TICK_MS = 50
 OWNER_KINDS = (
@@ -52,17 +55,24 @@ class Federation:
         """Ids of the first ``count`` owners."""
         return tuple(f"owner-{number:02d}" for number in range(1, count + 1))
 
-    def make(self, owners: int) -> None:
+    def crowd(self, askers: int = CROWD_ASKERS) -> dict[str, tuple[str, ...]]:
+        """The first so many further asking partners, each with its analysts."""
+        analysts = tuple(f"u-q{number:02d}" for number in range(1, CROWD_ANALYSTS + 1))
+        return {f"asker-{number}": analysts for number in range(2, 2 + askers)}
+
+    def make(self, owners: int, *, askers: int = 0) -> None:
         """Keys, directory and policy for one asker and ``owners`` owners.
+
+        :param askers: further asking partners, see :meth:`crowd`.
 
         The policy is the committed one with the demo's agreement, as two officers signed it.
         """
-        ports = free_ports(2 + owners)
+        ports = free_ports(2 + owners + askers)
         layout = make(
             self.folder / "keys",
             federation="fairlead.bench",
             gateway=GatewaySpec(name=GATEWAY, port=ports[0]),
-            partners=list(self._specs(owners, ports[1:])),
+            partners=[*self._specs(owners, ports[1:]), *self._crowd(askers, ports[2 + owners :])],
             release_tick_ms=TICK_MS,
         )
         officers = [load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
@@ -74,6 +84,17 @@ class Federation:
             not_after=int(time.time()) + 86_400,
             signers=officers,
         )
+
+    def _crowd(self, askers: int, ports: Sequence[int]) -> Iterator[PartnerSpec]:
+        for (asker, analysts), port in zip(self.crowd(askers).items(), ports, strict=True):
+            yield PartnerSpec(
+                partner_id=asker,
+                display_name=asker,
+                kind=PartnerKind.CUSTOMS,
+                country="NL",
+                port=port,
+                users=tuple(UserSpec(pseudonym=a, roles=(Role.ANALYST,)) for a in analysts),
+            )
 
     def _specs(self, owners: int, ports: Sequence[int]) -> Iterator[PartnerSpec]:
         yield PartnerSpec(

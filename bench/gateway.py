@@ -18,8 +18,8 @@ from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
-from bench import report, sampler, walk
-from bench.federation import Federation, free_ports
+from bench import crowd, report, sampler, stalled, walk
+from bench.federation import CROWD_ASKERS, Federation, free_ports
 from bench.processes import Child, Children, wait_until_serving
 from bench.rounds import FULL, PLAIN, Bench, Plan, measure
 
@@ -69,6 +69,9 @@ def _plan(options: argparse.Namespace) -> Plan:
             in_flight=options.in_flight,
             light_seconds=0.3,
             tick_seconds=0.4,
+            crowd_seconds=1.0,
+            stall_owners=OWNERS[0],
+            stall_seconds=3.0,
         )
     return Plan(
         owners=OWNERS, rounds=options.rounds, seconds=options.seconds, in_flight=options.in_flight
@@ -80,9 +83,14 @@ def _compare(federation: Federation, options: argparse.Namespace) -> dict[str, o
     end_owners, records = (OWNERS[:1], 200) if options.quick else (walk.OWNERS, walk.RECORDS)
     with Children(federation.folder) as children:
         say("making keys, directory and policy")
-        federation.make(max(*plan.owners, *end_owners))
+        federation.make(max(*plan.owners, *end_owners), askers=CROWD_ASKERS)
         bench = start(federation, children, max(plan.owners), traced=None)
+        idle_mb = bench.arms[FULL].rss_mb()
         figures = measure(bench, plan, say)
+        rate = max(max(own.rates) for own in (arms[FULL] for arms in figures.values()))
+        say(f"{plan.crowd} analysts at once")
+        many = crowd.measure(bench, plan, idle_mb=idle_mb, rate=rate)
+        stall = stalled.measure(bench, federation, plan, rate=rate, say=say)
         children.stop(bench.load, *bench.arms.values(), *bench.owners)
         say(f"end to end: real nodes, {records} records each")
         found = walk.measure(
@@ -92,8 +100,9 @@ def _compare(federation: Federation, options: argparse.Namespace) -> dict[str, o
             seconds=1.0 if options.quick else 3.0,
             records=records,
         )
-    print(report.table(figures, found))
-    return report.summary(plan, figures, found, records)
+    measured = report.Measured(figures=figures, walked=found, crowd=many, stall=stall)
+    print(report.table(measured))
+    return report.summary(plan, measured, records)
 
 
 def start(federation: Federation, children: Children, owners: int, *, traced: Path | None) -> Bench:

@@ -4,8 +4,11 @@
 input and answers each with one line:
 
 * ``{"do": "prepare", "owners": 3, "count": 1000}`` signs queries, outside the measurement;
+  With ``"askers": 8``, so many partners ask, each over a connection of its own;
 * ``{"do": "check", "target": NAME}`` sends one query and verifies everything that comes back;
-* ``{"do": "run", "target": NAME, "seconds": 2.5, "in_flight": 32}`` sends them in a closed loop.
+* ``{"do": "run", "target": NAME, "seconds": 2.5, "in_flight": 32}`` sends them in a closed loop;
+* ``{"do": "watch", "target": NAME, "seconds": 6, "in_flight": 32, "apart": OWNER}`` does the same
+  and tells, for the one owner and for all others, what came when.
 """
 
 from __future__ import annotations
@@ -53,42 +56,78 @@ class Tally:
     reasons: Counter[str] = field(default_factory=Counter)
 
 
+@dataclass(slots=True)
+class Seen:
+    """What came of the queries that were watched; ``apart`` counts the one owner's reasons."""
+
+    queries: int = 0
+    complete: int = 0
+    others_failed: int = 0
+    others_ms: list[float] = field(default_factory=list)
+    apart: Counter[str] = field(default_factory=Counter)
+
+
 class Load:
     """A node's connections to the two arms."""
 
     def __init__(self, federation: Federation, targets: dict[str, str]) -> None:
         self._directory = federation.directory()
-        self._questions = Questions(federation)
+        self._questions = {ASKER: Questions(federation)}
+        self._targets = targets
         self._prepared: list[Question] = []
         self._owners: tuple[str, ...] = ()
         self._federation = federation
-        keys = federation.layout.node(ASKER)
+        self._calls: dict[tuple[str, str], Any] = {}
+        self._connect(ASKER)
+
+    def _connect(self, asker: str) -> None:
+        """Open one node's connections to the arms."""
+        keys = self._federation.layout.node(asker)
         roots = [self._directory.federation_ca]
         material = tls.KeyMaterial.load(keys / "tls.pem", keys / "tls.key", roots)
         gateway = SpiffeId.parse(self._directory.gateway.spiffe_id)
-        self._calls: dict[str, Any] = {}
-        for name, endpoint in targets.items():
+        for name, endpoint in self._targets.items():
             channel = tls.open_channel(endpoint, server=gateway, material=material)
-            self._calls[name] = channel.unary_stream(QUERY)
+            self._calls[name, asker] = channel.unary_stream(QUERY)
 
     async def obey(self, order: dict[str, Any]) -> dict[str, object]:
         """Carry out one order."""
         if order["do"] == "prepare":
-            self._owners = self._federation.owners(order["owners"])
-            self._prepared = self._questions.prepare(order["owners"], order["count"])
-            return {"prepared": len(self._prepared)}
+            return self._prepare(order["owners"], order["count"], order.get("askers", 0))
         if order["do"] == "check":
             return await self._check(order["target"])
+        if order["do"] == "watch":
+            return await self._watch(
+                order["target"], order["seconds"], order["in_flight"], order["apart"]
+            )
         return await self._run(order["target"], order["seconds"], order["in_flight"])
+
+    def _prepare(self, owners: int, count: int, askers: int) -> dict[str, object]:
+        self._owners = self._federation.owners(owners)
+        asking = [ASKER]
+        if askers:
+            crowd = self._federation.crowd(askers)
+            asking = list(crowd)
+            for name in crowd.keys() - self._questions.keys():
+                self._questions[name] = Questions(self._federation, name, crowd[name])
+                self._connect(name)
+        share = -(-count // len(asking))
+        self._prepared = [q for a in asking for q in self._questions[a].prepare(owners, share)]
+        return {"prepared": len(self._prepared)}
 
     # ── Load ─────────────────────────────────────────────────────────────────────────────────
 
     async def _run(self, target: str, seconds: float, in_flight: int) -> dict[str, object]:
         started = time.perf_counter()
         tally = Tally(started=started, ends_at=started + seconds)
-        waiting = deque(enumerate(self._prepared))
-        await asyncio.gather(*(self._worker(target, waiting, tally) for _ in range(in_flight)))
-        ran_dry = not waiting and tally.last < tally.ends_at
+        queues: dict[str, deque[tuple[int, Question]]] = {}
+        for place, question in enumerate(self._prepared):
+            queues.setdefault(question.asker, deque()).append((place, question))
+        each = in_flight // len(queues)
+        await asyncio.gather(
+            *(self._worker(target, queue, tally) for queue in queues.values() for _ in range(each))
+        )
+        ran_dry = not any(queues.values()) and tally.last < tally.ends_at
         return {
             "rate": tally.in_time / ((tally.last - started) if ran_dry else seconds),
             "answered": tally.answered,
@@ -100,9 +139,9 @@ class Load:
     async def _worker(
         self, target: str, waiting: deque[tuple[int, Question]], tally: Tally
     ) -> None:
-        call = self._calls[target]
         while waiting and time.perf_counter() < tally.ends_at:
             place, question = waiting.popleft()
+            call = self._calls[target, question.asker]
             begun = time.perf_counter()
             reasons = await self._ask(call, question, read=place % READ_EVERY == 0)
             complete = not reasons
@@ -129,6 +168,45 @@ class Load:
             return []
         return [reason for reason in map(_trouble, others) if reason] or ["ANSWERS_MISSING"]
 
+    async def _watch(
+        self, target: str, seconds: float, in_flight: int, apart: str
+    ) -> dict[str, object]:
+        ends_at = time.perf_counter() + seconds
+        waiting, seen = deque(self._prepared), Seen()
+
+        async def work() -> None:
+            while waiting and time.perf_counter() < ends_at:
+                await self._look(target, waiting.popleft(), apart, seen)
+
+        await asyncio.gather(*(work() for _ in range(in_flight)))
+        return {
+            "queries": seen.queries,
+            "complete": seen.complete,
+            "others_ms": [round(value, 3) for value in seen.others_ms],
+            "others_failed": seen.others_failed,
+            "apart": dict(seen.apart),
+        }
+
+    async def _look(self, target: str, question: Question, apart: str, seen: Seen) -> None:
+        begun, states, closed = time.perf_counter(), set[str](), False
+        seen.queries += 1
+        try:
+            async for octets in self._calls[target, ASKER](question.octets, timeout=TIMEOUT_S):
+                response = gateway_pb2.QueryResponse.FromString(octets)
+                closed = closed or response.HasField("closed")
+                if not response.HasField("partner"):
+                    continue
+                event = response.partner
+                states.add(event.partner_id)
+                if event.partner_id == apart:
+                    seen.apart[event.reason or "ANSWERED"] += 1
+                else:
+                    seen.others_ms.append((time.perf_counter() - begun) * 1000)
+                    seen.others_failed += event.status != query_pb2.STATUS_ANSWERED
+        except grpc.aio.AioRpcError:
+            return
+        seen.complete += closed and states == set(self._owners)
+
     # ── Check ────────────────────────────────────────────────────────────────────────────────
 
     async def _check(self, target: str) -> dict[str, object]:
@@ -138,7 +216,7 @@ class Load:
         """
         question = self._prepared.pop()
         answers, closed = 0, False
-        async for octets in self._calls[target](question.octets, timeout=TIMEOUT_S):
+        async for octets in self._calls[target, ASKER](question.octets, timeout=TIMEOUT_S):
             response = gateway_pb2.QueryResponse.FromString(octets)
             kind = response.WhichOneof("event")
             if kind == "partner":

@@ -4,7 +4,8 @@
 an answer must bind (query id, digest of the header) is read and signed for every query; the
 sealed body, whose size is fixed, is prepared once. Both arms of the benchmark get exactly this.
 
-Reads its standard input: ``tick SECONDS`` sets the release tick, the end of input ends it.
+Reads its standard input: ``tick SECONDS`` sets the release tick, ``stall OWNER`` makes one owner
+accept calls and never answer (``stall`` alone: none), the end of input ends it.
 """
 
 from __future__ import annotations
@@ -31,9 +32,18 @@ BODY_OCTETS = sealing.answer_size(1) + SEAL_OVERHEAD
 
 
 class Tick:
-    """The release tick of every owner in this process, in seconds; 0 is off."""
+    """The release tick of every owner in this process, in seconds (0 is off), and who stalls."""
 
     seconds = 0.0
+    stalled = ""
+
+    def obey(self, line: str) -> None:
+        """One order."""
+        word, _, value = line.strip().partition(" ")
+        if word == "tick":
+            self.seconds = float(value)
+        else:
+            self.stalled = value
 
 
 class Owner(owner_pb2_grpc.OwnerServiceServicer):
@@ -54,6 +64,8 @@ class Owner(owner_pb2_grpc.OwnerServiceServicer):
         _context: grpc.aio.ServicerContext[Any, Any],
     ) -> owner_pb2.AnswerResponse:
         """Answer without looking anything up."""
+        if self._partner_id == self._tick.stalled:
+            await asyncio.Event().wait()
         asked = request.query.header
         header = signing.canonical(
             query_pb2.AnswerHeader(
@@ -97,7 +109,7 @@ async def serve(federation: Federation, partners: list[str]) -> None:
 
     def obey() -> None:
         for line in sys.stdin:
-            tick.seconds = float(line.removeprefix("tick "))
+            tick.obey(line)
             print("ok", flush=True)
         loop.call_soon_threadsafe(ended.set)
 

@@ -37,6 +37,12 @@ class Child:
         user, system = stat.rpartition(")")[2].split()[11:13]
         return (int(user) + int(system)) / _TICKS_PER_S
 
+    def rss_mb(self) -> float:
+        """Resident memory of this process now, in MiB (proc(5))."""
+        status = Path(f"/proc/{self.process.pid}/status").read_text()
+        (line,) = (line for line in status.splitlines() if line.startswith("VmRSS:"))
+        return int(line.split()[1]) / 1024
+
     def tell(self, line: str) -> str:
         """Send one line, return the line that answers it.
 

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -23,21 +26,31 @@ TERM = "MSCU6639870"
 class Question:
     """One query as it goes over the wire (``QueryRequest``), and what its answers must bind."""
 
+    asker: str
     octets: bytes
     query_id: bytes
     header_digest: bytes
 
 
-class Questions:
-    """Makes queries about one term, for one analyst of the asker, each under its own mandate."""
+class _User:
+    """An analyst's certificate (DER) and key."""
 
-    def __init__(self, federation: Federation) -> None:
+    def __init__(self, folder: Path) -> None:
+        pem = (folder / "user.pem").read_bytes()
+        self.certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
+        self.key = signing.load_user_key(folder / "user.key")
+
+
+class Questions:
+    """Makes queries about one term, for the analysts of one asker, each under its own mandate."""
+
+    def __init__(
+        self, federation: Federation, asker: str = ASKER, analysts: Sequence[str] = (ANALYST,)
+    ) -> None:
         layout = federation.layout
-        user = layout.user(ASKER, ANALYST)
-        pem = (user / "user.pem").read_bytes()
-        self._certificate = x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)
-        self._user_key = signing.load_user_key(user / "user.key")
-        self._node_key = signing.load_signing_key(layout.node(ASKER) / "signing.key")
+        self._asker = asker
+        self._users = cycle([_User(layout.user(asker, name)) for name in analysts])
+        self._node_key = signing.load_signing_key(layout.node(asker) / "signing.key")
         self._reply_key = sealing.SealingKey.generate().public_bytes()
         self._directory = federation.directory()
         self._federation = federation
@@ -68,11 +81,11 @@ class Questions:
         self, nonce: bytes, salts: dict[str, bytes], parts: dict[str, bytes], tail: bytes
     ) -> Question:
         """Two encodings of one message type, one behind the other, are the merged message."""
-        now, session = time.time(), Ed25519PrivateKey.generate()
+        now, session, user = time.time(), Ed25519PrivateKey.generate(), next(self._users)
         mandate = draft_mandate(
             directory=self._directory,
-            partner_id=ASKER,
-            user_certificate=self._certificate,
+            partner_id=self._asker,
+            user_certificate=user.certificate,
             purpose=PURPOSE,
             legal_basis=LEGAL_BASIS,
             case_commitment=os.urandom(32),
@@ -87,8 +100,8 @@ class Questions:
         query_id = uuid7(now)
         signed = sign_query(
             mandate=mandate,
-            mandate_signature=signing.sign_as_user(self._user_key, "mandate", mandate),
-            user_certificate=self._certificate,
+            mandate_signature=signing.sign_as_user(user.key, "mandate", mandate),
+            user_certificate=user.certificate,
             session=session,
             node_key=self._node_key,
             query_id=query_id,
@@ -100,5 +113,8 @@ class Questions:
         )
         head = gateway_pb2.QueryRequest(query=signed).SerializeToString()
         return Question(
-            octets=head + tail, query_id=query_id, header_digest=signing.digest(signed.header)
+            asker=self._asker,
+            octets=head + tail,
+            query_id=query_id,
+            header_digest=signing.digest(signed.header),
         )

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from statistics import median
 
-from bench.federation import TICK_MS
+from bench.crowd import Crowd
+from bench.federation import CROWD_ANALYSTS, CROWD_ASKERS, TICK_MS
 from bench.owner import BODY_OCTETS
 from bench.rounds import ARMS, FULL, OFF, ON, PLAIN, Figures, Plan, p50_p99, ratio
+from bench.stalled import Stall
 from bench.walk import Walked
 
 Found = dict[int, dict[str, Figures]]
@@ -20,8 +23,19 @@ _START = "{:>6} {:>6} {:>10} {:>13}"
 _ROW = _START + " {:>6} {:>18} {:>16} {:>16}"
 
 
-def table(figures: Found, walked: Sequence[Walked]) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """Everything one run of the benchmark found."""
+
+    figures: Found
+    walked: Sequence[Walked]
+    crowd: Crowd
+    stall: Stall
+
+
+def table(measured: Measured) -> str:
     """For people."""
+    figures, many, stall = measured.figures, measured.crowd, measured.stall
     lines = [_ROW.format(*_HEAD)]
     for owners, arms in figures.items():
         lines += [_ROW.format(owners, arm, *_cells(arms[arm])) for arm in ARMS]
@@ -30,12 +44,21 @@ def table(figures: Found, walked: Sequence[Walked]) -> str:
         spread = f"  queries/s by round: {min(each):.2f} to {max(each):.2f}"
         lines.append(_START.format(owners, "ratio", whole, cpu) + spread)
     lines.append(f"\nend to end, a user's client to real owners and back, tick {TICK_MS} ms")
-    for result in walked:
+    for result in measured.walked:
         times = "p50 {p50} ms, p99 {p99} ms".format(**p50_p99(result.latencies_ms))
         lines.append(
             f"{result.owners:>6} owners, {result.in_flight} in flight: "
             f"{result.queries_per_s:.1f} queries/s, {times}"
         )
+    lines.append(
+        f"\nthe gateway's memory: {many.idle_mb:.0f} MiB idle, {many.rss_mb:.0f} MiB with "
+        f"{CROWD_ASKERS * CROWD_ANALYSTS} analysts asking at once "
+        f"({many.answered} queries answered, {many.errors} not)"
+    )
+    lines.append(
+        f"one of {stall.owners} owners stalls: {stall.complete} of {stall.queries} queries "
+        f"complete, the others' answers at {stall.ratio:.2f} of their time (p50)"
+    )
     return "\n".join(lines) + "\n"
 
 
@@ -57,16 +80,16 @@ def _cpu(figures: Figures) -> list[float]:
     return figures.cpu_ms
 
 
-def summary(
-    plan: Plan, figures: Found, walked: Sequence[Walked], records: int
-) -> dict[str, object]:
+def summary(plan: Plan, measured: Measured, records: int) -> dict[str, object]:
     """For programs; ``seconds`` is still to be added."""
+    figures, walked = measured.figures, measured.walked
+    many, stall = measured.crowd, measured.stall
     every = [own for arms in figures.values() for own in arms.values()]
     failed = sum(own.failed for own in every) + sum(result.failed for result in walked)
     return {
         "schema": 1,
         "bench": "gateway",
-        "ok": failed == 0,
+        "ok": failed == 0 and many.errors == 0 and stall.complete == stall.queries,
         "rounds": plan.rounds,
         "scale": {
             "owners": list(plan.owners),
@@ -86,6 +109,18 @@ def summary(
             for n, arms in figures.items()
         },
         "end_to_end": {str(result.owners): _walks(walked, result.owners) for result in walked},
+        "idle_mb": round(many.idle_mb, 1),
+        "rss_256_mb": round(many.rss_mb, 1),
+        "errors_256": many.errors,
+        "errors_256_for": many.reasons,
+        "stalled": {
+            "owners": stall.owners,
+            "queries": stall.queries,
+            "complete": stall.complete,
+            "others_p50_ratio": round(stall.ratio, 3),
+            "others_failed": stall.others_failed,
+            "stalled_owner": dict(stall.apart),
+        },
         "failed": failed,
         "failed_for": dict(sum((own.reasons for own in every), Counter[str]())),
     }

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from statistics import median
 
-from bench.federation import TICK_MS
+from bench.federation import CROWD_ANALYSTS, CROWD_ASKERS, TICK_MS
 from bench.processes import Child
 
 PLAIN, FULL = "plain", "full"
@@ -26,6 +26,10 @@ class Plan:
     rounds: int
     seconds: float
     in_flight: int = 32
+    crowd: int = CROWD_ASKERS * CROWD_ANALYSTS
+    crowd_seconds: float = 6.0
+    stall_owners: int = 8
+    stall_seconds: float = 8.0
     light_seconds: float = 0.7
     tick_seconds: float = 1.2
 
@@ -73,15 +77,20 @@ class Bench:
         for child in self.owners:
             child.tell(f"tick {seconds}")
 
+    def stall(self, owner: str) -> None:
+        """Let one owner accept calls and never answer; an empty name lets all answer again."""
+        for child in self.owners:
+            child.tell(f"stall {owner}")
+
     def run(self, arm: str, seconds: float, in_flight: int) -> Run:
         """Send the prepared queries through one arm."""
         before = self.arms[arm].cpu_s()
         result = self.load.order(do="run", target=arm, seconds=seconds, in_flight=in_flight)
         return Run(**result, cpu_s=self.arms[arm].cpu_s() - before)
 
-    def prepare(self, owners: int, count: float) -> None:
-        """Sign that many new queries."""
-        self.load.order(do="prepare", owners=owners, count=int(count) + 64)
+    def prepare(self, owners: int, count: float, *, askers: int = 0) -> None:
+        """Sign that many new queries, of one asker or of so many."""
+        self.load.order(do="prepare", owners=owners, count=int(count) + 64, askers=askers)
 
 
 def measure(bench: Bench, plan: Plan, say: Callable[[str], None]) -> dict[int, dict[str, Figures]]:

@@ -73,7 +73,7 @@ class Sampler:
         now = time.thread_time()
         stack: list[tuple[str, int, str]] = []
         while frame is not None and len(stack) < 64:
-            stack.append((frame.f_code.co_filename, frame.f_lineno, frame.f_code.co_qualname))
+            stack.append((frame.f_code.co_filename, frame.f_lineno or 0, frame.f_code.co_qualname))
             frame = frame.f_back
         self._stacks[tuple(stack)] += now - self._last
         self._last = now

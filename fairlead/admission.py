@@ -21,6 +21,7 @@ from fairlead.errors import Conflict, FairleadError, Forged, Overloaded
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directories
 from fairlead.receipts import CheckpointFork, CheckpointStale
+from fairlead.remembered import RememberedCertificates
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
 
@@ -93,6 +94,8 @@ class Admission:
         self._limit = limit
         self._share = max(1, limit // 4)
         self._inside: Counter[str] = Counter()
+        self._identify = RememberedCertificates()
+        self._shut = False
 
     async def admit(
         self,
@@ -108,7 +111,8 @@ class Admission:
            its own partner's queries only.
         2. Not answered before: a repetition is REPLAYED, the same id with another content is
            QUERY_ID_REUSED, a second query under a mandate's chunk is MANDATE_USED.
-        3. Capacity: no more than ``limit`` queries inside, nor more than its share of one asker.
+        3. Capacity: the server is not about to stop (:meth:`shut`), and no more than ``limit``
+           queries are inside, nor more than its share of one asker.
         4. Decision: whatever ``decide`` demands; it raises to refuse.
         5. INTENT durable, in one transaction with the replay record of step 2.
 
@@ -123,7 +127,11 @@ class Admission:
         try:
             # 1
             query = verify_query(
-                signed, directory=self._directory, deny_lists=self._deny_lists, now=self._clock()
+                signed,
+                directory=self._directory,
+                deny_lists=self._deny_lists,
+                now=self._clock(),
+                identify=self._identify,
             )
             if peer.partner_id not in {None, query.asker.partner_id}:
                 raise Forged(
@@ -149,7 +157,17 @@ class Admission:
             raise
         return Admitted(query=query, decision=decision, intent=appended)
 
+    def shut(self) -> None:
+        """Let nobody in any more; who is inside stays until it leaves."""
+        self._shut = True
+
     def _enter(self, query: Query) -> None:
+        if self._shut:
+            raise Overloaded(
+                "this server is about to stop",
+                reasons=("DRAINING",),
+                remedy="ask again in a minute: the server is being restarted",
+            )
         asker = query.asker.partner_id
         if self._inside.total() >= self._limit or self._inside[asker] >= self._share:
             raise Overloaded("this server is busy", remedy="ask again in a few seconds")
@@ -220,12 +238,15 @@ def remember(
     """
 
     def record(connection: sqlite3.Connection) -> None:
-        _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)
-        connection.execute(
-            "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce) "
-            "VALUES (?, ?, ?, ?, ?)",
-            (*_seen_key(query), query.header_digest, nonce),
-        )
+        try:
+            connection.execute(
+                "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce) "
+                "VALUES (?, ?, ?, ?, ?)",
+                (*_seen_key(query), query.header_digest, nonce),
+            )
+        except sqlite3.IntegrityError:  # the table's keys refuse it: say which repetition it is
+            _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)
+            raise
         if also is not None:
             also(connection)
 

@@ -188,7 +188,7 @@ def identity_from_certificate(der: bytes, *, directory: Directory, now: float) -
     # 3
     spiffe_id = _member(uris[0], directory)
     # 4
-    _check_issuer(certificate, _issuer(spiffe_id, directory), now)
+    _check_issuer(certificate, issuer_of(spiffe_id, directory), now)
     # 5
     _check_validity(certificate, spiffe_id.kind, now)
     # 6
@@ -401,9 +401,10 @@ def _member(uri: str, directory: Directory) -> SpiffeId:
     return spiffe_id
 
 
-def _issuer(spiffe_id: SpiffeId, directory: Directory) -> x509.Certificate:
-    if spiffe_id.kind is IdentityKind.USER and spiffe_id.partner_id is not None:
-        return directory.partners[spiffe_id.partner_id].user_authority
+def issuer_of(member: SpiffeId | Identity, directory: Directory) -> x509.Certificate:
+    """The one authority that may certify a member the directory knows."""
+    if member.kind is IdentityKind.USER and member.partner_id is not None:
+        return directory.partners[member.partner_id].user_authority
     return directory.federation_ca
 
 

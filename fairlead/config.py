@@ -15,7 +15,7 @@ import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, NewType, TypeVar
+from typing import Annotated, Any, Literal, NewType, TypeVar, get_args
 
 from pydantic import (
     AfterValidator,
@@ -364,6 +364,7 @@ def _describe(model: type[BaseModel], keys: Sequence[int | str]) -> tuple[type[B
         if field is None:
             continue
         description = field.description or description
-        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
-            model = field.annotation
+        kinds = (field.annotation, *get_args(field.annotation))  # a table, or a table or none
+        tables = [kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)]
+        model = tables[0] if tables else model
     return model, description

@@ -8,6 +8,7 @@ query in flight fails when a new one is published. See ADR 11.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -30,6 +31,9 @@ WAIT_S = 2.0
 """Seconds a query made under a directory not known here yet may wait for it."""
 
 
+_LONG_AGO = float("-inf")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Version:
     data: bytes
@@ -47,7 +51,7 @@ class LiveDirectory:
     def __init__(self, first: Directory, data: bytes, *, clock: Callable[[], float]) -> None:
         self._clock = clock
         # What a process starts with is what it stopped with: nobody needs to confirm it.
-        self._versions = [_Version(data=data, directory=first, confirmed_at=float("-inf"))]
+        self._versions = [_Version(data=data, directory=first, confirmed_at=_LONG_AGO)]
         self._changed = asyncio.Event()
         self.on_unknown: Callable[[], None] = lambda: None
         """Called when a query names a newer directory than any held here."""
@@ -95,6 +99,10 @@ class LiveDirectory:
         except TimeoutError:
             return  # the envelope then says DIRECTORY_MISMATCH
 
+    def remember(self, former: list[_Version]) -> None:
+        """Versions superseded before this process started, oldest first."""
+        self._versions = [*former, *self._versions][-VERSIONS:]
+
     def swap(self, fresh: Directory, data: bytes) -> None:
         """Make a verified, newer directory the current one."""
         now = self._clock()
@@ -134,6 +142,23 @@ class LiveDirectory:
         self._changed = asyncio.Event()
 
 
+def _kept(path: Path, trust: Trust, current: Directory, now: float) -> list[_Version]:
+    """Directories superseded a short while ago, as they lie beside the current one."""
+    found = []
+    for serial in range(max(1, current.serial - VERSIONS + 1), current.serial):
+        file = former_path(path, serial)
+        with contextlib.suppress(FairleadError, OSError):
+            left, data = file.stat().st_mtime, read_trusted(file)
+            if now - left < GRACE_S:
+                directory = trust.verify(data, now=now)
+                found.append(
+                    _Version(
+                        data=data, directory=directory, confirmed_at=_LONG_AGO, superseded_at=left
+                    )
+                )
+    return found
+
+
 Record = Callable[[Directory], Awaitable[None]]
 
 
@@ -160,7 +185,9 @@ class Membership:
         self._stamps = {path: _stamp(path), pins: _stamp(pins)}
         data = read_trusted(path)
         self.trust = trust
-        self.directory = LiveDirectory(trust.verify(data, now=clock()), data, clock=clock)
+        current = trust.verify(data, now=clock())
+        self.directory = LiveDirectory(current, data, clock=clock)
+        self.directory.remember(_kept(path, trust, current, clock()))
         self.deny_lists = DenyListFile(
             deny_lists, trust, self.directory, clock, on_problem=self.problem
         )
@@ -222,11 +249,14 @@ class Membership:
         """
         changed = self.deny_lists.take(data)
         if changed:
-            try:
-                self.deny_lists.store()
-            except OSError:
-                self.problem(_unwritable())
+            self._store_deny_lists()
         return changed
+
+    def _store_deny_lists(self) -> None:
+        try:
+            self.deny_lists.store()
+        except OSError:
+            self.problem(_unwritable())
 
     async def look(self) -> None:
         """Look at the files once; what changed and verifies takes effect, the rest is a problem."""
@@ -238,6 +268,9 @@ class Membership:
         except FairleadError as error:
             self.problem(error)
         self.deny_lists.look()
+        if self.deny_lists.outdone:  # written over by somebody who had not heard of the newer list
+            self.deny_lists.outdone = False
+            self._store_deny_lists()
 
     async def watch(self, *, every_s: float = 1.0) -> None:
         """Look again and again, until cancelled."""

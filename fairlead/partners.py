@@ -412,6 +412,8 @@ class DenyLists:
     def __init__(self) -> None:
         self._lists: dict[str, pb.DenyList] = {}
         self._signed: dict[str, pb.SignedDenyList] = {}
+        self.outdone = False
+        """Whether the last bundle held something older than what is held."""
 
     def update(
         self, data: bytes, *, directory: Directory, operators: Sequence[bytes], now: float
@@ -450,6 +452,7 @@ class DenyLists:
                 contents[content.issuer] = content
         if older and not fresh:
             raise Stale("a deny list is older than the one held", reasons=("DENY_LIST_OLDER",))
+        self.outdone = older
         self._lists, self._signed = contents, {**self._signed, **fresh}
         return bool(fresh)
 

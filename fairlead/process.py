@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import hashlib
 import signal
 import sqlite3
@@ -364,9 +365,32 @@ class Failed:
         self._loop.call_soon_threadsafe(self.event.set)
 
 
-async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[None]]) -> bool:
+GC_THRESHOLDS = (20_000, 20, 20)
+"""New objects before a collection of the young ones, and collections before one of the older."""
+
+
+def _settle() -> None:
+    """What was made until now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+
+
+async def _nothing() -> None:
+    """There is nothing to finish."""
+
+
+async def serve(
+    server: Server,
+    *,
+    failed: Failed,
+    stop: Callable[[], Awaitable[None]],
+    finish: Callable[[], Awaitable[None]] = _nothing,
+) -> bool:
     """Serve until SIGTERM or SIGINT, or until the log fails; then drain and stop.
 
+    :param finish: refuse what is new and let what runs end; health says NOT_SERVING meanwhile.
+        A failed log leaves nothing that could end.
     :returns: whether the end was ordered (False: the audit log failed).
     """
     loop, ordered = asyncio.get_running_loop(), asyncio.Event()
@@ -374,6 +398,7 @@ async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[
         loop.add_signal_handler(number, ordered.set)
     await server.start()
     await server.set_serving(True)
+    _settle()
     get_logger().info(Event.SERVER_STARTED, count=server.port)
     ends = [asyncio.ensure_future(ordered.wait()), asyncio.ensure_future(failed.event.wait())]
     await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
@@ -381,6 +406,8 @@ async def serve(server: Server, *, failed: Failed, stop: Callable[[], Awaitable[
         end.cancel()
     get_logger().info(Event.SERVER_STOPPING)
     await server.set_serving(False)
+    if not failed.event.is_set():
+        await finish()
     await server.stop(0.0 if failed.event.is_set() else DRAIN_S)
     await stop()
     get_logger().info(Event.SERVER_STOPPED)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from functools import lru_cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,9 +46,15 @@ def verify(public: bytes, domain: str, data: bytes, signature: bytes) -> None:
     :raises Forged: the key is not one, or the signature is not this key's over this domain.
     """
     try:
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, preimage(domain, data))
+        _public_key(public).verify(signature, preimage(domain, data))
     except (InvalidSignature, ValueError):
         raise Forged("a signature does not verify", reasons=("SIGNATURE",)) from None
+
+
+@lru_cache(maxsize=1024)
+def _public_key(public: bytes) -> Ed25519PublicKey:
+    """The key object of raw octets: the organisations of a federation sign again and again."""
+    return Ed25519PublicKey.from_public_bytes(public)
 
 
 def sign_as_user(private: ec.EllipticCurvePrivateKey, domain: str, data: bytes) -> bytes:

@@ -33,6 +33,8 @@ from gateway.tactical import Tactical
 from gateway.walk import Exchange
 
 LOG_FILE = "audit.sqlite"
+CLOSING_S = 2.0
+"""What a query may take beyond its deadline to close its outcome, when the gateway stops."""
 
 
 def own_keys(
@@ -72,12 +74,19 @@ class GatewayApp:
     server: Server
     log: AuditLog
     tactical: Tactical
+    publishing: Publishing
     transport: Transport
     member: Membership
     tasks: process.Tasks
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
+    drain_s: float
+
+    async def finish(self) -> None:
+        """Refuse new queries; those under way end within their own deadline."""
+        self.publishing.finish()
+        await self.tactical.finish(self.drain_s)
 
     async def close(self) -> None:
         """Stop following the files; close every outcome, then the connections, then the log."""
@@ -95,7 +104,7 @@ async def run(config: GatewayConfig) -> bool:
     """
     app = await assemble(config)
     with metrics.serving(config.metrics, app.tally, app.gauges):
-        return await process.serve(app.server, failed=app.failed, stop=app.close)
+        return await process.serve(app.server, failed=app.failed, stop=app.close, finish=app.finish)
 
 
 async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.time) -> GatewayApp:
@@ -125,6 +134,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         _connector(member.directory, material),
         clock=time.monotonic,
         version=lambda partner: (_node(member.directory, partner), material()),
+        places=config.limits.max_concurrent_queries,
     )
     exchange = Exchange(
         gateway=entry.spiffe_id,
@@ -171,6 +181,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         server=server,
         log=log,
         tactical=tactical,
+        publishing=publishing,
         transport=transport,
         member=member,
         tasks=process.Tasks(
@@ -179,6 +190,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(member, log, config.keys_dir, clock=clock),
+        drain_s=config.limits.deadline_ms / 1000 + CLOSING_S,
     )
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import dataclass
-from typing import TypeVar
 
 from fairlead.v1 import owner_pb2, query_pb2
 from gateway.members import LegFailed, Transport
 
 STALE_ATTEMPTS = 3
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +62,22 @@ async def ask_one(transport: Transport, partner_id: str, issue: Reissue, *, dead
 
 
 async def fan_out(
-    partners: Collection[str], ask: Callable[[str], Coroutine[None, None, T]]
-) -> AsyncIterator[T]:
-    """Run every leg at once and yield each as it ends; leaving early cancels the rest."""
-    tasks = {asyncio.ensure_future(ask(partner)) for partner in partners}
+    partners: Collection[str], ask: Callable[[str], Coroutine[None, None, None]]
+) -> None:
+    """Run every leg at once and return when all have ended; leaving early cancels the rest.
+
+    The first leg that raises ends all, and what it raised is raised here.
+    """
+    tasks = [asyncio.ensure_future(ask(partner)) for partner in partners]
+    if not tasks:
+        return
     try:
-        for done in asyncio.as_completed(tasks):
-            yield await done
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
     finally:
-        for task in tasks:
+        left = [task for task in tasks if not task.done()]
+        for task in left:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if left:
+            await asyncio.gather(*left, return_exceptions=True)

@@ -72,6 +72,7 @@ class Publishing:
         self._issuer = issuer
         self._clock = clock
         self._changed = asyncio.Event()
+        self._finished = False
         member.on_change.append(lambda _before, _after: self.wake())
         recorded = member.deny_lists.on_update
 
@@ -81,6 +82,11 @@ class Publishing:
 
         member.deny_lists.on_update = updated
 
+    def finish(self) -> None:
+        """End every stream, because the gateway stops; nodes come back to its successor."""
+        self._finished = True
+        self.wake()
+
     def wake(self) -> None:
         """Something that followers should hear of has changed."""
         self._changed.set()
@@ -89,7 +95,7 @@ class Publishing:
     async def follow(self) -> AsyncGenerator[pb.FollowResponse, None]:
         """What is served now, then every change, and a sign of life in between."""
         directory, deny_lists = b"", b""
-        while True:
+        while not self._finished:
             changed = self._changed
             event = pb.FollowResponse(
                 directory_serial=self._member.directory.current.serial,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import grpc
@@ -12,13 +12,17 @@ from google.protobuf.message import DecodeError, Message
 
 from fairlead.door import REASON_KEY
 from fairlead.v1 import owner_pb2, query_pb2
+from gateway.breaker import Breaker, Passage
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
-MAX_IN_FLIGHT = 64
+PLACES = 256
+"""Calls to one partner at a time, while it answers."""
+QUIET_S = 2.0
+"""A partner that was asked and has answered nothing for so long is stalled ..."""
+QUIET_PLACES = 16
+"""... and further queries do not wait for it beyond so many: they are told OVERLOADED at once."""
 MAX_RESPONSE = 256 * 1024
 """Octets; an answer about 512 terms, the most there can be, takes about 135 KiB."""
-BREAKER_FAILURES = 5
-BREAKER_PAUSE_S = 5.0
 DRAIN_S = 30.0
 """Seconds the calls on a replaced channel may still take."""
 PASSED_ON = frozenset({"DIRECTORY_MISMATCH", "QUERY_WINDOW", "ROOT_UNPINNED"})
@@ -57,10 +61,22 @@ class _Member:
     channel: grpc.aio.Channel
     call: _Call
     version: object = None
+    breaker: Breaker = field(default_factory=Breaker)
     in_flight: int = 0
-    failures: int = 0
-    closed_until: float = 0.0
+    heard: float = 0.0
+    """When it last answered, or was asked while nothing was outstanding."""
+    failed_as: int = query_pb2.STATUS_UNREACHABLE
+    """The status of its last failure, which stands for it while the breaker is open."""
 
+
+_UNANSWERED = frozenset(
+    {
+        grpc.StatusCode.UNAVAILABLE,
+        grpc.StatusCode.DEADLINE_EXCEEDED,
+        grpc.StatusCode.CANCELLED,
+    }
+)
+"""What a call says when nobody answered it; any other status came from the partner."""
 
 _STATUS_OF = {
     grpc.StatusCode.DEADLINE_EXCEEDED: (query_pb2.STATUS_TIMEOUT, "DEADLINE"),
@@ -93,6 +109,8 @@ class UnaryTransport:
     """One unary call per leg over a long-lived mTLS channel per partner.
 
     :param connect: opens the channel of a partner.
+    :param clock: monotonic seconds.
+    :param places: calls to one partner at a time, while it answers.
     :param version: what a partner's channel was opened with; when it differs, a new channel is
         opened and the old one drained.
     """
@@ -102,10 +120,12 @@ class UnaryTransport:
         connect: Callable[[str], grpc.aio.Channel],
         *,
         clock: Callable[[], float],
+        places: int = PLACES,
         version: Callable[[str], object] = lambda _: None,
     ) -> None:
         self._version = version
         self._draining: set[asyncio.Task[None]] = set()
+        self._places = places
         self._connect = connect
         self._clock = clock
         self._members: dict[str, _Member] = {}
@@ -133,29 +153,48 @@ class UnaryTransport:
     ) -> owner_pb2.AnswerResponse:
         """See :class:`Transport`."""
         member = self._member(partner_id)
-        if self._clock() < member.closed_until:
-            raise LegFailed(query_pb2.STATUS_UNREACHABLE, "BREAKER_OPEN")
-        if member.in_flight >= MAX_IN_FLIGHT:
-            raise LegFailed(query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
+        passage = self._enter(member)
         call = member.call(request, timeout=timeout_s)
         member.in_flight += 1
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
-            self._note_failure(member, error.code())
-            raise _failure(error) from None
+            failure = _failure(error)
+            if error.code() in _UNANSWERED:
+                member.failed_as = failure.status
+                member.breaker.unanswered(passage, self._clock())
+            else:
+                self._heard(member)
+            raise failure from None
+        except BaseException:
+            member.breaker.given_up(passage)
+            raise
         finally:
             member.in_flight -= 1
-            call.cancel()
-        member.failures = 0
+            if not call.done():
+                call.cancel()
+        self._heard(member)
         return _parse(response)
 
-    def _note_failure(self, member: _Member, code: grpc.StatusCode) -> None:
-        if code is grpc.StatusCode.UNAVAILABLE:
-            member.failures += 1
-            if member.failures >= BREAKER_FAILURES:
-                member.closed_until = self._clock() + BREAKER_PAUSE_S
-                member.failures = 0
+    def _enter(self, member: _Member) -> Passage:
+        """Let one call through, or say at once why not: nobody waits for a partner in trouble.
+
+        :raises LegFailed: BULKHEAD_FULL, or BREAKER_OPEN with the status of the last failure.
+        """
+        now = self._clock()
+        if not member.in_flight:
+            member.heard = now
+        stalled = now - member.heard >= QUIET_S
+        if member.in_flight >= (min(QUIET_PLACES, self._places) if stalled else self._places):
+            raise LegFailed(query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
+        passage = member.breaker.enter(now)
+        if passage is Passage.REFUSED:
+            raise LegFailed(member.failed_as, "BREAKER_OPEN")
+        return passage
+
+    def _heard(self, member: _Member) -> None:
+        member.heard = self._clock()
+        member.breaker.answered()
 
     def _drain(self, channel: grpc.aio.Channel) -> None:
         task = asyncio.ensure_future(channel.close(DRAIN_S))

@@ -68,6 +68,12 @@ class Tactical:
             if run is not None:
                 run.abandon()
 
+    async def finish(self, within_s: float) -> None:
+        """Admit nothing new, and wait until what runs has ended, so many seconds at most."""
+        self._admission.shut()
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=within_s)
+
     async def drain(self) -> None:
         """Abandon what runs and wait until every outcome is closed."""
         self._runs.abandon_all()

@@ -110,7 +110,7 @@ class Walk:
         issue = self._issuer()
         deadline = asyncio.get_running_loop().time() + exchange.deadline_s
 
-        async def ask(partner_id: str) -> tuple[PartnerState, query_pb2.SignedAnswer | None]:
+        async def ask(partner_id: str) -> None:
             try:
                 node = self._query.directory.partners[partner_id].nodes[0].spiffe_id
                 exchange.deny_lists.check(node, exchange.clock())
@@ -130,11 +130,10 @@ class Walk:
                 answer_digest=state.answer_digest,
             )
             await exchange.desk.release(released)
-            return state, answer
-
-        async for state, answer in fan_out(self._routing.parts.keys(), ask):
             self._states[state.partner_id] = state
             run.add(_event(state, answer))
+
+        await fan_out(self._routing.parts.keys(), ask)
 
     def _key(self) -> Ed25519PrivateKey:
         """The key that the directory of this query's serial names for this gateway."""
@@ -258,10 +257,11 @@ def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -
 
 
 def _event(state: PartnerState, answer: query_pb2.SignedAnswer | None) -> gateway_pb2.QueryResponse:
-    event = gateway_pb2.PartnerEvent(
-        partner_id=state.partner_id,
-        status=state.status,  # type: ignore[arg-type]
-        reason=state.reason,
-        answer=answer,
-    )
-    return gateway_pb2.QueryResponse(partner=event)
+    response = gateway_pb2.QueryResponse()
+    event = response.partner
+    event.partner_id = state.partner_id
+    event.status = state.status  # type: ignore[assignment]
+    event.reason = state.reason
+    if answer is not None:
+        event.answer.CopyFrom(answer)
+    return response

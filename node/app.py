@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 # isort: split
 from cryptography import x509
@@ -28,11 +26,14 @@ from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
 from node import cases, service
 from node.answering import Answering
 from node.asking import Asking, GatewayQuery
+from node.certificate import OwnCertificate
+from node.denying import OwnDenyList
 from node.drafting import Drafter
-from node.following import Following, OwnCertificate, OwnDenyList
+from node.following import Following
 from node.heads import HeadKeeper
 from node.index import Index
 from node.line import GatewayLine
+from node.own_entry import OwnEntry
 
 LOG_FILE = "audit.sqlite"
 INDEX_FILE = "index.sqlite"
@@ -157,12 +158,15 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         on_failure=failed,
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
+    seen = dict(log.read("SELECT subject, serial FROM active"))
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
     heads = HeadKeeper(log, directory.current.gateway)
     register = cases.CaseRegister(log, leaves, clock=clock)
     line = GatewayLine(config.gateway, directory, process.material_of(config.keys_dir, directory))
     following = Following(line, member, clock=clock)
-    member.on_change.append(_OwnEntry(config, keys, log, leaves))
+    own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
+    own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
+    member.on_change.append(own_entry)
     asking = Asking(
         partner_id=config.partner,
         keys=keys,
@@ -253,45 +257,6 @@ def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gaug
         metrics.Gauge(name="fairlead_index_age_seconds", help=age, value=index.age_s(clock())),
         metrics.Gauge(name="fairlead_index_records", help=held, value=index.records),
     ]
-
-
-class _OwnEntry:
-    """Watches the node's own entry: follows a rotation made here, raises an alarm over any other.
-
-    ``fairlead-node rotate`` keeps what it made as ``entry-<sequence>.bin`` in the key folder.
-    """
-
-    def __init__(
-        self, config: NodeConfig, keys: KeyRing, log: AuditLog, leaves: LeafWriter
-    ) -> None:
-        self._config = config
-        self._keys = keys
-        self._log = log
-        self._leaves = leaves
-        self._writing: set[asyncio.Future[object]] = set()
-
-    def __call__(self, before: Directory, after: Directory) -> None:
-        old, new = (d.partners.get(self._config.partner) for d in (before, after))
-        if new is not None and old is not None and new.entry_digest == old.entry_digest:
-            return
-        if new is not None:
-            with contextlib.suppress(Misconfigured):
-                self._log.rekey(self._keys.signing(new.signing_key))
-        if new is None or not made_here(self._config.keys_dir, new):
-            get_logger().error(Event.OWN_ENTRY_CHANGED)
-            leaf = self._leaves.alarm(["OWN_ENTRY_CHANGED"], subject="directory")
-            task: asyncio.Future[object] = asyncio.ensure_future(self._log.append(leaf))
-            self._writing.add(task)
-            task.add_done_callback(self._writing.discard)
-
-
-def made_here(keys: Path, entry: Partner) -> bool:
-    """Whether this entry is one that was made with this key folder."""
-    try:
-        data = (keys / f"entry-{entry.sequence}.bin").read_bytes()
-    except OSError:
-        return False
-    return signing.digest(data) == entry.entry_digest
 
 
 def own_node(config: NodeConfig, partner: Partner) -> str:

@@ -9,28 +9,25 @@ import asyncio
 import contextlib
 import random
 from collections.abc import Callable
-from pathlib import Path
 
 import grpc
 import grpc.aio
 
-from fairlead import authority, renewal, signing, tls
-from fairlead.certificates import SpiffeId
 from fairlead.errors import FairleadError, Refused, Stale
 from fairlead.membership import Membership
 from fairlead.names import reason_code
 from fairlead.server import REASON_KEY
 from fairlead.telemetry import Event, get_logger
-from fairlead.trust import read_trusted
-from fairlead.v1 import directory_pb2, federation_pb2, federation_pb2_grpc
+from fairlead.v1 import federation_pb2, federation_pb2_grpc
 from node.line import GatewayLine
 
 DEAD_S = 15.0
 """Seconds of silence after which a stream is given up: three missed signs of life."""
 PAUSE_S, MAX_PAUSE_S = 0.2, 10.0
 MAX_SKEW_S = 120.0
-RENEW_EVERY_S = 60.0
-CALL_S = 10.0
+
+
+_REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
 class Following:
@@ -77,7 +74,9 @@ class Following:
             try:
                 await self._stream()
                 pause = PAUSE_S
-            except (grpc.aio.AioRpcError, TimeoutError):
+            except (grpc.aio.AioRpcError, TimeoutError) as error:
+                if isinstance(error, grpc.aio.AioRpcError) and error.code() in _REFUSALS:
+                    self._member.problem(gateway_refusal(error))
                 pause = PAUSE_S if self.connected.is_set() else min(2 * pause, MAX_PAUSE_S)
             except FairleadError as error:
                 self._member.problem(error)
@@ -139,117 +138,8 @@ class Following:
             self._member.problem(error)
 
 
-class OwnDenyList:
-    """Brings the own user authority's deny list from its file to the gateway.
-
-    :param path: ``pb.SignedDenyList`` octets, as the authority writes them.
-    """
-
-    def __init__(self, path: Path, line: GatewayLine, member: Membership, partner_id: str) -> None:
-        self._path = path
-        self._line = line
-        self._member = member
-        self._partner_id = partner_id
-        self._published = b""
-        self._failed = b""
-
-    async def look(self) -> None:
-        """Publish the file if it holds what was not published yet.
-
-        In this node it is in force at once, with or without a gateway.
-        """
-        if not self._path.exists():
-            return
-        data = b""
-        try:
-            data = read_trusted(self._path)
-            if data in {self._published, self._failed}:
-                return
-            signed = signing.parse_canonical(directory_pb2.SignedDenyList, data)
-            content = signing.parse_canonical(directory_pb2.DenyList, signed.deny_list)
-            if content.issuer != self._partner_id:
-                raise Refused("a deny list is another partner's", reasons=("OTHER_PARTNER",))
-            self._member.take_deny_lists(
-                signing.canonical(directory_pb2.DenyListBundle(lists=[signed]))
-            )
-        except FairleadError as error:
-            self._failed = data
-            self._member.problem(error)
-            return
-        stub = federation_pb2_grpc.FederationServiceStub(self._line.channel())
-        try:
-            await stub.PublishDenyList(
-                federation_pb2.PublishDenyListRequest(deny_list=signed), timeout=CALL_S
-            )
-            self._published = data
-        except grpc.aio.AioRpcError as error:
-            if error.code() not in _LATER:
-                self._failed = data
-                self._member.problem(gateway_refusal(error))
-
-    async def watch(self, *, every_s: float = 1.0) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            await self.look()
-            await asyncio.sleep(every_s)
-
-
-_LATER = {
-    grpc.StatusCode.UNAVAILABLE,
-    grpc.StatusCode.DEADLINE_EXCEEDED,
-    grpc.StatusCode.CANCELLED,
-    grpc.StatusCode.RESOURCE_EXHAUSTED,
-}
-
-
 def gateway_refusal(error: grpc.aio.AioRpcError) -> Refused:
     """What the gateway refused, by its first reason code; its free text is not repeated."""
     told = [str(v) for k, v in (error.trailing_metadata() or ()) if k == REASON_KEY]
     reasons = tuple(reason_code(code) for code in told[:16] if code)
     return Refused("the gateway refused", reasons=reasons or ("GATEWAY_REFUSED",))
-
-
-class OwnCertificate:
-    """Renews the node's TLS certificate before it ends.
-
-    :param keys: the key folder; :param spiffe_id: the node's.
-    """
-
-    def __init__(
-        self, keys: Path, spiffe_id: str, line: GatewayLine, *, clock: Callable[[], float]
-    ) -> None:
-        self._keys = keys
-        self._spiffe_id = SpiffeId.parse(spiffe_id)
-        self._line = line
-        self._clock = clock
-
-    async def look(self, *, force: bool = False) -> bool:
-        """Renew if it is due.
-
-        :returns: whether a new certificate is in place.
-        :raises FairleadError: refused, or unusable; the old one stays in use.
-        """
-        held = authority.load_certificate(self._keys / "tls.pem")
-        if not force and not renewal.due(held, self._clock()):
-            return False
-        request = renewal.Request.make(self._spiffe_id)
-        stub = federation_pb2_grpc.FederationServiceStub(self._line.channel())
-        try:
-            response = await stub.Renew(
-                federation_pb2.RenewRequest(request=request.pem), timeout=CALL_S
-            )
-        except grpc.aio.AioRpcError as error:
-            raise gateway_refusal(error) from None
-        renewal.check_renewed(response.certificate, request, self._spiffe_id, self._clock())
-        tls.install(self._keys, chain=response.certificate, key=request.key_pem())
-        get_logger().info(Event.CERTIFICATE_RELOADED)
-        return True
-
-    async def watch(self, *, every_s: float = RENEW_EVERY_S) -> None:
-        """Look again and again, until cancelled."""
-        while True:
-            try:
-                await self.look()
-            except FairleadError as error:
-                get_logger().error(Event.CERTIFICATE_PROBLEM, error=error)
-            await asyncio.sleep(every_s)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from itertools import chain
@@ -10,10 +11,10 @@ from fairlead.config import NodeConfig
 from node.app import INDEX_FILE, index_keys
 from node.index import BuildReport, Index
 from node.index.build import Progress
-from node.sources.csv import CsvSource
-from node.sources.mapping import load_mapping
+from node.sources.opening import open_source
 from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
+from node.sources.source import records_of
 
 
 def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[ImportReport]]:
@@ -23,12 +24,10 @@ def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[
     :raises Misconfigured: the index cannot be written.
     """
     now = time.time()
-    sources = {path: CsvSource(load_mapping(path), now=now) for path in config.sources}
+    sources = [open_source(path, now=now, environ=os.environ) for path in config.sources]
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     token_key, field_key = index_keys(config)
-    records: Iterator[SourceRecord] = chain.from_iterable(
-        source.records() for source in sources.values()
-    )
+    records: Iterator[SourceRecord] = chain.from_iterable(records_of(source) for source in sources)
     report = Index.build(
         config.state_dir / INDEX_FILE,
         records,
@@ -37,4 +36,4 @@ def build(config: NodeConfig, *, progress: Progress) -> tuple[BuildReport, list[
         clock=time.time,
         progress=progress,
     )
-    return report, [source.report() for source in sources.values()]
+    return report, [source.report() for source in sources]

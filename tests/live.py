@@ -18,7 +18,7 @@ import grpc.aio
 from certs.dev.lists import sign_deny_lists, sign_directory
 from certs.dev.opened import open_federation
 from fairlead import signing
-from fairlead.v1 import audit_pb2, directory_pb2, query_pb2
+from fairlead.v1 import asking_pb2, audit_pb2, directory_pb2, query_pb2
 from tests.attacks.crafted import changed
 from tests.federation import Federation, states
 
@@ -176,6 +176,15 @@ async def start(made: Federation, *partners: str) -> None:
 def all_on(made: Federation, serial: int) -> bool:
     """Whether every running process asks and answers under this directory."""
     return all(app.member.directory.asking.serial == serial for app in made.nodes.values())
+
+
+async def asked(made: Federation) -> dict[str, asking_pb2.OpenedAnswer]:
+    """Every partner's line of one query; again when a busy machine overran the policy engine."""
+    for _ in range(10):
+        found = states(await made.ask())
+        if not any(line.reason == "POLICY_UNAVAILABLE" for line in found.values()):
+            break
+    return found
 
 
 @dataclass(slots=True)

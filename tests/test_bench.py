@@ -45,6 +45,13 @@ def test_the_gateway_benchmark_ends_with_its_figures() -> None:
         assert set(latency) == {"loaded", "tick_off", "tick_on"}
         for found in latency.values():
             assert 0 < found["p50"] <= found["p99"]
+    assert 0 < summary["idle_mb"] < summary["rss_256_mb"]
+    assert summary["errors_256"] == 0, summary["errors_256_for"]
+    stall = summary["stalled"]
+    assert stall["complete"] == stall["queries"] > 0
+    assert stall["others_failed"] == 0
+    assert stall["others_p50_ratio"] > 0
+    assert set(stall["stalled_owner"]) <= {"DEADLINE", "BULKHEAD_FULL", "BREAKER_OPEN"}
     whole = summary["end_to_end"]["3"]
     assert set(whole) == {"tick_ms", "in_flight_1", "in_flight_8"}
     assert whole["in_flight_1"]["queries_per_s"] > 0

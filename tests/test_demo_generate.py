@@ -14,9 +14,9 @@ from demo.generate import generate
 from demo.ledger import PARTNERS
 from demo.story import Story
 from fairlead.identifiers import Validity, normalise
-from node.sources.csv import CsvSource
-from node.sources.mapping import load_mapping
+from node.sources.opening import open_source
 from node.sources.record import SourceRecord
+from node.sources.source import records_of
 
 NOW = 1_790_000_000.0
 SIZE = 3_000
@@ -34,8 +34,8 @@ def records(demo: tuple[Story, Path]) -> dict[str, list[SourceRecord]]:
     """Every partner's records, read through its own mappings."""
     found: dict[str, list[SourceRecord]] = {}
     for partner, mappings in demo[0].mappings.items():
-        sources = [CsvSource(load_mapping(mapping), now=NOW) for mapping in mappings]
-        found[partner] = [record for source in sources for record in source.records()]
+        sources = [open_source(mapping, now=NOW, environ={}) for mapping in mappings]
+        found[partner] = [record for source in sources for record in records_of(source)]
         assert not [row for source in sources for row in source.report().excluded]
     return found
 

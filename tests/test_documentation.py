@@ -29,10 +29,12 @@ from fairlead.user_authority.config import AuthorityConfig
 from fairlead.v1 import asking_pb2, handling_pb2, query_pb2
 from gateway.cli.main import app as gateway_app
 from node.cli.main import app as node_app
+from node.sources.database import DatabaseTable
 from node.sources.mapping import (
     HandlingColumns,
     IdentifierColumn,
     MappingFile,
+    PersonalTable,
     TimeColumn,
     load_mapping,
 )
@@ -52,9 +54,14 @@ PROGRAMS = {
     "fairlead-authority": authority_app,
 }
 OURS = (
-    "README.md", "docs/ask.md", "docs/deploy.md", "docs/operate.md", "docs/protocol.md",
+    "README.md",
+    "docs/ask.md",
+    "docs/sources.md",
+    "docs/deploy.md",
+    "docs/operate.md",
+    "docs/protocol.md",
     "docs/users.md",
-)  # fmt: skip
+)
 
 
 def text_of(name: str) -> str:
@@ -240,10 +247,12 @@ KEYS = [
     ("docs/deploy.md", "gateway", fields_of(GatewayConfig, shared=False)),
     ("docs/deploy.md", "node", fields_of(NodeConfig, shared=False)),
     ("docs/deploy.md", "limits", fields_of(Limits)),
-    ("docs/deploy.md", "mapping", fields_of(MappingFile)),
-    ("docs/deploy.md", "identifiers", fields_of(IdentifierColumn)),
-    ("docs/deploy.md", "time", fields_of(TimeColumn)),
-    ("docs/deploy.md", "handling", fields_of(HandlingColumns)),
+    ("docs/sources.md", "mapping", fields_of(MappingFile)),
+    ("docs/sources.md", "identifiers", fields_of(IdentifierColumn)),
+    ("docs/sources.md", "time", fields_of(TimeColumn)),
+    ("docs/sources.md", "handling", fields_of(HandlingColumns)),
+    ("docs/sources.md", "database", fields_of(DatabaseTable)),
+    ("docs/sources.md", "personal", fields_of(PersonalTable)),
     ("docs/ask.md", "profile", fields_of(Profile)),
     ("docs/users.md", "authority", fields_of(AuthorityConfig)),
 ]  # fmt: skip
@@ -298,10 +307,14 @@ def test_the_example_configuration_loads(
     assert (settings.limits, settings.log_level) == (Limits(), "info")
 
 
-def test_the_example_mapping_loads() -> None:
-    """The example mapping loads and shows every key of a mapping."""
+def test_the_example_mappings_load() -> None:
+    """The example mappings load and together show every key of a mapping."""
+    files = [load_mapping(path).file for path in sorted(EXAMPLES.glob("mapping*.toml"))]
+    assert set().union(*(f.model_fields_set for f in files)) == MappingFile.model_fields.keys()
+    (database,) = (f.database for f in files if f.database)
+    assert database.model_fields_set | {"query"} == DatabaseTable.model_fields.keys()
     file = load_mapping(EXAMPLES / "mapping.toml").file
-    assert file.model_fields_set == MappingFile.model_fields.keys()
+    assert file.personal is not None
     assert file.time.model_fields_set == TimeColumn.model_fields.keys()
     shown = set().union(*(entry.model_fields_set for entry in file.identifiers))
     assert shown == IdentifierColumn.model_fields.keys()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
-from contextlib import aclosing
 
 import pytest
 from hypothesis import given, settings
@@ -132,25 +130,39 @@ def test_legs_come_as_they_end_and_the_rest_is_cancelled(order: list[str], taken
     async def scenario() -> None:
         owners = Owners(order)
         seen: list[str] = []
-        async with aclosing(fan_out(order, owners.ask)) as legs:
-            for name in order[:taken]:
-                owners.gates[name].set()
-                seen.append((await anext(legs)).partner_id)
-                assert owners.started == set(order)
+
+        async def ask(name: str) -> None:
+            seen.append((await owners.ask(name)).partner_id)
+
+        fan = asyncio.ensure_future(fan_out(order, ask))
+        while owners.started != set(order):
+            await asyncio.sleep(0)
+        for number, name in enumerate(order[:taken], start=1):
+            owners.gates[name].set()
+            while len(seen) < number:
+                await asyncio.sleep(0)
+        fan.cancel()
+        await asyncio.gather(fan, return_exceptions=True)
         assert seen == order[:taken]
-        expected = set(order) - set(seen) if taken else set()
-        assert owners.cancelled == expected
+        assert owners.cancelled == set(order) - set(seen)
 
     asyncio.run(scenario())
 
 
-async def test_all_legs_are_yielded_and_the_fan_ends() -> None:
-    """With every owner done, the iteration ends by itself."""
+async def test_every_leg_is_run_and_the_fan_ends() -> None:
+    """With every owner done the fan ends by itself, and so does a fan without owners."""
     owners = Owners(["a", "b"])
     for gate in owners.gates.values():
         gate.set()
-    assert {leg.partner_id async for leg in fan_out(["a", "b"], owners.ask)} == {"a", "b"}
-    assert [leg async for leg in fan_out([], owners.ask)] == []
+    ended: set[str] = set()
+
+    async def ask(name: str) -> None:
+        ended.add((await owners.ask(name)).partner_id)
+
+    await fan_out(["a", "b"], ask)
+    await fan_out([], ask)
+    assert ended == {"a", "b"}
+    assert owners.cancelled == set()
 
 
 @pytest.mark.parametrize("end", ["cancelled", "broken"])
@@ -158,16 +170,12 @@ async def test_a_consumer_that_is_stopped_cancels_every_leg(end: str) -> None:
     """Cancellation while waiting, and a leg with a defect, leave no call running."""
     owners = Owners(["a", "b", "c"])
 
-    async def ask(name: str) -> Leg:
+    async def ask(name: str) -> None:
         if end == "broken" and name == "b":
             raise RuntimeError
-        return await owners.ask(name)
+        await owners.ask(name)
 
-    async def consume(work: Callable[[str], Awaitable[Leg]]) -> None:
-        async for _ in fan_out(["a", "b", "c"], work):  # type: ignore[arg-type]
-            pass
-
-    task = asyncio.ensure_future(consume(ask))
+    task = asyncio.ensure_future(fan_out(["a", "b", "c"], ask))
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     if end == "cancelled":

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.v1 import owner_pb2, query_pb2
-from gateway import members
+from gateway import breaker, members
 from gateway.members import LegFailed, UnaryTransport, _parse
 
 GOOD = owner_pb2.AnswerResponse(answer=query_pb2.SignedAnswer(header=b"h")).SerializeToString()
@@ -65,7 +65,9 @@ class Clock:
 
 
 @asynccontextmanager
-async def owner(behaviour: Behaviour) -> AsyncIterator[tuple[UnaryTransport, Clock]]:
+async def owner(
+    behaviour: Behaviour, places: int = members.PLACES
+) -> AsyncIterator[tuple[UnaryTransport, Clock]]:
     """One owner behind a loopback port, and the gateway's transport to it."""
     server = grpc.aio.server()
     handler = grpc.unary_unary_rpc_method_handler(behaviour)
@@ -76,7 +78,7 @@ async def owner(behaviour: Behaviour) -> AsyncIterator[tuple[UnaryTransport, Clo
     await server.start()
     clock = Clock()
     transport = UnaryTransport(
-        lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}"), clock=clock
+        lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}"), clock=clock, places=places
     )
     try:
         yield transport, clock
@@ -173,17 +175,70 @@ async def test_a_cancelled_leg_cancels_its_call_and_frees_its_place() -> None:
         assert transport._members["police"].in_flight == 0
 
 
-async def test_a_full_bulkhead_refuses_and_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_full_bulkhead_refuses_and_recovers() -> None:
     """Beyond its places a slow owner gets no more calls; other times it does."""
-    monkeypatch.setattr(members, "MAX_IN_FLIGHT", 3)
     gate = Gate()
-    async with owner(gate.answer) as (transport, _):
+    async with owner(gate.answer, places=3) as (transport, _):
         waiting = [asyncio.ensure_future(ask(transport)) for _ in range(3)]
         while gate.inside < 3:
             await asyncio.sleep(0.01)
         assert await ask(transport) == (query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
         gate.open.set()
         assert set(await asyncio.gather(*waiting)) == {(query_pb2.STATUS_ANSWERED, "")}
+        assert await ask(transport) == (query_pb2.STATUS_ANSWERED, "")
+
+
+async def test_a_stalled_owner_holds_few_queries_and_a_busy_one_as_many_as_there_are() -> None:
+    """An owner that has answered nothing for a while gets few places; one answer gives all back."""
+    gate = Gate()
+    async with owner(gate.answer) as (transport, clock):
+        few = members.QUIET_PLACES
+        waiting = [asyncio.ensure_future(ask(transport)) for _ in range(few)]
+        while gate.inside < few:
+            await asyncio.sleep(0.01)
+        clock.now += members.QUIET_S
+        assert await ask(transport) == (query_pb2.STATUS_OVERLOADED, "BULKHEAD_FULL")
+        assert gate.inside == few
+        gate.open.set()
+        await asyncio.gather(*waiting)
+        gate.open.clear()
+        waiting = [asyncio.ensure_future(ask(transport)) for _ in range(few + 4)]
+        while gate.inside < 2 * few + 4:
+            await asyncio.sleep(0.01)
+        gate.open.set()
+        assert set(await asyncio.gather(*waiting)) == {(query_pb2.STATUS_ANSWERED, "")}
+
+
+async def test_an_owner_that_never_answers_in_time_is_left_alone_and_tried_once() -> None:
+    """After timeouts in a row queries stop waiting for it; after the pause one of many tries."""
+    gate = Gate()
+    async with owner(gate.answer) as (transport, clock):
+        calls = [ask(transport, 0.3) for _ in range(breaker.FAILURES)]
+        assert set(await asyncio.gather(*calls)) == {(query_pb2.STATUS_TIMEOUT, "DEADLINE")}
+        assert await ask(transport) == (query_pb2.STATUS_TIMEOUT, "BREAKER_OPEN")
+        clock.now += breaker.PAUSE_S
+        trial = asyncio.ensure_future(ask(transport))
+        while gate.inside == breaker.FAILURES:
+            await asyncio.sleep(0.01)
+        others = await asyncio.gather(*(ask(transport) for _ in range(20)))
+        assert set(others) == {(query_pb2.STATUS_TIMEOUT, "BREAKER_OPEN")}
+        gate.open.set()
+        assert await trial == (query_pb2.STATUS_ANSWERED, "")
+        assert await ask(transport) == (query_pb2.STATUS_ANSWERED, "")
+
+
+async def test_a_trial_whose_asker_left_is_followed_by_another() -> None:
+    """A cancelled trial says nothing about the owner, so the next call tries."""
+    gate = Gate()
+    async with owner(gate.answer) as (transport, clock):
+        await asyncio.gather(*(ask(transport, 0.3) for _ in range(breaker.FAILURES)))
+        clock.now += breaker.PAUSE_S
+        trial = asyncio.ensure_future(ask(transport))
+        while gate.inside == breaker.FAILURES:
+            await asyncio.sleep(0.01)
+        trial.cancel()
+        await asyncio.gather(trial, return_exceptions=True)
+        gate.open.set()
         assert await ask(transport) == (query_pb2.STATUS_ANSWERED, "")
 
 
@@ -197,13 +252,13 @@ async def test_the_breaker_opens_after_five_failures_and_closes_after_its_pause(
         return await aborting(grpc.StatusCode.UNAVAILABLE)(request, context)
 
     async with owner(down) as (transport, clock):
-        for _ in range(members.BREAKER_FAILURES):
+        for _ in range(breaker.FAILURES):
             assert await ask(transport) == (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
         assert await ask(transport) == (query_pb2.STATUS_UNREACHABLE, "BREAKER_OPEN")
-        assert calls == members.BREAKER_FAILURES
-        clock.now += members.BREAKER_PAUSE_S
+        assert calls == breaker.FAILURES
+        clock.now += breaker.PAUSE_S
         assert await ask(transport) == (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
-        assert calls == members.BREAKER_FAILURES + 1
+        assert calls == breaker.FAILURES + 1
 
 
 async def test_an_answer_in_between_keeps_the_breaker_closed() -> None:

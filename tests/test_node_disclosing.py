@@ -107,12 +107,11 @@ async def disclosed(
     index = Index.open(folder / "index", **keys)  # type: ignore[arg-type]
     try:
         disclosure = Disclosure(
-            owner=world.directory.partner(OWNER),
             index=index,
             policy=policy or points(),
             clock=lambda: float(NOW),
         )
-        return await disclosure.answer(query, ruled or ruling())
+        return await disclosure.answer(query, ruled or ruling(), world.directory.partner(OWNER))
     finally:
         index.close()
 

@@ -379,8 +379,45 @@ def test_issuers_speak_about_their_own_alone(world: World) -> None:
     ):
         with pytest.raises(Forged):
             update(world, held, bad)
-    with pytest.raises(NotFound):
-        update(world, held, deny(world, "nobody", 1, signer="customs"))
+    update(world, held, deny(world, "nobody", 1, signer="customs"))
+    assert held.serials() == {}
+
+
+def test_the_list_of_an_unpinned_partner_is_left_out_and_spoils_nothing(world: World) -> None:
+    """Of a partner whose root is not pinned nobody is let in, so its list is not even verified."""
+    held, pins = DenyLists(), {p: r for p, r in world.opened.pins.items() if p != "police"}
+    found = Directory.from_signed(
+        world.opened.layout.directory.read_bytes(),
+        operators=world.opened.operators,
+        pins=pins,
+        now=NOW,
+    )
+    data = signing.canonical(
+        pb.DenyListBundle(
+            lists=[deny(world, "customs", 1, [USER]), deny(world, "police", 1, signer="customs")]
+        )
+    )
+    held.update(data, directory=found, operators=world.opened.operators, now=NOW)
+    assert held.serials() == {"customs": 1}
+
+
+def test_one_serial_has_one_content(world: World) -> None:
+    """Two lists of one issuer and serial that differ are a fork; the first one stays."""
+    held = DenyLists()
+    update(world, held, deny(world, "customs", 1, [USER]))
+    with pytest.raises(Forged) as caught:
+        update(world, held, deny(world, "customs", 1))
+    assert caught.value.code == "DENY_LIST_FORK"
+    assert denied(held, USER) == "DENIED"
+
+
+def test_a_newer_list_counts_beside_an_older_one(world: World) -> None:
+    """A file written over with one issuer's older list still brings the other's newer one."""
+    held = DenyLists()
+    update(world, held, deny(world, "customs", 2, [USER]), deny(world, "operators", 1))
+    update(world, held, deny(world, "customs", 1), deny(world, "operators", 2, [NODE]))
+    assert (denied(held, USER), denied(held, NODE)) == ("DENIED", "DENIED")
+    assert held.serials() == {"customs": 2, "operators": 2}
 
 
 def test_operators_deny_nodes_and_not_users(world: World) -> None:
@@ -433,12 +470,16 @@ class DenyListMachine(RuleBasedStateMachine):
         names=st.booleans(),
     )
     def publish(self, issuer: str, serial: int, names: bool) -> None:
-        """A list arrives; it counts unless it is older than the one held."""
+        """A list arrives; it counts unless it is older than the one held, or forks it."""
         about = {"customs": USER, "operators": NODE}[issuer]
         signed = deny(self.world, issuer, serial, [about] if names else [])
         older = issuer in self.model and serial < self.model[issuer][0]
+        same = issuer in self.model and serial == self.model[issuer][0]
         if older:
             with pytest.raises(Stale):
+                update(self.world, self.held, signed)
+        elif same and names != self.model[issuer][1]:
+            with pytest.raises(Forged):
                 update(self.world, self.held, signed)
         else:
             update(self.world, self.held, signed)

@@ -69,7 +69,7 @@ def next_entry(made: Federation, content: pb.Directory) -> None:
 async def test_a_participant_joins_with_everything_verified(made: Federation) -> None:
     """Anchors, directory, deny lists and the identity check belong to one federation."""
     member = join(made)
-    assert member.directory.federation == member.trust.federation == "fairlead.demo"
+    assert member.directory.current.federation == member.trust.federation == "fairlead.demo"
     assert set(member.deny_lists.serials()) == {"operators", "customs", "police"}
 
 

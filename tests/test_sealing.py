@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import x25519
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -139,6 +140,27 @@ def test_an_unusable_public_key_is_invalid(public: bytes) -> None:
     """Wrong sizes, impossible ML-KEM keys and X25519 points of small order seal nothing."""
     with pytest.raises(InvalidInput):
         sealing.seal(b"secret", public, info=INFO)
+
+
+NEAR = [
+    base + offset for base in (0, sealing._FIELD) for offset in range(-3, 4) if base + offset >= 0
+]
+
+
+@given(
+    st.one_of(st.sampled_from(sorted({*NEAR, *sealing._SMALL_ORDER})), st.integers(0, 2**255 - 1)),
+    st.booleans(),
+)
+def test_points_of_small_order_are_those_that_x25519_refuses(value: int, top_bit: bool) -> None:
+    """Whatever the point and its spelling, the list and OpenSSL's exchange agree."""
+    point = (value % 2**255 | top_bit << 255).to_bytes(32, "little")
+    secret = x25519.X25519PrivateKey.generate()
+    try:
+        secret.exchange(x25519.X25519PublicKey.from_public_bytes(point))
+        zero = False
+    except ValueError:
+        zero = True
+    assert sealing._is_small_order(point) == zero
 
 
 def test_a_key_file_comes_back_and_is_its_owners_alone(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -11,10 +13,12 @@ from hypothesis import strategies as st
 from fairlead.errors import SourceUnusable
 from fairlead.identifiers import Validity
 from node.sources.csv import CsvSource
+from node.sources.duck import confined
 from node.sources.mapping import load_mapping
 from node.sources.record import SourceRecord
 from node.sources.report import ImportReport
 from node.sources.row import ColumnsMissing
+from node.sources.source import records_of
 from tests.test_sources_mapping import MAPPING, write_mapping
 
 NOW = 1_790_000_000.0
@@ -29,7 +33,7 @@ def read(
     content = rows.encode("utf-8") if isinstance(rows, str) else rows
     (folder / "gate.csv").write_bytes(header.encode("utf-8") + content)
     source = CsvSource(load_mapping(write_mapping(folder, mapping)), now=NOW)
-    return list(source.records()), source.report()
+    return list(records_of(source)), source.report()
 
 
 def test_a_row_becomes_a_record_with_all_its_facts(tmp_path: Path) -> None:
@@ -193,8 +197,7 @@ def test_the_reader_can_reach_no_other_file_and_no_setting(tmp_path: Path) -> No
     read(tmp_path, GOOD)
     other = tmp_path / "other.csv"
     other.write_text("a\n1\n", encoding="utf-8")
-    source = CsvSource(load_mapping(tmp_path / "gate.toml"), now=NOW)
-    connection = source._connect(tmp_path / "gate.csv")
+    connection = confined(tmp_path / "gate.csv")
     for statement in (
         f"FROM read_csv('{other}')",
         f"COPY (SELECT 1) TO '{tmp_path / 'out.csv'}'",
@@ -207,7 +210,9 @@ def test_the_reader_can_reach_no_other_file_and_no_setting(tmp_path: Path) -> No
     assert not (tmp_path / "out.csv").exists()
 
 
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(rows=st.lists(st.binary(max_size=60), max_size=12))
 def test_any_bytes_give_records_or_counted_rows(tmp_path: Path, rows: list[bytes]) -> None:
     """Whatever stands in a file, the import ends with a report that adds up."""
@@ -218,4 +223,53 @@ def test_any_bytes_give_records_or_counted_rows(tmp_path: Path, rows: list[bytes
         assert error.code == "FILE_UNREADABLE"  # noqa: PT017
     else:
         assert report.records == len(records)
-        assert report.rows == report.records + len(report.excluded)
+        assert report.rows == report.records + report.excluded_rows
+
+
+def test_a_formula_in_a_cell_is_text(tmp_path: Path) -> None:
+    """A cell that a spreadsheet would run is kept as it is written."""
+    formula = "=CMD|'/C calc'!A0"
+    (record,), _ = read(tmp_path, GOOD.replace("Gate 7", formula))
+    assert record.fields["place"] == formula
+
+
+def test_mixed_time_zones_are_one_time_line(tmp_path: Path) -> None:
+    """Offsets in the data count as they stand, and the mapping's zone where there is none."""
+    mapping = MAPPING.replace('column = "at"', 'column = "at"\ntimezone = "Europe/Amsterdam"')
+    times = ("2026-09-01T10:00:00Z", "2026-09-01T12:00:00", "2026-09-01 05:00:00-05:00")
+    rows = "".join(GOOD.replace("2026-09-01T10:00:00Z", time) for time in times)
+    records, _ = read(tmp_path, rows, mapping=mapping)
+    assert {record.occurred_at for record in records} == {1_788_256_800}
+
+
+_STREAM = """
+import resource, sys
+from pathlib import Path
+from node.sources.opening import open_source
+from node.sources.source import records_of
+source = open_source(Path(sys.argv[1]), now=1_790_000_000.0, environ={})
+before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+count = sum(1 for _ in records_of(source))
+after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+print(count, (after - before) // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(900)
+def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
+    """200 MB of rows pass through a reader that grows by less than its own limit."""
+    block = GOOD.encode() * 5_000
+    with (tmp_path / "gate.csv").open("wb") as file:
+        file.write(HEADER.encode())
+        written = 0
+        while written < 200 * 1024**2:
+            written += file.write(block)
+    mapping = write_mapping(tmp_path)
+    ended = subprocess.run(
+        [sys.executable, "-c", _STREAM, str(mapping)],
+        capture_output=True, text=True, check=True, timeout=600,
+    )  # fmt: skip
+    count, grown = map(int, ended.stdout.split())
+    assert count == written // len(GOOD)
+    assert grown < 300  # DuckDB's own 256 MB, and ours

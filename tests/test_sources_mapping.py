@@ -20,7 +20,6 @@ event = { column = "direction", map = { IN = "gate-in", OUT = "gate-out" } }
 purposes = ["drug-trafficking", "customs-risk"]
 retention_days = 365
 active_target = { column = "watched", map = { x = "true" } }
-personal = true
 redact_always = ["driver_card"]
 
 [[identifiers]]
@@ -46,6 +45,10 @@ information_grade = "1"
 place = "gate"
 driver_name = "driver"
 driver_card = "card"
+
+[personal]
+ground = "GDPR art. 6(1)(f), assessment 7"
+approved_by = "dpo"
 """
 
 
@@ -109,7 +112,8 @@ def test_every_error_of_a_mapping_is_reported_at_once(tmp_path: Path) -> None:
         ('tlp = { column = "tlp" }', 'tlp = "unspecified"', "handling.tlp"),
         ('pap = "AMBER"', 'pap = { column = "p", value = "RED" }', "handling.pap"),
         ('pap = "AMBER"', "pap = { }", "handling.pap"),
-        ("personal = true\n", "", "personal"),
+        ("[personal]", "[impersonal]", "personal"),
+        ('approved_by = "dpo"', "", "personal.approved_by"),
         ("retention_days = 365", "retention_days = 0", "retention_days"),
         ("retention_days = 365", "retention_days = true", "retention_days"),
         ('["gate*.csv"]', '["/etc/passwd"]', "files"),

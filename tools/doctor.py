@@ -5,6 +5,7 @@ that has too little. Exit 0: everything required is here; 1: something required 
 ``--quiet`` prints only what is missing and required.
 """
 
+import glob
 import os
 import shutil
 import subprocess
@@ -99,6 +100,19 @@ def optional_tool(name: str, purpose: str, remedy: str, *version: str) -> Findin
     return Finding(name, bool(path), found, remedy, False)
 
 
+def postgresql() -> Finding:
+    """Its server programs are in a folder of their own, which is on no PATH."""
+    found = sorted(glob.glob("/usr/lib/postgresql/*/bin/initdb"))  # noqa: PTH207
+    path = found[-1] if found else shutil.which("initdb")
+    return Finding(
+        "postgresql",
+        bool(path),
+        path or "not found (only the tests with a real database)",
+        APT + " postgresql",
+        False,
+    )
+
+
 def opa() -> Finding:
     """Only the pinned OPA rebuilds the same policy.wasm byte for byte."""
     finding = optional_tool("opa", "only make policies and make test-opa", "make tools", "version")
@@ -122,6 +136,7 @@ def main() -> int:
             "version",
         ),
         opa(),
+        postgresql(),
         optional_tool("grpcurl", "only the foreign-client test", "make tools"),
         optional_tool("helm", "only the chart's test", "make tools", "version", "--short"),
     ]

@@ -7,7 +7,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -40,6 +40,16 @@ _MIGRATIONS = (
 )
 
 
+RECENT_LEAVES = 1024
+RECENT_OCTETS = 4 * 1024
+"""Leaves of at most so many octets are kept in memory for their receipts, so many of them."""
+PROVEN = 64
+"""Receipts kept in memory."""
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
 class AuditLog:
     """One process's own log. Make it with :meth:`open`; appends come from any event loop."""
 
@@ -49,7 +59,8 @@ class AuditLog:
         self._origin = origin
         self._writer = writer
         self._tree = tree
-        self._proven: dict[tuple[int, int], audit_pb2.Receipt] = {}
+        self._recent: dict[int, bytes] = {}
+        self._proven: dict[tuple[int, int, int], audit_pb2.Receipt] = {}
         self._reader = reader
         self._reading = threading.Lock()
 
@@ -133,7 +144,7 @@ class AuditLog:
 
         :param leaf: a canonical :class:`AuditLeaf`, at most 64 KiB.
         :param detail: stored beside the leaf; its SHA-256 must be ``leaf.detail_digest``.
-        :param also: runs in the same transaction, after the leaf's row was written. Whatever it
+        :param also: runs in the same transaction, before the leaf's row is written. Whatever it
             raises fails this append alone: neither the leaf nor its own changes remain.
         :raises InvalidInput: not a canonical leaf, no type, too large, or another detail.
         :raises LogUnavailable: the log failed or was closed; nothing may be answered.
@@ -149,7 +160,10 @@ class AuditLog:
             future=loop.create_future(),
         )
         self._writer.put(entry)
-        return await entry.future
+        appended = await entry.future
+        if len(leaf) <= RECENT_OCTETS:
+            _keep(self._recent, appended.index, leaf, RECENT_LEAVES)
+        return appended
 
     def receipt(self, index: int, consistency_from: int = 0) -> audit_pb2.Receipt:
         """Prove leaf ``index`` under the last durable checkpoint.
@@ -166,23 +180,32 @@ class AuditLog:
             )
         if not 0 <= index < head.size:
             raise errors.NotFound("the log has no such leaf", reasons=("LEAF_UNKNOWN",))
-        proven = self._proven.get((index, head.size))
+        key = (index, head.size, consistency_from)
+        proven = self._proven.get(key)
         if proven is None:
-            # A query's owners all get the same leaf under the same head: prove it once.
-            ((body,),) = self.read("SELECT body FROM leaf WHERE idx = ?", (index,))
+            # A query's owners get the same leaf under the same head, and most of them know the
+            # same earlier head: prove it once.
             proven = receipts.make_receipt(
-                leaf=body,
+                leaf=self._body(index),
                 index=index,
                 inclusion=self._tree.inclusion(index, head.size),
                 checkpoint=head.checkpoint,
+                consistency_from=consistency_from,
+                consistency=(
+                    self._tree.consistency(consistency_from, head.size) if consistency_from else ()
+                ),
             )
-            self._proven = {(index, head.size): proven, **dict(list(self._proven.items())[:63])}
+            _keep(self._proven, key, proven, PROVEN)
         receipt = audit_pb2.Receipt()
         receipt.CopyFrom(proven)
-        if consistency_from:
-            receipt.consistency_from = consistency_from
-            receipt.consistency.extend(self._tree.consistency(consistency_from, head.size))
         return receipt
+
+    def _body(self, index: int) -> bytes:
+        """A durable leaf, from memory when it was appended lately."""
+        body = self._recent.get(index)
+        if body is None:
+            ((body,),) = self.read("SELECT body FROM leaf WHERE idx = ?", (index,))
+        return bytes(body)
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one small query on what is durable, from any thread.
@@ -208,6 +231,13 @@ class AuditLog:
         with self._reading:
             self._reader.close()
         self._writer.close()  # Last, because only the writer can fold the write-ahead log in.
+
+
+def _keep(memory: dict[K, V], key: K, value: V, limit: int) -> None:
+    """Remember ``value``, forgetting what was remembered first."""
+    if len(memory) >= limit:
+        memory.pop(next(iter(memory)), None)
+    memory[key] = value
 
 
 def _restore(

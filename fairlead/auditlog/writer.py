@@ -7,6 +7,7 @@ import contextlib
 import queue
 import sqlite3
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -16,6 +17,10 @@ from fairlead import errors, merkle, receipts, storage
 
 BATCH = 256
 """Appends in one transaction at most."""
+LOADED = 4
+WINDOW_S = 0.002
+"""While a transaction finds so many appends waiting, the next one waits so many seconds for more:
+each costs a signature, a checkpoint and a flush, and under load they queue anyway."""
 
 REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify"
 
@@ -77,6 +82,7 @@ class Writer:
         self._on_failure = on_failure
         self._failed = False
         self._closed = False
+        self._busy = False
         self._gate = threading.Lock()
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="auditlog", daemon=True)
@@ -130,6 +136,8 @@ class Writer:
         if first is None:
             return None
         batch = [first]
+        if self._busy:
+            time.sleep(WINDOW_S)
         while len(batch) < BATCH:
             try:
                 entry = self._queue.get_nowait()
@@ -139,6 +147,7 @@ class Writer:
                 self._queue.put(None)
                 break
             batch.append(entry)
+        self._busy = len(batch) >= LOADED
         return batch
 
     def _write(self, batch: list[Entry]) -> None:
@@ -153,12 +162,16 @@ class Writer:
                 entry.result = unavailable()
 
     def _transact(self, batch: list[Entry]) -> None:
-        # 1. One transaction; each entry in its own savepoint.
+        # 1. One transaction; what an entry wants besides its leaf in a savepoint of its own.
         self._database.execute("BEGIN IMMEDIATE")
-        written = [entry for entry in batch if self._insert(entry)]
+        written = [entry for entry in batch if self._accept(entry)]
         if not written:
             self._database.execute("ROLLBACK")
             return
+        self._database.executemany(
+            "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)",
+            [self._row(entry) for entry in written],
+        )
         # 2. One signed checkpoint over all of them.
         head = self._sign_head()
         self._store_checkpoint(head)
@@ -166,29 +179,27 @@ class Writer:
         self._database.execute("COMMIT")
         self.head = head
 
-    def _insert(self, entry: Entry) -> bool:
-        """Write one entry's rows; False if its ``also`` refused and nothing of it remains."""
-        index = self._tree.size
+    def _accept(self, entry: Entry) -> bool:
+        """Do an entry's ``also``; False if it refused, and then nothing of it remains."""
+        if entry.also is None:
+            return True
         self._database.execute("SAVEPOINT entry")
-        self._database.execute(
-            "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)",
-            (index, entry.leaf_hash, entry.body, entry.detail),
-        )
-        if entry.also is not None:
-            try:
-                entry.also(self._database)
-            except Exception as error:
-                if _blames_the_file(error):
-                    raise
-                # A future cannot carry StopIteration.
-                entry.result = RuntimeError() if isinstance(error, StopIteration) else error
-                self._database.execute("ROLLBACK TO entry")
+        try:
+            entry.also(self._database)
+        except Exception as error:
+            if _blames_the_file(error):
+                raise
+            # A future cannot carry StopIteration.
+            entry.result = RuntimeError() if isinstance(error, StopIteration) else error
+            self._database.execute("ROLLBACK TO entry")
         self._database.execute("RELEASE entry")
-        if entry.result is not None:
-            return False
-        self._tree.append(entry.leaf_hash)
+        return entry.result is None
+
+    def _row(self, entry: Entry) -> tuple[int, bytes, bytes, bytes]:
+        """Append an accepted entry to the tree; returns its row."""
+        index = self._tree.append(entry.leaf_hash)
         entry.result = Appended(index=index, leaf_hash=entry.leaf_hash)
-        return True
+        return index, entry.leaf_hash, entry.body, entry.detail
 
     def _sign_head(self) -> receipts.Head:
         size, root = self._tree.size, self._tree.root()

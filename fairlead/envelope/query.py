@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 from uuid import UUID
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -31,6 +32,14 @@ _ID = 16
 _LIMIT = 64 * 1024
 
 Random = Callable[[int], bytes]
+
+
+class Identify(Protocol):
+    """Certificate (DER octets) → identity; see :func:`identity_from_certificate`."""
+
+    def __call__(self, der: bytes, *, directory: Directory, now: float) -> Identity:
+        """:raises Unauthenticated: the certificate is not acceptable."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +245,12 @@ def sign_query(
 
 
 def verify_query(
-    signed: pb.SignedQuery, *, directory: Directories, deny_lists: DenyLists | None, now: float
+    signed: pb.SignedQuery,
+    *,
+    directory: Directories,
+    deny_lists: DenyLists | None,
+    now: float,
+    identify: Identify = identity_from_certificate,
 ) -> Query:
     """Verify the front of a query. The numbers are those of ``docs/protocol.md``.
 
@@ -250,6 +264,7 @@ def verify_query(
     6. The asker's node signed that the case is open and the user assigned to it.
 
     :param deny_lists: None only when verifying old evidence offline.
+    :param identify: a server's memory of certificates that verified, in front of step 2.
     :raises Forged: a signature or binding is wrong.
     :raises InvalidInput: malformed or beyond a limit.
     :raises Stale: outside its window, or another directory.
@@ -265,7 +280,7 @@ def verify_query(
     listed = directory.at(header.directory_serial)
     asker = listed.partner(mandate.partner_id)
     # 2
-    user = _verify_user(signed, mandate, listed, now)
+    user = _verify_user(signed, mandate, listed, now, identify)
     if deny_lists is not None:
         deny_lists.check(user.spiffe_id, now)
     # 3
@@ -307,11 +322,15 @@ def verify_query(
 
 
 def _verify_user(
-    signed: pb.SignedQuery, mandate: pb.Mandate, directory: Directory, now: float
+    signed: pb.SignedQuery,
+    mandate: pb.Mandate,
+    directory: Directory,
+    now: float,
+    identify: Identify,
 ) -> Identity:
     if signing.digest(signed.user_certificate) != mandate.user_certificate_digest:
         raise Forged("a mandate names another certificate", reasons=("USER_CERTIFICATE",))
-    user = identity_from_certificate(signed.user_certificate, directory=directory, now=now)
+    user = identify(signed.user_certificate, directory=directory, now=now)
     if user.kind is not IdentityKind.USER or user.partner_id != mandate.partner_id:
         raise Forged("a mandate's certificate is not a user of the asker", reasons=("USER",))
     user.check_schemes(mandate.schemes)

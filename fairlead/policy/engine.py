@@ -7,13 +7,19 @@ decision is an error (FACTS: OPA). To change the policy, make a new engine and s
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Protocol
 
 import orjson
-from opapywasm import OpaWasmError, OpaWasmPolicy, PolicyConfig
+import wasmtime
+from opapywasm import OpaWasmError
+from opapywasm.abi import OpaAbi, OpaAbiSpec
+from opapywasm.memory import MemoryCodec
+from opapywasm.runtime import WasmtimeRuntimeFactory
 
 from fairlead.errors import PolicyUnavailable
+from fairlead.policy.call import EvalCall
 
 POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 """The decision points; each is the package ``fairlead.<point>`` with the rule ``decision``."""
@@ -21,6 +27,8 @@ POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 DEADLINE_S = 0.05
 MAX_INPUT = 4 * 1024 * 1024
 MAX_RESULT = 4 * 1024 * 1024
+_UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
+"""What an input that JSON cannot say, an unknown point or a result of another form raise."""
 
 
 class PolicyEngine(Protocol):
@@ -50,7 +58,7 @@ class ExpiringEngine:
 
 
 class WasmEngine:
-    """The compiled policy and its data, fixed at construction."""
+    """The compiled policy and its data, fixed at construction. One evaluation at a time."""
 
     def __init__(
         self, wasm: bytes, data: Mapping[str, object], *, deadline_s: float = DEADLINE_S
@@ -62,30 +70,33 @@ class WasmEngine:
         :raises PolicyUnavailable: not a module, not this kernel, built-ins it would need from
             the host, or a point that permits an empty input.
         """
-        config = PolicyConfig(
-            pool_size=1,
-            borrow_timeout_seconds=deadline_s,
-            eval_timeout_seconds=deadline_s,
-            strict_result=True,
-            parse_raw_json_input=False,
-            max_input_bytes=MAX_INPUT,
-            max_result_bytes=MAX_RESULT,
-        )
+        self._lock = threading.Lock()
+        self._deadline_s = deadline_s
+        self._factory: WasmtimeRuntimeFactory | None = None
         try:
-            self._policy = OpaWasmPolicy.from_wasm_bytes(wasm, config)
-            self._policy.set_data(orjson.dumps(data))
+            self._data = orjson.dumps(data)
+            self._factory = WasmtimeRuntimeFactory(wasm)
+            self._loaded = _Loaded(self._factory, self._data, deadline_s)
         except (OpaWasmError, orjson.JSONEncodeError):
+            self.close()
             raise _unavailable("ENGINE_START") from None
-        if self._policy.builtins or not self._denies_nothing():
-            self._policy.close()
+        if self._loaded.builtins or not self._denies_nothing():
+            self.close()
             raise _unavailable("ENGINE_START")
 
     def evaluate(self, point: str, document: Mapping[str, object]) -> object:
         """:raises PolicyUnavailable: undefined, too slow, too large, or an engine's failure."""
+        if self._factory is None or not self._lock.acquire(timeout=self._deadline_s):
+            raise _unavailable("ENGINE_FAILED")
         try:
-            return self._policy.evaluate(orjson.dumps(document), f"fairlead/{point}/decision")
-        except (OpaWasmError, orjson.JSONEncodeError):
+            if self._loaded.broken:
+                self._loaded.close()
+                self._loaded = _Loaded(self._factory, self._data, self._deadline_s)
+            return self._loaded.evaluate(f"fairlead/{point}/decision", orjson.dumps(document))
+        except (OpaWasmError, wasmtime.WasmtimeError, wasmtime.Trap, *_UNUSABLE):
             raise _unavailable("ENGINE_FAILED") from None
+        finally:
+            self._lock.release()
 
     def _denies_nothing(self) -> bool:
         """Whether every point refuses an empty input; warms the instance up as well."""
@@ -99,7 +110,64 @@ class WasmEngine:
 
     def close(self) -> None:
         """Free the instance; later evaluations are unavailable."""
-        self._policy.close()
+        factory, self._factory = self._factory, None
+        if factory is not None:
+            factory.close()
+
+
+class _Loaded:
+    """One instance with its data: each evaluation is one call into it.
+
+    The input is written where the instance's heap begins after the data, and ``opa_eval`` is
+    told that the heap begins behind the input, as OPA's own Go SDK does; ``opa-py-wasm`` makes
+    five calls of it. Whatever goes wrong inside leaves the instance ``broken``.
+    """
+
+    def __init__(self, factory: WasmtimeRuntimeFactory, data: bytes, deadline_s: float) -> None:
+        self.broken = False
+        self._runtime = factory.create_runtime()
+        self._abi = OpaAbi(self._runtime, OpaAbiSpec())
+        self._codec = MemoryCodec(
+            self._abi,
+            max_input_bytes=MAX_INPUT,
+            max_data_bytes=MAX_INPUT,
+            max_result_bytes=MAX_RESULT,
+            max_cstring_scan_bytes=MAX_RESULT,
+        )
+        self._call = EvalCall(self._runtime.store, self._runtime.get_func("opa_eval"))
+        self._ticks = factory.epoch.deadline_ticks(deadline_s)
+        self._points = self._codec.decode_entrypoints()
+        self.builtins = self._codec.decode_builtins()
+        self._data = self._codec.python_to_opa_value(data, limit=MAX_INPUT, kind="data")
+        self._base = self._abi.opa_heap_ptr_get()
+        factory.epoch.ensure_running()
+
+    def evaluate(self, entrypoint: str, document: bytes) -> object:
+        """The rule's value over ``document`` (JSON).
+
+        :raises OpaWasmError: the instance failed. :raises ValueError: undefined, or too large.
+        """
+        size, number = len(document), self._points[entrypoint]
+        if size > MAX_INPUT:
+            raise ValueError
+        self.broken = True
+        self._abi.set_epoch_deadline(self._ticks)
+        where = self._base
+        if where + size > self._abi.memory_len():  # the instance's own allocator makes room
+            self._abi.opa_heap_ptr_set(where)
+            where = self._abi.opa_malloc(size)
+        self._abi.memory_write(where, document)
+        heap = (where + size + 7) & ~7
+        found = self._call(number, self._data, where, size, heap)
+        value = orjson.loads(self._codec.read_cstring(found))
+        self.broken = False
+        if not isinstance(value, list) or len(value) != 1 or value[0].keys() != {"result"}:
+            raise ValueError
+        return value[0]["result"]
+
+    def close(self) -> None:
+        """Free the instance."""
+        self._runtime.close()
 
 
 def _unavailable(code: str) -> PolicyUnavailable:

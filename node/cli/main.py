@@ -10,7 +10,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, Format, emit, run, say
-from node.cli import partner, rotate
+from node.cli import partner, rotate, source
 
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
@@ -22,6 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.add_typer(source.app, name="source")
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
@@ -29,19 +30,20 @@ COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wron
 @app.command("check")
 def check(config: ConfigOption) -> None:
     """Check the configuration and everything it names; report every error at once."""
+    import os
     import time
 
     from fairlead import process
     from fairlead.config import NodeConfig, load
     from fairlead.trust import Trust
     from node.app import own_keys
-    from node.sources.mapping import load_mapping
+    from node.sources.opening import open_source
 
     settings = load(NodeConfig, config)
     own_keys(settings, process.join(settings, time.time))
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
-    for source in settings.sources:
-        load_mapping(source).data_files()
+    for mapping in settings.sources:
+        open_source(mapping, now=time.time(), environ=os.environ).parts()
     say("the configuration, the directory, the policy and the mappings are in order")
     say(f"next: fairlead-node index --config {config}")
 
@@ -66,7 +68,7 @@ def index(
             "source": item.source,
             "rows": item.rows,
             "records": item.records,
-            "excluded": len(item.excluded),
+            "excluded": item.excluded_rows,
             "reasons": ", ".join(f"{k} {v}" for k, v in sorted(item.excluded_by_reason().items())),
             "check_digit_wrong": item.checksum_failed,
         }

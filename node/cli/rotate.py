@@ -65,7 +65,7 @@ def tls_certificate(config: ConfigOption) -> None:
     async def renew() -> None:
         from fairlead import process
         from node.app import own_keys, own_node
-        from node.following import OwnCertificate
+        from node.certificate import OwnCertificate
         from node.line import GatewayLine
 
         member = process.join(settings, time.time)

@@ -10,73 +10,63 @@ from pathlib import Path
 import duckdb
 
 from fairlead.errors import InvalidInput, SourceUnusable
-from fairlead.identifiers import Validity
+from node.sources.duck import BATCH_ROWS, MEMORY_MB, confined, unreadable
+from node.sources.files import file_part
 from node.sources.mapping import SourceMapping
 from node.sources.record import SourceRecord
-from node.sources.report import UNCLOSED_QUOTE, ExcludedRow, ImportReport
+from node.sources.report import UNCLOSED_QUOTE, ImportReport
 from node.sources.row import RowReader
+from node.sources.source import Mark, Part
+from node.sources.tally import Tally
 
-BATCH_ROWS = 4096
 MAX_HEADER = 64 * 1024
 """Octets in the header line."""
 MAX_ROW = 1024 * 1024
 """Octets in one row."""
 
-_CONFIG: dict[str, str | bool | int | float | list[str]] = {
-    "autoinstall_known_extensions": "false",
-    "autoload_known_extensions": "false",
-    "allow_community_extensions": "false",
-    "allow_unsigned_extensions": "false",
-    "temp_directory": "",
-    "threads": "1",
-}
 _ENCODING = "INVALID ENCODING"
 _RUNAWAY = frozenset({"UNQUOTED VALUE", "LINE SIZE OVER MAXIMUM"})
 
 
 class CsvSource:
-    """The rows of a mapping's files as records.
+    """The rows of a mapping's CSV files as records; every file is one part.
 
     Rows that cannot be decoded (UTF-8) or split, and rows whose time, event or handling is
     not sayable in the vocabulary, are excluded, counted and named by number; the others are
-    kept. :meth:`report` is complete once :meth:`records` is exhausted.
+    kept. A cell that begins like a formula (``=CMD…``) is text like any other.
     """
 
-    def __init__(self, mapping: SourceMapping, *, now: float, memory_limit_mb: int = 256) -> None:
-        self._mapping = mapping
+    def __init__(self, mapping: SourceMapping, *, now: float, memory_mb: int = MEMORY_MB) -> None:
+        self.name = mapping.file.source
+        self.mapping = mapping
         self._now = now
-        self._memory_limit_mb = memory_limit_mb
-        self._excluded: list[ExcludedRow] = []
-        self._rows = self._records = 0
-        self._validities = dict.fromkeys(Validity, 0)
+        self._memory_mb = memory_mb
+        self._tally = Tally(self.name)
 
-    def records(self) -> Iterator[SourceRecord]:
-        """Read every file, in order.
+    def parts(self) -> tuple[Part, ...]:
+        """Every file. :raises SourceUnusable: ``FILE_MISSING``, ``FILE_UNREADABLE``."""
+        return tuple(file_part(self.mapping, path) for path in self.mapping.data_files())
 
-        :raises SourceUnusable: ``FILE_MISSING``, ``HEADER``, ``FILE_UNREADABLE``, or
-            ``COLUMN_MISSING`` (:class:`node.sources.row.ColumnsMissing`, which names them).
+    def read(self, part: Part, *, after: str = "") -> Iterator[SourceRecord | Mark]:  # noqa: ARG002
+        """Read one file; it yields no marks, because half a file is never continued.
+
+        :raises SourceUnusable: ``HEADER``, ``FILE_UNREADABLE``, or ``COLUMN_MISSING``
+            (:class:`node.sources.row.ColumnsMissing`, which names them).
         """
-        for path in self._mapping.data_files():
-            yield from self._file(path)
+        self._tally.begin()
+        yield from self._file(self.mapping.base / part.name, part.name)
+        self._tally.settle()
 
     def report(self) -> ImportReport:
         """What became of the rows read until now."""
-        return ImportReport(
-            source=self._mapping.file.source,
-            rows=self._rows,
-            records=self._records,
-            excluded=tuple(sorted(self._excluded, key=lambda row: (row.file, row.row))),
-            checksum_failed=self._validities[Validity.CHECKSUM_FAILED],
-            unverifiable=self._validities[Validity.UNVERIFIABLE],
-        )
+        return self._tally.report()
 
-    def _file(self, path: Path) -> Iterator[SourceRecord]:
-        header = _header(path, self._mapping.file.delimiter)
-        name = str(path.relative_to(self._mapping.base))
-        reader = RowReader(self._mapping.file, header, name=name, now=self._now)
+    def _file(self, path: Path, name: str) -> Iterator[SourceRecord]:
+        header = header_of(path, self.mapping.file.delimiter)
+        reader = RowReader(self.mapping.file, header, name=name, now=self._now)
         refused: list[tuple[int, str]] = []
         kept = 0
-        with closing(self._connect(path)) as connection:
+        with closing(confined(path, memory_mb=self._memory_mb)) as connection:
             for row in self._select(connection, path, reader.positions, len(header)):
                 kept += 1
                 try:
@@ -84,12 +74,9 @@ class CsvSource:
                 except InvalidInput as error:
                     refused.append((kept, error.code))
                     continue
-                for identifier in record.identifiers:
-                    self._validities[identifier.validity] += 1
-                self._records += 1
+                self._tally.keep(record)
                 yield record
             rejected = _rejected(connection)
-        self._rows += kept + len(rejected)
         self._exclude(name, refused, rejected)
 
     def _exclude(
@@ -101,16 +88,9 @@ class CsvSource:
         for ordinal, reason in refused:
             while passed < len(gaps) and gaps[passed] <= ordinal + passed:
                 passed += 1
-            self._excluded.append(ExcludedRow(file=file, row=ordinal + passed, reason=reason))
-        self._excluded += [ExcludedRow(file=file, row=n, reason=r) for n, r in rejected.items()]
-
-    def _connect(self, path: Path) -> duckdb.DuckDBPyConnection:
-        config = _CONFIG | {"memory_limit": f"{self._memory_limit_mb}MB"}
-        connection = duckdb.connect(":memory:", config=config)
-        connection.execute("SET allowed_paths = ?", [[str(path)]])
-        connection.execute("SET enable_external_access = false")
-        connection.execute("SET lock_configuration = true")
-        return connection
+            self._tally.exclude(file, ordinal + passed, reason)
+        for number, reason in sorted(rejected.items()):
+            self._tally.exclude(file, number, reason)
 
     def _select(
         self,
@@ -131,7 +111,7 @@ class CsvSource:
         )
         values = {
             "path": str(path),
-            "delimiter": self._mapping.file.delimiter,
+            "delimiter": self.mapping.file.delimiter,
             "max_row": MAX_ROW,
         }
         try:
@@ -139,7 +119,7 @@ class CsvSource:
             while rows := result.fetchmany(BATCH_ROWS):
                 yield from rows
         except duckdb.Error:
-            raise _unreadable() from None
+            raise unreadable() from None
 
 
 def _rejected(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
@@ -158,7 +138,7 @@ def _rejected(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
     return found
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
+def header_of(path: Path, delimiter: str) -> list[str]:
     """The first line's column names.
 
     :raises SourceUnusable: unreadable, empty, too long or not UTF-8.
@@ -169,7 +149,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
         text = line.decode("utf-8-sig").rstrip("\r\n")
         names = next(csv.reader([text], delimiter=delimiter, strict=True), [])
     except OSError:
-        raise _unreadable() from None
+        raise unreadable() from None
     except (UnicodeDecodeError, csv.Error):
         names = []
     if not names or len(line) > MAX_HEADER:
@@ -179,11 +159,3 @@ def _header(path: Path, delimiter: str) -> list[str]:
             remedy="export the source with one UTF-8 line of column names, and add it again",
         )
     return names
-
-
-def _unreadable() -> SourceUnusable:
-    return SourceUnusable(
-        "a source's file cannot be read",
-        reasons=("FILE_UNREADABLE",),
-        remedy="check the file's permissions (ls -l) and that it is plain CSV, then add it again",
-    )

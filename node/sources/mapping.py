@@ -3,13 +3,12 @@
 ::
 
     source = "gate"
-    files = ["gate*.csv"]             # relative to the mapping
+    files = ["gate*.csv"]             # relative to the mapping; or a table [database]
     record_type = "movement"
     event = { column = "direction", map = { IN = "gate-in", OUT = "gate-out" } }
     purposes = ["drug-trafficking"]
     retention_days = 365
     active_target = false             # or { column = "watched", map = { yes = "true" } }
-    personal = true
     redact_always = ["driver_card"]   # named as withheld; the value never enters the index
 
     [[identifiers]]
@@ -32,25 +31,33 @@
     [fields]                          # releasable field = column
     driver_name = "driver"
 
+    [personal]                        # or, where no record is about a person, personal = false
+    ground = "GDPR art. 6(1)(f), assessment 2026-07"
+    approved_by = "dpo"
+
 Every cell is a constant or ``{ column, map }``; a value that a map does not hold is taken as
 it stands, and then has to be a word of the vocabulary.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 from zoneinfo import ZoneInfo
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 from pydantic_core import PydanticCustomError
 
 from fairlead import config, vocabulary
 from fairlead.errors import SourceUnusable
-from fairlead.identifiers import SCHEMES, normaliser
+from fairlead.identifiers import NORM_VERSION, SCHEMES, normaliser
 from fairlead.names import check_code
 from node.sources.cell import Cell, CellTable, Table, check_outcomes, check_word, parse_flag
+from node.sources.database import DatabaseTable
+from node.sources.personal import PERSON_SCHEMES, about_person
 
 MAX_RETENTION_DAYS = 3660
 
@@ -114,12 +121,60 @@ class HandlingColumns(Table):
         )
 
 
+class Format(StrEnum):
+    """How a file is written."""
+
+    CSV = "csv"
+    PARQUET = "parquet"
+    JSON = "json"
+    XLSX = "xlsx"
+
+
+SUFFIXES = {
+    ".csv": Format.CSV, ".tsv": Format.CSV, ".txt": Format.CSV, ".parquet": Format.PARQUET,
+    ".json": Format.JSON, ".jsonl": Format.JSON, ".ndjson": Format.JSON, ".xlsx": Format.XLSX,
+    ".xlsm": Format.XLSX,
+}  # fmt: skip
+"""The formats that a file's suffix states."""
+
+
+class PersonalTable(Table):
+    """On which ground records about persons are read, and who said so."""
+
+    ground: str = Field(min_length=1, max_length=500, description="the legal ground, as a text")
+    approved_by: str = Field(min_length=1, max_length=100, description="who approved, as a text")
+
+
+_GROUND = (
+    "false, or a table [personal] with ground and approved_by, which records about persons and"
+    " fields or identifiers of persons need (or take those out, or list them in redact_always)"
+)
+
+
+def _personal(value: object) -> object:
+    return None if value is False else value
+
+
 class MappingFile(Table):
     """The file as written; :func:`load_mapping` reads it."""
 
     source: str = Field(description="a name: lower-case letters, digits, hyphens")
+    format: Format | None = Field(
+        default=None, strict=False, description='"csv", "parquet", "json" or "xlsx"'
+    )
+    sheet: str | None = Field(
+        default=None, min_length=1, max_length=31, description="the name of a sheet of a workbook"
+    )
+    database: DatabaseTable | None = Field(
+        default=None,
+        description="a table [database] with url, key and either table or query",
+    )
     files: tuple[str, ...] = Field(
-        strict=False, min_length=1, description="a list of file patterns relative to this mapping"
+        default=(),
+        validate_default=True,
+        strict=False,
+        description="a list of at least one file pattern relative to this mapping, or, without"
+        " this key, a table [database]",
     )
     delimiter: str = Field(
         default=",", min_length=1, max_length=1, description="one character between columns"
@@ -131,7 +186,6 @@ class MappingFile(Table):
     )
     retention_days: int = Field(ge=1, le=MAX_RETENTION_DAYS, description="a whole number of days")
     active_target: Cell = Field(description="true, false, or a table { column, map }")
-    personal: bool = Field(description="true when records are about persons, else false")
     identifiers: tuple[IdentifierColumn, ...] = Field(
         strict=False, min_length=1, description="a list of [[identifiers]] tables"
     )
@@ -142,6 +196,9 @@ class MappingFile(Table):
     )
     redact_always: tuple[FieldName, ...] = Field(
         default=(), strict=False, description="a list of names that [fields] also lists"
+    )
+    personal: Annotated[PersonalTable | None, BeforeValidator(_personal)] = Field(
+        description=_GROUND
     )
 
     @field_validator("source")
@@ -171,7 +228,9 @@ class MappingFile(Table):
 
     @field_validator("files")
     @classmethod
-    def _relative(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+    def _relative(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        if "database" in info.data and bool(value) == (info.data["database"] is not None):
+            raise PydanticCustomError("kind", "neither files nor a database, or both")
         if any(not glob or "\0" in glob or Path(glob).is_absolute() for glob in value):
             raise PydanticCustomError("glob", "not a relative pattern")
         return value
@@ -181,6 +240,15 @@ class MappingFile(Table):
     def _listed(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
         if not set(value) <= set(info.data.get("fields", value)):
             raise PydanticCustomError("field", "not a listed field")
+        return value
+
+    @field_validator("personal")
+    @classmethod
+    def _ground_for_persons(
+        cls, value: PersonalTable | None, info: ValidationInfo
+    ) -> PersonalTable | None:
+        if value is None and person_places(info.data):
+            raise PydanticCustomError("personal", "no ground for data about persons")
         return value
 
     def columns(self) -> dict[str, str]:
@@ -200,16 +268,35 @@ class MappingFile(Table):
                 yield f"{key}.column", cell.column
         for name, column in self.fields.items():
             yield f"fields.{name}", column
+        if self.database is not None:
+            for place, column in enumerate(self.database.key):
+                yield f"database.key.{place}", column
+            if self.database.cursor is not None:
+                yield "database.cursor", self.database.cursor
+
+
+def person_places(parts: Mapping[str, Any]) -> tuple[str, ...]:
+    """The places of a mapping's parts that let data about persons into the index."""
+    entries = enumerate(parts.get("identifiers", ()))
+    schemes = [f"identifiers.{place}" for place, e in entries if e.scheme in PERSON_SCHEMES]
+    kept = [name for name in parts.get("fields", {}) if name not in parts.get("redact_always", ())]
+    return (*schemes, *(f"fields.{name}" for name in kept if about_person(name)))
 
 
 class SourceMapping:
-    """A mapping and where it stands."""
+    """A mapping and where it stands.
 
-    __slots__ = ("base", "file")
+    ``digest`` changes with everything that decides what a row becomes: what was read under
+    another digest has to be read anew.
+    """
+
+    __slots__ = ("base", "digest", "file")
 
     def __init__(self, file: MappingFile, base: Path) -> None:
         self.file = file
         self.base = base
+        content = f"{NORM_VERSION}\n{file.model_dump_json()}".encode()
+        self.digest = hashlib.sha256(content).hexdigest()[:32]
 
     def data_files(self) -> tuple[Path, ...]:
         """The files the patterns find now, in order, each once.

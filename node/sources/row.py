@@ -79,9 +79,10 @@ class RowReader:
         self._record_type = vocabulary.parse_record_type(file.record_type)
         self._redacted = frozenset(file.redact_always)
 
-    def read(self, row: Row, number: int) -> SourceRecord:
+    def read(self, row: Row, place: str | int) -> SourceRecord:
         """One row, selected as :attr:`positions` says.
 
+        :param place: what tells the row from every other row of the file, table or query.
         :raises InvalidInput: ``NO_IDENTIFIER``, ``TIME``, ``EXPIRED``, ``FLAG``, and what
             :func:`parse_event` and :func:`parse_handling` refuse.
         """
@@ -94,7 +95,7 @@ class RowReader:
         for name in withheld:
             del fields[name]
         return SourceRecord(
-            origin=f"{self._file.source}|{self._name}|{number}",
+            origin=f"{self._file.source}|{self._name}|{place}",
             identifiers=self._read_identifiers(row),
             record_type=self._record_type,
             event=self._event(row),
@@ -103,7 +104,7 @@ class RowReader:
             handling=self._handling(row),
             purposes=self._file.purposes,
             active_target=self._flag(row),
-            personal=self._file.personal,
+            personal=self._file.personal is not None,
             fields=fields,
             withheld=withheld,
         )

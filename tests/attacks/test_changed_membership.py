@@ -20,11 +20,12 @@ from fairlead.v1 import (
 from node.rotating import listed_entry
 from tests.attacks.crafted import changed
 from tests.attacks.directory import root_key
-from tests.federation import federation, states
+from tests.federation import federation
 from tests.live import (
     alarms,
     all_on,
     apart,
+    asked,
     deny_bundle,
     deny_list,
     directory,
@@ -71,10 +72,13 @@ async def test_a_swapped_root_is_refused_as_a_whole(tmp_path: Path) -> None:
         customs = made.nodes["customs"]
         await until(lambda: "ROOT_PIN" in alarms(customs.log))
         assert customs.member.directory.current.serial == 1
-        assert states(await made.ask())["terminal-north"].status == query_pb2.STATUS_ANSWERED
+        assert (await asked(made))["terminal-north"].status == query_pb2.STATUS_ANSWERED
 
 
-async def test_an_own_entry_changed_behind_its_back_raises_the_alarm(tmp_path: Path) -> None:
+@pytest.mark.parametrize("meanwhile", ["running", "stopped"])
+async def test_an_own_entry_changed_behind_its_back_raises_the_alarm(
+    tmp_path: Path, meanwhile: str
+) -> None:
     """Whoever holds a stolen root key and two operators is seen by the node itself."""
     async with federation(tmp_path, start=False) as made:
         apart(made)
@@ -87,7 +91,12 @@ async def test_an_own_entry_changed_behind_its_back_raises_the_alarm(tmp_path: P
             sequence=2,
             previous_digest=signing.digest(listed),
         )
+        if meanwhile == "stopped":
+            await made.stop_node(owner)
         publish(made, partners=entries(made, sign_entry(entry, root_key(made, owner))))
+        if meanwhile == "stopped":
+            put(made.node_configs[owner].directory, made.gateway_config.directory.read_bytes())
+            await made.start_node(owner)
         await until(lambda: "OWN_ENTRY_CHANGED" in alarms(made.nodes[owner].log))
         assert not alarms(made.nodes["customs"].log)
 

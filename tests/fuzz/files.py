@@ -18,6 +18,7 @@ from fairlead.profile import Profile
 from fairlead.trust import Trust
 from node.sources.csv import CsvSource
 from node.sources.mapping import SourceMapping, load_mapping
+from node.sources.source import records_of
 from tests.federation import ROOT
 from tests.fuzz.target import Target, text
 
@@ -157,7 +158,7 @@ def _csv(folder: Path) -> Target:
 
     def read(data: bytes) -> object:
         (table / name).write_bytes(header + data)
-        return list(CsvSource(mapping, now=time.time()).records())
+        return list(records_of(CsvSource(mapping, now=time.time())))
 
     row = file.delimiter.join(["x"] * len(columns)).encode()
     return Target(name="csv", seeds=[row + b"\n"], attempt=read)

@@ -118,6 +118,7 @@ class World:
     def receipt(self, proof: str) -> object:
         """Any proof in a receipt."""
         gateway = self.made.directory.gateway
+        proof = proof.encode(errors="replace").decode()  # protobuf holds no surrogates
         receipt = audit_pb2.Receipt(leaf=self.request.receipt.leaf, tlog_proof=proof)
         head = Head(origin=gateway.log_origin, size=1, root=bytes(32), checkpoint="")
         return verify_receipt(

@@ -16,15 +16,16 @@ from fairlead.v1 import (
     gateway_pb2_grpc,
     query_pb2,
 )
-from node.following import OwnCertificate
+from node.certificate import OwnCertificate
 from node.rotating import Kind, listed_entry, rotate, sign
 from tests.attacks.crafted import changed, craft
 from tests.attacks.directory import root_key
-from tests.federation import Federation, federation, states
+from tests.federation import Federation, federation
 from tests.live import (
     alarms,
     all_on,
     apart,
+    asked,
     content,
     deny_bundle,
     deny_list,
@@ -57,13 +58,13 @@ async def test_a_partner_that_joins_is_ignored_until_its_root_is_pinned(tmp_path
             put(config.directory, before)
         unpin(customs.pins, NEW)
         await start(made, "customs", *OWNERS)
-        assert NEW not in states(await made.ask())
+        assert NEW not in (await asked(made))
 
         serial = publish(made, partners=whole)
         put(made.node_configs[NEW].directory, made.gateway_config.directory.read_bytes())
         await made.start_node(NEW)
         await until(lambda: all_on(made, serial))
-        listed = states(await made.ask())
+        listed = await asked(made)
         assert (listed[NEW].status, listed[NEW].reason) == (
             query_pb2.STATUS_NOT_ASKED,
             "ROOT_UNPINNED",
@@ -83,7 +84,7 @@ async def test_a_partner_that_joins_is_ignored_until_its_root_is_pinned(tmp_path
         )
         assert pinned.code == 0, pinned.err
         await until(lambda: NEW in made.nodes["customs"].member.directory.current.partners)
-        assert states(await made.ask())[NEW].status == query_pb2.STATUS_ANSWERED
+        assert (await asked(made))[NEW].status == query_pb2.STATUS_ANSWERED
 
 
 async def test_keys_and_certificates_rotate_under_load_without_a_failed_query(
@@ -133,7 +134,7 @@ async def test_keys_and_certificates_rotate_under_load_without_a_failed_query(
         for partner in list(made.nodes):  # and a restart finds its own log and its new keys
             await made.stop_node(partner)
             await made.start_node(partner)
-        assert {states(await made.ask())[owner].status for owner in OWNERS} == {
+        assert {(await asked(made))[owner].status for owner in OWNERS} == {
             query_pb2.STATUS_ANSWERED
         }
 
@@ -158,8 +159,8 @@ async def test_suspension_reaches_every_open_stream(tmp_path: Path) -> None:
         customs = made.nodes["customs"].member.deny_lists
         await until(lambda: customs.serials().get("operators") == 2)
         await until(lambda: not made.nodes["terminal-north"].following.connected.is_set())
-        assert states(await made.ask())["terminal-north"].reason == "SUSPENDED"
-        assert states(await made.ask())["oceanic-line"].status == query_pb2.STATUS_ANSWERED
+        assert (await asked(made))["terminal-north"].reason == "SUSPENDED"
+        assert (await asked(made))["oceanic-line"].status == query_pb2.STATUS_ANSWERED
         stored = directory_pb2.DenyListBundle.FromString(
             made.node_configs["customs"].deny_lists.read_bytes()
         )
@@ -208,7 +209,7 @@ async def test_without_a_gateway_the_cached_lists_serve_until_they_expire(tmp_pa
             assert (await made.draft(client)).exposures
         await made.start_gateway()
         await until(app.following.connected.is_set)
-        assert states(await made.ask())["terminal-north"].status == query_pb2.STATUS_ANSWERED
+        assert (await asked(made))["terminal-north"].status == query_pb2.STATUS_ANSWERED
 
 
 async def test_a_clock_that_is_off_by_minutes_is_named(tmp_path: Path) -> None:

@@ -1,0 +1,146 @@
+"""A private PostgreSQL server for tests: its own cluster, its own folder, its own statement log.
+
+The real programs of the distribution, started as the ``postgres`` user when the tests run as
+root (PostgreSQL refuses to run as root). Where they are missing the tests skip and say so,
+unless ``FAIRLEAD_REQUIRE_ALL`` is set.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import re
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+import pytest
+
+from tests.federation import free_ports
+
+NEXT = "apt-get install postgresql"
+_SETTINGS = {
+    "fsync": "off",
+    "full_page_writes": "off",
+    "shared_buffers": "32MB",
+    "log_statement": "all",
+    "log_destination": "stderr",
+    "logging_collector": "off",
+    "log_line_prefix": "%m [%p] %a: ",
+    "listen_addresses": "127.0.0.1",
+}
+_ENTRY = re.compile(r"^\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] ")
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """A running server; ``log`` is the file that every statement is written to."""
+
+    port: int
+    log: Path
+    superuser: str
+
+    def url(self, *, user: str | None = None, database: str = "postgres") -> str:
+        """For SQLAlchemy; accounts need no password on this server."""
+        return f"postgresql://{user or self.superuser}@127.0.0.1:{self.port}/{database}"
+
+    def admin(self, database: str = "postgres") -> psycopg.Connection[tuple[object, ...]]:
+        """A connection of the superuser that commits every statement."""
+        return psycopg.connect(
+            host="127.0.0.1", port=self.port, user=self.superuser, dbname=database,
+            autocommit=True, application_name="test",
+        )  # fmt: skip
+
+    def run(self, *statements: str, database: str = "postgres") -> None:
+        """Statements of the superuser, one by one."""
+        with self.admin(database) as connection:
+            for statement in statements:
+                connection.execute(statement.encode())
+
+    def size_of_log(self) -> int:
+        """Octets written until now."""
+        return self.log.stat().st_size
+
+    def statements(self, since: int, *, of: str, until: int | None = None) -> list[str]:
+        """What one application's connections said behind ``since``, without times and processes."""
+        text = self.log.read_bytes()[since:until].decode("utf-8", "replace")
+        entries = re.split(r"(?m)(?=^\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] )", text)
+        plain = [_ENTRY.sub("", entry) for entry in entries]
+        return [entry for entry in plain if entry.startswith(f"{of}: ")]
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's own programs; skips, or fails when everything is required."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parts[-2])
+    beside = shutil.which("initdb")
+    if found or beside:
+        return found[-1] if found else Path(str(beside)).resolve().parent
+    if os.environ.get("FAIRLEAD_REQUIRE_ALL") == "1":
+        pytest.fail(f"PostgreSQL is required here (next: {NEXT})")
+    pytest.skip(f"no PostgreSQL on this machine (next: {NEXT})")
+
+
+@contextmanager
+def postgres(*, encoding: str = "UTF8") -> Iterator[Postgres]:
+    """Make a cluster, run it, stop it and remove it."""
+    folder = Path(tempfile.mkdtemp(prefix="fairlead-pg-"))
+    try:
+        yield from _run(folder, encoding)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _run(folder: Path, encoding: str) -> Iterator[Postgres]:
+    home = programs()
+    owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
+    if os.geteuid() == 0:
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+    identity = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []}
+
+    def start(arguments: Sequence[str | Path], log: Path) -> subprocess.Popen[bytes]:
+        with log.open("ab") as output:
+            return subprocess.Popen(
+                arguments, stdin=subprocess.DEVNULL, stdout=output, stderr=output, cwd=folder,
+                env={"PATH": str(home), "LC_ALL": "C", "TZ": "UTC"},
+                **(identity if os.geteuid() == 0 else {}),
+            )  # fmt: skip
+
+    data, log = folder / "data", folder / "server.log"
+    made = start(
+        [
+            home / "initdb", "-D", data, "-A", "trust", "-U", "postgres", "-E", encoding,
+            "--locale=C", "--no-sync",
+        ],
+        folder / "initdb.log",
+    )  # fmt: skip
+    assert made.wait(60) == 0, (folder / "initdb.log").read_text()
+    (port,) = free_ports(1)
+    settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(folder)}
+    options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
+    server = start([home / "postgres", "-D", data, *options], log)
+    try:
+        running = Postgres(port, log, "postgres")
+        _wait(running, server)
+        yield running
+    finally:
+        server.send_signal(signal.SIGINT)  # fast shutdown: connections are ended
+        server.wait(30)
+
+
+def _wait(running: Postgres, server: subprocess.Popen[bytes]) -> None:
+    for _ in range(300):
+        assert server.poll() is None, running.log.read_text()
+        try:
+            running.admin().close()
+        except psycopg.OperationalError:
+            time.sleep(0.1)
+        else:
+            return
+    raise AssertionError("PostgreSQL did not come up")
