@@ -320,6 +320,16 @@ def test_the_example_mappings_load() -> None:
     assert shown == IdentifierColumn.model_fields.keys()
 
 
+def test_the_example_authority_loads(tmp_path: Path) -> None:
+    """The example of an authority shows every key, and states the real defaults."""
+    (tmp_path / "keys").mkdir()
+    copy = tmp_path / "authority.toml"
+    copy.write_bytes((EXAMPLES / "authority_full.toml").read_bytes())
+    settings = load(AuthorityConfig, copy)
+    assert settings.model_fields_set == AuthorityConfig.model_fields.keys()
+    assert (settings.deny_list_hours, settings.log_level) == (24, "info")
+
+
 # ── Protocol ─────────────────────────────────────────────────────────────────────────────────
 
 
