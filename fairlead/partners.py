@@ -27,6 +27,8 @@ from fairlead.v1 import directory_pb2 as pb
 MAX_PARTNERS = 1024
 MAX_TEXT = 128
 OPERATOR_QUORUM = 2
+SKEW_S = 120
+"""Seconds a signed list may seem to come from the future, for clocks that run behind."""
 OPERATORS = "operators"
 """The issuer of the deny list about nodes and gateways."""
 PIN_REMEDY = "fairlead-node partner pin PARTNER --phrase 'twelve words read to you'"
@@ -189,7 +191,8 @@ class Directory:
         """Verify a directory as transmitted (``pb.SignedDirectory`` octets).
 
         1. Two different configured operators signed these octets.
-        2. It is in force now, and not older than ``previous``.
+        2. It is in force now, its beginning seen with :data:`SKEW_S`, and not older than
+           ``previous``.
         3. Every entry whose root is pinned is signed by that root; any other is only listed.
         4. Against ``previous``: an unchanged sequence means unchanged octets; a changed entry
            has the next sequence and names its predecessor, or a later one and does not.
@@ -204,7 +207,7 @@ class Directory:
         verify_operators(signed.directory, signed.signatures, "directory", operators)
         content = signing.parse_canonical(pb.Directory, signed.directory)
         # 2
-        if not content.issued_at <= now < content.expires_at:
+        if not content.issued_at - SKEW_S <= now < content.expires_at:
             raise Stale(
                 "the directory is not in force",
                 reasons=("DIRECTORY_EXPIRED",),
@@ -437,7 +440,7 @@ class DenyLists:
                 continue
             self._verify(content, signed, directory, operators)
             held = contents.get(content.issuer)
-            if content.issued_at > now:
+            if content.issued_at - SKEW_S > now:
                 raise Stale(
                     "a deny list is not valid yet",
                     reasons=("DENY_LIST_OLDER", "CLOCK_SKEW"),

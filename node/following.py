@@ -94,6 +94,7 @@ class Following:
     async def _stream(self) -> None:
         stub = federation_pb2_grpc.FederationServiceStub(self._line.channel())
         call = stub.Follow(federation_pb2.FollowRequest())
+        self._refused = b""
         try:
             while True:
                 async with asyncio.timeout(DEAD_S):

@@ -27,6 +27,7 @@ from certs.dev.lists import sign_directory, sign_entry
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Stale, Unauthenticated
 from fairlead.partners import (
+    SKEW_S,
     DenyLists,
     Directory,
     PartnerKind,
@@ -135,10 +136,16 @@ def test_any_octets_are_refused_not_crashed(world: World, data: bytes) -> None:
 
 @pytest.mark.parametrize(
     ("now", "good"),
-    [(NOW - 1, False), (NOW, True), (NOW + 7 * 86_400 - 1, True), (NOW + 7 * 86_400, False)],
+    [
+        (NOW - SKEW_S - 1, False),
+        (NOW - SKEW_S, True),
+        (NOW, True),
+        (NOW + 7 * 86_400 - 1, True),
+        (NOW + 7 * 86_400, False),
+    ],
 )
 def test_the_directory_is_in_force_between_its_times(world: World, now: float, good: bool) -> None:
-    """From the second of issue, and not in the second of expiry."""
+    """From the second of issue, less two minutes of skew, and not in the second of expiry."""
     data = world.opened.layout.directory.read_bytes()
     if good:
         load(world, data, now=now).check_current(now)
@@ -440,7 +447,7 @@ def test_one_bad_list_spoils_the_bundle(world: World) -> None:
 def test_a_list_of_the_future_is_not_taken_over(world: World) -> None:
     """A list issued after now is refused, so that a fast clock cannot pin a serial."""
     with pytest.raises(Stale):
-        update(world, DenyLists(), deny(world, "customs", 9, issued=NOW + 1))
+        update(world, DenyLists(), deny(world, "customs", 9, issued=NOW + SKEW_S + 1))
 
 
 @settings(max_examples=60)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 from uuid import UUID
 
@@ -48,7 +48,8 @@ class Query:
 
     query_id: bytes
     chunk: int
-    directory: Directory
+    directory: Directory = field(repr=False)
+    """The one the query was made and verified under; everything about it is judged by this one."""
     asker: Partner
     user: Identity
     mode: int
