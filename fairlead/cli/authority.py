@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.options import OutputOption, when
+from fairlead.cli.backup import OutputOption
 from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
 
 if TYPE_CHECKING:
@@ -169,6 +169,8 @@ def suspend(pseudonym: Pseudonym, config: ConfigOption = CONFIG) -> None:
 @users.command("list")
 def listed(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """List everybody in the register."""
+    from fairlead.cli.options import when
+
     with opened(config) as people:
         records = [
             {

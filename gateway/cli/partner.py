@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.options import OutputOption, when
+from fairlead.cli.backup import OutputOption
 from fairlead.cli.output import Format, emit, say
 
 if TYPE_CHECKING:
@@ -110,6 +110,7 @@ def resume(
 @app.command("list")
 def partners(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """List the partners of the directory, with the check phrases of their roots."""
+    from fairlead.cli.options import when
     from fairlead.phrases import check_phrase
     from fairlead.signing import digest
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any
 
-from fairlead.cli.options import OutputOption, iso, when
+from fairlead.cli.backup import OutputOption
 from fairlead.cli.output import Format, emit, emit_json, say
 from gateway.cli.partner import CONFIG, ConfigOption, open_books
 
@@ -18,6 +18,8 @@ SOON_S = 7 * 86_400
 
 def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """Show certificates, signed lists, partners and drafts, with their ends."""
+    from fairlead.cli.options import iso, when
+
     books = open_books(config)
     now = time.time()
     records = [*_signed(books, now), *_partners(books), *_drafts(books)]
