@@ -16,6 +16,7 @@ EVERY_S = 0.1
 class Crowd:
     """Memory in MiB: of the gateway that served nobody yet, and the most while all asked."""
 
+    analysts: int
     idle_mb: float
     rss_mb: float
     answered: int
@@ -52,6 +53,7 @@ def measure(bench: Bench, plan: Plan, *, idle_mb: float, rate: float) -> Crowd:
     scale.start()
     result = bench.run(FULL, plan.crowd_seconds, plan.crowd)
     return Crowd(
+        analysts=plan.crowd,
         idle_mb=idle_mb,
         rss_mb=scale.stop(),
         answered=result.answered,

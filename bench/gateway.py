@@ -69,6 +69,7 @@ def _plan(options: argparse.Namespace) -> Plan:
             in_flight=options.in_flight,
             light_seconds=0.3,
             tick_seconds=0.4,
+            crowd=64,
             crowd_seconds=1.0,
             stall_owners=OWNERS[0],
             stall_seconds=3.0,

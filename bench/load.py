@@ -219,7 +219,9 @@ class Load:
         async for octets in self._calls[target, ASKER](question.octets, timeout=TIMEOUT_S):
             response = gateway_pb2.QueryResponse.FromString(octets)
             kind = response.WhichOneof("event")
-            if kind == "partner":
+            if kind == "partner" and not response.partner.HasField("answer"):
+                print(f"no answer: {response.partner.reason}", file=sys.stderr)
+            elif kind == "partner":
                 answers += self._verify_answer(question, response.partner)
             elif kind == "closed":
                 closed = self._verify_closed(question, response.closed)

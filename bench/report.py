@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from bench.crowd import Crowd
-from bench.federation import CROWD_ANALYSTS, CROWD_ASKERS, TICK_MS
+from bench.federation import TICK_MS
 from bench.owner import BODY_OCTETS
 from bench.rounds import ARMS, FULL, OFF, ON, PLAIN, Figures, Plan, p50_p99, ratio
 from bench.stalled import Stall
@@ -52,7 +52,7 @@ def table(measured: Measured) -> str:
         )
     lines.append(
         f"\nthe gateway's memory: {many.idle_mb:.0f} MiB idle, {many.rss_mb:.0f} MiB with "
-        f"{CROWD_ASKERS * CROWD_ANALYSTS} analysts asking at once "
+        f"{many.analysts} analysts asking at once "
         f"({many.answered} queries answered, {many.errors} not)"
     )
     lines.append(
@@ -94,6 +94,7 @@ def summary(plan: Plan, measured: Measured, records: int) -> dict[str, object]:
         "scale": {
             "owners": list(plan.owners),
             "in_flight": plan.in_flight,
+            "analysts": plan.crowd,
             "seconds_a_run": plan.seconds,
             "answer_octets": BODY_OCTETS,
             "records_an_owner": records,

@@ -20,6 +20,7 @@ from bench.federation import (
     Federation,
 )
 from bench.processes import Child, Children, wait_until_serving
+from demo.accepting import accept_records
 from fairlead import identifiers
 from fairlead.client import NodeClient
 from fairlead.config import NodeConfig, load
@@ -58,6 +59,7 @@ def build(federation: Federation, partner: str, records: int) -> list[str]:
     """Index ``records`` invented records at one partner's node; returns what they are about."""
     config = load(NodeConfig, federation.write_node_config(partner))
     config.state_dir.mkdir(parents=True, mode=0o700)
+    accept_records(config)
     token_key, field_key = index_keys(config)
     random, now = Random(partner), int(time.time())
     terms = [term for term, _ in zip(containers(random), range(records), strict=False)]

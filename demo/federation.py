@@ -29,6 +29,8 @@ ROOT = Path(__file__).resolve().parent.parent
 GATEWAY = "gateway"
 START_S = 60.0
 STOP_S = 15.0
+APPROVER = "u-dpo"
+"""Who accepts, at each partner, what its node could release."""
 LOCAL_POLICY = {"quayguard": ROOT / "policies" / "data" / "local.example.yaml"}
 """The private security company answers customs about incidents only."""
 
@@ -159,7 +161,9 @@ class Federation:
         """Build the six indexes, as many at a time as there are cores."""
 
         def build(partner: str) -> None:
-            run_module("node.cli.main", "index", "--config", str(self.config(partner)))
+            own = ("--config", str(self.config(partner)))
+            run_module("node.cli.main", "exposure", "accept", "--by", APPROVER, *own)
+            run_module("node.cli.main", "index", *own)
             say(f"  {partner}: index ready")
 
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:

@@ -176,6 +176,35 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def owner(
+        self,
+        subject: str,
+        *,
+        user: str = "",
+        partner_id: str = "",
+        purpose: str = "",
+        schemes: Sequence[str] = (),
+        reasons: Sequence[str] = (),
+        digest: bytes = b"",
+    ) -> bytes:
+        """The leaf of something the owner did at its own node, by a command of its own.
+
+        :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed`` or
+            ``bundle-made``. :param user: who did it, as the command was told; nobody verified it.
+        :param digest: of what was accepted, which the owner keeps elsewhere.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_OWNER,
+            subject=subject,
+            user=user,
+            partner_id=partner_id,
+            purpose=purpose,
+            schemes=list(schemes),
+            reasons=list(reasons),
+            detail_digest=digest,
+        )
+        return signing.canonical(leaf)
+
     def activation(self, subject: str, *, serial: int, digest: bytes) -> bytes:
         """The leaf of a directory or policy that became active."""
         leaf = self._leaf(

@@ -146,7 +146,13 @@ def load_policy(
     def alarm(point: str, code: str) -> None:
         get_logger().error(Event.POLICY_UNAVAILABLE, point=point, code=code)
 
-    points = PolicyPoints(bundle.layers(own), bundle.serial, alarm=alarm)
+    points = PolicyPoints(
+        bundle.layers(own),
+        bundle.serial,
+        alarm=alarm,
+        registry=bundle.registry(),
+        not_after=bundle.manifest.not_after,
+    )
     return points, hashlib.sha256(canonical(bundle.manifest)).digest()
 
 
@@ -283,6 +289,12 @@ async def _record_deny_lists(
             )
     await record()
     deny_lists.on_update = later
+
+
+def active_serial(log: AuditLog, subject: str) -> int:
+    """The newest serial of a subject this log has seen active; 0 for none."""
+    rows = log.read("SELECT serial FROM active WHERE subject = ?", (subject,))
+    return int(rows[0][0]) if rows else 0
 
 
 def _active(serials: dict[str, int]) -> Callable[[sqlite3.Connection], None]:

@@ -7,8 +7,10 @@ import math
 from collections import deque
 
 from fairlead.auditlog import AuditLog
+from fairlead.errors import Refused
 from fairlead.leaves import LeafWriter
 from fairlead.v1 import audit_pb2 as pb
+from fairlead.v1 import query_pb2
 
 BATCH = 256
 
@@ -26,6 +28,15 @@ class ReleaseDesk:
         self._tick_s = tick_s
         self._waiting: deque[tuple[pb.ReleasedAnswer, asyncio.Future[None]]] = deque()
         self._flusher: asyncio.Task[None] | None = None
+        self._stopped = False
+
+    def stop(self) -> None:
+        """Let out no answer with content from now on, those that wait included; refusals pass."""
+        self._stopped = True
+
+    def resume(self) -> None:
+        """Undo :meth:`stop`."""
+        self._stopped = False
 
     async def release(
         self, answer: pb.ReleasedAnswer, *, arrived: float = 0.0, allowance_s: float = 0.0
@@ -37,7 +48,9 @@ class ReleaseDesk:
             answer leaves on the first tick after the next multiple of it since ``arrived``, so
             that less work does not catch an earlier tick.
         :raises LogUnavailable: the leaf could not be written; the answer must not leave.
+        :raises Refused: the desk was stopped meanwhile; the answer must not leave.
         """
+        self._check(answer)
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[None] = loop.create_future()
         self._waiting.append((answer, durable))
@@ -49,11 +62,17 @@ class ReleaseDesk:
             if allowance_s > 0:
                 ready = arrived + math.ceil((now - arrived) / allowance_s) * allowance_s
             await asyncio.sleep(ready - now + self._tick_s - ready % self._tick_s)
+        self._check(answer)
+
+    def _check(self, answer: pb.ReleasedAnswer) -> None:
+        if self._stopped and answer.status == query_pb2.STATUS_ANSWERED:
+            raise _stopped()
 
     async def _flush(self) -> None:
         while self._waiting:
-            count = min(BATCH, len(self._waiting))
-            batch = [self._waiting.popleft() for _ in range(count)]
+            batch = self._batch()
+            if not batch:
+                return
             try:
                 await self._log.append(self._leaves.release([answer for answer, _ in batch]))
             except BaseException as error:  # noqa: BLE001  every waiter must hear of it
@@ -64,3 +83,19 @@ class ReleaseDesk:
             for _, durable in batch:
                 if not durable.done():
                     durable.set_result(None)
+
+    def _batch(self) -> list[tuple[pb.ReleasedAnswer, asyncio.Future[None]]]:
+        """The next to be written down; what a stopped desk holds back gets no leaf."""
+        batch: list[tuple[pb.ReleasedAnswer, asyncio.Future[None]]] = []
+        while self._waiting and len(batch) < BATCH:
+            answer, durable = self._waiting.popleft()
+            if self._stopped and answer.status == query_pb2.STATUS_ANSWERED:
+                if not durable.done():
+                    durable.set_exception(_stopped())
+                continue
+            batch.append((answer, durable))
+        return batch
+
+
+def _stopped() -> Refused:
+    return Refused("the owner lets out no answer", reasons=("OWNER_PAUSED",))

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from google.protobuf.message import DecodeError, Message
 
+from fairlead import sodium
 from fairlead.errors import Forged, InvalidInput, Misconfigured
 from fairlead.keyfile import read_private
 
@@ -45,10 +46,19 @@ def verify(public: bytes, domain: str, data: bytes, signature: bytes) -> None:
 
     :raises Forged: the key is not one, or the signature is not this key's over this domain.
     """
+    if not _verifies(public, preimage(domain, data), signature):
+        raise Forged("a signature does not verify", reasons=("SIGNATURE",))
+
+
+def _verified_by_openssl(public: bytes, data: bytes, signature: bytes) -> bool:
     try:
-        _public_key(public).verify(signature, preimage(domain, data))
+        _public_key(public).verify(signature, data)
     except (InvalidSignature, ValueError):
-        raise Forged("a signature does not verify", reasons=("SIGNATURE",)) from None
+        return False
+    return True
+
+
+_verifies: sodium.Verify = sodium.find() or _verified_by_openssl
 
 
 @lru_cache(maxsize=1024)

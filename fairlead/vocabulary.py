@@ -13,6 +13,7 @@ from enum import StrEnum
 from typing import TypeVar
 
 from fairlead.errors import InvalidInput
+from fairlead.marking import check_marking
 
 
 class Event(StrEnum):
@@ -81,6 +82,12 @@ class RecordType(StrEnum):
     SIGHTING = "sighting"
     ACCESS = "access"
     INTELLIGENCE = "intelligence"
+    SEIZURE = "seizure"
+    CONSIGNMENT = "consignment"
+    CREDENTIAL = "credential"
+    INCIDENT = "incident"
+    TRANSACTION = "transaction"
+    ALERT = "alert"
 
 
 class Tlp(StrEnum):
@@ -142,9 +149,6 @@ class Handling:
 
 _WORD = TypeVar("_WORD", bound=StrEnum)
 _BETWEEN = re.compile(r"[\s_]+")
-_CLASSIFIED = re.compile(
-    r"RESTRICTED|RESTREINT|CONFIDENTIEL|CONFIDENTIAL|\bSECRET\b|R-UE|C-UE|S-UE|TS-UE"
-)
 
 
 def parse_event(raw: str) -> Event:
@@ -157,6 +161,21 @@ def parse_event(raw: str) -> Event:
     if word in {"", "unspecified", "event-unspecified"}:
         raise InvalidInput("the event is unspecified", reasons=("EVENT_UNSPECIFIED",))
     return _find(Event, word, "the event is not in the vocabulary", "EVENT_UNKNOWN")
+
+
+def parse_modus_operandi(raw: str) -> ModusOperandi:
+    """Read a modus operandi, ``Rip On`` or ``RIP_ON`` as ``rip-on``.
+
+    :raises InvalidInput: ``MODUS_OPERANDI_UNSPECIFIED`` for an empty or unspecified one, else
+        ``MODUS_OPERANDI_UNKNOWN``.
+    """
+    word = _BETWEEN.sub("-", raw.strip().lower())
+    if word in {"", "unspecified", "modus-operandi-unspecified"}:
+        raise InvalidInput(
+            "the modus operandi is unspecified", reasons=("MODUS_OPERANDI_UNSPECIFIED",)
+        )
+    message = "the modus operandi is not in the vocabulary"
+    return _find(ModusOperandi, word, message, "MODUS_OPERANDI_UNKNOWN")
 
 
 def parse_record_type(raw: str) -> RecordType:
@@ -172,16 +191,12 @@ def parse_handling(
 
     Accepts the published spellings (``TLP:AMBER+STRICT``, ``PAP:RED``, ``h1``).
 
-    :raises InvalidInput: ``CLASSIFIED`` (EU RESTRICTED and above may not be held here),
+    :raises InvalidInput: ``EU_CLASSIFIED`` (EU RESTRICTED and above may not be held here),
         ``HANDLING_TLP``, ``HANDLING_PAP``, ``HANDLING_EUROPOL``, ``HANDLING_SOURCE``,
         ``HANDLING_INFORMATION``; an empty or unspecified part is wrong too.
     """
-    if any(_CLASSIFIED.search(part.upper()) for part in (tlp, pap, europol)):
-        raise InvalidInput(
-            "classified information is refused",
-            reasons=("CLASSIFIED",),
-            remedy="remove EU RESTRICTED and higher from the source; this network may not hold it",
-        )
+    for part in (tlp, pap, europol, source_grade, information_grade):
+        check_marking(part, bare=True)
     parts = (
         (Tlp, _colour(tlp, "TLP"), "HANDLING_TLP"),
         (Pap, _colour(pap, "PAP"), "HANDLING_PAP"),

@@ -35,6 +35,8 @@ from gateway.walk import Exchange
 LOG_FILE = "audit.sqlite"
 CLOSING_S = 2.0
 """What a query may take beyond its deadline to close its outcome, when the gateway stops."""
+MAX_DRAIN_S = 30.0
+"""Less than what stops the process for good (45 s in deploy/)."""
 
 
 def own_keys(
@@ -190,7 +192,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(member, log, config.keys_dir, clock=clock),
-        drain_s=config.limits.deadline_ms / 1000 + CLOSING_S,
+        drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )
 
 

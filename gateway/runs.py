@@ -9,10 +9,12 @@ from collections.abc import AsyncGenerator, Coroutine
 from fairlead.errors import FairleadError
 from fairlead.v1 import gateway_pb2
 
-REMEMBERED = 64 * 1024 * 1024
+REMEMBERED = 32 * 1024 * 1024
 """Octets of sealed answers kept in memory over all queries, for repetitions."""
 OVERHEAD = 8 * 1024
 """Octets a run takes beside its answers, about."""
+ANSWER_OVERHEAD = 5 * 1024
+"""Octets an answer takes in memory beside its padded content, about: seal, signature, message."""
 
 
 class Run:

@@ -14,7 +14,7 @@ from fairlead.errors import Forged, Stale
 from fairlead.facts import party_facts, query_facts, refusal_of, user_facts
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import gateway_pb2, query_pb2
-from gateway.runs import Run, Runs
+from gateway.runs import ANSWER_OVERHEAD, Run, Runs
 from gateway.walk import Exchange, Routing, Walk
 
 SUBJECT = "GatewayService.Query"
@@ -107,7 +107,8 @@ class Tactical:
             return
         try:
             parts = admitted.decision.parts
-            octets = len(parts) * sealing.answer_size(admitted.query.term_count)
+            each = sealing.answer_size(admitted.query.term_count) + ANSWER_OVERHEAD
+            octets = len(parts) * each
             run = self._runs.start(admitted.query.query_id, octets)
             entry.opened.set_result(run)
             waited_for = self._entering.pop(entry.query_id, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 
 from google.protobuf.message import DecodeError
 
@@ -18,7 +18,7 @@ from fairlead.envelope.answer import sign_answer
 from fairlead.envelope.grant import Grant, verify_grant
 from fairlead.envelope.query import Query
 from fairlead.envelope.question import open_part
-from fairlead.errors import Conflict, FairleadError, Forged
+from fairlead.errors import Conflict, FairleadError, Forged, Refused
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
@@ -31,8 +31,10 @@ from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
 from node.disclosing import Disclosed, Disclosure, Ruling
+from node.exposure.gate import ExposureGate
 from node.heads import HeadKeeper
 from node.index import Index
+from node.pausing import OWNER_PAUSED, Pause
 
 SUBJECT = "OwnerService.Answer"
 REMEMBERED = 1024
@@ -55,6 +57,8 @@ class Answering:
         desk: ReleaseDesk,
         directory: LiveDirectory,
         policy: PolicyPoints,
+        gate: ExposureGate,
+        pause: Pause,
         heads: HeadKeeper,
         index: Index,
         clock: Callable[[], float],
@@ -67,10 +71,13 @@ class Answering:
         self._desk = desk
         self._directory = directory
         self._policy = policy
+        self._gate = gate
+        self._pause = pause
         self._heads = heads
         self._index = index
-        self._disclosure = Disclosure(index=index, policy=policy, clock=clock)
         self._clock = clock
+        self.skew_s: float | None = None
+        """Seconds by which the gateway's clock was ahead at the last question, to the second."""
         self._answers: OrderedDict[tuple[bytes, bytes], query_pb2.SignedAnswer] = OrderedDict()
 
     async def answer(
@@ -96,17 +103,11 @@ class Answering:
             return await self._replay(request, peer)
         try:
             answer, desks = await self._compose(admitted.query, admitted.decision)
-            header = query_pb2.AnswerHeader.FromString(answer.header)
-            released = audit_pb2.ReleasedAnswer(
-                query_id=admitted.query.query_id,
-                partner_id=self._partner_id,
-                status=header.status,
-                answer_digest=signing.digest(answer.header),
-            )
-            allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (admitted.query.term_count - 1)
-            released_now = self._desk.release(released, arrived=arrived, allowance_s=allowance)
-            # Together, so that telling a desk costs the answer no commit of its own.
-            await asyncio.gather(released_now, self._alert(admitted.query, desks))
+            try:
+                await self._release(admitted.query, answer, arrived, desks)
+            except Refused:  # the owner paused while this was composed: it stays here
+                answer = self._paused(admitted.query, admitted.decision)
+                await self._release(admitted.query, answer, arrived, ())
             get_logger().info(
                 Event.QUERY_ANSWERED,
                 query_id=admitted.query.query_id,
@@ -120,6 +121,40 @@ class Answering:
             self._answers.popitem(last=False)
         return owner_pb2.AnswerResponse(answer=answer)
 
+    async def _release(
+        self,
+        query: Query,
+        answer: query_pb2.SignedAnswer,
+        arrived: float,
+        desks: Collection[str],
+    ) -> None:
+        """Return when the answer may leave.
+
+        :raises Refused: ``OWNER_PAUSED``; it may not.
+        """
+        header = query_pb2.AnswerHeader.FromString(answer.header)
+        released = audit_pb2.ReleasedAnswer(
+            query_id=query.query_id,
+            partner_id=self._partner_id,
+            status=header.status,
+            answer_digest=signing.digest(answer.header),
+        )
+        allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (query.term_count - 1)
+        told = asyncio.ensure_future(self._alert(query, desks))
+        try:
+            # Together, so that telling a desk costs the answer no commit of its own.
+            await self._desk.release(released, arrived=arrived, allowance_s=allowance)
+        finally:
+            await told
+        if self._pause.state is not None and header.status == query_pb2.STATUS_ANSWERED:
+            raise Refused("the owner lets out no answer", reasons=("OWNER_PAUSED",))
+
+    def _paused(self, query: Query, ruling: Ruling) -> query_pb2.SignedAnswer:
+        """The signed refusal of an owner that pauses."""
+        return self._sign(
+            query, ruling, query_pb2.STATUS_REFUSED, reason=OWNER_PAUSED.code, answers=()
+        )
+
     async def _replay(
         self, request: owner_pb2.AnswerRequest, peer: Identity
     ) -> owner_pb2.AnswerResponse:
@@ -130,8 +165,10 @@ class Answering:
         header = query_pb2.QueryHeader.FromString(request.query.header)
         mandate = query_pb2.Mandate.FromString(request.query.mandate)
         stored = self._answers.get((mandate.session_key, header.query_id))
-        if stored is None:
-            error = Conflict("this query was answered before", reasons=("REPLAYED",))
+        if stored is None or self._pause.state is not None:
+            error: FairleadError = Conflict("this query was answered before", reasons=("REPLAYED",))
+            if stored is not None:
+                error = Refused("the owner answers nobody now", reasons=(OWNER_PAUSED.code,))
             leaf = self._leaves.refusal(
                 error, subject=SUBJECT, user=peer.spiffe_id, query_id=header.query_id
             )
@@ -163,6 +200,7 @@ class Answering:
             head=self._heads.head,
             now=now,
         )
+        self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
         question = open_part(
             request.part,
@@ -190,7 +228,7 @@ class Answering:
             detail_digest=signing.digest(detail),
             intent_leaf_hash=grant.intent_leaf_hash,
         )
-        ruling = Ruling(grant=grant, question=question, decision=decision, facts=facts)
+        ruling = Ruling(question=question, decision=decision, facts=facts)
         persist: Callable[[sqlite3.Connection], None] = self._heads.persist(grant.head)
         return ruling, Intent(leaf=leaf, nonce=nonce, detail=detail, also=persist)
 
@@ -213,7 +251,7 @@ class Answering:
             obligations=grant.obligations,
             policy_serial=own.policy_serial,
         )
-        return meet(own, granted)
+        return self._pause.rule(self._gate.rule(meet(own, granted), query))
 
     async def _alert(self, query: Query, desks: Collection[str]) -> None:
         """Tell the owner's desk, in its own log, that somebody asks about an active target."""
@@ -243,24 +281,45 @@ class Answering:
             status, reason = query_pb2.STATUS_REFUSED, requester_code(decision)
         else:
             try:
-                owner = query.directory.partner(self._partner_id)
-                found = await self._disclosure.answer(query, ruling, owner)
+                found = await self._disclosure(query).answer(query, ruling)
             except FairleadError as error:
                 status = query_pb2.STATUS_OVERLOADED
                 await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
                 get_logger().error(Event.QUERY_REFUSED, error=error)
-        answer = sign_answer(
+        answer = self._sign(query, ruling, status, reason=reason, answers=found.answers)
+        return answer, found.desks
+
+    def _disclosure(self, query: Query) -> Disclosure:
+        """Of this owner as the directory of the query describes it."""
+        return Disclosure(
+            owner=query.directory.partner(self._partner_id),
+            index=self._index,
+            policy=self._policy,
+            gate=self._gate,
+            clock=self._clock,
+        )
+
+    def _sign(
+        self,
+        query: Query,
+        ruling: Ruling,
+        status: int,
+        *,
+        reason: str,
+        answers: Sequence[query_pb2.TermAnswer],
+    ) -> query_pb2.SignedAnswer:
+        return sign_answer(
             query,
             self._partner_id,
             key=self._keys.signing(query.directory.partner(self._partner_id).signing_key),
             status=status,
             reason=reason,
-            answers=found.answers,
-            policy_serial=decision.policy_serial,
+            answers=answers,
+            policy_serial=ruling.decision.policy_serial,
             index_age_s=int(self._index.age_s(self._clock())),
             index_root=self._index.root,
+            paused_since=self._pause.since or int(self._clock()),
         )
-        return answer, found.desks
 
 
 def _claimed_serial(request: owner_pb2.AnswerRequest) -> int:

@@ -6,7 +6,9 @@ import asyncio
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 # isort: split
 from cryptography import x509
@@ -15,30 +17,53 @@ from fairlead import admission, authority, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig, reveal
 from fairlead.errors import Misconfigured
+from fairlead.keyfiles import require_private
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
+from fairlead.policy.points import PolicyPoints
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import gateway_pb2, gateway_pb2_grpc
-from node import cases, service
+from node import cases, pausing, service
 from node.answering import Answering
 from node.asking import Asking, GatewayQuery
 from node.certificate import OwnCertificate
+from node.control.server import ControlServer
+from node.counting import Today
 from node.denying import OwnDenyList
 from node.drafting import Drafter
+from node.exposure import acceptance
+from node.exposure.gate import ExposureGate
+from node.exposure.source import source_facts
 from node.following import Following
 from node.heads import HeadKeeper
 from node.index import Index
 from node.line import GatewayLine
 from node.own_entry import OwnEntry
+from node.owner import Owner
+from node.pausing import Pause
+from node.previewing import Previewing
+from node.sources.mapping import load_mapping
+from node.status import Status
+from node.steering import Steering
 
 LOG_FILE = "audit.sqlite"
 INDEX_FILE = "index.sqlite"
 INDEX_KEY_FILE = "index.secret"
 UNKNOWN = "UNKNOWN_PARTNER"
+REACH_S = 2.0
+"""Seconds a gateway has to open its door before it counts as out of reach."""
+MIGRATIONS = (
+    *process.MIGRATIONS,
+    *admission.MIGRATIONS,
+    *cases.MIGRATIONS,
+    *acceptance.MIGRATIONS,
+    *pausing.MIGRATIONS,
+)
+"""Tables of the node in its log's file, in the order in which they were invented."""
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -92,6 +117,7 @@ def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
             remedy="correct partner in the configuration, pin the own root key, or ask the "
             "operators to list it",
         )
+    require_private(config.keys_dir)
     keys = KeyRing(config.keys_dir)
     keys.signing(partner.signing_key)
     keys.sealing(partner.sealing_key)
@@ -113,12 +139,15 @@ class NodeApp:
     following: Following
     tasks: process.Tasks
     index: Index
+    steering: Steering
+    control: ControlServer
     failed: process.Failed
     tally: metrics.Tally
     gauges: metrics.Gauges
 
     async def close(self) -> None:
-        """Stop following, close the connection, then the log, then the index."""
+        """Close the control socket, stop following; then the line, the log, and the index."""
+        await self.control.close()
         await self.tasks.cancel()
         await self.line.close()
         await asyncio.to_thread(self.log.close)
@@ -132,8 +161,10 @@ async def run(config: NodeConfig) -> bool:
     :raises FairleadError: it could not start.
     """
     app = await assemble(config)
-    with metrics.serving(config.metrics, app.tally, app.gauges):
-        return await process.serve(app.server, failed=app.failed, stop=app.close)
+    await app.control.start()
+    async with app.steering.watching():
+        with metrics.serving(config.metrics, app.tally, app.gauges):
+            return await process.serve(app.server, failed=app.failed, stop=app.close)
 
 
 async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time) -> NodeApp:
@@ -154,7 +185,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         key=key,
         former=keys.signing_keys(),
         clock=clock,
-        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *cases.MIGRATIONS),
+        migrations=MIGRATIONS,
         on_failure=failed,
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
@@ -189,6 +220,12 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         send=_sender(line, config.limits.deadline_ms / 1000),
         clock=clock,
     )
+    desk = ReleaseDesk(log, leaves, tick_s=directory.current.release_tick_s)
+    steering = _steering(
+        config, member, log=log, leaves=leaves, policy=policy, desk=desk, index=index, clock=clock
+    )
+    steering.status.running = True
+    steering.status.reachable = partial(_reachable, line)
     answering = Answering(
         partner_id=config.partner,
         keys=keys,
@@ -202,13 +239,16 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             clock=clock,
             limit=config.limits.max_concurrent_queries,
         ),
-        desk=ReleaseDesk(log, leaves, tick_s=directory.current.release_tick_s),
+        desk=desk,
         directory=directory,
         policy=policy,
+        gate=steering.owner.gate,
+        pause=steering.pause,
         heads=heads,
         index=index,
         clock=clock,
     )
+    steering.status.skew = lambda: answering.skew_s
     server = process.bind(
         service.services(config.partner, answering, asking, register, directory),
         config=config,
@@ -243,12 +283,119 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             ),
         ),
         index=index,
+        steering=steering,
+        control=ControlServer(config.state_dir, steering.handlers),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
             member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
         ),
     )
+
+
+def _steering(
+    config: NodeConfig,
+    member: Membership,
+    *,
+    log: AuditLog,
+    leaves: LeafWriter,
+    policy: PolicyPoints,
+    desk: ReleaseDesk,
+    index: Index | None,
+    clock: Callable[[], float],
+) -> Steering:
+    """What the owner holds in its hands, over the parts that answer."""
+    gate = ExposureGate()
+    gate.accept(acceptance.stored(log))
+    pause = Pause(log, leaves, desk, clock=clock)
+    owner = Owner(
+        partner_id=config.partner,
+        directory=lambda: member.directory.current,
+        policy=lambda: policy,
+        sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
+        log=log,
+        leaves=leaves,
+        gate=gate,
+        clock=clock,
+    )
+
+    def indexed() -> Index:
+        return index if index is not None else open_index(config)
+
+    return Steering(
+        owner=owner,
+        pause=pause,
+        previewing=Previewing(
+            owner=config.partner,
+            directory=owner.directory,
+            policy=owner.policy,
+            index=indexed,
+            gate=gate,
+            log=log,
+            leaves=leaves,
+            clock=clock,
+        ),
+        status=Status(
+            partner=config.partner,
+            owner=owner,
+            pause=pause,
+            index=lambda: index,
+            deny_lists=member.deny_lists,
+            certificate=config.keys_dir / "tls.pem",
+            running=False,
+            today=Today(log, config.partner, clock),
+        ),
+    )
+
+
+@asynccontextmanager
+async def at_rest(
+    config: NodeConfig, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Steering]:
+    """The owner's acts on the files of a node that does not run; its log is locked meanwhile.
+
+    :raises FairleadError: configuration, membership or policy do not verify, or the node runs.
+    """
+    member = process.join(config, clock)
+    partner, keys = own_keys(config, member)
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = AuditLog.open(
+        config.state_dir / LOG_FILE,
+        origin=log_origin(member.directory.current, config.partner),
+        key=keys.signing(partner.signing_key),
+        former=keys.signing_keys(),
+        clock=clock,
+        migrations=MIGRATIONS,
+    )
+    index = open_index(config) if (config.state_dir / INDEX_FILE).exists() else None
+    try:
+        leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
+        policy, _ = process.load_policy(
+            config, member.trust, now=clock(), minimum_serial=process.active_serial(log, "policy")
+        )
+        yield _steering(
+            config,
+            member,
+            log=log,
+            leaves=leaves,
+            policy=policy,
+            desk=ReleaseDesk(log, leaves, tick_s=0),
+            index=index,
+            clock=clock,
+        )
+    finally:
+        await asyncio.to_thread(log.close)
+        if index is not None:
+            index.close()
+
+
+async def _reachable(line: GatewayLine) -> bool:
+    """Whether the gateway's door opens within a moment."""
+    try:
+        await asyncio.wait_for(line.channel().channel_ready(), REACH_S)
+    except TimeoutError:
+        return False
+    return True
 
 
 def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:

@@ -323,6 +323,7 @@ class Asking:
         await self._desk.release(released)
         line = _line(event.partner_id, shown, reason)
         line.partner.index_age_s = answer.index_age_s
+        line.partner.paused_since = answer.paused_since
         line.partner.answers.extend(content)
         return line
 

@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from fairlead.envelope.answer import RECORD_FRAME, room_left
-from fairlead.envelope.grant import Grant
-from fairlead.envelope.query import Query, Scope
+from fairlead.envelope.query import Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import PolicyUnavailable
 from fairlead.facts import party_facts
-from fairlead.identifiers import Identifier
+from fairlead.identifiers import Identifier, ceiling
 from fairlead.partners import Partner
-from fairlead.policy.decision import Decision, meet
+from fairlead.policy.decision import Decision, capped, meet
 from fairlead.policy.inputs import QueryFacts, RecordFacts
 from fairlead.policy.points import UNAVAILABLE, PolicyPoints
 from fairlead.v1 import handling_pb2, query_pb2
+from node.exposure.gate import Asked, ExposureGate
 from node.index import Index, IndexedRecord
 
 DAY_S = 86_400
@@ -43,11 +44,19 @@ DECOY = RecordFacts(
 )
 
 
+class Sized(Asked, Protocol):
+    """What of a query an answer needs."""
+
+    @property
+    def query_id(self) -> bytes: ...
+    @property
+    def term_count(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
     """What this owner decided before looking at any record."""
 
-    grant: Grant
     question: Question
     decision: Decision
     facts: QueryFacts
@@ -62,15 +71,20 @@ class Disclosed:
 
 
 @dataclass(slots=True)
-class _Judge:
-    """Release decisions of one query: one for each kind of record, however many there are."""
+class Judge:
+    """Release decisions of one query: one for each kind of record, however many there are.
+
+    ``known`` is what counts; ``before`` is what policy alone said, for who explains it.
+    """
 
     policy: PolicyPoints
-    query: Query
+    gate: ExposureGate
+    query: Sized
     ruling: Ruling
     owner: Partner
     now: int
     known: dict[RecordFacts, Decision]
+    before: dict[RecordFacts, Decision]
     desks: set[str]
 
     def learn(self, facts: Collection[RecordFacts]) -> None:
@@ -93,14 +107,18 @@ class _Judge:
             raise PolicyUnavailable("no release decision could be made")
         for item, decision in zip(fresh, decisions, strict=True):
             self.desks.update(decision.obligations.notify)
-            self.known[item] = meet(decision, self.ruling.decision)
+            met = meet(decision, self.ruling.decision)
+            self.before[item] = met
+            self.known[item] = self.gate.record(met, self.query, item)
 
-    def visible(self, record: IndexedRecord) -> Decision | None:
+    def visible(self, record: IndexedRecord, scheme: str) -> Decision | None:
         """The decision on a record that may be disclosed, None for any other.
 
-        Waiting for the owner's approval looks like absence; approvals come with disclosures.
+        Whatever policy permits, no more leaves than the ceiling of the term's scheme: a name
+        alone is a lead, never a hit. Waiting for the owner's approval looks like absence;
+        approvals come with disclosures.
         """
-        decision = self.known[record_facts(record, self.now)]
+        decision = capped(self.known[record_facts(record, self.now)], ceiling(scheme))
         exists = decision.facets & {"existence", "full_record"}
         shown = decision.permit and exists and decision.obligations.approvals == 0
         return decision if shown else None
@@ -109,13 +127,46 @@ class _Judge:
 class Disclosure:
     """Answers questions from the index, within what was ruled."""
 
-    def __init__(self, *, index: Index, policy: PolicyPoints, clock: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        *,
+        owner: Partner,
+        index: Index,
+        policy: PolicyPoints,
+        gate: ExposureGate,
+        clock: Callable[[], float],
+    ) -> None:
+        self._owner = owner
         self._index = index
         self._policy = policy
+        self._gate = gate
         self._clock = clock
 
-    async def answer(self, query: Query, ruling: Ruling, owner: Partner) -> Disclosed:
+    def judge(self, query: Sized, ruling: Ruling) -> Judge:
+        """Who decides over the records of one query; probed, so that it is able to.
+
+        :raises PolicyUnavailable: no decision.
+        """
+        judge = Judge(
+            self._policy,
+            self._gate,
+            query,
+            ruling,
+            self._owner,
+            int(self._clock()),
+            known={},
+            before={},
+            desks=set(),
+        )
+        judge.learn([replace(DECOY, expires_at=number) for number in range(PROBES)])
+        return judge
+
+    async def answer(
+        self, query: Sized, ruling: Ruling, *, judge: Judge | None = None
+    ) -> Disclosed:
         """Answer every term, in order.
+
+        :param judge: of this very query, for who asks it afterwards why.
 
         1. Policy is probed with decoys.
         2. Each term's records are looked up, newest first, and judged.
@@ -123,25 +174,23 @@ class Disclosure:
 
         :raises PolicyUnavailable: no decision. :raises SourceUnusable: the index is damaged.
         """
-        judge = _Judge(
-            self._policy, query, ruling, owner, int(self._clock()), known={}, desks=set()
-        )
         # 1
-        judge.learn([replace(DECOY, expires_at=number) for number in range(PROBES)])
+        judge = judge or self.judge(query, ruling)
         # 2
-        scope = narrowed(ruling.question.scope, ruling.decision)
         answers, pending = [], []
         for index, term in enumerate(ruling.question.terms):
+            limited = capped(ruling.decision, ceiling(term.scheme))
+            scope = narrowed(ruling.question.scope, limited)
             answer = query_pb2.TermAnswer(index=index)
             visible = await self._find(term, scope, judge)
-            pending.append(_disclose(answer, visible, owner.contact_desk))
+            pending.append(_disclose(answer, visible, self._owner.contact_desk))
             answers.append(answer)
         # 3
-        fill(query, owner.partner_id, answers, pending)
+        fill(query, self._owner.partner_id, answers, pending)
         return Disclosed(answers=answers, desks=frozenset(judge.desks))
 
     async def _find(
-        self, term: Identifier, scope: Scope, judge: _Judge
+        self, term: Identifier, scope: Scope, judge: Judge
     ) -> list[tuple[IndexedRecord, Decision]]:
         """Up to :data:`MAX_VISIBLE` records that may be disclosed, newest first."""
         visible: list[tuple[IndexedRecord, Decision]] = []
@@ -149,7 +198,7 @@ class Disclosure:
             # Every record is judged, those out of scope too: an active target alerts its desk.
             judge.learn([record_facts(record, judge.now) for record in page])
             for record in page:
-                decision = judge.visible(record) if within(record, scope) else None
+                decision = judge.visible(record, term.scheme) if within(record, scope) else None
                 if decision is not None:
                     visible.append((record, decision))
             await asyncio.sleep(0)  # other queries get their turn
@@ -177,12 +226,14 @@ def _disclose(
     limit = min((value for value in limits if value is not None), default=MAX_VISIBLE)
     records = [to_wire(record, decision) for record, decision in visible]
     records = [r for r in records if r.fields or r.event or r.occurred_at]
-    answer.more = len(records) > limit or len(visible) == MAX_VISIBLE
+    # Where no record may follow, ``more`` would tell a count that was not granted.
+    counted = bool(records) or "count_band" in facets
+    answer.more = len(records) > limit or (counted and len(visible) == MAX_VISIBLE)
     return records[:limit]
 
 
 def fill(
-    query: Query,
+    query: Sized,
     owner: str,
     answers: Sequence[query_pb2.TermAnswer],
     pending: Sequence[Sequence[query_pb2.Record]],

@@ -17,6 +17,7 @@ from pathlib import Path
 from certs.dev.federation import GatewaySpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
+from demo.accepting import accept_records
 from fairlead import identifiers, signing
 from fairlead.client import Draft, NodeClient
 from fairlead.config import GatewayConfig, Limits, NodeConfig
@@ -201,10 +202,12 @@ async def federation(
     limits: Limits | None = None,
     deadline_ms: int = 5_000,
     start: bool = True,
+    unaccepted: Sequence[str] = (),
 ) -> AsyncIterator[Federation]:
     """Make and run a federation of some of the demo's partners.
 
     :param records: what each owner holds; by default the terminal knows :data:`STORY`.
+    :param unaccepted: owners where nobody has accepted what they could release.
     """
     made = build(
         folder,
@@ -213,6 +216,7 @@ async def federation(
         local_policy=local_policy,
         tick_ms=tick_ms,
         limits=limits or Limits(deadline_ms=deadline_ms),
+        unaccepted=unaccepted,
     )
     try:
         if start:
@@ -232,6 +236,7 @@ def build(
     local_policy: Mapping[str, Path] | None,
     tick_ms: int,
     limits: Limits,
+    unaccepted: Sequence[str] = (),
 ) -> Federation:
     """Keys, signed policy, indexes and configurations; nothing runs yet."""
     ports = free_ports(1 + len(partners))
@@ -273,6 +278,8 @@ def build(
     }
     held = {"terminal-north": [record()]} if records is None else records
     for partner, config in nodes.items():
+        if partner not in unaccepted:
+            accept_records(config)
         build_index(config, held.get(partner, ()))
     return Federation(
         folder=folder,

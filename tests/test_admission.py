@@ -222,6 +222,28 @@ async def test_a_full_house_refuses_before_any_work(world: World, tmp_path: Path
         place.log.close()
 
 
+async def test_a_shut_door_refuses_on_the_record_and_keeps_who_is_inside(
+    world: World, tmp_path: Path
+) -> None:
+    """A server about to stop says so, decides nothing new, and repetitions are still told."""
+    place = make_place(world, tmp_path)
+    try:
+        first = world.walk()
+        await place.admit(first)
+        place.door.shut()
+        with pytest.raises(Overloaded) as refused:
+            await place.admit(world.walk())
+        assert refused.value.reasons == ("DRAINING",)
+        assert refused.value.remedy
+        with pytest.raises(Replayed):
+            await place.admit(first)
+        assert len(place.decided) == 1
+        assert place.types() == ["INTENT", "REFUSAL"]
+        place.leave()
+    finally:
+        place.log.close()
+
+
 async def test_one_asker_cannot_keep_the_others_out(world: World, tmp_path: Path) -> None:
     """A partner gets a quarter of the places; the whole house has its limit as well."""
     place = make_place(world, tmp_path, limit=8)

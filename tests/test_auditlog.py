@@ -26,6 +26,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fairlead import errors, merkle, receipts, signing
 from fairlead.auditlog import BATCH, AuditLog, LogReport, put_foreign_head, verify_log
+from fairlead.auditlog import log as log_module
 from fairlead.v1 import audit_pb2
 
 ORIGIN = "gateway.example/log"
@@ -143,6 +144,40 @@ async def test_an_appended_leaf_has_a_receipt_that_verifies(log: AuditLog) -> No
             proven = receipts.verify_receipt(receipt, origin=ORIGIN, public_key=PUBLIC, head=head)
             assert proven == log.head
             assert receipt.leaf == leaf(index)
+
+
+async def test_a_receipt_is_the_same_from_memory_and_from_disk(
+    log: AuditLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaves too old or too large to be remembered are proved as well, and no caller can
+    change what the next one gets."""
+    monkeypatch.setattr(log_module, "RECENT_LEAVES", 2)
+    monkeypatch.setattr(log_module, "PROVEN", 2)
+    bodies = [leaf(number) for number in range(4)]
+    large = signing.canonical(
+        audit_pb2.AuditLeaf(
+            type=audit_pb2.LEAF_TYPE_REFUSAL, reasons=["X" * 60] * 100, subject="large"
+        )
+    )
+    assert len(large) > log_module.RECENT_OCTETS
+    bodies.append(large)
+    for body in bodies:
+        await log.append(body)
+    for _ in range(2):
+        for index, body in enumerate(bodies):
+            receipt = log.receipt(index, 0)
+            receipts.verify_receipt(receipt, origin=ORIGIN, public_key=PUBLIC, head=None)
+            assert receipt.leaf == body
+            receipt.leaf = b"changed"
+
+
+async def test_under_load_appends_wait_for_each_other_and_none_is_lost(log: AuditLog) -> None:
+    """Many callers at once, again and again: everything is durable, in few transactions."""
+    before = log.read("SELECT count(*) FROM checkpoint")[0][0]
+    for start in range(0, 200, 40):
+        await asyncio.gather(*(log.append(leaf(start + number)) for number in range(40)))
+    assert log.head.size == 200
+    assert log.read("SELECT count(*) FROM checkpoint")[0][0] - before < 100
 
 
 async def test_unknown_leaves_and_heads_have_no_receipt(log: AuditLog) -> None:

@@ -94,6 +94,7 @@ def typed(text: str) -> Iterator[list[str]]:
         for line in re.sub(r"\\\n\s*", " ", block).splitlines():
             if line.startswith("$ "):
                 words = shlex.split(line[2:], comments=True)
+                words = words[: words.index(">")] if ">" in words else words
                 while words and re.fullmatch(r"[A-Z_]+=.*", words[0]):
                     words.pop(0)
                 yield words
@@ -103,6 +104,8 @@ def command_of(program: str, words: list[str]) -> tuple[Any, list[str]]:
     """Walk to the command that ``words`` name; return it and the words it is given."""
     command: Any = typer.main.get_command(PROGRAMS[program])
     while hasattr(command, "commands"):
+        if command.invoke_without_command and (not words or words[0].startswith("-")):
+            break  # it does something by itself, and more with a command behind it
         assert words, f"{program} needs a command"
         assert words[0] in command.commands, f"{program} has no command {words[0]}"
         command, words = command.commands[words[0]], words[1:]

@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from fairlead import sealing
 from fairlead.envelope.answer import room_left
-from fairlead.envelope.grant import Grant
 from fairlead.envelope.query import Query, Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import PolicyUnavailable
@@ -21,7 +20,6 @@ from fairlead.identifiers import parse
 from fairlead.policy.decision import Decision, Effect, Obligations
 from fairlead.policy.engine import PolicyEngine
 from fairlead.policy.points import PolicyPoints
-from fairlead.receipts import Head
 from fairlead.v1 import query_pb2 as pb
 from fairlead.vocabulary import Event, Handling
 from node.disclosing import (
@@ -38,6 +36,7 @@ from node.disclosing import (
 )
 from node.index import Index, IndexedRecord
 from node.sources.record import SourceRecord
+from tests.accepted import gate_for
 from tests.federation import record
 from tests.policy_cases import NOW, QUERY, points
 from tests.walks import OWNER, World, make_world
@@ -62,19 +61,9 @@ def ruling(facets: frozenset[str] = FULL, scope: Scope | None = None, **limits: 
     decision = Decision(
         effect=Effect.PERMIT, checks={}, facets=facets, obligations=Obligations(**limits)
     )
-    grant = Grant(
-        mode=pb.MODE_SEALED,
-        facets=facets,
-        obligations=Obligations(),
-        decision_id=bytes(16),
-        policy_serial=1,
-        expires_at=NOW + 60,
-        intent_leaf_hash=bytes(32),
-        head=Head(origin="x", size=1, root=bytes(32), checkpoint=""),
-    )
     reach = scope or Scope(since=NOW - 90 * 86_400)
     question = Question(terms=(CONTAINER,), scope=reach)
-    return Ruling(grant=grant, question=question, decision=decision, facts=QUERY)
+    return Ruling(question=question, decision=decision, facts=QUERY)
 
 
 def held(number: int, **changes: Any) -> SourceRecord:
@@ -107,11 +96,13 @@ async def disclosed(
     index = Index.open(folder / "index", **keys)  # type: ignore[arg-type]
     try:
         disclosure = Disclosure(
+            owner=world.directory.partner(OWNER),
             index=index,
             policy=policy or points(),
+            gate=gate_for(query),
             clock=lambda: float(NOW),
         )
-        return await disclosure.answer(query, ruled or ruling(), world.directory.partner(OWNER))
+        return await disclosure.answer(query, ruled or ruling())
     finally:
         index.close()
 
@@ -418,3 +409,55 @@ def test_a_filter_on_what_may_not_be_disclosed_filters_nothing() -> None:
     assert narrowed(asked, bare) == Scope(since=86_400, until=0, events=())
     assert narrowed(asked, full) == asked
     assert narrowed(asked, redacted) == Scope(since=90_000, until=95_000, events=())
+
+
+# ── A name alone ─────────────────────────────────────────────────────────────────────────────
+
+NAME = parse("person-name", "Jansen, Jan")
+
+
+def named(number: int, **changes: Any) -> SourceRecord:
+    """A record that is found by a name, and by a name with a date of birth."""
+    both = (NAME, parse("person", "Jansen, Jan|1980-02-01"))
+    return held(number, identifiers=both, **changes)
+
+
+@pytest.mark.parametrize("count", [1, 3, MAX_VISIBLE + 5])
+async def test_a_name_alone_yields_the_pointer_under_a_full_agreement(
+    world: World, query: Query, tmp_path: Path, count: int
+) -> None:
+    """Whatever policy permits, a name alone says that something is held and whom to ask."""
+    ruled = replace(ruling(), question=Question(terms=(NAME,), scope=Scope()))
+    found = await answer(world, query, tmp_path, [named(n) for n in range(count)], ruled)
+    desk = world.directory.partner(OWNER).contact_desk
+    assert found == pb.TermAnswer(index=0, hit=True, contact_desk=desk)
+
+
+async def test_the_same_record_by_name_and_date_of_birth_is_a_hit(
+    world: World, query: Query, tmp_path: Path
+) -> None:
+    """The ceiling is the scheme's: with the date of birth the agreement decides."""
+    born = parse("person", "Jan Jansen, 1 Feb 1980")
+    ruled = replace(ruling(), question=Question(terms=(born,), scope=Scope()))
+    found = await answer(world, query, tmp_path, [named(0)], ruled)
+    assert (found.count_band, len(found.records)) == ("1", 1)
+
+
+async def test_a_name_alone_is_not_asked_piece_by_piece(
+    world: World, query: Query, tmp_path: Path
+) -> None:
+    """Neither events nor times of day filter what a name alone may not disclose."""
+    for place, scope in enumerate((Scope(events=("seizure",)), Scope(until=NOW - 30 * 86_400))):
+        folder = tmp_path / str(place)
+        folder.mkdir()
+        ruled = replace(ruling(), question=Question(terms=(NAME,), scope=scope))
+        assert (await answer(world, query, folder, [named(0)], ruled)).hit
+
+
+async def test_existence_alone_never_tells_a_count_by_more(
+    world: World, query: Query, tmp_path: Path
+) -> None:
+    """Where no record may follow, ``more`` is not said, however many there are."""
+    many = [held(n) for n in range(MAX_VISIBLE + 5)]
+    found = await answer(world, query, tmp_path, many, ruling(EXISTENCE))
+    assert found == pb.TermAnswer(index=0, hit=True)

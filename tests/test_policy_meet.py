@@ -13,6 +13,7 @@ from fairlead.policy.decision import (
     Effect,
     Obligations,
     Reason,
+    capped,
     denial,
     disclosed,
     explain,
@@ -126,3 +127,17 @@ def test_explain_keeps_each_reason_to_its_audience() -> None:
     assert "next: ask" in explain(decision, Audience.REQUESTER)
     assert "ACTIVE_TARGET" in explain(decision, Audience.OWNER)
     assert "ACTIVE_TARGET" in explain(decision, Audience.AUDITOR)
+
+
+@given(decisions, st.frozensets(st.sampled_from(FACETS)), records)
+def test_a_ceiling_only_ever_takes_away(decision: Decision, ceiling, fields) -> None:
+    """What leaves under a ceiling would have left without it, and is within the ceiling."""
+    met = capped(decision, ceiling)
+    left = disclosed(met, fields)
+    assert left <= disclosed(decision, fields)
+    if "full_record" not in ceiling:
+        assert left <= ceiling
+    assert met.obligations.notify == decision.obligations.notify
+    assert capped(decision, None) is decision
+    if met.permit and not any(f == "full_record" or f.startswith("field:") for f in ceiling):
+        assert met.obligations.max_records == 0

@@ -15,6 +15,7 @@ import pytest_asyncio
 from certs.dev.lists import deny, sign_directory, sign_entry
 from fairlead import process, signing
 from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable, Stale
+from fairlead.membership import Membership
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import directory_pb2 as pb
 from gateway.app import assemble
@@ -29,7 +30,7 @@ async def made(tmp_path: Path) -> AsyncIterator[Federation]:
         yield running
 
 
-def join(made: Federation, now: float | None = None) -> process.Membership:
+def join(made: Federation, now: float | None = None) -> Membership:
     moment = time.time() if now is None else now
     return process.join(made.gateway_config, lambda: moment)
 

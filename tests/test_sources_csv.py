@@ -115,7 +115,7 @@ def test_bad_check_digits_are_kept_marked_and_counted(tmp_path: Path) -> None:
         (",IN,", ",beamed,", "EVENT_UNKNOWN"),
         ("AMBER", "", "HANDLING_TLP"),
         ("AMBER", "MAUVE", "HANDLING_TLP"),
-        ("AMBER", "RESTREINT UE/EU RESTRICTED", "CLASSIFIED"),
+        ("AMBER", "RESTREINT UE/EU RESTRICTED", "EU_CLASSIFIED"),
         ("2026-09-01T10:00:00Z", "yesterday", "TIME"),
         ("2026-09-01T10:00:00Z", "", "TIME"),
         ("2026-09-01T10:00:00Z", "1926-09-01T10:00:00Z", "TIME"),
@@ -273,3 +273,13 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
     count, grown = map(int, ended.stdout.split())
     assert count == written // len(GOOD)
     assert grown < 300  # DuckDB's own 256 MB, and ours
+
+
+def test_a_row_marked_classified_is_refused_in_a_column_of_its_own(tmp_path: Path) -> None:
+    """A mapped column of free markings refuses the row, whatever its handling says."""
+    mapping = MAPPING.replace('pap = "AMBER"', 'pap = "AMBER"\nmarking = { column = "gate" }')
+    assert mapping != MAPPING
+    rows = GOOD + GOOD.replace("Gate 7", "R-UE/EU-R") + GOOD.replace("Gate 7", "confidential")
+    records, report = read(tmp_path, rows, mapping=mapping)
+    assert [row.reason for row in report.excluded] == ["EU_CLASSIFIED"]
+    assert len(records) == 2

@@ -188,7 +188,7 @@ def test_classified_information_is_refused(mark: str) -> None:
         parse_handling(
             tlp="AMBER", pap="RED", europol=mark, source_grade="A", information_grade="1"
         )
-    assert caught.value.code == "CLASSIFIED"
+    assert caught.value.code == "EU_CLASSIFIED"
 
 
 def test_a_flag_is_yes_or_no() -> None:

@@ -113,6 +113,18 @@ def postgresql() -> Finding:
     )
 
 
+def libsodium() -> Finding:
+    """Ed25519 is verified by it when it is there, and by OpenSSL when not."""
+    found = sorted(glob.glob("/usr/lib/*/libsodium.so.*"))  # noqa: PTH207
+    return Finding(
+        "libsodium",
+        bool(found),
+        found[0] if found else "not found (signatures are verified more slowly)",
+        APT + " libsodium23",
+        False,
+    )
+
+
 def opa() -> Finding:
     """Only the pinned OPA rebuilds the same policy.wasm byte for byte."""
     finding = optional_tool("opa", "only make policies and make test-opa", "make tools", "version")
@@ -137,6 +149,7 @@ def main() -> int:
         ),
         opa(),
         postgresql(),
+        libsodium(),
         optional_tool("grpcurl", "only the foreign-client test", "make tools"),
         optional_tool("helm", "only the chart's test", "make tools", "version", "--short"),
     ]

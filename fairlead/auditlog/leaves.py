@@ -7,6 +7,7 @@ import hashlib
 from fairlead import errors, receipts, signing
 from fairlead.v1 import audit_pb2
 
+_KEPT_ELSEWHERE = (audit_pb2.LEAF_TYPE_ACTIVATION, audit_pb2.LEAF_TYPE_OWNER)
 _TYPES = frozenset(audit_pb2.LeafType.values()) - {audit_pb2.LEAF_TYPE_UNSPECIFIED}
 
 
@@ -20,8 +21,8 @@ def parse_leaf(body: bytes, detail: bytes) -> audit_pb2.AuditLeaf:
         raise errors.InvalidInput("a leaf has no known type", reasons=("LEAF_TYPE",))
     if detail:
         kept = hashlib.sha256(detail).digest() == leaf.detail_digest
-    else:  # What became active is kept elsewhere; its digest stands for it.
-        kept = not leaf.detail_digest or leaf.type == audit_pb2.LEAF_TYPE_ACTIVATION
+    else:  # What became active or was accepted is kept elsewhere; its digest stands for it.
+        kept = not leaf.detail_digest or leaf.type in _KEPT_ELSEWHERE
     if not kept:
         raise errors.InvalidInput("a leaf has another detail", reasons=("LEAF_DETAIL",))
     return leaf

@@ -17,7 +17,7 @@ from fairlead import errors, merkle, receipts, storage
 
 BATCH = 256
 """Appends in one transaction at most."""
-LOADED = 4
+LOADED = 2
 WINDOW_S = 0.002
 """While a transaction finds so many appends waiting, the next one waits so many seconds for more:
 each costs a signature, a checkpoint and a flush, and under load they queue anyway."""

@@ -249,6 +249,7 @@ def _line(answer: asking_pb2.OpenedAnswer, draft: Any) -> dict[str, Any]:
         "status": STATUS_WORDS.get(answer.status, "invalid"),
         "reason": answer.reason,
         "index_age_s": answer.index_age_s if answered else None,
+        "paused_s": max(0, int(time.time()) - answer.paused_since) if answer.paused_since else None,
         "hits": sum(bool(item["hit"]) for item in answers),
         "answers": answers,
     }
@@ -281,7 +282,9 @@ def _word(kind: Any, value: int, prefix: str) -> str:
 
 def _summary(line: dict[str, Any]) -> str:
     if line["status"] != "answered":
-        return f"{line['status']} {line['reason']}".rstrip()
+        paused = line.get("paused_s")
+        lasting = f", for {_span(paused)}" if paused is not None else ""
+        return f"{line['status']} {line['reason']}".rstrip() + lasting
     if not line["hits"]:
         return "no hit"
     counts = [item["count"] for item in line["answers"] if item["hit"] and item["count"]]
@@ -327,6 +330,14 @@ def _print_hit(partner: str, item: dict[str, Any]) -> None:
         emit_table(("time", "event", "fields", "withheld"), rows)
     if item["more"]:
         say("more records may be disclosed: narrow with --since, --until or --event")
+
+
+def _span(seconds: int) -> str:
+    """How long, in the largest unit that says enough."""
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds // size} {unit}"
+    return f"{seconds} s"
 
 
 def _age(seconds: int | None) -> str:

@@ -26,6 +26,8 @@ OWNER_REASONS = frozenset(
         "MODE_NOT_COVERED",
         "NOTHING_GRANTED",
         "NO_AGREEMENT",
+        "OWNER_NOT_READY",
+        "OWNER_PAUSED",
         "PARTNER_UNKNOWN",
         "POLICY",
         "POLICY_UNAVAILABLE",
@@ -41,12 +43,14 @@ OWNER_REASONS = frozenset(
     ]
 )
 """Why an owner may refuse, in clear; a closed list, so that nothing else can be written there."""
+PAUSED = "OWNER_PAUSED"
+"""The reason that comes with ``paused_since``."""
 OWNER_STATUSES = (pb.STATUS_ANSWERED, pb.STATUS_REFUSED, pb.STATUS_OVERLOADED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What an owner's signed header says; ages in seconds."""
+    """What an owner's signed header says; ages in seconds, ``paused_since`` in unix seconds."""
 
     partner_id: str
     status: int
@@ -55,6 +59,7 @@ class Answer:
     index_age_s: int
     index_root: bytes
     digest: bytes
+    paused_since: int = 0
 
 
 def answer_info(query_id: bytes, owner: str) -> bytes:
@@ -84,8 +89,11 @@ def sign_answer(
     policy_serial: int,
     index_age_s: int,
     index_root: bytes,
+    paused_since: int = 0,
 ) -> pb.SignedAnswer:
     """Seal and sign one owner's answer; a refusal has no body.
+
+    :param paused_since: unix seconds, said beside the reason ``OWNER_PAUSED`` alone.
 
     :raises InvalidInput: the answers do not fit the fixed size.
     """
@@ -105,6 +113,7 @@ def sign_answer(
             index_root=index_root,
             body_digest=signing.digest(body),
             header_digest=query.header_digest,
+            paused_since=paused_since if reason == PAUSED else 0,
         )
     )
     return pb.SignedAnswer(header=header, signature=signing.sign(key, "answer", header), body=body)
@@ -118,7 +127,7 @@ def verify_answer(
     1. The owner signed this header.
     2. It is this owner's, about this query.
     3. Its status is one an owner may give, and a reason, which is a code, stands only with
-       a refusal.
+       a refusal; since when an owner pauses stands only where it says that it does.
     4. The body is the signed one, of exactly the agreed size, empty unless answered.
 
     :raises Forged: any of it is wrong. :raises InvalidInput: malformed.
@@ -136,6 +145,8 @@ def verify_answer(
     coded = not header.reason or header.reason in OWNER_REASONS
     if header.status not in OWNER_STATUSES or refused != bool(header.reason) or not coded:
         raise InvalidInput("an answer's status is not an owner's to give", reasons=("STATUS",))
+    if header.paused_since < 0 or (header.paused_since and header.reason != PAUSED):
+        raise InvalidInput("an answer says since when its owner pauses", reasons=("STATUS",))
     # 4
     answered = header.status == pb.STATUS_ANSWERED
     size = sealing.answer_size(terms) + SEAL_OVERHEAD if answered else 0
@@ -149,6 +160,7 @@ def verify_answer(
         index_age_s=header.index_age_s,
         index_root=header.index_root,
         digest=signing.digest(signed.header),
+        paused_since=header.paused_since,
     )
 
 

@@ -22,7 +22,10 @@ from fairlead.v1 import query_pb2 as pb
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant:
-    """One owner's verified grant; the owner's own decision may narrow it, never widen."""
+    """One owner's verified grant; the owner's own decision may narrow it, never widen.
+
+    ``issued_at``: unix seconds on the gateway's clock.
+    """
 
     mode: int
     facets: frozenset[str]
@@ -32,6 +35,7 @@ class Grant:
     expires_at: int
     intent_leaf_hash: bytes
     head: Head
+    issued_at: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,6 +144,7 @@ def verify_grant(
         expires_at=grant.expires_at,
         intent_leaf_hash=statement.intent_leaf_hash,
         head=accepted,
+        issued_at=statement.issued_at,
     )
 
 

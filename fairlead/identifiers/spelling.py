@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import unicodedata
 
-_LOOKALIKES = str.maketrans(
+LOOKALIKES = str.maketrans(
     "АВЕКМНОРСТУХІЈЅԚԜ" + "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧϹϺ" + "ӀҮ",
     "ABEKMHOPCTYXIJSQW" + "ABEZHIKMNOPTYXCM" + "IY",
 )
+"""Cyrillic and Greek capitals that look like a Latin one."""
 _SEPARATORS = frozenset("-/._,:;'\"()[]{}|\\`´·•’‘“”„‚«»<>~")
 _ASCII_DROPPED = str.maketrans(
     "", "", "".join(c for c in map(chr, range(128)) if c in _SEPARATORS or c <= " " or c == "\x7f")
@@ -42,7 +43,7 @@ def fold(raw: str) -> str:
 
 def _fold_once(text: str) -> str:
     composed = unicodedata.normalize("NFKC", text).upper()
-    composed = unicodedata.normalize("NFKC", composed).translate(_LOOKALIKES)
+    composed = unicodedata.normalize("NFKC", composed).translate(LOOKALIKES)
     return "".join(_fold_character(character) for character in composed)
 
 

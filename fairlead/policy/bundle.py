@@ -27,6 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import signing
 from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
+from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import ExpiringEngine, PolicyEngine, WasmEngine
 
 DOMAIN = "policy"
@@ -65,6 +66,18 @@ class Bundle:
     def serial(self) -> int:
         """The serial; keep the highest one seen and pass it to :func:`load_bundle`."""
         return self.manifest.serial
+
+    def registry(self) -> Registry:
+        """The words of the federation's policy, with their titles.
+
+        :raises Misconfigured: the agreements are wrong, or none has the registry.
+        """
+        problems: list[str] = []
+        for name in self.manifest.data:
+            document = parse_document(name, self.files[name], problems)
+            if document is not None and document.registry is not None:
+                return document.registry
+        raise InvalidAgreements(problems or ["registry: exactly one file of the federation has it"])
 
     def layers(self, local: tuple[str, bytes] | None = None) -> list[PolicyEngine]:
         """The engines, the federation's first. ``local`` is the name and the octets of a

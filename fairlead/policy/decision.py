@@ -10,6 +10,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import lru_cache
 from types import MappingProxyType
 
 _FACET = re.compile(r"(existence|count_band|contact_desk|full_record|field:[a-z][a-z0-9_]{0,63})\Z")
@@ -133,6 +134,25 @@ def meet(first: Decision, *others: Decision) -> Decision:
     return result
 
 
+def capped(decision: Decision, ceiling: frozenset[str] | None) -> Decision:
+    """The decision met with a scheme's ceiling of facets; None is no ceiling.
+
+    Without a facet for records none may be released, so ``max_records`` becomes 0.
+    """
+    if ceiling is None:
+        return decision
+    records = any(facet == _FULL or facet.startswith(_FIELD) for facet in ceiling)
+    lid = Decision(
+        effect=Effect.PERMIT,
+        checks=MappingProxyType({}),
+        facets=ceiling,
+        obligations=Obligations(
+            max_records=None if records else 0, notify=decision.obligations.notify
+        ),
+    )
+    return meet(decision, lid)
+
+
 def disclosed(decision: Decision, fields: Collection[str]) -> frozenset[str]:
     """What actually leaves of a record that has ``fields``: fields as ``field:<name>``, and the
     facets that are not fields."""
@@ -170,6 +190,7 @@ def explain(decision: Decision, audience: Audience) -> str:
     return "\n".join(lines)
 
 
+@lru_cache(maxsize=4096)
 def is_facet(value: str) -> bool:
     """Whether ``value`` is spelt like a facet."""
     return _FACET.match(value) is not None

@@ -13,6 +13,7 @@ from dataclasses import replace
 from fairlead.errors import FairleadError, Misconfigured
 from fairlead.policy import inputs
 from fairlead.policy.decision import Audience, Decision, Reason, denial, meet
+from fairlead.policy.documents import Registry
 from fairlead.policy.engine import PolicyEngine
 from fairlead.policy.inputs import (
     CaseFacts,
@@ -47,14 +48,25 @@ class PolicyPoints:
     """
 
     def __init__(
-        self, layers: Sequence[PolicyEngine], serial: int, *, alarm: Alarm = lambda *_: None
+        self,
+        layers: Sequence[PolicyEngine],
+        serial: int,
+        *,
+        alarm: Alarm = lambda *_: None,
+        registry: Registry | None = None,
+        not_after: int = 0,
     ) -> None:
-        """:raises Misconfigured: no layer: that would permit everything or nothing by accident."""
+        """:param registry: the words the policy knows, for who must go through all of them.
+
+        :param not_after: unix seconds; every decision after it is a denial. 0 where unknown.
+        :raises Misconfigured: no layer: that would permit everything or nothing by accident."""
         if not layers:
             raise Misconfigured("a policy has no layer", reasons=("POLICY_EMPTY",))
         self._layers = tuple(layers)
         self._alarm = alarm
         self.serial = serial
+        self.registry = registry
+        self.not_after = not_after
 
     def asking(
         self,

@@ -27,7 +27,7 @@ from fairlead.v1 import directory_pb2 as fairlead_dot_v1_dot_directory__pb2
 from fairlead.v1 import query_pb2 as fairlead_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x61irlead/v1/asking.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x1b\x66\x61irlead/v1/directory.proto\x1a\x17\x66\x61irlead/v1/query.proto\"%\n\x04Term\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xb5\x01\n\x0ePrepareRequest\x12 \n\x05terms\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Term\x12\x0f\n\x07\x63\x61se_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x1f\n\x04mode\x18\x04 \x01(\x0e\x32\x11.fairlead.v1.Mode\x12\r\n\x05since\x18\x05 \x01(\x03\x12\r\n\x05until\x18\x06 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x07 \x03(\t\x12\x10\n\x08partners\x18\x08 \x03(\t\"D\n\x08\x45xposure\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06learns\x18\x03 \x01(\t\".\n\x08NotAsked\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe5\x01\n\x0fPrepareResponse\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x0e\n\x06nonces\x18\x03 \x03(\x0c\x12\x12\n\ncase_nonce\x18\x04 \x01(\x0c\x12\x15\n\rpartner_salts\x18\x05 \x03(\x0c\x12(\n\texposures\x18\x06 \x03(\x0b\x32\x15.fairlead.v1.Exposure\x12\x1a\n\x12\x64irectory_partners\x18\x07 \x03(\t\x12(\n\tnot_asked\x18\x08 \x03(\x0b\x32\x15.fairlead.v1.NotAsked\"H\n\nAskRequest\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xd3\x01\n\x0b\x41skResponse\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32!.fairlead.v1.AskResponse.AcceptedH\x00\x12,\n\x07partner\x18\x02 \x01(\x0b\x32\x19.fairlead.v1.OpenedAnswerH\x00\x12)\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x15.fairlead.v1.EvidenceH\x00\x1a+\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\r\n\x05\x61sked\x18\x02 \x01(\rB\x07\n\x05\x65vent\"\x96\x01\n\x0cOpenedAnswer\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bindex_age_s\x18\x04 \x01(\x03\x12(\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x17.fairlead.v1.TermAnswer\"\xd8\x01\n\x08\x45vidence\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12$\n\x06intent\x18\x02 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12\x0f\n\x07outcome\x18\x03 \x01(\x0c\x12\x19\n\x11outcome_signature\x18\x04 \x01(\x0c\x12%\n\x07\x63losing\x18\x05 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12*\n\x07\x61nswers\x18\x06 \x03(\x0b\x32\x19.fairlead.v1.SignedAnswer\"\x15\n\x13ListPartnersRequest\"i\n\x14ListPartnersResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x12\n\nexpires_at\x18\x02 \x01(\x03\x12-\n\x08partners\x18\x03 \x03(\x0b\x32\x1b.fairlead.v1.PartnerSummary\"\x84\x01\n\x0ePartnerSummary\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.fairlead.v1.PartnerKind\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12\x0f\n\x07schemes\x18\x05 \x03(\t\"\x99\x01\n\x04\x43\x61se\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x13\n\x0blegal_basis\x18\x03 \x01(\t\x12\x0f\n\x07schemes\x18\x04 \x03(\t\x12\x0f\n\x07members\x18\x05 \x03(\t\x12\x11\n\topened_at\x18\x06 \x01(\x03\x12\x12\n\nexpires_at\x18\x07 \x01(\x03\x12\x11\n\topened_by\x18\x08 \x01(\t\"2\n\x0fOpenCaseRequest\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"3\n\x10OpenCaseResponse\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"\x12\n\x10ListCasesRequest\"5\n\x11ListCasesResponse\x12 \n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Case2\xfb\x02\n\rAskingService\x12\x44\n\x07Prepare\x12\x1b.fairlead.v1.PrepareRequest\x1a\x1c.fairlead.v1.PrepareResponse\x12:\n\x03\x41sk\x12\x17.fairlead.v1.AskRequest\x1a\x18.fairlead.v1.AskResponse0\x01\x12S\n\x0cListPartners\x12 .fairlead.v1.ListPartnersRequest\x1a!.fairlead.v1.ListPartnersResponse\x12G\n\x08OpenCase\x12\x1c.fairlead.v1.OpenCaseRequest\x1a\x1d.fairlead.v1.OpenCaseResponse\x12J\n\tListCases\x12\x1d.fairlead.v1.ListCasesRequest\x1a\x1e.fairlead.v1.ListCasesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x66\x61irlead/v1/asking.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x1b\x66\x61irlead/v1/directory.proto\x1a\x17\x66\x61irlead/v1/query.proto\"%\n\x04Term\x12\x0e\n\x06scheme\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\"\xb5\x01\n\x0ePrepareRequest\x12 \n\x05terms\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Term\x12\x0f\n\x07\x63\x61se_id\x18\x02 \x01(\t\x12\x0f\n\x07purpose\x18\x03 \x01(\t\x12\x1f\n\x04mode\x18\x04 \x01(\x0e\x32\x11.fairlead.v1.Mode\x12\r\n\x05since\x18\x05 \x01(\x03\x12\r\n\x05until\x18\x06 \x01(\x03\x12\x0e\n\x06\x65vents\x18\x07 \x03(\t\x12\x10\n\x08partners\x18\x08 \x03(\t\"D\n\x08\x45xposure\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12\x0e\n\x06learns\x18\x03 \x01(\t\".\n\x08NotAsked\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\"\xe5\x01\n\x0fPrepareResponse\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x0e\n\x06nonces\x18\x03 \x03(\x0c\x12\x12\n\ncase_nonce\x18\x04 \x01(\x0c\x12\x15\n\rpartner_salts\x18\x05 \x03(\x0c\x12(\n\texposures\x18\x06 \x03(\x0b\x32\x15.fairlead.v1.Exposure\x12\x1a\n\x12\x64irectory_partners\x18\x07 \x03(\t\x12(\n\tnot_asked\x18\x08 \x03(\x0b\x32\x15.fairlead.v1.NotAsked\"H\n\nAskRequest\x12\x16\n\x0epreparation_id\x18\x01 \x01(\x0c\x12\x0f\n\x07mandate\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"\xd3\x01\n\x0b\x41skResponse\x12\x35\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32!.fairlead.v1.AskResponse.AcceptedH\x00\x12,\n\x07partner\x18\x02 \x01(\x0b\x32\x19.fairlead.v1.OpenedAnswerH\x00\x12)\n\x08\x65vidence\x18\x03 \x01(\x0b\x32\x15.fairlead.v1.EvidenceH\x00\x1a+\n\x08\x41\x63\x63\x65pted\x12\x10\n\x08query_id\x18\x01 \x01(\x0c\x12\r\n\x05\x61sked\x18\x02 \x01(\rB\x07\n\x05\x65vent\"\xac\x01\n\x0cOpenedAnswer\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x13\n\x0bindex_age_s\x18\x04 \x01(\x03\x12(\n\x07\x61nswers\x18\x05 \x03(\x0b\x32\x17.fairlead.v1.TermAnswer\x12\x14\n\x0cpaused_since\x18\x0c \x01(\x03\"\xd8\x01\n\x08\x45vidence\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12$\n\x06intent\x18\x02 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12\x0f\n\x07outcome\x18\x03 \x01(\x0c\x12\x19\n\x11outcome_signature\x18\x04 \x01(\x0c\x12%\n\x07\x63losing\x18\x05 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12*\n\x07\x61nswers\x18\x06 \x03(\x0b\x32\x19.fairlead.v1.SignedAnswer\"\x15\n\x13ListPartnersRequest\"i\n\x14ListPartnersResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x12\n\nexpires_at\x18\x02 \x01(\x03\x12-\n\x08partners\x18\x03 \x03(\x0b\x32\x1b.fairlead.v1.PartnerSummary\"\x84\x01\n\x0ePartnerSummary\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.fairlead.v1.PartnerKind\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12\x0f\n\x07schemes\x18\x05 \x03(\t\"\x99\x01\n\x04\x43\x61se\x12\x0f\n\x07\x63\x61se_id\x18\x01 \x01(\t\x12\x0f\n\x07purpose\x18\x02 \x01(\t\x12\x13\n\x0blegal_basis\x18\x03 \x01(\t\x12\x0f\n\x07schemes\x18\x04 \x03(\t\x12\x0f\n\x07members\x18\x05 \x03(\t\x12\x11\n\topened_at\x18\x06 \x01(\x03\x12\x12\n\nexpires_at\x18\x07 \x01(\x03\x12\x11\n\topened_by\x18\x08 \x01(\t\"2\n\x0fOpenCaseRequest\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"3\n\x10OpenCaseResponse\x12\x1f\n\x04\x63\x61se\x18\x01 \x01(\x0b\x32\x11.fairlead.v1.Case\"\x12\n\x10ListCasesRequest\"5\n\x11ListCasesResponse\x12 \n\x05\x63\x61ses\x18\x01 \x03(\x0b\x32\x11.fairlead.v1.Case2\xfb\x02\n\rAskingService\x12\x44\n\x07Prepare\x12\x1b.fairlead.v1.PrepareRequest\x1a\x1c.fairlead.v1.PrepareResponse\x12:\n\x03\x41sk\x12\x17.fairlead.v1.AskRequest\x1a\x18.fairlead.v1.AskResponse0\x01\x12S\n\x0cListPartners\x12 .fairlead.v1.ListPartnersRequest\x1a!.fairlead.v1.ListPartnersResponse\x12G\n\x08OpenCase\x12\x1c.fairlead.v1.OpenCaseRequest\x1a\x1d.fairlead.v1.OpenCaseResponse\x12J\n\tListCases\x12\x1d.fairlead.v1.ListCasesRequest\x1a\x1e.fairlead.v1.ListCasesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -51,25 +51,25 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ASKRESPONSE_ACCEPTED']._serialized_start=927
   _globals['_ASKRESPONSE_ACCEPTED']._serialized_end=970
   _globals['_OPENEDANSWER']._serialized_start=982
-  _globals['_OPENEDANSWER']._serialized_end=1132
-  _globals['_EVIDENCE']._serialized_start=1135
-  _globals['_EVIDENCE']._serialized_end=1351
-  _globals['_LISTPARTNERSREQUEST']._serialized_start=1353
-  _globals['_LISTPARTNERSREQUEST']._serialized_end=1374
-  _globals['_LISTPARTNERSRESPONSE']._serialized_start=1376
-  _globals['_LISTPARTNERSRESPONSE']._serialized_end=1481
-  _globals['_PARTNERSUMMARY']._serialized_start=1484
-  _globals['_PARTNERSUMMARY']._serialized_end=1616
-  _globals['_CASE']._serialized_start=1619
-  _globals['_CASE']._serialized_end=1772
-  _globals['_OPENCASEREQUEST']._serialized_start=1774
-  _globals['_OPENCASEREQUEST']._serialized_end=1824
-  _globals['_OPENCASERESPONSE']._serialized_start=1826
-  _globals['_OPENCASERESPONSE']._serialized_end=1877
-  _globals['_LISTCASESREQUEST']._serialized_start=1879
-  _globals['_LISTCASESREQUEST']._serialized_end=1897
-  _globals['_LISTCASESRESPONSE']._serialized_start=1899
-  _globals['_LISTCASESRESPONSE']._serialized_end=1952
-  _globals['_ASKINGSERVICE']._serialized_start=1955
-  _globals['_ASKINGSERVICE']._serialized_end=2334
+  _globals['_OPENEDANSWER']._serialized_end=1154
+  _globals['_EVIDENCE']._serialized_start=1157
+  _globals['_EVIDENCE']._serialized_end=1373
+  _globals['_LISTPARTNERSREQUEST']._serialized_start=1375
+  _globals['_LISTPARTNERSREQUEST']._serialized_end=1396
+  _globals['_LISTPARTNERSRESPONSE']._serialized_start=1398
+  _globals['_LISTPARTNERSRESPONSE']._serialized_end=1503
+  _globals['_PARTNERSUMMARY']._serialized_start=1506
+  _globals['_PARTNERSUMMARY']._serialized_end=1638
+  _globals['_CASE']._serialized_start=1641
+  _globals['_CASE']._serialized_end=1794
+  _globals['_OPENCASEREQUEST']._serialized_start=1796
+  _globals['_OPENCASEREQUEST']._serialized_end=1846
+  _globals['_OPENCASERESPONSE']._serialized_start=1848
+  _globals['_OPENCASERESPONSE']._serialized_end=1899
+  _globals['_LISTCASESREQUEST']._serialized_start=1901
+  _globals['_LISTCASESREQUEST']._serialized_end=1919
+  _globals['_LISTCASESRESPONSE']._serialized_start=1921
+  _globals['_LISTCASESRESPONSE']._serialized_end=1974
+  _globals['_ASKINGSERVICE']._serialized_start=1977
+  _globals['_ASKINGSERVICE']._serialized_end=2356
 # @@protoc_insertion_point(module_scope)

@@ -296,10 +296,13 @@ class OpenedAnswer(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     INDEX_AGE_S_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    PAUSED_SINCE_FIELD_NUMBER: _builtins.int
     partner_id: _builtins.str
     status: _query_pb2.Status.ValueType
     reason: _builtins.str
     index_age_s: _builtins.int
+    paused_since: _builtins.int
+    """As the owner's signed header says it; 0 unless the reason is OWNER_PAUSED."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.TermAnswer]: ...
     def __init__(
@@ -310,10 +313,11 @@ class OpenedAnswer(_message.Message):
         reason: _builtins.str = ...,
         index_age_s: _builtins.int = ...,
         answers: _abc.Iterable[_query_pb2.TermAnswer] | None = ...,
+        paused_since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "index_age_s", b"index_age_s", "partner_id", b"partner_id", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "index_age_s", b"index_age_s", "partner_id", b"partner_id", "paused_since", b"paused_since", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -43,6 +43,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A case was opened or closed."""
     LEAF_TYPE_USER: _LeafType.ValueType  # 8
     """A user certificate was issued, renewed or denied."""
+    LEAF_TYPE_OWNER: _LeafType.ValueType  # 12
+    """The owner did something at its own node: accepted its exposure, paused, resumed, looked."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -64,6 +66,8 @@ LEAF_TYPE_CASE: LeafType.ValueType  # 7
 """A case was opened or closed."""
 LEAF_TYPE_USER: LeafType.ValueType  # 8
 """A user certificate was issued, renewed or denied."""
+LEAF_TYPE_OWNER: LeafType.ValueType  # 12
+"""The owner did something at its own node: accepted its exposure, paused, resumed, looked."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final

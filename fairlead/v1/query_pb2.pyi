@@ -604,6 +604,7 @@ class AnswerHeader(_message.Message):
     INDEX_ROOT_FIELD_NUMBER: _builtins.int
     BODY_DIGEST_FIELD_NUMBER: _builtins.int
     HEADER_DIGEST_FIELD_NUMBER: _builtins.int
+    PAUSED_SINCE_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
     status: Global___Status.ValueType
@@ -616,6 +617,8 @@ class AnswerHeader(_message.Message):
     """SHA-256 over the index's epoch and content."""
     body_digest: _builtins.bytes
     header_digest: _builtins.bytes
+    paused_since: _builtins.int
+    """Unix seconds since when the owner answers nobody; only beside the reason OWNER_PAUSED."""
     def __init__(
         self,
         *,
@@ -628,10 +631,11 @@ class AnswerHeader(_message.Message):
         index_root: _builtins.bytes = ...,
         body_digest: _builtins.bytes = ...,
         header_digest: _builtins.bytes = ...,
+        paused_since: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_digest", b"body_digest", "header_digest", b"header_digest", "index_age_s", b"index_age_s", "index_root", b"index_root", "partner_id", b"partner_id", "policy_serial", b"policy_serial", "query_id", b"query_id", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body_digest", b"body_digest", "header_digest", b"header_digest", "index_age_s", b"index_age_s", "index_root", b"index_root", "partner_id", b"partner_id", "paused_since", b"paused_since", "policy_serial", b"policy_serial", "query_id", b"query_id", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,8 +1,7 @@
-"""``fairlead-node``: check a configuration, index the sources, serve."""
+"""``fairlead-node``: index the sources, serve; what else an owner does has a file of its own."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +9,12 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, Format, emit, run, say
-from node.cli import partner, rotate, source
+from node.cli import check, doctor, exposure, partner, pause, preview, rotate, source, status
+from node.cli.act import ConfigOption
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from fairlead.config import NodeConfig
 
 app = typer.Typer(
@@ -22,30 +24,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-app.add_typer(source.app, name="source")
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong")
 
 
-@app.command("check")
-def check(config: ConfigOption) -> None:
-    """Check the configuration and everything it names; report every error at once."""
-    import os
-    import time
-
-    from fairlead import process
-    from fairlead.config import NodeConfig, load
-    from fairlead.trust import Trust
-    from node.app import own_keys
-    from node.sources.opening import open_source
-
-    settings = load(NodeConfig, config)
-    own_keys(settings, process.join(settings, time.time))
-    process.load_policy(settings, Trust.load(settings.pins), now=time.time())
-    for mapping in settings.sources:
-        open_source(mapping, now=time.time(), environ=os.environ).parts()
-    say("the configuration, the directory, the policy and the mappings are in order")
-    say(f"next: fairlead-node index --config {config}")
+app.add_typer(source.app, name="source")
+app.add_typer(exposure.app, name="exposure")
+app.command("preview")(preview.preview)
+app.command("pause")(pause.pause)
+app.command("resume")(pause.resume)
+app.command("status")(status.status)
+app.command("doctor")(doctor.doctor)
+app.command("check")(check.check)
 
 
 @app.command("index")
@@ -60,7 +49,7 @@ def index(
     from node.indexing import build
 
     settings = load(NodeConfig, config)
-    report, imports = build(
+    report, imports, skipped = build(
         settings, progress=lambda count, rate: say(f"{count:,} records, {rate:,.0f} a second")
     )
     records = [
@@ -81,6 +70,11 @@ def index(
                 f"warning: {item.source} has a quote that is never closed; rows behind it are "
                 "lost and cannot be counted\nnext: repair the file and index again"
             )
+    for name in skipped:
+        say(
+            f"warning: {name} was not indexed: nobody has accepted its mapping\n"
+            f"next: fairlead-node exposure --config {config}"
+        )
     say(f"{report.records:,} records indexed in {report.seconds:.1f} s")
     say(f"next: fairlead-node serve --config {config}")
 

@@ -54,6 +54,7 @@ from pydantic_core import PydanticCustomError
 from fairlead import config, vocabulary
 from fairlead.errors import SourceUnusable
 from fairlead.identifiers import NORM_VERSION, SCHEMES, normaliser
+from fairlead.marking import check_marking
 from fairlead.names import check_code
 from node.sources.cell import Cell, CellTable, Table, check_outcomes, check_word, parse_flag
 from node.sources.database import DatabaseTable
@@ -73,7 +74,8 @@ class IdentifierColumn(Table):
     scheme: str = Field(description=f"one of {', '.join(SCHEMES)}")
     column: str = Field(min_length=1, description="a column's name")
     issuer: Cell | None = Field(
-        default=None, description="a country, or a table { column, map }, beside a plate"
+        default=None,
+        description="what the scheme needs beside it, as a country, or a table { column, map }",
     )
 
     @field_validator("scheme")
@@ -111,6 +113,14 @@ class HandlingColumns(Table):
     europol: Cell = Field(description="H0, H1, H2, H3, or a column")
     source_grade: Cell = Field(description="A, B, C, X, or a column")
     information_grade: Cell = Field(description="1, 2, 3, 4 as a text, or a column")
+    marking: Cell | None = Field(
+        default=None, description="a column of free markings: a row marked classified is refused"
+    )
+
+    @field_validator("marking")
+    @classmethod
+    def _unclassified(cls, value: CellTable | None) -> CellTable | None:
+        return None if value is None else check_outcomes(value, check_marking)
 
     @field_validator("tlp", "pap", "europol", "source_grade", "information_grade")
     @classmethod
@@ -258,6 +268,8 @@ class MappingFile(Table):
     def _columns(self) -> Iterator[tuple[str, str]]:
         cells = {"event": self.event, "active_target": self.active_target}
         cells |= {f"handling.{part}": getattr(self.handling, part) for part in _RIGHT_HANDLING}
+        if self.handling.marking is not None:
+            cells["handling.marking"] = self.handling.marking
         for place, entry in enumerate(self.identifiers):
             yield f"identifiers.{place}.column", entry.column
             if entry.issuer:

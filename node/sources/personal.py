@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import re
 
-PERSON_SCHEMES = frozenset({
-    "account", "badge", "driver-card", "email", "identity-document", "person", "person-document",
-    "person-name", "phone",
-})  # fmt: skip
+from fairlead.identifiers import PERSONAL
+
+PERSON_SCHEMES = PERSONAL
 """Schemes whose value is, or leads straight to, one natural person."""
 
 _PERSON = re.compile(

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from fairlead import vocabulary
 from fairlead.errors import InvalidInput, SourceUnusable
 from fairlead.identifiers import Identifier, normaliser
+from fairlead.marking import check_marking
 from fairlead.vocabulary import Handling
 from node.sources.cell import CellTable, parse_flag
 from node.sources.mapping import HandlingColumns, MappingFile, TimeColumn
@@ -65,6 +66,10 @@ class RowReader:
         self._flag = _remembering(self._cell(file.active_target), parse_flag)
         self._time = _time_reader(self._column(file.time.column), file.time)
         self._handling = self._handling_reader(file.handling)
+        marking = file.handling.marking
+        self._check_marking = (
+            _remembering(self._cell(marking), check_marking) if marking else lambda _: None
+        )
         self._identifiers = tuple(
             (
                 self._column(entry.column),
@@ -83,9 +88,10 @@ class RowReader:
         """One row, selected as :attr:`positions` says.
 
         :param place: what tells the row from every other row of the file, table or query.
-        :raises InvalidInput: ``NO_IDENTIFIER``, ``TIME``, ``EXPIRED``, ``FLAG``, and what
-            :func:`parse_event` and :func:`parse_handling` refuse.
+        :raises InvalidInput: ``EU_CLASSIFIED``, ``NO_IDENTIFIER``, ``TIME``, ``EXPIRED``,
+            ``FLAG``, and what :func:`parse_event` and :func:`parse_handling` refuse.
         """
+        self._check_marking(row)
         occurred_at = self._time(row)
         expires_at = occurred_at + self._file.retention_days * DAY_S
         if expires_at <= self._now:

@@ -16,6 +16,8 @@ from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.reading import read_candidates, read_decision, read_records
 from fairlead.profile import Profile
 from fairlead.trust import Trust
+from node.control.message import parse_request
+from node.exposure.acceptance import Acceptance
 from node.sources.csv import CsvSource
 from node.sources.mapping import SourceMapping, load_mapping
 from node.sources.source import records_of
@@ -56,6 +58,17 @@ def targets(folder: Path) -> Iterator[Target]:
     yield Target(
         name="evidence", seeds=[b'{"fairlead_receipt": 1}'],
         attempt=_file(folder / "evidence.json", load_evidence),
+    )  # fmt: skip
+    yield Target(
+        name="acceptance",
+        seeds=[
+            b'{"schema": 1, "digest": "", "by": "", "accepted_at": 0, "rows": [], "sources": {}}'
+        ],
+        attempt=Acceptance.parse,
+    )
+    yield Target(
+        name="control", seeds=[b'{"command": "pause", "reason": "X", "for_s": 1}'],
+        attempt=parse_request,
     )  # fmt: skip
     yield _csv(folder)
 

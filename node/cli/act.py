@@ -1,0 +1,36 @@
+"""Have the owner's act done: by the node when it runs, on its files when it does not."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
+
+
+def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
+    """The act's result.
+
+    :raises FairleadError: it was refused, there or here.
+    """
+    from fairlead import telemetry
+    from fairlead.config import NodeConfig, load
+    from node.control.client import call
+
+    settings = load(NodeConfig, config)
+    found = call(settings.state_dir, command, fields)
+    if found is not None:
+        return found
+
+    telemetry.configure("warning")
+
+    async def here() -> dict[str, Any]:
+        from node.app import at_rest
+
+        async with at_rest(settings) as steering:
+            return dict(await steering.handlers[command](**fields))
+
+    return asyncio.run(here())

@@ -1,0 +1,30 @@
+"""``fairlead-node check``: everything verified at once."""
+
+from __future__ import annotations
+
+from fairlead.cli.output import Exit, emit_table, say
+from node.cli.act import ConfigOption
+
+
+def check(config: ConfigOption) -> int:
+    """Check the configuration and everything it names; report every error at once."""
+    import time
+
+    from fairlead.config import NodeConfig, load
+    from node.checking import findings, first_error
+
+    settings = load(NodeConfig, config)
+    found = list(findings(settings, clock=time.time))
+    emit_table(
+        ("check", "result"),
+        [(item.what, "in order" if item.error is None else item.error.code) for item in found],
+    )
+    for item in found:
+        if item.error is not None:
+            say(f"{item.what}: {item.error.diagnostics()}")
+    error = first_error(found)
+    if error is not None:
+        return error.exit_code
+    say("configuration, directory, keys, policy, mappings and exposure are in order")
+    say(f"next: fairlead-node index --config {config}")
+    return Exit.ANSWERED

@@ -1,0 +1,90 @@
+"""How its owner steers a node: the acts of the control socket, and what happens by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from fairlead.errors import FairleadError
+from fairlead.telemetry import Event, get_logger
+from node.control.server import Handler
+from node.exposure.document import moment
+from node.owner import Owner
+from node.pausing import Pause
+from node.previewing import Previewing
+from node.status import Status
+
+Json = dict[str, Any]
+TICK_S = 0.5
+MEASURE_S = 3_600.0
+"""Seconds after which the exposure is measured again although nothing is known to have changed:
+agreements begin by the calendar."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Steering:
+    """Every act of the owner on one node; :attr:`handlers` is what the socket offers."""
+
+    owner: Owner
+    pause: Pause
+    previewing: Previewing
+    status: Status
+
+    @property
+    def handlers(self) -> dict[str, Handler]:
+        """Command → act."""
+        return {
+            "status": self.status.report,
+            "exposure": self.owner.exposure,
+            "accept": self.owner.accept,
+            "pause": self._pause,
+            "resume": self._resume,
+            "preview": self.previewing.preview,
+            "bundle-made": self._bundle_made,
+        }
+
+    async def _pause(self, *, reason: str, for_s: int = 0) -> Json:
+        paused = await self.pause.begin(reason, for_s=for_s)
+        return {
+            "since": moment(paused.since),
+            "until": moment(paused.until) if paused.until else None,
+            "reason": paused.reason,
+        }
+
+    async def _resume(self) -> Json:
+        since = self.pause.since
+        await self.pause.end()
+        return {"since": moment(since), "ended": moment(self.owner.clock())}
+
+    async def _bundle_made(self) -> Json:
+        await self.owner.log.append(self.owner.leaves.owner("bundle-made"))
+        return {}
+
+    async def watch(self, *, loop_clock: Callable[[], float]) -> None:
+        """Until cancelled: end a pause whose time is over, and measure the exposure when policy
+        or directory have changed, so that the operator's log says what waits."""
+        seen: tuple[int, int] | None = None
+        measured = 0.0
+        while True:
+            await asyncio.sleep(TICK_S)
+            try:
+                await self.pause.expire()
+                now = self.owner.policy().serial, self.owner.directory().serial
+                if now != seen or loop_clock() - measured >= MEASURE_S:
+                    seen, measured = now, loop_clock()
+                    await self.owner.measure()
+            except FairleadError as error:
+                get_logger().error(Event.EXPOSURE_PENDING, error=error)
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Run :meth:`watch` beside what is done inside."""
+        watcher = asyncio.create_task(self.watch(loop_clock=asyncio.get_running_loop().time))
+        try:
+            yield
+        finally:
+            watcher.cancel()
+            await asyncio.gather(watcher, return_exceptions=True)
