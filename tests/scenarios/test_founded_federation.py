@@ -181,6 +181,10 @@ async def test_two_strangers_get_from_nothing_to_a_first_answer(tmp_path: Path) 
         )  # fmt: skip
         await opened(made, "customs")
         await pinned(made, "terminal-east", "customs", customs)
+        await made.run(
+            "terminal-east", NODE, "exposure", "accept", "--by", "u-t01",
+            "--config", made.folder / "terminal-east" / "node.toml",
+        )  # fmt: skip
 
         analyst = await person(made, "customs", "u-c01", "analyst")
         approver = await person(made, "customs", "u-c02", "approver")
