@@ -135,11 +135,18 @@ async def hold(made: Port, partner: str, *rows: str) -> None:
 
 
 async def opened(made: Port, partner: str) -> None:
-    """A partner checks, indexes and serves."""
+    """A partner indexes, accepts what could leave, checks and serves."""
     config = made.folder / partner / "node.toml"
-    await made.run(partner, NODE, "check", "--config", config)
     await made.run(partner, NODE, "index", "--config", config)
+    await accepted(made, partner)
+    await made.run(partner, NODE, "check", "--config", config)
     await made.start(partner, NODE, config)
+
+
+async def accepted(made: Port, partner: str) -> None:
+    """Somebody accepts what could leave now; every newcomer makes that necessary again."""
+    config = made.folder / partner / "node.toml"
+    await made.run(partner, NODE, "exposure", "accept", "--by", "u-x01", "--config", config)
 
 
 async def person(made: Port, partner: str, pseudonym: str, *roles: str) -> Path:
@@ -181,10 +188,7 @@ async def test_two_strangers_get_from_nothing_to_a_first_answer(tmp_path: Path) 
         )  # fmt: skip
         await opened(made, "customs")
         await pinned(made, "terminal-east", "customs", customs)
-        await made.run(
-            "terminal-east", NODE, "exposure", "accept", "--by", "u-t01",
-            "--config", made.folder / "terminal-east" / "node.toml",
-        )  # fmt: skip
+        await accepted(made, "terminal-east")
 
         analyst = await person(made, "customs", "u-c01", "analyst")
         approver = await person(made, "customs", "u-c02", "approver")
