@@ -19,14 +19,21 @@ from fairlead.errors import Misconfigured, Refused
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
-    """Who may call one RPC: kinds of identity, and for users the roles (any one of them)."""
+    """Who may call one RPC: kinds of identity, and for users the roles (any one of them).
+
+    ``strangers``: callers without a certificate, on a server of their own; the request itself
+    holds the credential, and the RPC checks it.
+    """
 
     kinds: frozenset[IdentityKind]
     roles: frozenset[Role] = frozenset()
+    strangers: bool = False
 
     def __post_init__(self) -> None:
         """:raises Misconfigured: nobody is allowed, or users without roles, or roles alone."""
-        if not self.kinds or (IdentityKind.USER in self.kinds) != bool(self.roles):
+        if self.strangers == bool(self.kinds) or (IdentityKind.USER in self.kinds) != bool(
+            self.roles
+        ):
             raise Misconfigured("an authorisation row is incomplete", reasons=("RPC_ROW",))
 
     def check(self, identity: Identity) -> None:
@@ -43,7 +50,9 @@ class Row:
             )
 
     def admits(self) -> frozenset[str]:
-        """Everybody this row lets in: ``gateway``, ``node``, ``user:<role>``."""
+        """Everybody this row lets in: ``gateway``, ``node``, ``user:<role>``, ``stranger``."""
+        if self.strangers:
+            return frozenset({"stranger"})
         others = {str(kind) for kind in self.kinds if kind is not IdentityKind.USER}
         return frozenset(others | {f"user:{role}" for role in self.roles})
 
@@ -53,6 +62,7 @@ Authorisation = Mapping[str, Row]
 
 GATEWAYS = Row(kinds=frozenset({IdentityKind.GATEWAY}))
 NODES = Row(kinds=frozenset({IdentityKind.NODE}))
+STRANGERS = Row(kinds=frozenset(), strangers=True)
 ANYBODY_IDENTIFIED = Row(kinds=frozenset(IdentityKind), roles=frozenset(Role))
 
 

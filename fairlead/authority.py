@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,15 +23,20 @@ from fairlead import signing
 from fairlead.certificates import (
     MAX_USER_LIFETIME,
     ROLES_OID,
+    SERVICE_OID,
     IdentityKind,
     Role,
     SpiffeId,
     encode_roles,
+    encode_service,
 )
 from fairlead.errors import InvalidInput, Misconfigured
 
 BACKDATED = timedelta(minutes=1)
 """Certificates begin this much before they are issued, for clocks that run behind."""
+
+AUTHORITY_OID = x509.ObjectIdentifier(f"{ROLES_OID.dotted_string}.2")
+"""Extension of an authority's server certificate: the authority's certificate (DER)."""
 
 MAX_CSR = 16 * 1024
 
@@ -66,16 +71,20 @@ class Issuer:
         return cls(certificate=certificate, key=key)
 
 
-def create_ca(*, common_name: str, now: float, lifetime: timedelta) -> Issuer:
+def create_ca(
+    *, common_name: str, now: float, lifetime: timedelta, server_name: str = ""
+) -> Issuer:
     """Make a self-signed P-256 authority that certifies end entities only (path length 0).
 
     :param now: Unix seconds.
+    :param server_name: the DNS name of the authority's own server, written into its certificate
+        so that whoever holds that knows what name to expect.
     """
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, common_name)])
     begins = _moment(now) - BACKDATED
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
-    certificate = (
+    builder = (
         x509.CertificateBuilder()
         .subject_name(name)
         .issuer_name(name)
@@ -90,9 +99,11 @@ def create_ca(*, common_name: str, now: float, lifetime: timedelta) -> Issuer:
             x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier),
             critical=False,
         )
-        .sign(key, hashes.SHA256())
     )
-    return Issuer(certificate=certificate, key=key)
+    if server_name:
+        names = x509.SubjectAlternativeName([x509.DNSName(server_name)])
+        builder = builder.add_extension(names, critical=False)
+    return Issuer(certificate=builder.sign(key, hashes.SHA256()), key=key)
 
 
 def issue_node(
@@ -143,9 +154,13 @@ def issue_user(
     public_key: ec.EllipticCurvePublicKey,
     now: float,
     lifetime: timedelta,
+    responsible: str = "",
+    schemes: Iterable[str] = (),
 ) -> x509.Certificate:
     """Certify a person's key, for at most seven days, as a client only.
 
+    :param responsible: for a service user: the person who answers for it; then ``schemes`` are
+        those it may ask about.
     :raises InvalidInput: a name is misspelt, no role, a longer lifetime, or the key not P-256.
     """
     if not timedelta(0) < lifetime <= MAX_USER_LIFETIME:
@@ -155,9 +170,37 @@ def issue_user(
             remedy="ask for 7 days or less, and renew",
         )
     spiffe_id = _spiffe_id(federation, IdentityKind.USER, partner_id, pseudonym)
+    extensions = {ROLES_OID: encode_roles(roles)}
+    if responsible or schemes:
+        extensions[SERVICE_OID] = encode_service(responsible, schemes)
     return _issue(
-        authority, spiffe_id, public_key, now=now, lifetime=lifetime, roles=frozenset(roles)
+        authority, spiffe_id, public_key, now=now, lifetime=lifetime, extensions=extensions
     )
+
+
+def issue_authority_server(
+    authority: Issuer,
+    *,
+    dns_name: str,
+    public_key: ec.EllipticCurvePublicKey,
+    now: float,
+    lifetime: timedelta,
+) -> x509.Certificate:
+    """Certify a user authority's own server; nobody's identity, so nothing but that server.
+
+    The certificate carries the authority's own (:data:`AUTHORITY_OID`), so that a client who knows
+    only its fingerprint can find it.
+    """
+    own = authority.certificate.public_bytes(serialization.Encoding.DER)
+    builder = _builder(authority, public_key, now=now, lifetime=lifetime)
+    builder = (
+        builder.add_extension(
+            x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False
+        )
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(dns_name)]), critical=True)
+        .add_extension(x509.UnrecognizedExtension(AUTHORITY_OID, own), critical=False)
+    )
+    return builder.sign(authority.key, hashes.SHA256())
 
 
 def public_key_of_request(pem: bytes) -> ec.EllipticCurvePublicKey:
@@ -218,19 +261,32 @@ def _issue(
     now: float,
     lifetime: timedelta,
     hosts: Sequence[str] = (),
-    roles: frozenset[Role] = frozenset(),
+    extensions: Mapping[x509.ObjectIdentifier, bytes] | None = None,
 ) -> x509.Certificate:
-    if not isinstance(public_key.curve, ec.SECP256R1):
-        raise InvalidInput("a certificate's key must be P-256", reasons=("KEY_KIND",))
     is_user = spiffe_id.kind is IdentityKind.USER
-    begins = _moment(now) - BACKDATED
     usages = [ExtendedKeyUsageOID.CLIENT_AUTH]
     names: list[x509.GeneralName] = [x509.UniformResourceIdentifier(str(spiffe_id))]
     if not is_user:
         usages.append(ExtendedKeyUsageOID.SERVER_AUTH)
         names.append(x509.DNSName(spiffe_id.dns_name))
         names += [_general_name(host, spiffe_id.federation) for host in hosts]
-    builder = (
+    builder = _builder(issuer, public_key, now=now, lifetime=lifetime)
+    builder = builder.add_extension(x509.ExtendedKeyUsage(usages), critical=False).add_extension(
+        x509.SubjectAlternativeName(names), critical=True
+    )
+    for oid, value in (extensions or {}).items():
+        extension = x509.UnrecognizedExtension(oid, value)
+        builder = builder.add_extension(extension, critical=False)
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def _builder(
+    issuer: Issuer, public_key: ec.EllipticCurvePublicKey, *, now: float, lifetime: timedelta
+) -> x509.CertificateBuilder:
+    if not isinstance(public_key.curve, ec.SECP256R1):
+        raise InvalidInput("a certificate's key must be P-256", reasons=("KEY_KIND",))
+    begins = _moment(now) - BACKDATED
+    return (
         x509.CertificateBuilder()
         .subject_name(x509.Name([]))
         .issuer_name(issuer.certificate.subject)
@@ -240,17 +296,11 @@ def _issue(
         .not_valid_after(begins + lifetime)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(signs_certificates=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage(usages), critical=False)
-        .add_extension(x509.SubjectAlternativeName(names), critical=True)
         .add_extension(
             x509.AuthorityKeyIdentifier.from_issuer_public_key(issuer.key.public_key()),
             critical=False,
         )
     )
-    if is_user:
-        extension = x509.UnrecognizedExtension(ROLES_OID, encode_roles(roles))
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(issuer.key, hashes.SHA256())
 
 
 def _general_name(host: str, federation: str) -> x509.GeneralName:

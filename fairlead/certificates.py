@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from fairlead.errors import InvalidInput, Unauthenticated
+from fairlead.errors import InvalidInput, Refused, Unauthenticated
 from fairlead.partners import PIN_REMEDY, DenyLists, Directory
 
 ROLES_OID = x509.ObjectIdentifier(
@@ -36,6 +36,10 @@ The arc is open to anybody's UUID (f5693cf8-4106-43c6-9eba-e55b8067f6c8, in seve
 2.25.<UUID> would be shorter, but Go's X.509 parser refuses arcs above 31 bits.
 """
 
+SERVICE_OID = x509.ObjectIdentifier(f"{ROLES_OID.dotted_string}.1")
+"""Extension of a service user's certificate: a DER UTF8String, ``<responsible person>`` and, behind
+a colon, the schemes it may ask about, sorted, comma-separated. Only its authority can widen it."""
+
 MAX_USER_LIFETIME = timedelta(days=7)
 MAX_CERTIFICATE = 16 * 1024
 """Octets, DER."""
@@ -45,6 +49,12 @@ _SPIFFE = re.compile(
     r"(?:gateway/(?P<gateway>[a-z][a-z0-9-]{0,31})"
     r"|partner/(?P<partner>[a-z][a-z0-9-]{1,31})"
     r"/(?:node/(?P<node>[a-z][a-z0-9-]{0,31})|user/(?P<user>[a-z][a-z0-9-]{0,31})))",
+    re.ASCII,
+)
+
+
+_SERVICE = re.compile(
+    r"(?P<who>[a-z][a-z0-9-]{0,31}):(?P<what>[a-z][a-z0-9-]{0,63}(?:,[a-z][a-z0-9-]{0,63}){0,63})",
     re.ASCII,
 )
 
@@ -116,6 +126,9 @@ class SpiffeId:
 class Identity:
     """A verified certificate: who it is, until when (Unix seconds), and its SHA-256 digest.
 
+    A service user names the person ``responsible`` for it, and the ``schemes`` it may ask about;
+    a person has neither.
+
     Count people by ``spiffe_id``, never by ``digest``: ECDSA lets anybody turn a signature into
     another valid one, hence a certificate into another encoding of itself.
     """
@@ -128,6 +141,20 @@ class Identity:
     not_after: float
     digest: bytes
     public_key: ec.EllipticCurvePublicKey = field(repr=False, compare=False)
+    responsible: str = ""
+    schemes: frozenset[str] = frozenset()
+
+    def check_schemes(self, schemes: Iterable[str]) -> None:
+        """Keep a service user to the schemes its authority wrote into its certificate.
+
+        :raises Refused: SCHEME_NOT_ALLOWED.
+        """
+        if self.responsible and not set(schemes) <= self.schemes:
+            raise Refused(
+                "this service user may not ask about this scheme",
+                reasons=("SCHEME_NOT_ALLOWED",),
+                remedy="fairlead-authority user list   (shows the schemes it may ask about)",
+            )
 
 
 def identity_from_certificate(der: bytes, *, directory: Directory, now: float) -> Identity:
@@ -142,12 +169,14 @@ def identity_from_certificate(der: bytes, *, directory: Directory, now: float) -
        of issuer never stands in for the other.
     5. It is in force at ``now`` (Unix seconds); a user's lives at most seven days.
     6. Extended key usage contains clientAuth.
-    7. Users carry one or more known roles; gateways and nodes carry no roles extension.
+    7. Users carry one or more known roles, service users also a responsible person and one or
+       more schemes; gateways and nodes carry neither extension.
 
     Deny lists are not consulted here: see :class:`IdentityCheck`.
 
     :raises Unauthenticated: CERTIFICATE, SPIFFE_ID, FEDERATION, UNKNOWN_PARTNER, ROOT_UNPINNED,
-        UNKNOWN_NODE, UNKNOWN_GATEWAY, ISSUER, NOT_YET_VALID, EXPIRED, LIFETIME, KEY_USAGE or ROLES.
+        UNKNOWN_NODE, UNKNOWN_GATEWAY, ISSUER, NOT_YET_VALID, EXPIRED, LIFETIME, KEY_USAGE, ROLES
+        or SERVICE.
     """
     # 1
     certificate, key = _parse(der)
@@ -167,6 +196,7 @@ def identity_from_certificate(der: bytes, *, directory: Directory, now: float) -
         raise _refusal("a certificate is not meant for clients", "KEY_USAGE")
     # 7
     roles = _roles(extensions.roles, spiffe_id.kind)
+    responsible, schemes = _service(extensions.service, spiffe_id.kind)
     return Identity(
         kind=spiffe_id.kind,
         partner_id=spiffe_id.partner_id,
@@ -176,6 +206,8 @@ def identity_from_certificate(der: bytes, *, directory: Directory, now: float) -
         not_after=certificate.not_valid_after_utc.timestamp(),
         digest=hashlib.sha256(der).digest(),
         public_key=key,
+        responsible=responsible,
+        schemes=schemes,
     )
 
 
@@ -263,11 +295,31 @@ def encode_roles(roles: Iterable[Role]) -> bytes:
     return bytes((0x0C, len(text))) + text
 
 
+def encode_service(responsible: str, schemes: Iterable[str]) -> bytes:
+    """The octets of the service extension (DER UTF8String, ITU-T X.690 §8.1.3).
+
+    :raises InvalidInput: SERVICE: nobody responsible, a person misspelt, no scheme, or too many.
+    """
+    listed = sorted(set(schemes))
+    text = f"{responsible}:{','.join(listed)}"
+    if not _SERVICE.fullmatch(text) or len(text) > 0xFFFF:
+        raise InvalidInput(
+            "a service user needs a responsible person and the schemes it may ask about",
+            reasons=("SERVICE",),
+            remedy="fairlead-authority user add ID --service --responsible WHO --scheme container",
+        )
+    octets = text.encode("ascii")
+    size = len(octets)
+    length = bytes((size,)) if size < 0x80 else bytes((0x82, size >> 8, size & 0xFF))
+    return b"\x0c" + length + octets
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Extensions:
     uris: tuple[str, ...]
     usages: tuple[x509.ObjectIdentifier, ...]
     roles: bytes | None
+    service: bytes | None
 
 
 def _refusal(message: str, code: str, remedy: str = "") -> Unauthenticated:
@@ -305,6 +357,7 @@ def _extensions(certificate: x509.Certificate) -> _Extensions:
     uris: tuple[str, ...] = ()
     usages: tuple[x509.ObjectIdentifier, ...] = ()
     roles: bytes | None = None
+    service: bytes | None = None
     try:
         for extension in certificate.extensions:
             match extension.value:
@@ -317,11 +370,13 @@ def _extensions(certificate: x509.Certificate) -> _Extensions:
                 case x509.UnrecognizedExtension(oid=oid, value=value):
                     if oid == ROLES_OID:
                         roles = value
+                    elif oid == SERVICE_OID:
+                        service = value
                     elif extension.critical:
                         raise _refusal("a certificate has an unknown extension", "CERTIFICATE")
     except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType):
         raise _refusal("a certificate cannot be decoded", "CERTIFICATE") from None
-    return _Extensions(uris=uris, usages=usages, roles=roles)
+    return _Extensions(uris=uris, usages=usages, roles=roles, service=service)
 
 
 def _member(uri: str, directory: Directory) -> SpiffeId:
@@ -400,3 +455,18 @@ def _roles(encoded: bytes | None, kind: IdentityKind) -> frozenset[Role]:
     if encode_roles(roles) != encoded:
         raise _refusal("a certificate's roles are not in canonical form", "ROLES")
     return roles
+
+
+def _service(encoded: bytes | None, kind: IdentityKind) -> tuple[str, frozenset[str]]:
+    if encoded is None:
+        return "", frozenset()
+    if kind is not IdentityKind.USER:
+        raise _refusal("only a user's certificate may be a service user's", "SERVICE")
+    head = 2 if encoded[1:2] < b"\x80" else 4
+    match = _SERVICE.fullmatch(encoded[head:].decode("ascii", "replace"))
+    if match is None:
+        raise _refusal("a service user's certificate cannot be read", "SERVICE")
+    responsible, schemes = match["who"], frozenset(match["what"].split(","))
+    if encode_service(responsible, schemes) != encoded:
+        raise _refusal("a service user's certificate is not in canonical form", "SERVICE")
+    return responsible, schemes

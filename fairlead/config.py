@@ -30,6 +30,7 @@ from pydantic import (
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from fairlead.errors import InvalidInput, Misconfigured
+from fairlead.keyfile import read_private
 from fairlead.names import check_partner_id
 
 MAX_FILE = 1024 * 1024
@@ -278,11 +279,11 @@ def _spelt(value: object) -> str:
 def reveal(reference: SecretReference, environ: Mapping[str, str]) -> bytes:
     """Fetch the secret that a validated reference points to; a file's last newline is not part.
 
-    :raises Misconfigured: ``SECRET_MISSING``: unset, empty or unreadable.
+    :raises Misconfigured: ``SECRET_MISSING``: unset, empty or unreadable; ``KEY_PERMISSIONS``.
     """
     kind, _, place = reference.partition(":")
     try:
-        secret = environ.get(place, "").encode() if kind == "env" else Path(place).read_bytes()
+        secret = environ.get(place, "").encode() if kind == "env" else read_private(Path(place))
     except (OSError, UnicodeError):
         secret = b""
     secret = secret.removesuffix(b"\n")

@@ -348,6 +348,32 @@ class Door(_Interceptor):
         raise watch.verdict
 
 
+class StrangersDoor(_Interceptor):
+    """For the one server whose callers have no certificate yet: TLS 1.3, a row, decoding.
+
+    Refusals here are not recorded: nobody stands behind them, and a log is not a stranger's to
+    fill.
+    """
+
+    def __init__(self, authorisation: Authorisation) -> None:
+        super().__init__(frozenset(authorisation))
+        self._authorisation = authorisation
+
+    def surround(self, method: str, inner: Handler) -> Call:
+        call = _as_call(inner)
+        decode = _decoder(method, inner)
+
+        async def through(request: Any, context: Context) -> Any:
+            if list(context.auth_context().get("ssl_tls_version", ())) != [b"TLSv1.3"]:
+                raise Unauthenticated("only TLS 1.3 is spoken here", reasons=("TLS_VERSION",))
+            row = self._authorisation.get(method)
+            if row is None or not row.strangers:
+                raise UnknownRpc("this server offers no such call")
+            return await call(decode(request), context)
+
+        return through
+
+
 class _Watch:
     """Looks at an open stream's identity again and again; a failure cancels its task."""
 

@@ -166,6 +166,16 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def user(self, *, subject: str, user: str, commits_to: bytes) -> bytes:
+        """The leaf of what a user authority did about a person; a certificate is committed to."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_USER,
+            subject=subject,
+            user=user,
+            commitment=signing.commit(self.random(32), commits_to),
+        )
+        return signing.canonical(leaf)
+
     def owner(
         self,
         subject: str,

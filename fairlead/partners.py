@@ -215,8 +215,8 @@ class Directory:
             )
         if previous is not None and content.serial < previous.serial:
             raise Stale("the directory is older than one seen", reasons=("DIRECTORY_OLDER",))
-        if not 0 < len(content.partners) <= MAX_PARTNERS:
-            raise InvalidInput("the directory has too few or many partners", reasons=("LIMIT",))
+        if len(content.partners) > MAX_PARTNERS:
+            raise InvalidInput("the directory has too many partners", reasons=("LIMIT",))
         # 3
         listed: list[str] = []
         partners: dict[str, Partner] = {}

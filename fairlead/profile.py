@@ -12,7 +12,7 @@ from pathlib import Path
 
 from pydantic import Field
 
-from fairlead.config import Existing, Table, load
+from fairlead.config import Endpoint, Existing, Table, load
 from fairlead.errors import NotEnrolled
 
 ENVIRONMENT = "FAIRLEAD_PROFILE"
@@ -27,6 +27,12 @@ class Profile(Table):
     key: Existing = Field(description="a path to the user's private key (PEM)")
     directory: Existing = Field(description="a path to the existing signed directory")
     trust: Existing = Field(description="a path to the existing trust anchors")
+    authority: Endpoint | None = Field(
+        default=None, description='the user authority\'s "host:port", for renewal'
+    )
+    authority_certificate: Existing | None = Field(
+        default=None, description="a path to the user authority's certificate (PEM)"
+    )
     receipts: str = Field(default="receipts", description="a folder for receipts")
 
 
@@ -41,7 +47,7 @@ def profile_path(option: Path | None, environ: Mapping[str, str] = os.environ) -
         raise NotEnrolled(
             "no profile: this user is not set up on this machine",
             reasons=("NO_PROFILE",),
-            remedy="set FAIRLEAD_PROFILE, or use --profile; make demo-up prints ready ones",
+            remedy="fairlead login …, or set FAIRLEAD_PROFILE, or use --profile",
         )
     return path
 

@@ -22,6 +22,7 @@ from cryptography.hazmat.primitives.asymmetric import mlkem, x25519
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fairlead.errors import Forged, InvalidInput, Misconfigured
+from fairlead.keyfile import read_private
 
 MAX_TERMS = 512
 """Terms in one sealed query."""
@@ -58,10 +59,10 @@ class SealingKey:
     def load(cls, path: Path) -> SealingKey:
         """Read a seed file.
 
-        :raises Misconfigured: missing or of the wrong size.
+        :raises Misconfigured: missing, readable by others, or of the wrong size.
         """
         try:
-            return cls(path.read_bytes())
+            return cls(read_private(path))
         except OSError:
             raise Misconfigured(
                 "a sealing key file is missing or unreadable",

@@ -23,6 +23,7 @@ from google.protobuf.message import DecodeError, Message
 
 from fairlead import sodium
 from fairlead.errors import Forged, InvalidInput, Misconfigured
+from fairlead.keyfile import read_private
 
 M = TypeVar("M", bound=Message)
 
@@ -139,7 +140,7 @@ def save_key(path: Path, private: Ed25519PrivateKey | ec.EllipticCurvePrivateKey
 
 def _load(path: Path) -> object:
     try:
-        return serialization.load_pem_private_key(path.read_bytes(), password=None)
+        return serialization.load_pem_private_key(read_private(path), password=None)
     except (OSError, ValueError, TypeError):
         raise Misconfigured(
             "a private key file is missing or unreadable",
@@ -151,7 +152,7 @@ def _load(path: Path) -> object:
 def load_signing_key(path: Path) -> Ed25519PrivateKey:
     """Read an Ed25519 key.
 
-    :raises Misconfigured: missing, unreadable, or of another kind.
+    :raises Misconfigured: missing, unreadable, readable by others, or of another kind.
     """
     key = _load(path)
     if not isinstance(key, Ed25519PrivateKey):
@@ -164,7 +165,7 @@ def load_signing_key(path: Path) -> Ed25519PrivateKey:
 def load_user_key(path: Path) -> ec.EllipticCurvePrivateKey:
     """Read a person's P-256 key.
 
-    :raises Misconfigured: missing, unreadable, or of another kind.
+    :raises Misconfigured: missing, unreadable, readable by others, or of another kind.
     """
     key = _load(path)
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP256R1):

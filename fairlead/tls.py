@@ -33,7 +33,7 @@ from cryptography.hazmat.primitives.serialization import (  # noqa: E402
 
 from fairlead.certificates import SpiffeId  # noqa: E402
 from fairlead.errors import Misconfigured  # noqa: E402
-from fairlead.keyfile import write_private  # noqa: E402
+from fairlead.keyfile import read_private, write_private  # noqa: E402
 
 DEVELOPMENT_MARKER = "DEVELOPMENT-ONLY"
 """A file of this name in a key folder: its keys are known to whoever ran the recipe."""
@@ -74,13 +74,13 @@ class KeyMaterial:
     def load(cls, chain: Path, key: Path, roots: Sequence[x509.Certificate]) -> KeyMaterial:
         """Read chain and key from files; the roots come from the verified directory.
 
-        :raises Misconfigured: KEY_FILE, KEY_MISMATCH (also while a renewal is half written), or
-            NO_ROOTS (no root would mean the system's roots).
+        :raises Misconfigured: KEY_FILE, KEY_PERMISSIONS, KEY_MISMATCH (also while a renewal is
+            half written), or NO_ROOTS (no root would mean the system's roots).
         """
         if not roots:
             raise Misconfigured("no authority is trusted", reasons=("NO_ROOTS",))
         try:
-            chain_pem, key_pem = chain.read_bytes(), key.read_bytes()
+            chain_pem, key_pem = chain.read_bytes(), read_private(key)
             certificate = x509.load_pem_x509_certificate(chain_pem)
             private = load_pem_private_key(key_pem, password=None)
         except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
@@ -212,9 +212,13 @@ def require_tls_floor() -> None:
         )
 
 
-def server_credentials(material: Callable[[], KeyMaterial]) -> grpc.ServerCredentials:
+def server_credentials(
+    material: Callable[[], KeyMaterial], *, unsafe_strangers: bool = False
+) -> grpc.ServerCredentials:
     """Server side of mTLS: a client without a certificate of a trusted authority gets nowhere.
 
+    :param unsafe_strangers: ask clients for no certificate: only for a user authority, whose
+        callers have none yet.
     ``material`` is called now and at every handshake, so renewed files and another directory
     take effect without a restart; when it raises, the last good material stays in use.
 
@@ -234,7 +238,7 @@ def server_credentials(material: Callable[[], KeyMaterial]) -> grpc.ServerCreden
     return grpc.dynamic_ssl_server_credentials(
         _configuration(last),
         fetch,  # type: ignore[arg-type]  # None means unchanged; the stubs do not know
-        require_client_authentication=True,
+        require_client_authentication=not unsafe_strangers,
     )
 
 

@@ -12,6 +12,7 @@ Compared out of band at enrolment and kept in one small TOML file::
 from __future__ import annotations
 
 import contextlib
+import json
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -46,8 +47,16 @@ class Trust:
 
         :raises Misconfigured: missing, not TOML, unknown keys, or a key that is not 32 octets.
         """
+        return cls.parse(read_trusted(path))
+
+    @classmethod
+    def parse(cls, data: bytes) -> Trust:
+        """Read the octets of a trust file.
+
+        :raises Misconfigured: TRUST_FILE.
+        """
         try:
-            content = tomllib.loads(read_trusted(path).decode())
+            content = tomllib.loads(data.decode())
             if set(content) != _KEYS:
                 raise ValueError
             return cls(
@@ -62,6 +71,26 @@ class Trust:
             raise Misconfigured(
                 "the trust anchors cannot be read", reasons=("TRUST_FILE",), remedy=_REMEDY
             ) from None
+
+    def with_root(self, partner_id: str, fingerprint: bytes) -> Trust:
+        """The same anchors with one more partner's root."""
+        return replace(self, roots=MappingProxyType({**self.roots, partner_id: fingerprint}))
+
+    def render(self) -> bytes:
+        """The file's octets; :meth:`parse` reads them back."""
+        lines = [
+            f"federation = {json.dumps(self.federation)}",
+            f"operators = {json.dumps([key.hex() for key in self.operators])}",
+            f"policy_signers = {json.dumps([key.hex() for key in self.policy_signers])}",
+            "",
+            "[partners]",
+            *(f'{partner} = "{pin.hex()}"' for partner, pin in sorted(self.roots.items())),
+        ]
+        return ("\n".join(lines) + "\n").encode()
+
+    def save(self, path: Path) -> None:
+        """Put the anchors in place of ``path`` in one step."""
+        write_private(path, self.render())
 
     def directory(self, path: Path, *, now: float, previous: Directory | None = None) -> Directory:
         """Load and verify a signed directory file; see :meth:`Directory.from_signed`.

@@ -20,7 +20,7 @@ from fairlead import admission, authority, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError, Misconfigured
-from fairlead.keyfiles import require_private
+from fairlead.keyfile import require_private
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership

@@ -11,7 +11,7 @@ from pathlib import Path
 from fairlead import process
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError, OwnerError
-from fairlead.keyfiles import require_private
+from fairlead.keyfile import require_private
 from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
 from fairlead.trust import Trust

@@ -97,6 +97,7 @@ class Drafter:
         now, directory = self._clock(), self._directory.asking
         # 1
         terms = _terms(request)
+        user.check_schemes(scheme for scheme, _ in terms)
         _check_window(request, now)
         purpose = check_code(request.purpose)
         mode_name(request.mode)

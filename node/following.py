@@ -6,6 +6,7 @@ The gateway is believed about nothing: what it sends is verified here as if it l
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import Callable
 
@@ -53,7 +54,9 @@ class Following:
         """The gateway's clock minus this one's, when last heard."""
         self.connected = asyncio.Event()
         """Set while a stream is open and has said something."""
+        self._heard = b""
         member.directory.on_unknown = self._hurry.set
+        member.on_change.append(lambda _before, _after: self._hear_again())
 
     def check_clock(self) -> None:
         """:raises Stale: CLOCK_SKEW, this clock and the gateway's differ by over two minutes."""
@@ -114,10 +117,17 @@ class Following:
             await self._take(response.directory)
         self._member.directory.confirm(response.directory_serial)
         if response.deny_lists:
+            self._heard = response.deny_lists
             try:
                 self._member.take_deny_lists(response.deny_lists)
             except FairleadError as error:
                 self._member.problem(error)
+
+    def _hear_again(self) -> None:
+        """Lists of partners that were unknown when the gateway sent them may count by now."""
+        with contextlib.suppress(Stale):
+            if self._heard:
+                self._member.take_deny_lists(self._heard)
 
     async def _take(self, directory: bytes) -> None:
         if directory == self._refused:

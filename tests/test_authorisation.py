@@ -8,7 +8,8 @@ import pytest
 
 from fairlead.authorisation import Authorisation, Service, assert_every_rpc_has_row
 from fairlead.errors import Misconfigured
-from fairlead.v1 import asking_pb2, federation_pb2, gateway_pb2, owner_pb2
+from fairlead.user_authority.service import AUTHORISATION as AUTHORITY
+from fairlead.v1 import asking_pb2, authority_pb2, federation_pb2, gateway_pb2, owner_pb2
 from gateway.service import AUTHORISATION as GATEWAY
 from node.service import AUTHORISATION as NODE
 
@@ -16,6 +17,8 @@ EVERYBODY_AT_HOME = frozenset(
     f"user:{role}" for role in ("analyst", "approver", "security-officer", "auditor", "operator")
 )
 EXPECTED: dict[str, frozenset[str]] = {
+    "/fairlead.v1.AuthorityService/Enrol": frozenset({"stranger"}),
+    "/fairlead.v1.AuthorityService/RenewCertificate": frozenset({"stranger"}),
     "/fairlead.v1.GatewayService/Query": frozenset({"node"}),
     "/fairlead.v1.FederationService/Follow": frozenset({"node"}),
     "/fairlead.v1.FederationService/PublishDenyList": frozenset({"node"}),
@@ -44,13 +47,14 @@ SERVICES = [
         (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
+        (authority_pb2, "AuthorityService"),
     )
 ]
 
 
 def test_every_rpc_is_authorised_as_expected() -> None:
     """Each RPC of the wire contract has one row, and it admits exactly whom it should."""
-    rows: Authorisation = {**GATEWAY, **NODE}
+    rows: Authorisation = {**GATEWAY, **NODE, **AUTHORITY}
     assert_every_rpc_has_row(SERVICES, rows, EXPECTED)
 
 
@@ -58,7 +62,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
     """A service added to the wire contract without an expectation fails this test."""
     found = {
         f"/{service.full_name}/{method.name}"
-        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2)
+        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2, authority_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
@@ -68,7 +72,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
 @pytest.mark.parametrize("rpc", sorted(EXPECTED))
 def test_an_rpc_without_row_or_expectation_fails(rpc: str) -> None:
     """Taking any row, or any expectation, away is an error that names the RPC."""
-    rows: Authorisation = {**GATEWAY, **NODE}
+    rows: Authorisation = {**GATEWAY, **NODE, **AUTHORITY}
     fewer = {name: row for name, row in rows.items() if name != rpc}
     with pytest.raises(Misconfigured) as without_row:
         assert_every_rpc_has_row(SERVICES, fewer, EXPECTED)

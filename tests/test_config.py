@@ -232,6 +232,7 @@ def test_a_secret_is_fetched_through_its_reference(tmp_path: Path) -> None:
     """Environment and file references yield the secret without a file's last newline."""
     path = tmp_path / "index.key"
     path.write_bytes(b"\x00\x01\n")
+    path.chmod(0o600)
     assert config.reveal(config.SecretReference(f"file:{path}"), {}) == b"\x00\x01"
     assert config.reveal(config.SecretReference("env:KEY"), {"KEY": "abc"}) == b"abc"
 

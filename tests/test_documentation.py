@@ -19,11 +19,13 @@ from pydantic_core import PydanticUndefined
 
 from fairlead import identifiers, sealing
 from fairlead.cli import results
+from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
 from fairlead.config import GatewayConfig, Limits, NodeConfig, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.profile import Profile
+from fairlead.user_authority.config import AuthorityConfig
 from fairlead.v1 import asking_pb2, handling_pb2, query_pb2
 from gateway.cli.main import app as gateway_app
 from node.cli.main import app as node_app
@@ -45,7 +47,12 @@ PAGES = [
     *sorted((ROOT / "docs").rglob("*.md")),
     *sorted((ROOT / "certs").rglob("*.md")),
 ]
-PROGRAMS = {"fairlead": fairlead_app, "fairlead-gateway": gateway_app, "fairlead-node": node_app}
+PROGRAMS = {
+    "fairlead": fairlead_app,
+    "fairlead-gateway": gateway_app,
+    "fairlead-node": node_app,
+    "fairlead-authority": authority_app,
+}
 OURS = (
     "README.md",
     "docs/ask.md",
@@ -53,6 +60,7 @@ OURS = (
     "docs/deploy.md",
     "docs/operate.md",
     "docs/protocol.md",
+    "docs/users.md",
 )
 
 
@@ -250,6 +258,7 @@ KEYS = [
     ("docs/sources.md", "database", fields_of(DatabaseTable)),
     ("docs/sources.md", "personal", fields_of(PersonalTable)),
     ("docs/ask.md", "profile", fields_of(Profile)),
+    ("docs/users.md", "authority", fields_of(AuthorityConfig)),
 ]  # fmt: skip
 
 
@@ -315,6 +324,16 @@ def test_the_example_mappings_load() -> None:
     assert shown == IdentifierColumn.model_fields.keys()
 
 
+def test_the_example_authority_loads(tmp_path: Path) -> None:
+    """The example of an authority shows every key, and states the real defaults."""
+    (tmp_path / "keys").mkdir()
+    copy = tmp_path / "authority.toml"
+    copy.write_bytes((EXAMPLES / "authority_full.toml").read_bytes())
+    settings = load(AuthorityConfig, copy)
+    assert settings.model_fields_set == AuthorityConfig.model_fields.keys()
+    assert (settings.deny_list_hours, settings.log_level) == (24, "info")
+
+
 # ── Protocol ─────────────────────────────────────────────────────────────────────────────────
 
 
@@ -343,6 +362,7 @@ PROCEDURES = re.findall(
 )
 REQUIRED = {
     "verify_query", "open_part", "verify_grant", "verify_receipt", "verify_answer", "admit",
+    "read_request", "read_admission", "enrol",
     "check_draft", "verify_evidence", "identity_from_certificate", "check", "from_signed",
 }  # fmt: skip
 

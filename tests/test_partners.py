@@ -248,9 +248,9 @@ def test_a_partner_nobody_pinned_is_listed_and_no_partner(world: World) -> None:
     assert "partner pin" in caught.value.remedy
 
 
-@pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 0, 1, 2, 3), ()])
+@pytest.mark.parametrize("order", [(1, 0, 2, 3), (0, 0, 1, 2, 3)])
 def test_the_list_has_one_order_and_no_doubles(world: World, order: tuple[int, ...]) -> None:
-    """Partners out of order, twice, or none at all are refused: digests count places."""
+    """Partners out of order or twice are refused: digests count places."""
 
     def reorder(content: pb.Directory) -> None:
         items = [pb.SignedPartnerEntry.FromString(p.SerializeToString()) for p in content.partners]

@@ -206,6 +206,7 @@ def test_an_unusable_key_file_is_the_operators_problem(
         )
     if isinstance(content, bytes):
         path.write_bytes(content)
+        path.chmod(0o600)
     with pytest.raises(Misconfigured) as caught:
         load(path)  # type: ignore[operator]
     assert caught.value.code == code

@@ -190,6 +190,7 @@ async def test_renewed_files_are_taken_up_without_a_restart(world: Opened, tmp_p
     chain, key_path = tmp_path / "tls.pem", tmp_path / "tls.key"
     chain.write_bytes((world.layout.node("customs") / "tls.pem").read_bytes())
     key_path.write_bytes((world.layout.node("customs") / "tls.key").read_bytes())
+    key_path.chmod(0o600)
     roots = [world.directory.federation_ca]
     user = world.node_material("police")
 

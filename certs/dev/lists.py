@@ -10,29 +10,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from certs.dev.layout import Layout
 from fairlead import signing
 from fairlead.authority import Issuer
-from fairlead.partners import sign_as_operator
+from fairlead.lists import (
+    OPERATORS,
+    deny_list,
+    sign_directory,
+    sign_entry,
+    sign_operators_list,
+    sign_users_list,
+)
 from fairlead.v1 import directory_pb2 as pb
 
-OPERATORS = "operators"
-
-
-def sign_entry(entry: pb.PartnerEntry, root: Ed25519PrivateKey) -> pb.SignedPartnerEntry:
-    """A partner's entry under its own root key."""
-    data = signing.canonical(entry)
-    return pb.SignedPartnerEntry(
-        entry=data, root_signature=signing.sign(root, "partner-entry", data)
-    )
-
-
-def sign_directory(content: pb.Directory, operators: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The list under every operator's signature, as transmitted."""
-    data = signing.canonical(content)
-    return signing.canonical(
-        pb.SignedDirectory(
-            directory=data,
-            signatures=[sign_as_operator(key, "directory", data) for key in operators],
-        )
-    )
+__all__ = ["OPERATORS", "deny", "sign_deny_lists", "sign_directory", "sign_entry"]
 
 
 def sign_deny_lists(
@@ -45,22 +33,19 @@ def sign_deny_lists(
     lifetime: timedelta,
 ) -> bytes:
     """One deny list per issuer, holding those of ``denied`` (SPIFFE ids) it may speak about."""
-    lists = {issuer: pb.DenyList(issuer=issuer) for issuer in (OPERATORS, *sorted(authorities))}
+    named: dict[str, list[str]] = {issuer: [] for issuer in (OPERATORS, *sorted(authorities))}
     for spiffe_id in denied:
         segments = spiffe_id.split("/")
-        lists[segments[4] if "/user/" in spiffe_id else OPERATORS].spiffe_ids.append(spiffe_id)
+        named[segments[4] if "/user/" in spiffe_id else OPERATORS].append(spiffe_id)
     bundle = pb.DenyListBundle()
-    for issuer, content in lists.items():
-        content.serial = serial
-        content.issued_at = int(now)
-        content.expires_at = int(now + lifetime.total_seconds())
-        data = signing.canonical(content)
-        signed = bundle.lists.add(deny_list=data)
+    for issuer, spiffe_ids in named.items():
+        data = deny_list(
+            issuer, spiffe_ids, serial=serial, now=now, lifetime_s=lifetime.total_seconds()
+        )
         if issuer == OPERATORS:
-            signed.signatures.extend(sign_as_operator(k, "deny-list", data) for k in operators)
+            bundle.lists.append(sign_operators_list(data, operators))
         else:
-            key = authorities[issuer].key
-            signed.signatures.add(signature=signing.sign_as_user(key, "deny-list", data))
+            bundle.lists.append(sign_users_list(data, authorities[issuer].key))
     return signing.canonical(bundle)
 
 

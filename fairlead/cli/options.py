@@ -6,12 +6,15 @@ import re
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from fairlead.cli.output import Format, RowFormat
 from fairlead.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fairlead.profile import Profile
 
 ProfileOption = Annotated[
     Path | None,
@@ -147,6 +150,30 @@ def connect(profile_option: Path | None) -> tuple[Any, Any, Path]:
     from fairlead.trust import Trust
 
     profile, folder = load_profile(profile_option)
+    _renew_when_due(profile)
     trust = Trust.load(profile.trust)
     directory = trust.directory(profile.directory, now=time.time())
     return NodeClient(profile, directory), profile, folder
+
+
+def _renew_when_due(profile: Profile) -> None:
+    """Renew a certificate at a third of its life; when that fails, the one in force goes on."""
+    import time
+
+    import grpc
+
+    from fairlead.cli.output import say
+    from fairlead.errors import FairleadError
+    from fairlead.login import due, renew
+
+    now = time.time()
+    if not due(profile, now):
+        return
+    try:
+        until = renew(profile, now=now)
+        say(f"your certificate was renewed until {when(int(until))}")
+    except FairleadError as error:
+        say(f"warning: your certificate was not renewed: {error.diagnostics()}")
+    except grpc.RpcError:
+        say("warning: your certificate was not renewed: the authority refused [RENEWAL]")
+        say("next: ask your user authority for a code, then: fairlead login …")

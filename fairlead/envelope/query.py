@@ -348,6 +348,7 @@ def _verify_user(
     user = identify(signed.user_certificate, directory=directory, now=now)
     if user.kind is not IdentityKind.USER or user.partner_id != mandate.partner_id:
         raise Forged("a mandate's certificate is not a user of the asker", reasons=("USER",))
+    user.check_schemes(mandate.schemes)
     return user
 
 

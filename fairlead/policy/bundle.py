@@ -206,6 +206,19 @@ def publish(
     return manifest
 
 
+def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:
+    """Write a bundle that arrived as files; :func:`load_bundle` then says whether it is one.
+
+    :raises PolicyUnavailable: POLICY_MALFORMED: too many, or a name that a bundle cannot have.
+    """
+    if len(files) > MAX_FILES or not all(_NAME.match(n) and ".." not in n for n in files):
+        raise _unavailable("POLICY_MALFORMED", "a policy bundle has a file of no policy")
+    for name, content in files.items():
+        target = directory / name
+        target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
 # ── Parsing ──────────────────────────────────────────────────────────────────────────────────
 
 

@@ -1,4 +1,4 @@
-"""``fairlead-gateway``: check a configuration, serve."""
+"""``fairlead-gateway``: found a federation, admit partners, check, serve. One file per noun."""
 
 from __future__ import annotations
 
@@ -70,6 +70,19 @@ def _state(config: Path) -> tuple[Path, str]:
 
 app.add_typer(config_app(_model), name="config")
 add_backup(app, "gateway", _state)
+
+
+def _assemble() -> None:
+    from gateway.cli import directory, founding, partner, status
+
+    app.command("init")(founding.init)
+    app.command("status")(status.status)
+    app.add_typer(founding.app, name="operator")
+    app.add_typer(partner.app, name="partner")
+    app.add_typer(directory.app, name="directory")
+
+
+_assemble()
 
 
 def main() -> None:

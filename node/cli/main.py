@@ -85,6 +85,16 @@ app.add_typer(config_app(_model), name="config")
 add_backup(app, "node", _state)
 
 
+def _assemble() -> None:
+    from node.cli import enrolling
+
+    app.command("init")(enrolling.init)
+    app.command("enrol")(enrolling.enrol)
+
+
+_assemble()
+
+
 def main() -> None:
     """Entry point of the ``fairlead-node`` script."""
     run(lambda: app(standalone_mode=False))

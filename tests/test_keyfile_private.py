@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.keyfiles import KeyFilesOpen, require_private
+from fairlead.keyfile import KeyFilesOpen, require_private
 
 
 def made(folder: Path, name: str, mode: int) -> Path:

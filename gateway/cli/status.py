@@ -1,0 +1,95 @@
+"""``fairlead-gateway status``: what is listed, what expires when, what waits for a signature."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from fairlead.cli.backup import OutputOption
+from fairlead.cli.output import Format, emit, emit_json, say
+from gateway.cli.partner import CONFIG, ConfigOption, open_books
+
+if TYPE_CHECKING:
+    from gateway.books import Books
+
+COLUMNS = ("what", "name", "serial", "state", "expires")
+SOON_S = 7 * 86_400
+
+
+def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
+    """Show certificates, signed lists, partners and drafts, with their ends."""
+    from fairlead.cli.options import iso, when
+
+    books = open_books(config)
+    now = time.time()
+    records = [*_signed(books, now), *_partners(books), *_drafts(books)]
+    if output is Format.JSON:
+        emit_json([{**record, "expires": iso(int(record["expires"]))} for record in records])
+    else:
+        shown = [{**record, "expires": when(int(record["expires"]))} for record in records]
+        emit(shown, columns=COLUMNS, output=output)
+    if any(record["state"] in {"expired", "expires soon"} for record in records):
+        say("next: fairlead-gateway directory renew --operator FILE   (two operators)")
+
+
+def _signed(books: Books, now: float) -> list[dict[str, Any]]:
+    from fairlead.policy.bundle import load_bundle
+    from fairlead.signing import parse_canonical
+    from fairlead.v1 import directory_pb2 as pb
+
+    certificate = books.gateway_certificate()
+    ends: list[tuple[str, str, int, float]] = [
+        ("certificate", books.config.name, 0, certificate.not_valid_after_utc.timestamp()),
+        ("directory", books.directory.federation, books.directory.serial,
+         books.directory.expires_at),
+        ("deny list", "operators", books.denied.serial, books.denied.expires_at),
+    ]  # fmt: skip
+    for item in books.lists:
+        content = parse_canonical(pb.DenyList, item.deny_list)
+        ends.append(("deny list", content.issuer, content.serial, content.expires_at))
+    bundle = load_bundle(books.config.policy_dir, books.trust.policy_signers, 0, 0)
+    ends.append(("policy", "bundle", bundle.serial, bundle.manifest.not_after))
+    return [
+        {"what": what, "name": name, "serial": serial, "state": _state(end, now), "expires": end}
+        for what, name, serial, end in ends
+    ]
+
+
+def _partners(books: Books) -> list[dict[str, Any]]:
+    denied = set(books.denied.spiffe_ids)
+    found = []
+    for partner_id in sorted(books.entries()):
+        partner = books.partner(partner_id)
+        suspended = all(node.spiffe_id in denied for node in partner.nodes)
+        state = "suspended" if suspended else "listed"
+        found.append(
+            {
+                "what": "partner",
+                "name": partner_id,
+                "serial": partner.sequence,
+                "state": state,
+                "expires": 0,
+            }
+        )
+    return found
+
+
+def _drafts(books: Books) -> list[dict[str, Any]]:
+    from gateway.drafts import DRAFT_LIFETIME_S
+
+    return [
+        {
+            "what": f"draft: {draft.kind}",
+            "name": draft.subject or "–",
+            "serial": 0,
+            "state": "waits for the second operator",
+            "expires": draft.drafted_at + DRAFT_LIFETIME_S,
+        }
+        for draft in books.desk().pending()
+    ]
+
+
+def _state(expires: float, now: float) -> str:
+    if now >= expires:
+        return "expired"
+    return "expires soon" if expires - now < SOON_S else "in force"

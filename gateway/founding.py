@@ -1,0 +1,223 @@
+"""Founding a federation: a gateway's folder with its keys, its CA, and the first signed lists.
+
+::
+
+    gateway.toml
+    invitation.toml      for every newcomer
+    keys/                tls.pem tls.key signing.key log.key; ca.pem ca.key (the federation CA)
+    public/              directory.bin deny-lists.bin pins.toml
+    policy/              the bundle, signed by two policy officers
+    hand-over/<who>/     operator.key or policy-officer.key: to be taken away by its holder
+    state/
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from fairlead import authority, signing
+from fairlead.certificates import IdentityKind, SpiffeId
+from fairlead.config import GatewayConfig, load
+from fairlead.enrolment.invitation import Invitation
+from fairlead.errors import InvalidInput, Misconfigured
+from fairlead.keyfile import private_folder, write_private
+from fairlead.policy.bundle import publish
+from fairlead.trust import Trust
+from fairlead.v1 import directory_pb2 as pb
+from gateway import changes
+from gateway.books import Books
+
+CA_LIFETIME = timedelta(days=5 * 365)
+GATEWAY_LIFETIME = timedelta(days=14)
+POLICY_LIFETIME_S = 365 * 86_400
+RELEASE_TICK_MS = 50
+BASELINE = "data/agreements.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Charter:
+    """What a federation is to be. ``operators`` are raw public keys, none: make two."""
+
+    federation: str
+    name: str
+    listen: str
+    endpoint: str
+    hosts: tuple[str, ...]
+    operators: tuple[bytes, ...]
+    policies: Path
+    agreements: tuple[str, ...]
+
+
+def found(folder: Path, charter: Charter, *, now: float) -> tuple[Invitation, bool]:
+    """Make a gateway's folder; in a folder made before, change nothing.
+
+    :returns: the invitation, and whether the first directory is signed. It is not when the
+        operators made their own keys: they sign it with ``fairlead-gateway directory renew``.
+    :raises Misconfigured: FOLDER_IN_THE_WAY, or the policies cannot be used.
+    :raises InvalidInput: a name, an address or a key is misspelt.
+    """
+    invitation_file = folder / "invitation.toml"
+    if invitation_file.exists():
+        made = Invitation.load(invitation_file)
+        if made.federation != charter.federation:
+            raise _in_the_way()
+        books = Books.load(load(GatewayConfig, folder / "gateway.toml"))
+        return made, books.directory.serial > 0
+    if folder.exists() and any(folder.iterdir()):
+        raise _in_the_way()
+    gateway_id = SpiffeId(
+        federation=charter.federation,
+        kind=IdentityKind.GATEWAY,
+        partner_id=None,
+        name=charter.name,
+    )
+    if SpiffeId.parse(str(gateway_id)) != gateway_id or len(charter.operators) == 1:
+        raise InvalidInput("a federation needs two operators", reasons=("OPERATORS",))
+    fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
+    try:
+        made_now = _make(private_folder(fresh), charter, gateway_id, now)
+        if folder.exists():
+            folder.rmdir()
+        fresh.rename(folder)
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+    return made_now
+
+
+def _make(
+    folder: Path, charter: Charter, gateway_id: SpiffeId, now: float
+) -> tuple[Invitation, bool]:
+    keys, public = private_folder(folder / "keys"), private_folder(folder / "public")
+    own = [] if charter.operators else _hand_over(folder, "operator")
+    operators = charter.operators or tuple(signing.public_bytes(key) for key in own)
+    officers = _hand_over(folder, "policy-officer")
+    publish(
+        charter.policies,
+        private_folder(folder / "policy"),
+        data=[BASELINE, *charter.agreements],
+        serial=1,
+        not_after=int(now) + POLICY_LIFETIME_S,
+        signers=officers,
+    )
+    ca = authority.create_ca(
+        common_name=f"{charter.federation} federation CA", now=now, lifetime=CA_LIFETIME
+    )
+    ca.save(keys / "ca.pem", keys / "ca.key")
+    entry = _gateway_keys(keys, charter, gateway_id, ca, now)
+    signers = tuple(signing.public_bytes(key) for key in officers)
+    trust = Trust(
+        federation=charter.federation, operators=operators, policy_signers=signers, roots={}
+    )
+    trust.save(public / "pins.toml")
+    _first_lists(public, charter, entry, ca)
+    _write_config(folder, charter)
+    for key in own:
+        books = Books.load(load(GatewayConfig, folder / "gateway.toml"))
+        with books.desk().alone():
+            changes.renew(books, key, now=now)
+    invitation = Invitation(
+        federation=charter.federation,
+        gateway=charter.endpoint,
+        gateway_id=str(gateway_id),
+        operators=operators,
+        policy_signers=signers,
+        federation_ca=signing.digest(ca.certificate.public_bytes(Encoding.DER)),
+    )
+    write_private(folder / "invitation.toml", invitation.render())
+    return invitation, bool(own)
+
+
+def new_operator(folder: Path) -> bytes:
+    """Make an operator's key in ``folder``, or find the one made before; returns its public half.
+
+    :raises Misconfigured: the key file there cannot be used.
+    """
+    path = private_folder(folder) / "operator.key"
+    if not path.exists():
+        signing.save_key(path, Ed25519PrivateKey.generate())
+    return signing.public_bytes(signing.load_signing_key(path))
+
+
+def _hand_over(folder: Path, who: str) -> list[Ed25519PrivateKey]:
+    made = []
+    for number in (1, 2):
+        key = Ed25519PrivateKey.generate()
+        place = private_folder(folder / "hand-over" / f"{who}-{number}")
+        signing.save_key(place / f"{who}.key", key)
+        made.append(key)
+    return made
+
+
+def _gateway_keys(
+    keys: Path, charter: Charter, gateway_id: SpiffeId, ca: authority.Issuer, now: float
+) -> pb.GatewayEntry:
+    tls_key = ec.generate_private_key(ec.SECP256R1())
+    certificate = authority.issue_gateway(
+        ca,
+        federation=charter.federation,
+        name=charter.name,
+        public_key=tls_key.public_key(),
+        hosts=charter.hosts,
+        now=now,
+        lifetime=GATEWAY_LIFETIME,
+    )
+    authority.save_certificate(keys / "tls.pem", certificate)
+    signing.save_key(keys / "tls.key", tls_key)
+    signing_key, log_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    signing.save_key(keys / "signing.key", signing_key)
+    signing.save_key(keys / "log.key", log_key)
+    return pb.GatewayEntry(
+        spiffe_id=str(gateway_id),
+        endpoint=charter.endpoint,
+        signing_key=signing.public_bytes(signing_key),
+        log_key=signing.public_bytes(log_key),
+        log_origin=f"{charter.federation}/gateway/{charter.name}",
+    )
+
+
+def _first_lists(
+    public: Path, charter: Charter, entry: pb.GatewayEntry, ca: authority.Issuer
+) -> None:
+    """A directory of serial 0, which nobody signed and nothing accepts, to start from."""
+    directory = pb.Directory(
+        federation=charter.federation,
+        gateways=[entry],
+        federation_ca=ca.certificate.public_bytes(Encoding.DER),
+        release_tick_ms=RELEASE_TICK_MS,
+    )
+    unsigned = pb.SignedDirectory(directory=signing.canonical(directory))
+    write_private(public / "directory.bin", signing.canonical(unsigned))
+    write_private(public / "deny-lists.bin", signing.canonical(pb.DenyListBundle()))
+
+
+def _write_config(folder: Path, charter: Charter) -> None:
+    settings: Sequence[tuple[str, str]] = (
+        ("name", charter.name),
+        ("listen", charter.listen),
+        ("state_dir", "state"),
+        ("keys_dir", "keys"),
+        ("directory", "public/directory.bin"),
+        ("pins", "public/pins.toml"),
+        ("deny_lists", "public/deny-lists.bin"),
+        ("policy_dir", "policy"),
+    )
+    text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings)
+    write_private(folder / "gateway.toml", text.encode())
+
+
+def _in_the_way() -> Misconfigured:
+    return Misconfigured(
+        "the folder holds something else",
+        reasons=("FOLDER_IN_THE_WAY",),
+        remedy="choose an empty folder: fairlead-gateway init FOLDER",
+    )
