@@ -141,7 +141,7 @@ def _checked(octets: object) -> bytes:
 class UnknownRpc(Refused):
     """No row, no RPC. UNIMPLEMENTED is what foreign clients know how to fall back from."""
 
-    status = grpc.StatusCode.UNIMPLEMENTED
+    status = "UNIMPLEMENTED"
     default_code = "RPC_UNKNOWN"
 
 
@@ -225,7 +225,7 @@ async def _abort(context: Context, error: FairleadError) -> None:
     metadata = [(REASON_KEY, _ascii(reason)) for reason in error.reasons[:16]]
     if error.remedy:
         metadata.append((REMEDY_KEY, _ascii(error.remedy)))
-    await context.abort(error.status, error.message, tuple(metadata))
+    await context.abort(grpc.StatusCode[error.status], error.message, tuple(metadata))
 
 
 def _ascii(text: str) -> str:

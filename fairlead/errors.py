@@ -32,8 +32,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-import grpc
-
 
 class FairleadError(Exception):
     """Base of every error this product raises on purpose.
@@ -41,9 +39,11 @@ class FairleadError(Exception):
     :param message: fixed text, safe to show to anybody.
     :param reasons: stable codes, most important first; empty means the class's own code.
     :param remedy: what to do next, preferably a command.
+
+    ``status`` is the name of a gRPC status: who only asks for ``--help`` need not load gRPC.
     """
 
-    status: ClassVar[grpc.StatusCode] = grpc.StatusCode.INTERNAL
+    status: ClassVar[str] = "INTERNAL"
     default_code: ClassVar[str] = "INTERNAL"
     exit_code: ClassVar[int] = 1
 
@@ -73,7 +73,7 @@ class CallerError(FairleadError):
 class InvalidInput(CallerError):
     """The request cannot be read, or breaks a stated limit."""
 
-    status = grpc.StatusCode.INVALID_ARGUMENT
+    status = "INVALID_ARGUMENT"
     default_code = "INVALID_INPUT"
     exit_code = 2
 
@@ -81,7 +81,7 @@ class InvalidInput(CallerError):
 class Unauthenticated(CallerError):
     """No usable identity: missing, alien, expired or on the deny list."""
 
-    status = grpc.StatusCode.UNAUTHENTICATED
+    status = "UNAUTHENTICATED"
     default_code = "UNAUTHENTICATED"
     exit_code = 4
 
@@ -89,7 +89,7 @@ class Unauthenticated(CallerError):
 class Refused(CallerError):
     """A policy, or a rule of the protocol, says no."""
 
-    status = grpc.StatusCode.PERMISSION_DENIED
+    status = "PERMISSION_DENIED"
     default_code = "REFUSED"
     exit_code = 5
 
@@ -97,7 +97,7 @@ class Refused(CallerError):
 class NotFound(CallerError):
     """The named thing does not exist, or is not the caller's to see."""
 
-    status = grpc.StatusCode.NOT_FOUND
+    status = "NOT_FOUND"
     default_code = "NOT_FOUND"
     exit_code = 2
 
@@ -105,7 +105,7 @@ class NotFound(CallerError):
 class Conflict(CallerError):
     """The same identifier came with another content."""
 
-    status = grpc.StatusCode.ALREADY_EXISTS
+    status = "ALREADY_EXISTS"
     default_code = "CONFLICT"
     exit_code = 2
 
@@ -113,7 +113,7 @@ class Conflict(CallerError):
 class Stale(CallerError):
     """Valid once, but expired, not yet valid, or overtaken."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
     default_code = "STALE"
     exit_code = 2
 
@@ -127,21 +127,21 @@ class PeerError(FairleadError):
 class Forged(PeerError):
     """A signature, a digest or a binding is wrong."""
 
-    status = grpc.StatusCode.PERMISSION_DENIED
+    status = "PERMISSION_DENIED"
     default_code = "FORGED"
 
 
 class Forked(PeerError):
     """Two signed log heads that cannot both be true."""
 
-    status = grpc.StatusCode.ABORTED
+    status = "ABORTED"
     default_code = "CHECKPOINT_FORK"
 
 
 class OwnerError(FairleadError):
     """The owner of a source must act."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
     exit_code = 3
 
 
@@ -160,14 +160,14 @@ class OperatorError(FairleadError):
 class Misconfigured(OperatorError):
     """A configuration file or its environment is wrong."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
     default_code = "MISCONFIGURED"
 
 
 class NotEnrolled(OperatorError):
     """This machine holds no identity yet."""
 
-    status = grpc.StatusCode.FAILED_PRECONDITION
+    status = "FAILED_PRECONDITION"
     default_code = "NOT_ENROLLED"
     exit_code = 4
 
@@ -175,21 +175,21 @@ class NotEnrolled(OperatorError):
 class PolicyUnavailable(OperatorError):
     """No valid policy, hence no decision, hence no."""
 
-    status = grpc.StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
     default_code = "POLICY_UNAVAILABLE"
 
 
 class LogUnavailable(OperatorError):
     """The audit log cannot be written, so nothing may be answered."""
 
-    status = grpc.StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
     default_code = "LOG_UNAVAILABLE"
 
 
 class Unreachable(OperatorError):
     """The other side does not respond."""
 
-    status = grpc.StatusCode.UNAVAILABLE
+    status = "UNAVAILABLE"
     default_code = "UNREACHABLE"
     exit_code = 7
 
@@ -197,6 +197,6 @@ class Unreachable(OperatorError):
 class Overloaded(OperatorError):
     """A stated capacity is used up; try again later."""
 
-    status = grpc.StatusCode.RESOURCE_EXHAUSTED
+    status = "RESOURCE_EXHAUSTED"
     default_code = "OVERLOADED"
     exit_code = 7

@@ -11,6 +11,7 @@ import typer
 
 from fairlead.cli.backup import OutputOption
 from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+from fairlead.cli.version import add_version
 
 if TYPE_CHECKING:
     from fairlead.user_authority.people import People
@@ -24,6 +25,7 @@ app = typer.Typer(
 )
 users = typer.Typer(help="The partner's people, by pseudonym.", no_args_is_help=True)
 app.add_typer(users, name="user")
+add_version(app)
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="The authority's configuration.")]
 Pseudonym = Annotated[str, typer.Argument(help="As in u-c01; never a name.")]

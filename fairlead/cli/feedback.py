@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from enum import StrEnum
 from typing import Annotated
 
 import typer
 
 from fairlead.cli.options import ProfileOption, connect, query_reference
-from fairlead.cli.output import say
+from fairlead.cli.output import finish, say
 
 
 class OutcomeWord(StrEnum):
@@ -50,5 +49,5 @@ def feedback(
         async with client:
             await client.stub.SendFeedback(request, timeout=30)
 
-    asyncio.run(run())
+    finish(run())
     say("the partner has it")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import typer
 
 from fairlead.cli.output import run
+from fairlead.cli.version import add_version
 
 app = typer.Typer(
     name="fairlead",
@@ -29,6 +30,7 @@ def _assemble() -> None:
 
 
 _assemble()
+add_version(app)
 
 
 def main() -> None:

@@ -18,11 +18,12 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from enum import IntEnum, StrEnum
-from typing import NoReturn, TextIO
+from typing import Any, NoReturn, TextIO, TypeVar
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
+T = TypeVar("T")
 MAX_TEXT = 2_000
 """Characters printed of one text from elsewhere."""
 
@@ -167,6 +168,13 @@ def _write(stream: TextIO, text: str) -> None:
 
 
 # ── Endings ──────────────────────────────────────────────────────────────────────────────────
+
+
+def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Run a command's work to its end; asyncio is imported only once there is some."""
+    import asyncio
+
+    return asyncio.run(work)
 
 
 def run(main: Callable[[], int | None]) -> NoReturn:

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-
 from fairlead.cli.options import OutputOption, ProfileOption, connect, when
-from fairlead.cli.output import Format, emit, say
+from fairlead.cli.output import Format, emit, finish, say
 
 COLUMNS = ("partner", "name", "kind", "country", "schemes")
 
 
 def partners(profile: ProfileOption = None, output: OutputOption = Format.TABLE) -> None:
     """List the partners of the directory as your node verified it."""
-    asyncio.run(_partners(profile, output))
+    finish(_partners(profile, output))
 
 
 async def _partners(profile: ProfileOption, output: Format) -> None:

@@ -10,6 +10,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run, say
+from fairlead.cli.version import add_version
 
 if TYPE_CHECKING:
     from fairlead.config import GatewayConfig
@@ -83,6 +84,7 @@ def _assemble() -> None:
 
 
 _assemble()
+add_version(app)
 
 
 def main() -> None:

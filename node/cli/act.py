@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+
+from fairlead.cli.output import finish
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 
@@ -33,4 +34,4 @@ def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
         async with at_rest(settings) as steering:
             return dict(await steering.handlers[command](**fields))
 
-    return asyncio.run(here())
+    return finish(here())

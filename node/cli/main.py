@@ -9,6 +9,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run
+from fairlead.cli.version import add_version
 from node.cli import (
     check,
     doctor,
@@ -93,6 +94,7 @@ def _assemble() -> None:
 
 
 _assemble()
+add_version(app)
 
 
 def main() -> None:
