@@ -306,7 +306,8 @@ def encode_service(responsible: str, schemes: Iterable[str]) -> bytes:
         raise InvalidInput(
             "a service user needs a responsible person and the schemes it may ask about",
             reasons=("SERVICE",),
-            remedy="fairlead-authority user add ID --service --responsible WHO --scheme container",
+            remedy="fairlead-authority user add ID --role analyst --service --responsible WHO "
+            "--scheme container",
         )
     octets = text.encode("ascii")
     size = len(octets)

@@ -214,7 +214,7 @@ def load(model: type[Model], path: Path) -> Model:
         details = error.errors(include_url=False, include_input=False)
         problems = [_problem(model, detail) for detail in details]
     raise ConfigurationInvalid(
-        "CONFIG_INVALID", problems, remedy="correct these keys and start again"
+        "CONFIG_INVALID", problems, remedy=f"correct these keys in {path.name}, then run it again"
     )
 
 

@@ -68,7 +68,7 @@ def admit(
         raise Conflict(
             "the directory lists this partner under another entry",
             reasons=("ALREADY_LISTED",),
-            remedy="fairlead-gateway partner update ENTRY   (an entry that follows the listed one)",
+            remedy="fairlead-gateway partner update ENTRY --operator FILE   (a later entry)",
         )
     # 4
     pins = {**books.trust.roots, partner_id: request.root_fingerprint}

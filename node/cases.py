@@ -168,7 +168,7 @@ class CaseRegister:
             raise InvalidInput(
                 "a case has 1 to 256 members",
                 reasons=("CASE_MEMBERS",),
-                remedy="fairlead cases close, when nobody is to ask under it any more",
+                remedy="fairlead cases close REFERENCE, when nobody is to ask under it any more",
             )
         changed = replace(case, members=tuple(sorted(members)))
         if changed != case:
@@ -276,7 +276,7 @@ class CaseRegister:
         raise NotFound(
             "no such case at this node",
             reasons=("UNKNOWN_CASE",),
-            remedy="fairlead cases list, or ask an approver for: fairlead cases open",
+            remedy="fairlead cases list, or ask an approver for: fairlead cases open …",
         )
 
     def visible_to(self, user: Identity) -> tuple[Case, ...]:
@@ -299,7 +299,7 @@ class CaseRegister:
             raise Refused(
                 "no open case of that reference is assigned to you",
                 reasons=("CASE_NOT_ASSIGNED",),
-                remedy="fairlead cases list, or ask an approver for: fairlead cases open",
+                remedy="fairlead cases list, or ask an approver for: fairlead cases open …",
             )
         return case
 

@@ -121,13 +121,15 @@ async def _accepted(
     if acceptance is None:
         raise ExposureOpen(
             "nobody has accepted what this node could release; it answers nobody",
-            remedy="fairlead-node exposure --config FILE, and then exposure accept --by USER",
+            remedy="fairlead-node exposure --config FILE, then: "
+            "fairlead-node exposure accept --by USER --config FILE",
         )
     if widened(exposure, acceptance) or not all(accepts(acceptance, m) for m in mappings):
         raise ExposureOpen(
             "more could leave than was accepted; the rest is withheld",
             reasons=("EXPOSURE_WIDENED",),
-            remedy="fairlead-node exposure --config FILE, and then exposure accept --by USER",
+            remedy="fairlead-node exposure --config FILE, then: "
+            "fairlead-node exposure accept --by USER --config FILE",
         )
 
 

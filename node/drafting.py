@@ -105,7 +105,7 @@ class Drafter:
             raise Refused(
                 "this node cannot ask blind yet",
                 reasons=("BLIND_UNSUPPORTED",),
-                remedy="fairlead ask --mode sealed, where policy permits it",
+                remedy="fairlead ask … --mode sealed, where policy permits it",
             )
         # 2
         case = self._cases.assigned(request.case_id, user)
@@ -299,7 +299,7 @@ def _scope(request: pb.PrepareRequest, case: Case) -> Scope:
             "PAP RED forbids what the subject could notice, and a sealed query shows the term to "
             "its owners; nothing was sent",
             reasons=("PAP_RED",),
-            remedy="fairlead ask --pap AMBER, where the case permits it, or a blind query",
+            remedy="fairlead ask … --pap AMBER, where the case permits it, or a blind query",
         )
     return Scope(
         since=request.since,
@@ -334,7 +334,7 @@ def _check_window(request: pb.PrepareRequest, now: float) -> None:
         raise InvalidInput(
             "the period has not begun; nothing was sent",
             reasons=("TIME_RANGE",),
-            remedy="fairlead ask --since 90d",
+            remedy="fairlead ask … --since 90d",
         )
     if len(set(request.events)) > MAX_EVENTS:
         raise InvalidInput("a question names too many events", reasons=("EVENTS",))

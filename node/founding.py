@@ -283,5 +283,5 @@ def _in_the_way() -> Misconfigured:
     return Misconfigured(
         "the folder holds something else",
         reasons=("FOLDER_IN_THE_WAY",),
-        remedy="choose an empty folder: fairlead-node init FOLDER",
+        remedy="choose an empty folder: fairlead-node init FOLDER …",
     )

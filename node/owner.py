@@ -23,7 +23,10 @@ from node.exposure.gate import ExposureGate
 from node.exposure.matrix import Exposure, measure
 from node.exposure.source import SourceFacts
 
-EXPOSURE_REMEDY = "fairlead-node exposure --config FILE, and then exposure accept --by USER"
+EXPOSURE_REMEDY = (
+    "fairlead-node exposure --config FILE, then: "
+    "fairlead-node exposure accept --by USER --config FILE"
+)
 
 
 @dataclass(slots=True, kw_only=True)

@@ -202,7 +202,7 @@ def _identifier(term: str, scheme: str) -> Identifier:
         raise InvalidInput(
             "the kind of identifier is not recognised",
             reasons=("SCHEME_UNKNOWN",),
-            remedy="state it: --type SCHEME",
+            remedy="state it: --scheme SCHEME",
         )
     return identifiers.parse(found[0].scheme, term)
 

@@ -49,7 +49,16 @@ def profile(made: Federation, partner: str = "customs", user: str = "u-c01") -> 
 async def fairlead(
     *arguments: str, home: Path, profile_file: Path | None = None, **environment: str
 ) -> Ended:
-    """Run ``fairlead`` with these words; nothing of the caller's environment but the path."""
+    """Run ``fairlead`` with these words."""
+    return await run_module(
+        "fairlead.cli.main", *arguments, home=home, profile_file=profile_file, **environment
+    )
+
+
+async def run_module(
+    module: str, *arguments: str, home: Path, profile_file: Path | None = None, **environment: str
+) -> Ended:
+    """Run a program with these words; nothing of the caller's environment but the path."""
     variables = {
         "PATH": os.environ["PATH"],
         "HOME": str(home),
@@ -61,7 +70,7 @@ async def fairlead(
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "fairlead.cli.main",
+        module,
         *arguments,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 
 from fairlead.cli.output import Exit
-from tests.commands import fairlead
+from tests.commands import fairlead, run_module
 
 COMMANDS = [(), ("ask",), ("partners",), ("cases",), ("cases", "open"), ("cases", "list")]
+PROGRAMS = {
+    "fairlead.cli.main": "fairlead",
+    "fairlead.cli.authority": "fairlead-authority",
+    "gateway.cli.main": "fairlead-gateway",
+    "node.cli.main": "fairlead-node",
+}
+HEAVY = {"asyncio", "cryptography", "duckdb", "google.protobuf", "grpc", "pydantic", "rich"}
+HEAVY |= {"sqlalchemy", "wasmtime"}
 COMMANDS += [("receipts",), ("receipts", "verify"), ("audit",), ("audit", "verify")]
 
 
@@ -35,9 +44,18 @@ async def test_wrong_words_are_usage_errors(words: tuple[str, ...], tmp_path: Pa
     assert ended.err
 
 
-async def test_help_does_not_load_what_it_does_not_use(tmp_path: Path) -> None:
-    """Neither cryptography nor the engines of policy and data are imported for ``--help``."""
-    ended = await fairlead("--help", home=tmp_path, PYTHONPROFILEIMPORTTIME="1")
+@pytest.mark.parametrize("program", PROGRAMS)
+async def test_help_does_not_load_what_it_does_not_use(program: str, tmp_path: Path) -> None:
+    """Neither gRPC, cryptography nor the engines of policy and data are imported for ``--help``."""
+    ended = await run_module(program, "--help", home=tmp_path, PYTHONPROFILEIMPORTTIME="1")
     loaded = {line.rpartition("|")[2].strip() for line in ended.err.splitlines()}
     assert ended.code == Exit.ANSWERED
-    assert loaded.isdisjoint({"cryptography", "wasmtime", "duckdb", "pydantic", "rich"})
+    assert "typer" in loaded
+    assert loaded.isdisjoint(HEAVY)
+
+
+@pytest.mark.parametrize(("module", "name"), PROGRAMS.items(), ids=PROGRAMS.values())
+async def test_every_program_says_its_version(module: str, name: str, tmp_path: Path) -> None:
+    """``--version`` prints the program's name and the release on stdout, and ends well."""
+    ended = await run_module(module, "--version", home=tmp_path)
+    assert (ended.code, ended.out, ended.err) == (0, f"{name} {version('fairlead')}\n", "")

@@ -265,5 +265,5 @@ def _corrupted(*more: str) -> errors.LogUnavailable:
     return errors.LogUnavailable(
         "the audit log does not match its last checkpoint",
         reasons=("LOG_CORRUPTED", *more),
-        remedy="fairlead audit verify",
+        remedy="fairlead audit verify FILE",
     )

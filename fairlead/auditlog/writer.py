@@ -22,7 +22,7 @@ WINDOW_S = 0.002
 """While a transaction finds so many appends waiting, the next one waits so many seconds for more:
 each costs a signature, a checkpoint and a flush, and under load they queue anyway."""
 
-REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify"
+REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify FILE"
 
 Also = Callable[[sqlite3.Connection], None]
 """Work done in the transaction of a leaf. It runs on the writer thread and must not commit."""

@@ -19,7 +19,7 @@ from fairlead.cli.options import (
     handling,
     moment,
 )
-from fairlead.cli.output import Exit, RowFormat, emit_json, emit_rows, finish, printable, say
+from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, printable, say
 from fairlead.cli.results import Result, gather, keep, show, word
 from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.errors import InvalidInput, Misconfigured, Refused
@@ -105,7 +105,7 @@ def ask(
         partners=to or [],
         **handling(tlp, pap),
     )
-    return finish(
+    return awaited(
         _ask(
             request,
             listed.rows,

@@ -61,7 +61,7 @@ def init(
         node_folder=node_folder,
         now=time.time(),
     )
-    say(f"certificate for fairlead-node init --authority: {folder / 'authority.pem'}")
+    say(f"your certificate, for fairlead-node init … --authority: {folder / 'authority.pem'}")
     say(f"its fingerprint, for people who log in: {made.certificate.fingerprint(SHA256()).hex()}")
     if node_folder is None:
         say(f"put the node's directory.bin and pins.toml into {folder / 'federation'}")

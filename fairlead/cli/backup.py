@@ -25,11 +25,12 @@ def add_backup(app: typer.Typer, kind: str, settings: Settings) -> None:
 
     :param kind: ``gateway`` or ``node``; :param settings: called late.
     """
+    default = Path(f"{kind}.toml")
 
     @app.command("backup")
     def backup(
-        config: ConfigOption,
         to: Annotated[Path, typer.Option("--to", help="The file to write; it holds secrets.")],
+        config: ConfigOption = default,
         output: OutputOption = Format.TABLE,
     ) -> None:
         """Copy the state into one file, also while it serves. Keys and index are not in it."""
@@ -44,7 +45,7 @@ def add_backup(app: typer.Typer, kind: str, settings: Settings) -> None:
     @app.command("restore")
     def restore(
         source: Annotated[Path, typer.Argument(help="A file that backup wrote.")],
-        config: ConfigOption,
+        config: ConfigOption = default,
         output: OutputOption = Format.TABLE,
     ) -> None:
         """Put a backup in place of the state; refuses to replace a log by an older one."""

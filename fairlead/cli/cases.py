@@ -18,7 +18,7 @@ from fairlead.cli.options import (
     lasting,
     when,
 )
-from fairlead.cli.output import Format, emit, finish, say
+from fairlead.cli.output import Format, awaited, emit, say
 from fairlead.errors import InvalidInput
 
 app = typer.Typer(help="Open and list cases.", no_args_is_help=True)
@@ -66,7 +66,7 @@ def open_case(
             response: asking_pb2.OpenCaseResponse = await client.stub.OpenCase(request, timeout=10)
             return response.case
 
-    emit([_record(finish(run()))], columns=COLUMNS, output=output)
+    emit([_record(awaited(run()))], columns=COLUMNS, output=output)
 
 
 @app.command("assign")
@@ -94,7 +94,7 @@ def assign_case(
             )
             return changed.case
 
-    emit([_record(finish(run()))], columns=COLUMNS, output=output)
+    emit([_record(awaited(run()))], columns=COLUMNS, output=output)
 
 
 @app.command("close")
@@ -112,7 +112,7 @@ def close_case(
             )
             return closed.case
 
-    emit([_record(finish(run()))], columns=COLUMNS, output=output)
+    emit([_record(awaited(run()))], columns=COLUMNS, output=output)
 
 
 @app.command("list")
@@ -126,9 +126,9 @@ def list_cases(profile: ProfileOption = None, output: OutputOption = Format.TABL
             listed = await client.stub.ListCases(asking_pb2.ListCasesRequest(), timeout=10)
             return list(listed.cases)
 
-    found = finish(run())
+    found = awaited(run())
     if not found:
-        say("no case is assigned to you\nnext: ask an approver for: fairlead cases open")
+        say("no case is assigned to you\nnext: ask an approver for: fairlead cases open …")
     emit([_record(case) for case in found], columns=COLUMNS, output=output)
     soon = [case.case_id for case in found if _state(case) == "expires soon"]
     if soon:

@@ -16,16 +16,19 @@ if TYPE_CHECKING:
 COLUMNS = ("key", "value", "origin", "meaning")
 
 
-def config_app(model: Callable[[], type[BaseModel]]) -> typer.Typer:
+def config_app(model: Callable[[], type[BaseModel]], default: Path) -> typer.Typer:
     """The ``config`` commands of one program.
 
     :param model: returns the configuration's model; called late, because it is slow to import.
+    :param default: the file of `show` when none is named.
     """
     app = typer.Typer(help="Look at the configuration.", no_args_is_help=True)
 
     @app.command("show")
     def show(
-        config: Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")],
+        config: Annotated[
+            Path, typer.Option("--config", help="Configuration file (TOML).")
+        ] = default,
         origin: Annotated[
             bool, typer.Option("--origin", help="Say where each value comes from.")
         ] = False,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from fairlead.cli.options import ProfileOption, connect, query_reference
-from fairlead.cli.output import finish, say
+from fairlead.cli.output import awaited, say
 
 
 class OutcomeWord(StrEnum):
@@ -49,5 +49,5 @@ def feedback(
         async with client:
             await client.stub.SendFeedback(request, timeout=30)
 
-    finish(run())
+    awaited(run())
     say("the partner has it")

@@ -56,6 +56,6 @@ def _octets(text: str) -> bytes:
         raise InvalidInput(
             "a fingerprint is 64 hexadecimal digits",
             reasons=("FINGERPRINT",),
-            remedy="ask whoever gave you the code; fairlead-authority init shows it",
+            remedy="ask for a new code: fairlead-authority user renew PSEUDONYM   (shows it)",
         )
     return octets

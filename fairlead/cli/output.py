@@ -18,8 +18,10 @@ import json
 import os
 import secrets
 import sys
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
+import textwrap
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
+from itertools import zip_longest
 from typing import Any, NoReturn, TextIO, TypeVar
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
@@ -134,6 +136,15 @@ def emit_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None
     Console(file=sys.stdout, no_color=not colour(sys.stdout, os.environ)).print(table)
 
 
+def wrapped(row: Sequence[str], width: int = 60) -> Iterator[tuple[str, ...]]:
+    """One row as several, where a cell is longer than ``width``: broken at blanks only."""
+    cells = [
+        textwrap.wrap(cell, width, break_long_words=False, break_on_hyphens=False) or [""]
+        for cell in row
+    ]
+    yield from zip_longest(*cells, fillvalue="")
+
+
 def emit(
     records: Sequence[Mapping[str, object]], *, columns: Sequence[str], output: Format
 ) -> None:
@@ -170,7 +181,7 @@ def _write(stream: TextIO, text: str) -> None:
 # ── Endings ──────────────────────────────────────────────────────────────────────────────────
 
 
-def finish(work: Coroutine[Any, Any, T]) -> T:
+def awaited(work: Coroutine[Any, Any, T]) -> T:
     """Run a command's work to its end; asyncio is imported only once there is some."""
     import asyncio
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from fairlead.cli.options import OutputOption, ProfileOption, connect, when
-from fairlead.cli.output import Format, emit, finish, say
+from fairlead.cli.output import Format, awaited, emit, say
 
 COLUMNS = ("partner", "name", "kind", "country", "schemes")
 
 
 def partners(profile: ProfileOption = None, output: OutputOption = Format.TABLE) -> None:
     """List the partners of the directory as your node verified it."""
-    finish(_partners(profile, output))
+    awaited(_partners(profile, output))
 
 
 async def _partners(profile: ProfileOption, output: Format) -> None:

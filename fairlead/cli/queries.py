@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect, query_reference, when
-from fairlead.cli.output import Exit, RowFormat, emit_json, emit_rows, finish, say
+from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, say
 from fairlead.cli.results import Result, gather, show, word
 
 app = typer.Typer(help="Show, resume and export queries asked before.", no_args_is_help=True)
@@ -27,7 +27,7 @@ def list_queries(profile: ProfileOption = None, output: RowsOption = RowFormat.T
             listed = await client.stub.ListQueries(asking_pb2.ListQueriesRequest(), timeout=10)
             return list(listed.queries)
 
-    found = finish(run())
+    found = awaited(run())
     if not found:
         say("no query is kept here\nnext: fairlead ask --help")
     emit_rows([_record(item) for item in found], columns=COLUMNS, output=output)
@@ -38,7 +38,7 @@ def show_query(
     query: QueryArgument, profile: ProfileOption = None, output: RowsOption = RowFormat.TABLE
 ) -> int:
     """Show what is kept of a query; the reading is on the record. Metadata for an auditor."""
-    return finish(_kept(query, profile, output))
+    return awaited(_kept(query, profile, output))
 
 
 @app.command("export")
@@ -46,7 +46,7 @@ def export_query(
     query: QueryArgument, profile: ProfileOption = None, output: RowsOption = RowFormat.JSON
 ) -> int:
     """Write what is kept of a query to standard output, for another program."""
-    return finish(_kept(query, profile, output))
+    return awaited(_kept(query, profile, output))
 
 
 @app.command("resume")
@@ -73,7 +73,7 @@ def resume_query(
                 on_hit=exit_code,
             )
 
-    return finish(run())
+    return awaited(run())
 
 
 async def _kept(query: str, profile: Path | None, output: RowFormat) -> int:

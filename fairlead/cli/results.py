@@ -19,6 +19,7 @@ from fairlead.cli.output import (
     emit_table,
     printable,
     say,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -345,7 +346,9 @@ def show_hit(partner: str, item: dict[str, Any]) -> None:
         for record in item["records"]
     ]
     if rows:
-        emit_table(("time", "event", "fields", "withheld"), rows)
+        emit_table(
+            ("time", "event", "fields", "withheld"), [line for row in rows for line in wrapped(row)]
+        )
     if item["more"]:
         say("more records may be disclosed: narrow with --since, --until or --event")
 

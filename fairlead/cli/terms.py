@@ -122,7 +122,7 @@ def _octets(path: Path) -> bytes:
         raise InvalidInput(
             "the file of terms cannot be read; nothing was sent",
             reasons=("FILE_MISSING",),
-            remedy="fairlead ask --file FILE",
+            remedy="fairlead ask --file FILE …",
         ) from None
     if len(data) > MAX_FILE:
         raise InvalidInput(
@@ -200,7 +200,7 @@ def _cells(table: Sequence[list[str]], column: str | None) -> Iterator[tuple[str
         raise InvalidInput(
             "it is not clear which column holds the terms; nothing was sent",
             reasons=("COLUMN",),
-            remedy="fairlead ask --file FILE --column HEADING",
+            remedy="fairlead ask --file FILE --column HEADING …",
         )
     stated = heading.index(SCHEME) if SCHEME in heading else None
     for row in table[1:]:

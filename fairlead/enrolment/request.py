@@ -139,5 +139,5 @@ def check_period(issued_at: int, expires_at: int, now: float, *, code: str) -> N
         raise Stale(
             "this enrolment file has expired",
             reasons=(code,),
-            remedy="fairlead-node init again with the same words: it makes a fresh request",
+            remedy="fairlead-node init … again, with the same words: it makes a fresh request",
         )

@@ -238,5 +238,5 @@ NO_PARTNER = Reason(
     code="NO_PARTNER",
     audience=Audience.REQUESTER,
     text="No partner may be asked this.",
-    remedy="fairlead partners, and fairlead ask --to PARTNER for one that may be asked",
+    remedy="fairlead partners, and fairlead ask … --to PARTNER for one that may be asked",
 )

@@ -89,5 +89,5 @@ def _in_the_way() -> Misconfigured:
     return Misconfigured(
         "the folder holds something else",
         reasons=("FOLDER_IN_THE_WAY",),
-        remedy="choose an empty folder: fairlead-authority init FOLDER",
+        remedy="choose an empty folder: fairlead-authority init FOLDER …",
     )

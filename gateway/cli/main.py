@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -11,6 +11,7 @@ from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run, say
 from fairlead.cli.version import add_version
+from gateway.cli.partner import CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from fairlead.config import GatewayConfig
@@ -22,19 +23,19 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 
 
 @app.command("check")
-def check(config: ConfigOption) -> None:
+def check(config: ConfigOption = CONFIG) -> None:
     """Check the configuration and everything it names; report every error at once."""
     import time
 
-    from fairlead import process
+    from fairlead import process, telemetry
     from fairlead.config import GatewayConfig, load
     from fairlead.trust import Trust
     from gateway.app import own_keys
 
+    telemetry.configure("error")  # what is wrong is raised
     settings = load(GatewayConfig, config)
     own_keys(settings, process.join(settings, time.time))
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
@@ -43,7 +44,7 @@ def check(config: ConfigOption) -> None:
 
 
 @app.command("serve")
-def serve(config: ConfigOption) -> int:
+def serve(config: ConfigOption = CONFIG) -> int:
     """Serve until told to stop."""
     import asyncio
 
@@ -69,7 +70,7 @@ def _state(config: Path) -> tuple[Path, str]:
     return settings.state_dir, settings.name
 
 
-app.add_typer(config_app(_model), name="config")
+app.add_typer(config_app(_model, CONFIG), name="config")
 add_backup(app, "gateway", _state)
 
 

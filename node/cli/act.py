@@ -7,9 +7,10 @@ from typing import Annotated, Any
 
 import typer
 
-from fairlead.cli.output import finish
+from fairlead.cli.output import awaited
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
+ConfigOption = Annotated[Path, typer.Option("--config", help="The node's configuration file.")]
+CONFIG = Path("node.toml")
 
 
 def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
@@ -26,7 +27,7 @@ def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
     if found is not None:
         return found
 
-    telemetry.configure("warning")
+    telemetry.configure("error")
 
     async def here() -> dict[str, Any]:
         from node.app import at_rest
@@ -34,4 +35,4 @@ def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
         async with at_rest(settings) as steering:
             return dict(await steering.handlers[command](**fields))
 
-    return finish(here())
+    return awaited(here())

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from fairlead.cli.output import Exit, emit_table, say
-from node.cli.act import ConfigOption
+from node.cli.act import CONFIG, ConfigOption
 
 
-def check(config: ConfigOption) -> int:
+def check(config: ConfigOption = CONFIG) -> int:
     """Check the configuration and everything it names; report every error at once."""
     import time
 
+    from fairlead import telemetry
     from fairlead.config import NodeConfig, load
     from node.checking import findings, first_error
 
+    telemetry.configure("error")  # what is found is printed below
     settings = load(NodeConfig, config)
     found = list(findings(settings, clock=time.time))
     emit_table(

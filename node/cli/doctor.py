@@ -8,22 +8,24 @@ from typing import Annotated, Any
 import typer
 
 from fairlead.cli.output import say
-from node.cli.act import ConfigOption, act
+from node.cli.act import CONFIG, ConfigOption, act
 
 
 def doctor(
-    config: ConfigOption,
     bundle: Annotated[Path, typer.Option("--bundle", help="The new archive, FILE.tar.gz.")],
+    config: ConfigOption = CONFIG,
 ) -> None:
     """Write what support needs: settings, versions, status, codes; no keys, terms or names."""
     import time
 
+    from fairlead import telemetry
     from fairlead.config import NodeConfig, load
     from fairlead.errors import FairleadError, InvalidInput
     from node.app import LOG_FILE
     from node.checking import findings
     from node.doctor import parts, write_bundle
 
+    telemetry.configure("error")
     settings = load(NodeConfig, config)
     if bundle.exists():
         raise InvalidInput(

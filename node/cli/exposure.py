@@ -12,8 +12,8 @@ from typing import Annotated, Any
 
 import typer
 
-from fairlead.cli.output import emit_json, emit_table, say
-from node.cli.act import ConfigOption, act
+from fairlead.cli.output import emit_json, emit_table, say, wrapped
+from node.cli.act import CONFIG, ConfigOption, act
 
 app = typer.Typer(
     help="Show everything this node could release, and accept it.", rich_markup_mode=None
@@ -32,9 +32,7 @@ class ExposureFormat(StrEnum):
 @app.callback(invoke_without_command=True)
 def exposure(
     context: typer.Context,
-    config: Annotated[
-        Path | None, typer.Option("--config", help="Configuration file (TOML).")
-    ] = None,
+    config: ConfigOption = CONFIG,
     output: Annotated[
         ExposureFormat, typer.Option("--output", help="html: a page to read, print and sign.")
     ] = ExposureFormat.TABLE,
@@ -42,8 +40,6 @@ def exposure(
     """Show what could leave, and to whom; nothing is shared before it was accepted."""
     if context.invoked_subcommand is not None:
         return
-    if config is None:
-        raise typer.BadParameter("say which node", param_hint="--config")
     found = act(config, "exposure")
     _print(found, output)
     _advise(found, config)
@@ -51,8 +47,8 @@ def exposure(
 
 @app.command("accept")
 def accept(
-    config: ConfigOption,
     by: Annotated[str, typer.Option("--by", help="Pseudonym of who accepts, such as u-t01.")],
+    config: ConfigOption = CONFIG,
     digest: Annotated[
         str, typer.Option("--digest", help="Accept only this exposure, as the signed page says.")
     ] = "",
@@ -79,7 +75,14 @@ def _print(found: Mapping[str, Any], output: ExposureFormat) -> None:
         sys.stdout.write(page(found))
     else:
         rows = table_rows(found)
-        emit_table(TABLE_COLUMNS, [[row[name] for name in TABLE_COLUMNS] for row in rows])
+        emit_table(
+            TABLE_COLUMNS,
+            [
+                line
+                for row in rows
+                for line in wrapped([str(row[name]) for name in TABLE_COLUMNS], 40)
+            ],
+        )
 
 
 def _csv(found: Mapping[str, Any]) -> str:
@@ -100,6 +103,8 @@ def _cell(value: object) -> str:
 
 
 def _advise(found: Mapping[str, Any], config: Path) -> None:
+    if not found["rows"]:
+        say("nobody could get anything: no other partner is pinned, or no agreement covers one")
     waiting = [s["name"] for s in found["sources"] if not s["accepted"]]
     if found["accepted"] is None:
         say("nobody has accepted this: the node answers nobody and indexes nothing")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
-
 import typer
 
 from fairlead.cli.options import RowsOption
 from fairlead.cli.output import RowFormat, emit_rows
+from node.cli.act import CONFIG, ConfigOption
 
 app = typer.Typer(help="What answers were good for.", no_args_is_help=True)
 COLUMNS = ("time", "direction", "partner", "query", "outcome", "scheme", "term")
@@ -16,7 +14,7 @@ COLUMNS = ("time", "direction", "partner", "query", "outcome", "scheme", "term")
 
 @app.command("list")
 def list_feedback(
-    config: Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")],
+    config: ConfigOption = CONFIG,
     output: RowsOption = RowFormat.TABLE,
 ) -> None:
     """List what others said of this owner's answers, and what was said to others."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from fairlead.cli.output import Format, emit, say
+from node.cli.act import CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from node.index import Progress, SourceState
@@ -17,7 +17,6 @@ app = typer.Typer(
     invoke_without_command=True,
     help="Read what changed in the sources into the index; a serving node may go on meanwhile.",
 )
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
 COLUMNS = ("source", "rows", "records", "excluded", "reasons", "check_digit_wrong", "incident")
 VERIFIED = ("records", "entries", "generation", "root")
@@ -27,7 +26,7 @@ SAY_EVERY_S = 1.0
 @app.callback()
 def index(
     context: typer.Context,
-    config: Annotated[Path | None, typer.Option("--config", help="Configuration file.")] = None,
+    config: ConfigOption = CONFIG,
     accept_shrunk: Annotated[
         list[str] | None,
         typer.Option(
@@ -47,8 +46,6 @@ def index(
     from fairlead.config import NodeConfig, load
     from node import indexing
 
-    if config is None:
-        raise typer.BadParameter("give the configuration file", param_hint="--config")
     settings = load(NodeConfig, config)
     if anew:
         indexing.remove_index(settings)
@@ -66,18 +63,16 @@ def index(
                 "lost and cannot be counted\nnext: repair the file and index again"
             )
     for name in done.skipped:
-        say(
-            f"warning: {name} was not indexed: nobody has accepted its mapping\n"
-            f"next: fairlead-node exposure --config {config}"
-        )
+        say(f"warning: {name} was not indexed: nobody has accepted its mapping")
     say(f"{done.records:,} records held; refreshed in {done.seconds:.1f} s")
     for error in done.failures.values():
         raise error
-    say(f"next: fairlead-node serve --config {config}")
+    command = "exposure" if done.skipped else "serve"
+    say(f"next: fairlead-node {command} --config {config}")
 
 
 @app.command("verify")
-def verify(config: ConfigOption, output: OutputOption = Format.TABLE) -> None:
+def verify(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """Read the whole index and compare it with what this node wrote; a serving node goes on."""
     from fairlead.config import NodeConfig, load
     from node.index import verify_index

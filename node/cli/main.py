@@ -22,7 +22,7 @@ from node.cli import (
     source,
     status,
 )
-from node.cli.act import ConfigOption
+from node.cli.act import CONFIG, ConfigOption
 from node.cli.index import app as index_app
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ app.command("check")(check.check)
 
 
 @app.command("serve")
-def serve(config: ConfigOption) -> int:
+def serve(config: ConfigOption = CONFIG) -> int:
     """Serve until told to stop."""
     import asyncio
 
@@ -82,7 +82,7 @@ def _state(config: Path) -> tuple[Path, str]:
 
 
 app.add_typer(feedback.app, name="feedback")
-app.add_typer(config_app(_model), name="config")
+app.add_typer(config_app(_model, CONFIG), name="config")
 add_backup(app, "node", _state)
 
 

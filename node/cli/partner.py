@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fairlead.cli.output import Format, emit, say
+from node.cli.act import CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
@@ -16,7 +17,6 @@ if TYPE_CHECKING:
     from fairlead.trust import Trust
 
 app = typer.Typer(help="Whose root keys this node trusts.", no_args_is_help=True)
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 COLUMNS = ("partner", "pinned", "phrase")
 
 
@@ -27,7 +27,7 @@ def _group() -> None:
 
 @app.command("list")
 def list_partners(
-    config: ConfigOption,
+    config: ConfigOption = CONFIG,
     output: Annotated[
         Format, typer.Option("--output", help="How to print the data.")
     ] = Format.TABLE,
@@ -57,7 +57,7 @@ def pin(
     phrase: Annotated[
         str, typer.Option(help="The twelve words that the partner reads to you by telephone.")
     ],
-    config: ConfigOption,
+    config: ConfigOption = CONFIG,
 ) -> None:
     """Trust a partner's root key, once its check phrase was compared by telephone."""
     from fairlead.phrases import compare_phrase

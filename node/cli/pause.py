@@ -8,15 +8,15 @@ from typing import Annotated
 import typer
 
 from fairlead.cli.output import emit_json, say
-from node.cli.act import ConfigOption, act
+from node.cli.act import CONFIG, ConfigOption, act
 
 _FOR = re.compile(r"(\d{1,6})([smhd])\Z")
 _UNIT_S = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
 
 
 def pause(
-    config: ConfigOption,
     reason: Annotated[str, typer.Option("--reason", help="A code, such as MAINTENANCE.")],
+    config: ConfigOption = CONFIG,
     duration: Annotated[
         str, typer.Option("--for", help="Resume by itself after 30m, 2h or 3d.")
     ] = "",
@@ -27,7 +27,7 @@ def pause(
     say(f"next: fairlead-node resume --config {config}")
 
 
-def resume(config: ConfigOption) -> None:
+def resume(config: ConfigOption = CONFIG) -> None:
     """Answer again."""
     emit_json(act(config, "resume"))
     say(f"next: fairlead-node status --config {config}")

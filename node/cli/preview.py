@@ -8,15 +8,15 @@ from typing import Annotated, Any
 import typer
 
 from fairlead.cli.output import Format, emit_json, emit_table, say
-from node.cli.act import ConfigOption, act
+from node.cli.act import CONFIG, ConfigOption, act
 
 
 def preview(
-    config: ConfigOption,
     term: Annotated[str, typer.Argument(help="An identifier, as a partner would ask it.")],
     partner: Annotated[str, typer.Option("--as", help="Partner id, as the directory spells it.")],
     purpose: Annotated[str, typer.Option("--purpose", help="Purpose of the registry.")],
-    scheme: Annotated[str, typer.Option("--type", help="Scheme, when not recognised.")] = "",
+    config: ConfigOption = CONFIG,
+    scheme: Annotated[str, typer.Option("--scheme", help="Scheme, when not recognised.")] = "",
     legal_basis: Annotated[
         str, typer.Option("--legal-basis", help="By default the first that partner may rely on.")
     ] = "",

@@ -9,9 +9,9 @@ from typing import Annotated
 import typer
 
 from fairlead.cli.output import say
+from node.cli.act import CONFIG, ConfigOption
 
 app = typer.Typer(help="Replace a key without an interruption.", no_args_is_help=True)
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 RootOption = Annotated[
     Path | None, typer.Option("--root-key", help="This partner's root key, if it is here.")
 ]
@@ -26,13 +26,17 @@ def _group() -> None:
 
 
 @app.command("signing")
-def signing_key(config: ConfigOption, root_key: RootOption = None, out: OutOption = None) -> None:
+def signing_key(
+    config: ConfigOption = CONFIG, root_key: RootOption = None, out: OutOption = None
+) -> None:
     """Make the next signing key, and the directory entry that names it."""
     _rotate("signing", config, root_key, out)
 
 
 @app.command("sealing")
-def sealing_key(config: ConfigOption, root_key: RootOption = None, out: OutOption = None) -> None:
+def sealing_key(
+    config: ConfigOption = CONFIG, root_key: RootOption = None, out: OutOption = None
+) -> None:
     """Make the next sealing key, and the directory entry that names it."""
     _rotate("sealing", config, root_key, out)
 
@@ -50,11 +54,11 @@ def sign_entry(
     from node.rotating import sign
 
     write_private(out, sign(read_trusted(entry), signing.load_signing_key(root_key)))
-    say(f"next: at the gateway, fairlead-gateway partner update {out}")
+    say(f"next: at the gateway, fairlead-gateway partner update {out} --operator FILE")
 
 
 @app.command("tls")
-def tls_certificate(config: ConfigOption) -> None:
+def tls_certificate(config: ConfigOption = CONFIG) -> None:
     """Renew this node's TLS key and certificate now; a running node takes them up by itself."""
     import asyncio
 
@@ -102,4 +106,4 @@ def _rotate(kind: str, config: Path, root_key: Path | None, out: Path | None) ->
         return
     write_private(place, sign(made.entry, signing.load_signing_key(root_key)))
     say(f"next: send {place} to the gateway's operator:")
-    say(f"      fairlead-gateway partner update {place.name}")
+    say(f"      fairlead-gateway partner update {place.name} --operator FILE")

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fairlead.cli.output import Exit, Format, emit, emit_json, say
+from node.cli.act import CONFIG, ConfigOption
 
 app = typer.Typer(
     help="What the node answers from: add, test, list.",
@@ -15,9 +16,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
-DEFAULT = Path("node.toml")
 GUESSES = ("column", "guess", "share_passing", "example_shape")
 TESTED = (
     "source", "rows", "records", "excluded", "reasons", "identifiers", "check_digit_wrong",
@@ -31,7 +30,7 @@ PROGRESS_ROWS = 100_000
 def add(
     what: Annotated[str, typer.Argument(help="A file, a database URL, env:NAME or file:PATH.")],
     name: Annotated[str, typer.Option(help="Its name; else of the table or file.")] = "",
-    config: ConfigOption = DEFAULT,
+    config: ConfigOption = CONFIG,
     table: Annotated[str, typer.Option(help="The table to read, as in gate.moves.")] = "",
     query: Annotated[str, typer.Option(help="One SELECT to read instead of a table.")] = "",
     key: Annotated[list[str], typer.Option(help="Columns that tell rows apart.")] = [],
@@ -91,7 +90,7 @@ def add(
 @app.command("test")
 def try_(
     name: Annotated[str, typer.Argument(help="The source's name, or its mapping's.")],
-    config: ConfigOption = DEFAULT,
+    config: ConfigOption = CONFIG,
     rows: Annotated[int, typer.Option(help="How many excluded rows to show.", min=0)] = 20,
     output: OutputOption = Format.TABLE,
 ) -> int:
@@ -126,23 +125,23 @@ def try_(
         say(line)
     if not report.records:
         say("no row became a record")
-        say(f"next: correct the mapping, then: fairlead-node source test {name}")
+        say(f"next: correct the mapping, then: fairlead-node source test {name} --config {config}")
         return Exit.CHECK_FAILED
-    say(f"next: fairlead-node index --config {config}")
+    say(f"next: fairlead-node exposure --config {config}")
     return Exit.ANSWERED
 
 
 @app.command("list")
-def list_(config: ConfigOption = DEFAULT, output: OutputOption = Format.TABLE) -> None:
+def list_(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """List the sources that the configuration names, and whether their mappings are complete."""
     from node.sources.trial import listing
 
     found = listing(config)
     emit(found, columns=LISTED, output=output)
     if unready := [entry["source"] for entry in found if entry["state"] != "ready"]:
-        say(f"next: fairlead-node source test {unready[0]}")
+        say(f"next: fairlead-node source test {unready[0]} --config {config}")
     elif not found:
-        say("next: fairlead-node source add FILE-OR-DATABASE")
+        say("next: fairlead-node source add FILE-OR-DATABASE --config {config}")
 
 
 def _guesses(guesses: object, *, persons: bool) -> list[dict[str, object]]:
@@ -172,4 +171,5 @@ def _say_added(added: object, config: Path) -> None:
         say(f"next: fairlead-node source test {added.name} --config {config}")
         return
     say(f"still to be decided by a person, in that file: {', '.join(added.to_fill)}")
-    say(f'next: replace every "TO FILL", then: fairlead-node source test {added.name}')
+    say('next: replace every "TO FILL", then:')
+    say(f"      fairlead-node source test {added.name} --config {config}")

@@ -9,13 +9,13 @@ from typing import Annotated, Any
 import typer
 
 from fairlead.cli.output import Format, emit_json, emit_table, say
-from node.cli.act import ConfigOption, act
+from node.cli.act import CONFIG, ConfigOption, act
 
 EVERY_S = 2.0
 
 
 def status(
-    config: ConfigOption,
+    config: ConfigOption = CONFIG,
     watch: Annotated[
         bool, typer.Option("--watch", help="Print again every 2 s until Ctrl-C.")
     ] = False,

@@ -149,5 +149,5 @@ def _refused() -> InvalidInput:
     return InvalidInput(
         "the running node does not know this command",
         reasons=("CONTROL_MESSAGE",),
-        remedy="use the fairlead-node of the same version as the node that runs",
+        remedy="restart the node with the version installed here: fairlead-node --version",
     )

@@ -35,7 +35,8 @@ EXPOSURE_NOT_ACCEPTED = Reason(
     code="EXPOSURE_NOT_ACCEPTED",
     audience=Audience.OWNER,
     text="Policy permits this, but nobody here has accepted that it leaves.",
-    remedy="fairlead-node exposure --config FILE, and then exposure accept --by USER",
+    remedy="fairlead-node exposure --config FILE, then: "
+    "fairlead-node exposure accept --by USER --config FILE",
 )
 _TIMES = ("field:event", "field:occurred_at")
 

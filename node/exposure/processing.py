@@ -41,7 +41,7 @@ SAFEGUARDS = (
     "“No hit”, hidden and absent look the same to the asker and to the gateway.",
     "The source database is read, never asked: it does not see who asks what.",
     "Every question, refusal, acceptance, pause and preview is a leaf of this node's own log.",
-    "fairlead-node pause stops every answer at once.",
+    "A pause (fairlead-node pause …) stops every answer at once.",
 )
 
 

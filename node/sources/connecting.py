@@ -85,7 +85,7 @@ def failure(error: Exception) -> SourceUnusable:
             "a source's database refuses what its mapping asks for",
             reasons=("SCHEMA_CHANGED",),
             remedy="compare the table, its columns and the account's SELECT right with the mapping,"
-            " then: fairlead-node source test",
+            " then: fairlead-node source test NAME",
         )
     return SourceUnusable(
         "a source's database cannot be reached, or dropped the connection",

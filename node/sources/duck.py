@@ -38,5 +38,5 @@ def unreadable() -> SourceUnusable:
         "a source's file cannot be read",
         reasons=("FILE_UNREADABLE",),
         remedy="check the file's permissions (ls -l) and that it is of the format that the mapping"
-        " states, then: fairlead-node source test",
+        " states, then: fairlead-node source test NAME",
     )

@@ -103,7 +103,7 @@ def _table(book: openpyxl.Workbook, name: str | None) -> ExcelTable:
         raise SourceUnusable(
             "a workbook lacks the sheet that its mapping names",
             reasons=("SHEET_MISSING",),
-            remedy="correct `sheet` in the mapping, then: fairlead-node source test",
+            remedy="correct `sheet` in the mapping, then: fairlead-node source test NAME",
         )
     try:
         return ExcelTable(sheets[name] if name else next(iter(sheets.values())))
@@ -154,5 +154,5 @@ def _no_header() -> SourceUnusable:
     return SourceUnusable(
         "a sheet's first row names no columns",
         reasons=("HEADER",),
-        remedy="put the names of the columns into the first row, then: fairlead-node source test",
+        remedy="put the columns' names into the first row, then: fairlead-node source test NAME",
     )

@@ -182,5 +182,5 @@ def _no_table() -> SourceUnusable:
     return SourceUnusable(
         "a source's database has no table of the mapping's name, or does not show it",
         reasons=("SCHEMA_CHANGED",),
-        remedy="correct database.table, or grant SELECT on it, then: fairlead-node source test",
+        remedy="correct database.table, or grant SELECT, then: fairlead-node source test NAME",
     )
