@@ -31,6 +31,8 @@ SKEW_S = 120
 """Seconds a signed list may seem to come from the future, for clocks that run behind."""
 OPERATORS = "operators"
 """The issuer of the deny list about nodes and gateways."""
+_FRESH_OPERATORS = "an operator must publish a current one: fairlead-gateway directory renew …"
+_FRESH_USERS = "the partner's user authority must run: fairlead-authority serve"
 PIN_REMEDY = "fairlead-node partner pin PARTNER --phrase 'twelve words read to you'"
 
 
@@ -513,7 +515,11 @@ class DenyLists:
             raise Unauthenticated(
                 "there is no current deny list for this kind of identity",
                 reasons=("DENY_LIST_EXPIRED",),
-                remedy="an operator must publish a current deny list",
+                remedy=_FRESH_OPERATORS if issuer == OPERATORS else _FRESH_USERS,
             )
         if spiffe_id in held.spiffe_ids:
-            raise Unauthenticated("this identity is on the deny list", reasons=("DENIED",))
+            raise Unauthenticated(
+                "this identity is on the deny list",
+                reasons=("DENIED",),
+                remedy="ask who suspended it: a user's own authority, or the operators for a node",
+            )

@@ -133,6 +133,7 @@ def test_a_table_is_added_by_reference(home: Path) -> None:
         connection.executemany("INSERT INTO moves VALUES (?, ?, ?)", rows)
     connection.close()
     (home / "port.url").write_text(f"sqlite:///{home / 'port.db'}\n")
+    (home / "port.url").chmod(0o600)
     added = node(
         home, "source", "add", "file:port.url", "--table", "moves", *DECIDED, "--event", "gate-in"
     )

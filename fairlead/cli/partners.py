@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fairlead.cli.options import OutputOption, ProfileOption, connect, when
-from fairlead.cli.output import Format, awaited, emit, say
+from fairlead.cli.output import Format, awaited, emit, emit_table, say, wrapped
 
 COLUMNS = ("partner", "name", "kind", "country", "schemes")
 
@@ -31,4 +31,7 @@ async def _partners(profile: ProfileOption, output: Format) -> None:
         for partner in listed.partners
     ]
     say(f"directory {listed.serial}, in force until {when(listed.expires_at)}")
-    emit(records, columns=COLUMNS, output=output)
+    if output is Format.JSON:
+        emit(records, columns=COLUMNS, output=output)
+        return
+    emit_table(COLUMNS, [line for record in records for line in wrapped([*record.values()])])

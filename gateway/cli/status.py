@@ -13,7 +13,16 @@ if TYPE_CHECKING:
     from gateway.books import Books
 
 COLUMNS = ("what", "name", "serial", "state", "expires")
-SOON_S = 7 * 86_400
+SOON_S = {"certificate": 3 * 86_400, "deny list of users": 6 * 3_600}
+"""Below this, what renews by itself has failed to; everything else is said a week before."""
+WEEK_S = 7 * 86_400
+REMEDIES = {
+    "certificate": "look for certificate-problem in the gateway's log",
+    "directory": "fairlead-gateway directory renew --operator FILE   (two operators)",
+    "deny list": "fairlead-gateway directory renew --operator FILE   (two operators)",
+    "deny list of users": "ask that partner to run: fairlead-authority serve",
+    "policy": "have both policy officers sign the next bundle",
+}
 
 
 def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
@@ -28,8 +37,9 @@ def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -
     else:
         shown = [{**record, "expires": when(int(record["expires"]))} for record in records]
         emit(shown, columns=COLUMNS, output=output)
-    if any(record["state"] in {"expired", "expires soon"} for record in records):
-        say("next: fairlead-gateway directory renew --operator FILE   (two operators)")
+    ending = [r["what"] for r in records if r["state"] in {"expired", "expires soon"}]
+    for remedy in dict.fromkeys(REMEDIES[what] for what in ending):
+        say(f"next: {remedy}")
 
 
 def _signed(books: Books, now: float) -> list[dict[str, Any]]:
@@ -46,11 +56,17 @@ def _signed(books: Books, now: float) -> list[dict[str, Any]]:
     ]  # fmt: skip
     for item in books.lists:
         content = parse_canonical(pb.DenyList, item.deny_list)
-        ends.append(("deny list", content.issuer, content.serial, content.expires_at))
+        ends.append(("deny list of users", content.issuer, content.serial, content.expires_at))
     bundle = load_bundle(books.config.policy_dir, books.trust.policy_signers, 0, 0)
     ends.append(("policy", "bundle", bundle.serial, bundle.manifest.not_after))
     return [
-        {"what": what, "name": name, "serial": serial, "state": _state(end, now), "expires": end}
+        {
+            "what": what,
+            "name": name,
+            "serial": serial,
+            "state": _state(what, end, now),
+            "expires": end,
+        }
         for what, name, serial, end in ends
     ]
 
@@ -89,7 +105,7 @@ def _drafts(books: Books) -> list[dict[str, Any]]:
     ]
 
 
-def _state(expires: float, now: float) -> str:
+def _state(what: str, expires: float, now: float) -> str:
     if now >= expires:
         return "expired"
-    return "expires soon" if expires - now < SOON_S else "in force"
+    return "expires soon" if expires - now < SOON_S.get(what, WEEK_S) else "in force"

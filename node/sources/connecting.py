@@ -90,8 +90,8 @@ def failure(error: Exception) -> SourceUnusable:
     return SourceUnusable(
         "a source's database cannot be reached, or dropped the connection",
         reasons=("SOURCE_DOWN",),
-        remedy="check that it runs and that the account may connect; the next refresh goes on from"
-        " the last mark",
+        remedy="check that it runs and that the account may connect (SQLite: a relative path starts"
+        " at the node's folder); the next refresh goes on from the last mark",
     )
 
 
