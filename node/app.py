@@ -74,6 +74,7 @@ MIGRATIONS = (
 """Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
+DAY_S = 86_400
 EXPIRE_EVERY_S = 3600.0
 """How often answers whose time is over are deleted."""
 
@@ -286,6 +287,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         history=kept,
         clock=clock,
     )
+    book = feedback.FeedbackBook(vault)
     telling = feedback.Feedback(
         partner_id=config.partner,
         keys=keys,
@@ -293,7 +295,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         leaves=leaves,
         directory=directory,
         history=kept,
-        book=feedback.FeedbackBook(vault),
+        book=book,
         forward=_forwarder(line, config.limits.deadline_ms / 1000),
         clock=clock,
     )
@@ -373,7 +375,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
         vault=vault,
-        housekeeping=asyncio.create_task(_keep_house(asking)),
+        housekeeping=asyncio.create_task(
+            _keep_house(asking, book, words_of(policy).retention_days * DAY_S, clock)
+        ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
@@ -487,11 +491,15 @@ async def _reachable(line: GatewayLine) -> bool:
     return True
 
 
-async def _keep_house(asking: Asking) -> None:
-    """Delete what may be kept no longer, at the start and every hour."""
+async def _keep_house(
+    asking: Asking, book: feedback.FeedbackBook, retention_s: float, clock: Callable[[], float]
+) -> None:
+    """Delete what may be kept no longer, at the start and every hour. Feedback names a term, so
+    it is kept as long as the federation lets any answer be kept."""
     while True:
         try:
             await asking.expire()
+            await book.expire(clock() - retention_s)
         except FairleadError as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)

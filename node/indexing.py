@@ -116,6 +116,11 @@ def refresh(
     )
     try:
         wanted = {m.file.source: m for m in mappings if gate(m)}
+        skipped = tuple(m.file.source for m in mappings if m.file.source not in wanted)
+        # First, so that no source that is slow, endless or broken keeps another one's records.
+        known = writer.states().keys()
+        for name in known & set(skipped) if unreadable else known - wanted.keys():
+            writer.drop(name)
         pending = writer.pending
         for name in sorted(wanted, key=lambda name: name != pending):
             error = _refresh_one(writer, wanted[name], accept_shrunk)
@@ -129,7 +134,7 @@ def refresh(
             seconds=time.time() - started,
             sources=tuple(writer.states().values()),
             failures=failures,
-            skipped=tuple(m.file.source for m in mappings if m.file.source not in wanted),
+            skipped=skipped,
         )
     finally:
         writer.close()

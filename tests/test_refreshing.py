@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,9 @@ from fairlead import identifiers
 from fairlead.config import NodeConfig
 from fairlead.errors import SourceUnusable
 from fairlead.v1 import audit_pb2
+from node import indexing
 from node.app import NodeApp
-from node.index import Index
+from node.index import Index, Progress
 from node.indexing import INDEX_FILE, Gate, accept_all
 from node.refreshing import Refresher
 from tests.federation import Federation, build_index, federation, record
@@ -166,6 +169,51 @@ async def test_what_the_gate_does_not_let_through_is_not_held(tmp_path: Path) ->
         await refresher_of(app, config, gate=lambda _mapping: False).refresh()
         assert not holds(app.index, 1)
         assert app.index.records == 0
+
+
+async def test_nothing_wrong_with_one_source_keeps_the_records_of_a_refused_one(
+    tmp_path: Path,
+) -> None:
+    """A mapping nobody can read keeps its own records and not those of a source whose mapping
+    was edited since it was accepted."""
+    async with federation(tmp_path, start=False) as made:
+        app = await started(made, tmp_path)
+        other = write_source(tmp_path, 5, name="yard")
+        config = made.node_configs[OWNER]
+        config = config.model_copy(update={"sources": (*config.sources, other)})
+        await refresher_of(app, config).refresh()
+        assert app.index.records == 15
+        other.write_text("source = 1\n")
+        await refresher_of(app, config, gate=lambda _mapping: False).refresh()
+        assert set(app.index.sources()) == {"yard"}
+        assert app.index.records == 5
+
+
+def test_a_refused_source_goes_before_another_one_is_read(tmp_path: Path) -> None:
+    """Whoever makes one source endless does not thereby keep another one's records in use."""
+    gate, yard = write_source(tmp_path, 10), write_source(tmp_path, 5, name="yard")
+    config = NodeConfig.model_construct(
+        state_dir=tmp_path / "state", index_key=None, sources=(gate, yard)
+    )
+    indexing.refresh(config)
+    write_source(tmp_path, 6, name="yard")
+    held: list[set[str]] = []
+
+    def watch(_progress: Progress) -> None:
+        token_key, field_key = indexing.index_keys(config)
+        with closing(
+            Index.open(
+                config.state_dir / INDEX_FILE,
+                token_key=token_key,
+                field_key=field_key,
+                clock=time.time,
+            )
+        ) as index:
+            held.append(set(index.sources()))
+
+    indexing.refresh(config, gate=lambda m: m.file.source == "yard", watch=watch)
+    assert held
+    assert all(names == {"yard"} for names in held)
 
 
 async def test_an_index_that_was_put_back_is_not_served(tmp_path: Path) -> None:
