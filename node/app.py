@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -500,7 +501,7 @@ async def _keep_house(
         try:
             await asking.expire()
             await book.expire(clock() - retention_s)
-        except FairleadError as error:
+        except (FairleadError, sqlite3.Error) as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)
 

@@ -148,16 +148,19 @@ class Refresher:
         return found
 
     async def _child(self, accepted: Collection[str]) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "node.indexing",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LINE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
         last: dict[str, Any] = {"error": CRASHED}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "node.indexing",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_LINE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        except OSError:  # no memory or no process left; the next look at the sources tries again
+            return last
         try:
             if process.stdin is None or process.stdout is None:
                 return last  # both are pipes

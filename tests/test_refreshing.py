@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from contextlib import closing
 from pathlib import Path
@@ -169,6 +170,21 @@ async def test_what_the_gate_does_not_let_through_is_not_held(tmp_path: Path) ->
         await refresher_of(app, config, gate=lambda _mapping: False).refresh()
         assert not holds(app.index, 1)
         assert app.index.records == 0
+
+
+async def test_a_refresh_that_cannot_begin_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that starts no process is an incident, and the loop looks again later."""
+    async with federation(tmp_path, start=False) as made:
+        app = await started(made, tmp_path)
+        refresher = refresher_of(app, made.node_configs[OWNER])
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "gone"))
+            await refresher.refresh()
+        assert alarms(app) == [("index", ("REFRESH_CRASHED",))]
+        await refresher.refresh()
+        assert holds(app.index, 9)
 
 
 async def test_nothing_wrong_with_one_source_keeps_the_records_of_a_refused_one(
