@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -35,6 +36,9 @@ COMPANIONS = ("", "-wal", "-shm", ".stage", ".stage-journal")
 OF_THE_INDEX = frozenset({"INDEX_CHANGED", "INDEX_UNWRITABLE", "NORM_VERSION"})
 """Codes that are not about a source."""
 _NICE = 5
+MEMORY = 2 * 1024**3
+"""Octets a refreshing child may take, twice what ten million rows need: what a file unpacks to is
+the choice of whoever can write it."""
 
 Gate = Callable[[SourceMapping], bool]
 """Whether what a source exposes was accepted. One that was not is not indexed, and what the
@@ -191,9 +195,17 @@ def order(config: NodeConfig, accepted: Collection[str]) -> bytes:
     return orjson.dumps(document) + b"\n"
 
 
+def bound_memory(octets: int = MEMORY) -> None:
+    """Whatever a source holds, this process takes no more; the machine and the node go on."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = octets if hard == resource.RLIM_INFINITY else min(octets, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def main() -> int:
     """Obey one order; the last line holds ``sources`` or ``error``."""
     os.nice(_NICE)
+    bound_memory()
     document = orjson.loads(sys.stdin.buffer.readline())
     config = NodeConfig.model_validate(document["config"])
     accepted = set(document["accepted"])
