@@ -125,6 +125,7 @@ class Refresher:
         code = found.get("error", "")
         if code == IN_USE:
             return  # somebody else is at it
+        code = code or self._damage()
         await self._note(SUBJECT, code)
         if code:
             return
@@ -134,6 +135,14 @@ class Refresher:
         for name, incident in {**named, **self._unreadable}.items():
             await self._note(f"source/{name}", incident)
         await self._record_root()
+
+    def _damage(self) -> str:
+        """What keeps the index from answering: another file in its place, or a changed one."""
+        try:
+            self._index.sources()
+        except SourceUnusable as error:
+            return error.code
+        return ""
 
     def _accepted(self) -> Collection[str]:
         """Digests of the mappings that the gate lets through, as they are worded now."""

@@ -247,6 +247,24 @@ async def test_an_index_that_was_put_back_is_not_served(tmp_path: Path) -> None:
         assert caught.value.code == "INDEX_OLDER"
 
 
+async def test_an_index_put_in_the_place_of_the_one_in_use_ends_it(tmp_path: Path) -> None:
+    """A copy put back beside the running node does not freeze what it answers from: no answer,
+    and an alarm, instead of records that no refresh can take away any more."""
+    async with federation(tmp_path, start=False) as made:
+        app = await started(made, tmp_path)
+        config = made.node_configs[OWNER]
+        await refresher_of(app, config).refresh()
+        file = config.state_dir / INDEX_FILE
+        copy = file.with_name("copy")
+        copy.write_bytes(file.read_bytes())
+        copy.replace(file)
+        await refresher_of(app, config, gate=lambda _mapping: False).refresh()
+        with pytest.raises(SourceUnusable) as caught:
+            holds(app.index, 9)
+        assert caught.value.code == "INDEX_CHANGED"
+        assert alarms(app) == [("index", ("INDEX_CHANGED",))]
+
+
 async def test_the_commands_accept_a_shrunken_source_and_verify(tmp_path: Path) -> None:
     """``index`` holds a shrunken source back with the next command, takes it when told, and
     ``index verify`` reads the whole."""
