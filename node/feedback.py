@@ -94,9 +94,9 @@ class FeedbackBook:
     async def expire(self, until: float) -> int:
         """Delete what was kept at ``until`` or before; returns how much that was."""
         return await self._vault.write(
-            lambda connection: connection.execute(
-                "DELETE FROM feedback WHERE time_s <= ?", (int(until),)
-            ).rowcount
+            lambda connection: (
+                connection.execute("DELETE FROM feedback WHERE time_s <= ?", (int(until),)).rowcount
+            )
         )
 
     def listed(self) -> list[Kept]:
