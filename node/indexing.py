@@ -183,6 +183,14 @@ def _refresh_one(
             raise
         writer.fail(name, error, time.time())
         return error
+    except MemoryError:
+        oversized = SourceUnusable(
+            "a source holds a row or a cell that fills the memory of a refresh",
+            reasons=("TOO_LARGE",),
+            remedy="find it with the database's or the file's own tools, and take it out",
+        )
+        writer.fail(name, oversized, time.time())
+        return oversized
     return shrunk() if state.incident == Incident.ROWS_SHRANK else None
 
 

@@ -6,6 +6,7 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,6 +19,8 @@ from node.app import NodeApp
 from node.index import Index, Progress
 from node.indexing import INDEX_FILE, Gate, accept_all
 from node.refreshing import Refresher
+from node.sources.mapping import SourceMapping
+from node.sources.source import Source
 from tests.federation import Federation, build_index, federation, record
 from tests.processes import NODE, command, write_config
 
@@ -230,6 +233,27 @@ def test_a_refused_source_goes_before_another_one_is_read(tmp_path: Path) -> Non
     indexing.refresh(config, gate=lambda m: m.file.source == "yard", watch=watch)
     assert held
     assert all(names == {"yard"} for names in held)
+
+
+def test_a_source_that_fills_the_memory_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps what it had, with its incident; the next source is read."""
+    gate, yard = write_source(tmp_path, 10), write_source(tmp_path, 5, name="yard")
+    config = NodeConfig.model_construct(
+        state_dir=tmp_path / "state", index_key=None, sources=(gate, yard)
+    )
+    honest = indexing.source_of
+
+    def source_of(mapping: SourceMapping, **rest: Any) -> Source:
+        if mapping.file.source == "gate":
+            raise MemoryError
+        return honest(mapping, **rest)
+
+    monkeypatch.setattr(indexing, "source_of", source_of)
+    done = indexing.refresh(config)
+    assert {name: error.code for name, error in done.failures.items()} == {"gate": "TOO_LARGE"}
+    assert done.records == 5
 
 
 async def test_an_index_that_was_put_back_is_not_served(tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ _BROKEN = (
     AttributeError, IndexError, OSError, EOFError, NotImplementedError, OverflowError,
     AssertionError, RuntimeError, MemoryError,
 )  # fmt: skip
-"""What openpyxl and zipfile raise for a workbook that is none, or whose one row fills the memory."""
+"""What openpyxl and zipfile raise for a workbook that is none, or whose row fills the memory."""
 
 
 class ExcelTable:
