@@ -351,6 +351,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         clock=clock,
         gate=lambda mapping: accepts(acceptance.stored(log), mapping),
     )
+    steering.status.sources = refresher.lines
     refresher.start()
     return NodeApp(
         server=server,

@@ -96,6 +96,32 @@ class Refresher:
             refreshed_at=self._refreshed_at,
         )
 
+    def lines(self) -> list[dict[str, object]]:
+        """One line per source for who looks at the node: name, state, numbers, and since when."""
+        found = self.state()
+        known: list[dict[str, object]] = [
+            {
+                "source": state.name,
+                "state": found.unreadable.get(state.name)
+                or state.incident
+                or ("reading" if self._reads(state.name) else "good"),
+                "records": state.records,
+                "rows": state.rows,
+                "excluded": dict(state.excluded),
+                "good_at": int(state.good_at),
+                "incident_at": int(state.incident_at) or None,
+            }
+            for state in found.sources.values()
+        ]
+        return known + [
+            {"source": name, "state": code}
+            for name, code in sorted(found.unreadable.items())
+            if name not in found.sources
+        ]
+
+    def _reads(self, source: str) -> bool:
+        return self._progress is not None and self._progress.source == source
+
     async def close(self) -> None:
         """Stop; a refresh that is under way goes on at its last mark next time."""
         if self._task is not None:

@@ -138,6 +138,8 @@ async def test_an_incident_is_one_alarm_and_the_records_stay(tmp_path: Path) -> 
         await refresher.refresh()
         assert alarms(app) == [("source/gate", ("SCHEMA_CHANGED",))]
         assert refresher.state().sources["gate"].incident == "SCHEMA_CHANGED"
+        (line,) = refresher.lines()
+        assert (line["source"], line["state"]) == ("gate", "SCHEMA_CHANGED")
         (tmp_path / "gate.csv").unlink()
         await refresher.refresh()
         assert alarms(app)[1:] == [("source/gate", ("SOURCE_DOWN",))]
@@ -157,6 +159,8 @@ async def test_a_mapping_that_cannot_be_read_keeps_its_records(tmp_path: Path) -
         (tmp_path / "gate.toml").write_text("source = 1\n")
         await refresher.refresh()
         assert refresher.state().unreadable == {"gate": "CONFIG_INVALID"}
+        (line,) = refresher.lines()
+        assert (line["source"], line["state"]) == ("gate", "CONFIG_INVALID")
         assert alarms(app) == [("source/gate", ("CONFIG_INVALID",))]
         assert holds(app.index, 9)
 
