@@ -97,8 +97,12 @@ class Refresher:
         )
 
     def lines(self) -> list[dict[str, object]]:
-        """One line per source for who looks at the node: name, state, numbers, and since when."""
-        found = self.state()
+        """One line per source for who looks at the node: name, state, numbers, and since when; of
+        an index that answers no more, one line with the reason."""
+        try:
+            found = self.state()
+        except SourceUnusable as error:
+            return [{"source": SUBJECT, "state": error.code}]
         known: list[dict[str, object]] = [
             {
                 "source": state.name,

@@ -291,6 +291,7 @@ async def test_an_index_put_in_the_place_of_the_one_in_use_ends_it(tmp_path: Pat
             holds(app.index, 9)
         assert caught.value.code == "INDEX_CHANGED"
         assert alarms(app) == [("index", ("INDEX_CHANGED",))]
+        assert app.refresher.lines() == [{"source": "index", "state": "INDEX_CHANGED"}]
 
 
 async def test_the_commands_accept_a_shrunken_source_and_verify(tmp_path: Path) -> None:
