@@ -108,12 +108,6 @@ class Federation:
     def _write_configs(self, first: int, specs: Sequence[PartnerSpec], story: Story) -> None:
         for folder in ("config", "profiles", "logs", "receipts"):
             (self.folder / folder).mkdir(mode=0o700)
-        common = {
-            "directory": self.layout.directory,
-            "pins": self.layout.pins,
-            "deny_lists": self.layout.deny_lists,
-            "policy_dir": self.folder / "policy",
-        }
         _write_toml(
             self.config(GATEWAY),
             {
@@ -121,7 +115,7 @@ class Federation:
                 "listen": f"127.0.0.1:{first}",
                 "state_dir": self.state(GATEWAY),
                 "keys_dir": self.layout.gateway("gw-1"),
-                **common,
+                **self._public(GATEWAY),
             },
         )
         for spec in specs:
@@ -134,13 +128,25 @@ class Federation:
                 "keys_dir": self.layout.node(name),
                 "index_key": f"file:{self.layout.node(name) / 'index.key'}",
                 "sources": list(story.mappings.get(name, ())),
-                **common,
+                **self._public(name),
             }
             if name in LOCAL_POLICY:
                 settings["local_policy"] = LOCAL_POLICY[name]
             _write_toml(self.config(name), settings)
             for user in spec.users:
                 self._write_profile(spec, user.pseudonym)
+
+    def _public(self, name: str) -> dict[str, object]:
+        """A process's own copies of what the federation signed: each takes changes up itself."""
+        own = self.folder / "public" / name
+        own.mkdir(mode=0o700, parents=True)
+        files = {
+            "directory": self.layout.directory,
+            "pins": self.layout.pins,
+            "deny_lists": self.layout.deny_lists,
+        }
+        copies = {key: Path(shutil.copy(path, own)) for key, path in files.items()}
+        return {**copies, "policy_dir": self.folder / "policy"}
 
     def _write_profile(self, spec: PartnerSpec, user: str) -> None:
         keys = self.layout.user(spec.partner_id, user)
@@ -151,8 +157,8 @@ class Federation:
                 "node_id": f"spiffe://fairlead.demo/partner/{spec.partner_id}/node/{spec.node}",
                 "certificate": keys / "user.pem",
                 "key": keys / "user.key",
-                "directory": self.layout.directory,
-                "trust": self.layout.pins,
+                "directory": self.folder / "public" / spec.partner_id / "directory.bin",
+                "trust": self.folder / "public" / spec.partner_id / "pins.toml",
                 "receipts": str(self.folder / "receipts"),
             },
         )

@@ -107,6 +107,7 @@ def _invite(federation: Federation, container: str, plate: str) -> None:
     say(f"  fairlead ask {container} --case {CASE} --purpose {PURPOSE} --since 90d")
     say(f"  fairlead ask {plate} --case {CASE} --purpose {PURPOSE} --output json")
     say(f"  fairlead audit verify {folder}/state/gateway/audit.sqlite")
+    say("\nA seventh partner joins it with the commands of docs/join.md.")
     say("\nnext: make demo-down")
 
 

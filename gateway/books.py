@@ -17,6 +17,7 @@ from cryptography import x509
 from fairlead import signing
 from fairlead.authority import Issuer, load_certificate
 from fairlead.config import GatewayConfig
+from fairlead.enrolment.invitation import Invitation
 from fairlead.errors import NotFound
 from fairlead.keyfile import private_folder, write_private
 from fairlead.lists import OPERATORS, deny_list
@@ -92,6 +93,28 @@ class Books:
                 remedy="fairlead-gateway partner list",
             )
         return Partner.from_signed(entry, self.trust.roots.get(partner_id, b""))
+
+    def invitation(self) -> Invitation:
+        """What a partner that wants to join starts from.
+
+        :raises NotFound: the directory does not list this gateway.
+        """
+        gateway_id = f"spiffe://{self.trust.federation}/gateway/{self.config.name}"
+        for gateway in self.directory.gateways:
+            if gateway.spiffe_id == gateway_id:
+                return Invitation(
+                    federation=self.trust.federation,
+                    gateway=gateway.endpoint,
+                    gateway_id=gateway_id,
+                    operators=self.trust.operators,
+                    policy_signers=self.trust.policy_signers,
+                    federation_ca=signing.digest(self.directory.federation_ca),
+                )
+        raise NotFound(
+            "the directory does not list this gateway",
+            reasons=("UNKNOWN_GATEWAY",),
+            remedy="correct name in the configuration: fairlead-gateway config show",
+        )
 
     def certificate_authority(self) -> Issuer:
         """The federation CA with its key."""

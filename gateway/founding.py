@@ -114,9 +114,11 @@ def _make(
     )
     ca.save(keys / "ca.pem", keys / "ca.key")
     entry = _gateway_keys(keys, charter, gateway_id, ca, now)
-    signers = tuple(signing.public_bytes(key) for key in officers)
     trust = Trust(
-        federation=charter.federation, operators=operators, policy_signers=signers, roots={}
+        federation=charter.federation,
+        operators=operators,
+        policy_signers=tuple(signing.public_bytes(key) for key in officers),
+        roots={},
     )
     trust.save(public / "pins.toml")
     _first_lists(public, charter, entry, ca)
@@ -125,14 +127,7 @@ def _make(
         books = Books.load(load(GatewayConfig, folder / "gateway.toml"))
         with books.desk().alone():
             changes.renew(books, key, now=now)
-    invitation = Invitation(
-        federation=charter.federation,
-        gateway=charter.endpoint,
-        gateway_id=str(gateway_id),
-        operators=operators,
-        policy_signers=signers,
-        federation_ca=signing.digest(ca.certificate.public_bytes(Encoding.DER)),
-    )
+    invitation = Books.load(load(GatewayConfig, folder / "gateway.toml")).invitation()
     write_private(folder / "invitation.toml", invitation.render())
     return invitation, bool(own)
 

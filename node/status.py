@@ -112,15 +112,15 @@ class Status:
 
     def _sources(self) -> list[Json]:
         told = [dict(line) for line in self.sources()]
-        if told:
-            return told
         exposure = self.owner.gate.exposure
         if exposure is None:
-            return []
+            return told
+        known = {line["source"] for line in told}
         waiting = self.owner.unaccepted(exposure)
-        return [
+        return told + [
             {"source": s.name, "state": "not-accepted" if s.name in waiting else "mapped"}
             for s in exposure.sources
+            if s.name not in known
         ]
 
 

@@ -56,6 +56,7 @@ PROGRAMS = {
 OURS = (
     "README.md",
     "docs/ask.md",
+    "docs/join.md",
     "docs/sources.md",
     "docs/deploy.md",
     "docs/operate.md",

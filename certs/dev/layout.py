@@ -8,7 +8,7 @@
                                     federation-ca.pem
     federation/                     the operators': ca.pem ca.key operator-{1,2}.key
                                     policy-{1,2}.key
-    gateway/<name>/                 tls.pem tls.key signing.key log.key
+    gateway/<name>/                 tls.pem tls.key signing.key log.key ca.pem ca.key
     partners/<partner>/root/        root.key (offline)
     partners/<partner>/authority/   authority.pem authority.key
     partners/<partner>/node/        tls.pem tls.key signing.key sealing.seed mask.key witness.key

@@ -108,6 +108,7 @@ class Recipe:
         )
         authority.save_certificate(folder / "tls.pem", certificate)
         signing.save_key(folder / "tls.key", key)
+        self._ca.save(folder / "ca.pem", folder / "ca.key")  # it renews the nodes' certificates
         return pb.GatewayEntry(
             spiffe_id=str(self._spiffe_id(IdentityKind.GATEWAY, None, spec.name)),
             endpoint=f"127.0.0.1:{spec.port}",

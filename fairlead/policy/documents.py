@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Hashable, Sequence
 from difflib import get_close_matches
+from functools import lru_cache
 from typing import Annotated, Any, Literal
 
 import yaml
@@ -143,19 +144,24 @@ class _Loader(yaml.SafeLoader):
 
 def parse_document(name: str, data: bytes, problems: list[str]) -> Document | None:
     """Read one file; None, and its problems added to ``problems``, when it is wrong."""
+    document, found = _read(data)
+    problems.extend(f"{name}: {problem}" for problem in found)
+    return document
+
+
+@lru_cache(maxsize=8)
+def _read(data: bytes) -> tuple[Document | None, tuple[str, ...]]:
+    """The document in some octets, and what is wrong; the same octets are read once."""
     if len(data) > MAX_FILE:
-        problems.append(f"{name}: a file of at most 1 MiB is expected")
-        return None
+        return None, ("a file of at most 1 MiB is expected",)
     try:
         content = yaml.load(data, Loader=_Loader)  # noqa: S506  (a SafeLoader made stricter)
     except (yaml.YAMLError, ValueError, RecursionError):
-        problems.append(f"{name}: YAML is expected, without aliases and without repeated keys")
-        return None
+        return None, ("YAML is expected, without aliases and without repeated keys",)
     try:
-        return Document.model_validate(content)
+        return Document.model_validate(content), ()
     except ValidationError as error:
-        problems.extend(f"{name}: {_problem(item)}" for item in error.errors())
-        return None
+        return None, tuple(_problem(item) for item in error.errors())
 
 
 def _problem(item: Any) -> str:

@@ -25,6 +25,22 @@ OperatorOption = Annotated[
 CONFIG = Path("gateway.toml")
 
 
+@app.command("invite")
+def invite(
+    out: Annotated[Path, typer.Argument(help="The invitation file to write.")],
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Write the invitation a further partner starts from, and say its check phrase."""
+    from fairlead.keyfile import write_private
+
+    invitation = open_books(config).invitation()
+    write_private(out, invitation.render())
+    out.chmod(0o644)  # nothing in it is secret
+    say(f"invitation: {out}")
+    say(f"its check phrase, to read to the partner: {invitation.phrase}")
+    say(f"next, at the partner: fairlead-node init FOLDER --invitation {out.name} …")
+
+
 @app.command("admit")
 def admit(
     request: Annotated[Path, typer.Argument(help="The partner's request file.")],

@@ -35,6 +35,15 @@ def status(
         time.sleep(EVERY_S)
 
 
+def _source(line: Mapping[str, Any]) -> str:
+    """State, and how many records of how many rows."""
+    if "records" not in line:
+        return str(line["state"])
+    excluded = sum(line["excluded"].values())
+    lost = f", {excluded:,} rows excluded" if excluded else ""
+    return f"{line['state']}: {line['records']:,} records of {line['rows']:,} rows{lost}"
+
+
 def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     paused, index, exposure = found["paused"], found["index"], found["exposure"]
     rows = [("node", f"{found['partner']}: {found['state']}")]
@@ -44,7 +53,7 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     rows.append(
         ("index", f"{index['records']:,} records, {index['age_s']} s old" if index else "none")
     )
-    rows += [(f"source {s['source']}", str(s["state"])) for s in found["sources"]]
+    rows += [(f"source {s['source']}", _source(s)) for s in found["sources"]]
     rows.append(("exposure", _exposure(exposure)))
     rows += [(e["what"], f"until {e['at']}") for e in found["expiry"]]
     reachable = {True: "reachable", False: "unreachable", None: "not tried"}

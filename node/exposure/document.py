@@ -150,7 +150,7 @@ def table_rows(found: Mapping[str, Any]) -> Iterator[dict[str, object]]:
             "partner": group["partner"],
             "purpose": group["purpose"],
             "mode": group["mode"],
-            "schemes": " ".join(group["schemes"]),
+            "schemes": several_schemes(group) or " ".join(group["schemes"]),
             "records": group["record_type"] + (" (personal)" if group["personal"] else "")
             or "none",
             "facets": " ".join(f.removeprefix("field:") for f in group["facets"]) or "no hit",
@@ -159,11 +159,19 @@ def table_rows(found: Mapping[str, Any]) -> Iterator[dict[str, object]]:
         }
 
 
+def several_schemes(group: Mapping[str, Any]) -> str:
+    """What a reader needs of a long list of kinds of which nothing is held; else nothing."""
+    many = len(group["schemes"]) > FEW and not group["record_type"]
+    return f"{len(group['schemes'])} schemes of which nothing is held" if many else ""
+
+
 def limit(value: int) -> object:
     """A limit, or that there is none."""
     return "none" if value >= UNLIMITED else value
 
 
+FEW = 4
+"""Schemes without a record that are still worth naming one by one."""
 _CHANNEL = ("partner", "purpose", "legal_basis", "mode", "scheme")
 
 

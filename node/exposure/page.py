@@ -11,7 +11,7 @@ import html
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from node.exposure.document import groups, limit
+from node.exposure.document import groups, limit, several_schemes
 from node.exposure.processing import processing, staff
 
 Json = Mapping[str, Any]
@@ -201,7 +201,7 @@ def _recipient(found: Json, row: Mapping[str, Any]) -> Sequence[str]:
         learns = f'<span class="wait">Not accepted, withheld:</span><br>{learns}'
     return (
         f"<strong>{text(row['mode'])}</strong>",
-        "<br>".join(f"<code>{text(s)}</code>" for s in row["schemes"]),
+        several_schemes(row) or "<br>".join(f"<code>{text(s)}</code>" for s in row["schemes"]),
         _records(row),
         learns,
         _limits(row),

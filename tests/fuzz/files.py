@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -21,9 +20,7 @@ from fairlead.profile import Profile
 from fairlead.trust import Trust
 from node.control.message import parse_request
 from node.exposure.acceptance import Acceptance
-from node.sources.csv import CsvSource
-from node.sources.mapping import SourceMapping, load_mapping
-from node.sources.source import records_of
+from node.sources.mapping import load_mapping
 from tests.federation import ROOT
 from tests.fuzz.target import Target, text
 
@@ -73,7 +70,6 @@ def targets(folder: Path) -> Iterator[Target]:
         name="control", seeds=[b'{"command": "pause", "reason": "X", "for_s": 1}'],
         attempt=parse_request,
     )  # fmt: skip
-    yield _csv(folder)
     for suffix in ("csv", "xlsx", "txt"):
         yield Target(
             name=f"terms-{suffix}",
@@ -170,20 +166,3 @@ def _handling(raw: str) -> object:
         source_grade=parts[3],
         information_grade=parts[4],
     )
-
-
-def _csv(folder: Path) -> Target:
-    file = load_mapping(ROOT / "examples" / "mapping.toml").file
-    table = folder / "csv"
-    table.mkdir()
-    name = "fuzz.csv"
-    mapping = SourceMapping(file.model_copy(update={"files": (name,)}), table)
-    columns = sorted(set(file.columns().values()))
-    header = (file.delimiter.join(columns) + "\n").encode()
-
-    def read(data: bytes) -> object:
-        (table / name).write_bytes(header + data)
-        return list(records_of(CsvSource(mapping, now=time.time())))
-
-    row = file.delimiter.join(["x"] * len(columns)).encode()
-    return Target(name="csv", seeds=[row + b"\n"], attempt=read)

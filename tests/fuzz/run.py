@@ -23,8 +23,10 @@ HERE = "tests.fuzz.run"
 
 def targets(folder: Path) -> Iterator[object]:
     """All targets; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import files, messages
+    from tests.fuzz import enrolling, files, messages, tables
 
+    yield from enrolling.targets(folder / "enrolling")
+    yield from tables.targets(folder / "tables")
     yield from messages.targets(folder / "messages")
     yield from files.targets(folder / "files")
 
@@ -34,7 +36,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
-        from tests.fuzz import files, messages  # noqa: F401
+        from tests.fuzz import enrolling, files, messages, tables  # noqa: F401
     target = next(t for t in targets(folder / "world") if t.name == name)  # type: ignore[attr-defined]
     corpus = folder / "corpus"
     corpus.mkdir()

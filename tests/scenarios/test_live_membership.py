@@ -93,9 +93,6 @@ async def test_keys_and_certificates_rotate_under_load_without_a_failed_query(
     """TLS, signing and sealing keys of asker, owner and gateway change; every query is answered."""
     async with federation(tmp_path, start=False) as made:
         apart(made)
-        for name in ("ca.pem", "ca.key"):
-            source = made.layout.federation / name
-            put(made.gateway_config.keys_dir / name, source.read_bytes())
         await start(made)
         async with load(made, owners=OWNERS) as seen:
             await seen.more(3)
