@@ -418,6 +418,7 @@ def _steering(
         return index if index is not None else open_index(config)
 
     return Steering(
+        look=member.look,
         owner=owner,
         pause=pause,
         previewing=Previewing(

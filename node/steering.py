@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +28,8 @@ agreements begin by the calendar."""
 class Steering:
     """Every act of the owner on one node; :attr:`handlers` is what the socket offers."""
 
+    look: Callable[[], Awaitable[None]]
+    """Take changed pins and lists up now: who pinned a partner and then accepts means that one."""
     owner: Owner
     pause: Pause
     previewing: Previewing
@@ -38,13 +40,20 @@ class Steering:
         """Command → act."""
         return {
             "status": self.status.report,
-            "exposure": self.owner.exposure,
-            "accept": self.owner.accept,
+            "exposure": self._after_look(self.owner.exposure),
+            "accept": self._after_look(self.owner.accept),
             "pause": self._pause,
             "resume": self._resume,
-            "preview": self.previewing.preview,
+            "preview": self._after_look(self.previewing.preview),
             "bundle-made": self._bundle_made,
         }
+
+    def _after_look(self, act: Handler) -> Handler:
+        async def looked(**fields: Any) -> Mapping[str, Any]:
+            await self.look()
+            return await act(**fields)
+
+        return looked
 
     async def _pause(self, *, reason: str, for_s: int = 0) -> Json:
         paused = await self.pause.begin(reason, for_s=for_s)
