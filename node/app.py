@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sqlite3
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -74,6 +75,7 @@ MIGRATIONS = (
 """Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
+DAY_S = 86_400
 EXPIRE_EVERY_S = 3600.0
 """How often answers whose time is over are deleted."""
 
@@ -286,6 +288,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         history=kept,
         clock=clock,
     )
+    book = feedback.FeedbackBook(vault)
     telling = feedback.Feedback(
         partner_id=config.partner,
         keys=keys,
@@ -293,7 +296,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         leaves=leaves,
         directory=directory,
         history=kept,
-        book=feedback.FeedbackBook(vault),
+        book=book,
         forward=_forwarder(line, config.limits.deadline_ms / 1000),
         clock=clock,
     )
@@ -375,7 +378,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
         vault=vault,
-        housekeeping=asyncio.create_task(_keep_house(asking)),
+        housekeeping=asyncio.create_task(
+            _keep_house(asking, book, words_of(policy).retention_days * DAY_S, clock)
+        ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
@@ -489,12 +494,16 @@ async def _reachable(line: GatewayLine) -> bool:
     return True
 
 
-async def _keep_house(asking: Asking) -> None:
-    """Delete what may be kept no longer, at the start and every hour."""
+async def _keep_house(
+    asking: Asking, book: feedback.FeedbackBook, retention_s: float, clock: Callable[[], float]
+) -> None:
+    """Delete what may be kept no longer, at the start and every hour. Feedback names a term, so
+    it is kept as long as the federation lets any answer be kept."""
     while True:
         try:
             await asking.expire()
-        except FairleadError as error:
+            await book.expire(clock() - retention_s)
+        except (FairleadError, sqlite3.Error) as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)
 

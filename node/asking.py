@@ -12,6 +12,7 @@ from fairlead.envelope.query import uuid7
 from fairlead.errors import FairleadError, InvalidInput, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import query_pb2
 from node.batch import Batch
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
@@ -150,8 +151,8 @@ class Asking:
         """Every chunk in turn: what is done from what is kept, the rest from its owners."""
         yield pb.AskResponse(batch=self._history.opened(batch.batch_id))
         for number in range(batch.chunks):
-            running = self._under_way.get(batch.batch_id)
-            if running is not None:  # an earlier call's chunk, still being finished
+            # An earlier call's chunk is finished first, and that of whoever waited for it too.
+            while (running := self._under_way.get(batch.batch_id)) is not None:
                 await asyncio.wait([running])
             kept = self._history.chunk(batch.batch_id, number)
             if kept is not None and kept.done:
@@ -236,12 +237,15 @@ class Asking:
 
     def _of_chunk(self, batch_id: bytes, number: int) -> list[pb.AskResponse]:
         lines = self._history.lines(batch_id, number, self._clock())
+        kept = self._history.chunk(batch_id, number)
+        done = kept is not None and kept.done
+        if done:
+            lines += _expired(self._history.summary(batch_id), lines, number)
         events = [pb.AskResponse(partner=line) for line in lines]
         evidence = self._history.evidence(batch_id, number)
         if evidence is not None:
             events.append(pb.AskResponse(evidence=evidence))
-        kept = self._history.chunk(batch_id, number)
-        if kept is not None and kept.done:
+        if done:
             events.append(pb.AskResponse(done=pb.AskResponse.ChunkDone(chunk=number)))
         return events
 
@@ -276,6 +280,24 @@ def _stopping() -> Unreachable:
         reasons=("NODE_STOPPING",),
         remedy="fairlead queries list, then: fairlead queries resume QUERY",
     )
+
+
+def _expired(
+    summary: pb.QuerySummary, lines: list[pb.OpenedAnswer], number: int
+) -> list[pb.OpenedAnswer]:
+    """A line for each partner asked whose answer may be kept no longer: what is not here any
+    more must not look like no hit."""
+    kept = {line.partner_id for line in lines}
+    return [
+        pb.OpenedAnswer(
+            partner_id=partner,
+            status=query_pb2.STATUS_LOST,
+            reason="ANSWER_EXPIRED",
+            chunk=number,
+        )
+        for partner in summary.partners
+        if partner not in kept
+    ]
 
 
 def _auditor(user: Identity) -> bool:

@@ -252,7 +252,9 @@ class Drafter:
         return False
 
     def _remember(self, preparation: Preparation) -> bytes:
-        preparation_id = os.urandom(16)
+        preparation_id, now = os.urandom(16), self._clock()
+        for old in [k for k, kept in self._preparations.items() if now >= kept.expires_at]:
+            del self._preparations[old]
         self._preparations[preparation_id] = preparation
         user = preparation.user.spiffe_id
         own = [k for k, kept in self._preparations.items() if kept.user.spiffe_id == user]
@@ -294,12 +296,12 @@ def _scope(request: pb.PrepareRequest, case: Case) -> Scope:
     """
     check_handling(request.tlp, request.pap)
     pap = request.pap or case.pap
-    if pap == Pap.PAP_RED:
+    if Pap.PAP_RED in (pap, case.pap):  # what an approver set, no member takes back
         raise Refused(
             "PAP RED forbids what the subject could notice, and a sealed query shows the term to "
             "its owners; nothing was sent",
             reasons=("PAP_RED",),
-            remedy="fairlead ask --pap AMBER, where the case permits it, or a blind query",
+            remedy="fairlead ask --pap AMBER, unless the case itself says RED, or a blind query",
         )
     return Scope(
         since=request.since,

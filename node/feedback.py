@@ -91,6 +91,14 @@ class FeedbackBook:
         )
         return True
 
+    async def expire(self, until: float) -> int:
+        """Delete what was kept at ``until`` or before; returns how much that was."""
+        return await self._vault.write(
+            lambda connection: (
+                connection.execute("DELETE FROM feedback WHERE time_s <= ?", (int(until),)).rowcount
+            )
+        )
+
     def listed(self) -> list[Kept]:
         """All of it, newest first."""
         rows = self._vault.read(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import sys
 import time
 from collections.abc import Callable, Collection
@@ -35,6 +36,9 @@ COMPANIONS = ("", "-wal", "-shm", ".stage", ".stage-journal")
 OF_THE_INDEX = frozenset({"INDEX_CHANGED", "INDEX_UNWRITABLE", "NORM_VERSION"})
 """Codes that are not about a source."""
 _NICE = 5
+MEMORY = 2 * 1024**3
+"""Octets a refreshing child may take, twice what ten million rows need: what a file unpacks to is
+the choice of whoever can write it."""
 
 Gate = Callable[[SourceMapping], bool]
 """Whether what a source exposes was accepted. One that was not is not indexed, and what the
@@ -116,6 +120,11 @@ def refresh(
     )
     try:
         wanted = {m.file.source: m for m in mappings if gate(m)}
+        skipped = tuple(m.file.source for m in mappings if m.file.source not in wanted)
+        # First, so that no source that is slow, endless or broken keeps another one's records.
+        known = writer.states().keys()
+        for name in known & set(skipped) if unreadable else known - wanted.keys():
+            writer.drop(name)
         pending = writer.pending
         for name in sorted(wanted, key=lambda name: name != pending):
             error = _refresh_one(writer, wanted[name], accept_shrunk)
@@ -129,7 +138,7 @@ def refresh(
             seconds=time.time() - started,
             sources=tuple(writer.states().values()),
             failures=failures,
-            skipped=tuple(m.file.source for m in mappings if m.file.source not in wanted),
+            skipped=skipped,
         )
     finally:
         writer.close()
@@ -174,6 +183,14 @@ def _refresh_one(
             raise
         writer.fail(name, error, time.time())
         return error
+    except MemoryError:
+        oversized = SourceUnusable(
+            "a source holds a row or a cell that fills the memory of a refresh",
+            reasons=("TOO_LARGE",),
+            remedy="find it with the database's or the file's own tools, and take it out",
+        )
+        writer.fail(name, oversized, time.time())
+        return oversized
     return shrunk() if state.incident == Incident.ROWS_SHRANK else None
 
 
@@ -186,9 +203,17 @@ def order(config: NodeConfig, accepted: Collection[str]) -> bytes:
     return orjson.dumps(document) + b"\n"
 
 
+def bound_memory(octets: int = MEMORY) -> None:
+    """Whatever a source holds, this process takes no more; the machine and the node go on."""
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    most = octets if hard == resource.RLIM_INFINITY else min(octets, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (most, hard))
+
+
 def main() -> int:
     """Obey one order; the last line holds ``sources`` or ``error``."""
     os.nice(_NICE)
+    bound_memory()
     document = orjson.loads(sys.stdin.buffer.readline())
     config = NodeConfig.model_validate(document["config"])
     accepted = set(document["accepted"])

@@ -97,8 +97,12 @@ class Refresher:
         )
 
     def lines(self) -> list[dict[str, object]]:
-        """One line per source for who looks at the node: name, state, numbers, and since when."""
-        found = self.state()
+        """One line per source for who looks at the node: name, state, numbers, and since when; of
+        an index that answers no more, one line with the reason."""
+        try:
+            found = self.state()
+        except SourceUnusable as error:
+            return [{"source": SUBJECT, "state": error.code}]
         known: list[dict[str, object]] = [
             {
                 "source": state.name,
@@ -151,6 +155,7 @@ class Refresher:
         code = found.get("error", "")
         if code == IN_USE:
             return  # somebody else is at it
+        code = code or self._damage()
         await self._note(SUBJECT, code)
         if code:
             return
@@ -160,6 +165,14 @@ class Refresher:
         for name, incident in {**named, **self._unreadable}.items():
             await self._note(f"source/{name}", incident)
         await self._record_root()
+
+    def _damage(self) -> str:
+        """What keeps the index from answering: another file in its place, or a changed one."""
+        try:
+            self._index.sources()
+        except SourceUnusable as error:
+            return error.code
+        return ""
 
     def _accepted(self) -> Collection[str]:
         """Digests of the mappings that the gate lets through, as they are worded now."""
@@ -174,16 +187,19 @@ class Refresher:
         return found
 
     async def _child(self, accepted: Collection[str]) -> dict[str, Any]:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "node.indexing",
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
-            limit=_LINE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-        )
         last: dict[str, Any] = {"error": CRASHED}
+        try:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "node.indexing",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                limit=_LINE,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            )
+        except OSError:  # no memory or no process left; the next look at the sources tries again
+            return last
         try:
             if process.stdin is None or process.stdout is None:
                 return last  # both are pipes

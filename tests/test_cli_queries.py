@@ -174,6 +174,11 @@ async def test_answers_are_deleted_when_their_time_is_over(made: Federation) -> 
     later = {line.partner_id for line in history.lines(batch_id, 0, now + 91 * 86_400)}
     assert later == {"police"}
     assert await history.expire(now + 91 * 86_400) >= 1
+    shown = await as_user(made, "queries", "export", first["query_id"], "--output", "ndjson")
+    assert shown.code == Exit.PARTIAL
+    row = json.loads(shown.out.splitlines()[0])
+    assert row["result"] == "incomplete", "an answer kept no longer is never no hit"
+    assert [p["reason"] for p in row["partners"] if p["status"] == "lost"] == ["ANSWER_EXPIRED"]
     assert {line.partner_id for line in history.lines(batch_id, 0, now)} == {"police"}
     assert await history.expire(now + 366 * 86_400) >= 1
     gone = await as_user(made, "queries", "show", first["query_id"])

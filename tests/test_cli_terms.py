@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +110,50 @@ def test_excel_reads_like_csv(tmp_path: Path) -> None:
     assert [value for _, value in outline(file)] == [STORY, "BLANK", "9074729"]
     formula = read(tmp_path / "f.xlsx", workbook([["=1+1"], [STORY]]))
     assert [value for _, value in outline(formula)] == ["BLANK", STORY]
+
+
+def rewritten(book: bytes, old: bytes, new: bytes) -> bytes:
+    """The workbook with something else in its first sheet."""
+    data = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(book)) as source,
+        zipfile.ZipFile(data, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for entry in source.infolist():
+            content = source.read(entry)
+            if entry.filename == "xl/worksheets/sheet1.xml":
+                assert old in content
+                content = content.replace(old, new)
+            target.writestr(entry.filename, content)
+    return data.getvalue()
+
+
+def test_a_workbook_that_claims_to_be_huge_takes_no_memory(tmp_path: Path) -> None:
+    """Five kilobytes that state 16,384 columns and thousands of rows are read as they are."""
+    book = rewritten(
+        workbook([["term"], [STORY]]), b'<dimension ref="A1:A2"', b'<dimension ref="A1:XFD32000"'
+    )
+    book = rewritten(book, b"</sheetData>", b'<row r="2000"><c r="XFD2000"/></row></sheetData>')
+    path = tmp_path / "t.xlsx"
+    path.write_bytes(book)
+    tracemalloc.start()
+    try:
+        file = read_terms(path, quiet)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert [value for _, value in outline(file)] == [STORY]
+    assert peak < 32 * 1024 * 1024
+
+
+def test_a_workbook_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path) -> None:
+    """What a thousandfold compression hides is counted before anything is unpacked."""
+    blank = b" " * (terms.MAX_UNPACKED + 1)
+    bomb = rewritten(workbook([["term"], [STORY]]), b"</sheetData>", blank + b"</sheetData>")
+    assert len(bomb) < 1024 * 1024
+    with pytest.raises(InvalidInput) as caught:
+        read(tmp_path / "t.xlsx", bomb)
+    assert caught.value.code == "TOO_LARGE"
 
 
 @pytest.mark.parametrize(

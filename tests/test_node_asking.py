@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -27,9 +28,10 @@ from fairlead.errors import (
 )
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
+from fairlead.v1.handling_pb2 import Pap
 from node.app import NodeApp
 from node.drafting import MAX_DRAFTS, PREPARATION_S
-from tests.federation import STORY, Federation, federation, request
+from tests.federation import PURPOSE, STORY, Federation, federation, request
 from tests.test_node_batches import container
 from tests.walks import World, world_of
 
@@ -285,6 +287,75 @@ async def test_a_user_keeps_a_bounded_number_of_drafts(place: Place) -> None:
     for _ in range(MAX_DRAFTS):
         await place.prepare(request(STORY))
     await refused_at_ask(place, place.sign(first), Stale, "PREPARATION_EXPIRED")
+
+
+async def test_no_draft_outlives_its_time_in_memory(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Terms of drafts nobody signed are forgotten when anybody drafts after their time."""
+    drafter = place.node.asking._drafter
+    await place.prepare(request(STORY))
+    later = time.time() + PREPARATION_S
+    monkeypatch.setattr(drafter, "_clock", lambda: later)
+    await place.prepare(request(STORY))
+    assert len(drafter._preparations) == 1
+
+
+async def test_no_member_takes_back_what_an_approver_forbade(place: Place) -> None:
+    """A case of PAP RED asks nothing sealed, whatever the question states."""
+    asked = pb.Case(
+        case_id="2026-ROT-RED",
+        purpose=PURPOSE,
+        legal_basis="eu-ucc-art-46",
+        schemes=["container"],
+        members=["u-c01"],
+        expires_at=int(time.time()) + 86_400,
+        pap=Pap.PAP_RED,
+    )
+    await place.node.cases.open(asked, place.world.user("customs", "u-c02"))
+    for stated in (Pap.PAP_UNSPECIFIED, Pap.PAP_AMBER, Pap.PAP_CLEAR):
+        question = request(STORY)
+        question.case_id, question.pap = asked.case_id, stated
+        with pytest.raises(Refused) as caught:
+            await place.prepare(question)
+        assert caught.value.code == "PAP_RED"
+
+
+async def test_two_who_wait_for_a_chunk_do_not_both_send_it(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its user left and resumes twice; when it fails, one of them sends it again at a time."""
+    asking, user, go = place.node.asking, place.world.user("customs", "u-c01"), asyncio.Event()
+    under_way: list[int] = [0]
+
+    async def send(_message: gateway_pb2.QueryRequest) -> AsyncIterator[gateway_pb2.QueryResponse]:
+        under_way.append(under_way[-1] + 1)
+        try:
+            await go.wait()
+            await asyncio.sleep(0.1)
+            raise Unreachable("gone", reasons=("GATEWAY_UNREACHABLE",))
+            yield
+        finally:
+            under_way.append(under_way[-1] - 1)
+
+    monkeypatch.setattr(asking._sending, "_send", send)
+    signed = place.sign(await place.prepare(request(STORY)))
+    events = asking.ask(signed, user, place.world.certificate())
+    query_id = (await anext(events)).batch.summary.query_id
+    leaving = asyncio.ensure_future(anext(events))
+    while under_way[-1] == 0:
+        await asyncio.sleep(0.01)
+    leaving.cancel()
+
+    async def resume() -> list[pb.AskResponse]:
+        return [event async for event in asking.resume(query_id, user)]
+
+    waiting = [asyncio.create_task(resume()) for _ in range(3)]
+    await asyncio.sleep(0.05)
+    go.set()
+    ended = await asyncio.gather(*waiting, return_exceptions=True)
+    assert all(isinstance(error, Unreachable) for error in ended)
+    assert max(under_way) == 1
 
 
 async def test_a_silent_gateway_leaves_intent_and_outcome(place: Place) -> None:

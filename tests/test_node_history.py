@@ -14,6 +14,7 @@ from fairlead.errors import Misconfigured, NotFound
 from fairlead.v1 import asking_pb2, query_pb2
 from node import feedback, history
 from node.batch import Batch
+from node.feedback import FeedbackBook
 from node.history import History
 from node.vault import Vault
 from tests.walks import NOW
@@ -150,3 +151,13 @@ async def test_the_list_is_ones_own_and_newest_first(vault: Vault) -> None:
     assert [item.query_id[0] for item in kept.listed("u-c01")] == [3, 2, 1]
     assert kept.listed("u-c03") == []
     assert len(kept.listed(None)) == 3
+
+
+async def test_feedback_is_kept_no_longer_than_answers_may_be(vault: Vault) -> None:
+    """It names a term, so it goes with its time; what is younger stays."""
+    book = FeedbackBook(vault)
+    for number, now in ((1, NOW), (2, NOW + 86_400)):
+        body = query_pb2.FeedbackBody(feedback_id=bytes([number]) * 16, query_id=b"q" * 16)
+        await book.put(body, partner_id="police", received=False, now=now)
+    assert await book.expire(NOW) == 1
+    assert [kept.time_s for kept in book.listed()] == [int(NOW) + 86_400]

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,10 +14,13 @@ from fairlead import identifiers
 from fairlead.config import NodeConfig
 from fairlead.errors import SourceUnusable
 from fairlead.v1 import audit_pb2
+from node import indexing
 from node.app import NodeApp
-from node.index import Index
+from node.index import Index, Progress
 from node.indexing import INDEX_FILE, Gate, accept_all
 from node.refreshing import Refresher
+from node.sources.mapping import SourceMapping
+from node.sources.source import Source
 from tests.federation import Federation, build_index, federation, record
 from tests.processes import NODE, command, write_config
 
@@ -172,6 +179,87 @@ async def test_what_the_gate_does_not_let_through_is_not_held(tmp_path: Path) ->
         assert app.index.records == 0
 
 
+async def test_a_refresh_that_cannot_begin_is_on_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A machine that starts no process is an incident, and the loop looks again later."""
+    async with federation(tmp_path, start=False) as made:
+        app = await started(made, tmp_path)
+        refresher = refresher_of(app, made.node_configs[OWNER])
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "executable", str(tmp_path / "gone"))
+            await refresher.refresh()
+        assert alarms(app) == [("index", ("REFRESH_CRASHED",))]
+        await refresher.refresh()
+        assert holds(app.index, 9)
+
+
+async def test_nothing_wrong_with_one_source_keeps_the_records_of_a_refused_one(
+    tmp_path: Path,
+) -> None:
+    """A mapping nobody can read keeps its own records and not those of a source whose mapping
+    was edited since it was accepted."""
+    async with federation(tmp_path, start=False) as made:
+        app = await started(made, tmp_path)
+        other = write_source(tmp_path, 5, name="yard")
+        config = made.node_configs[OWNER]
+        config = config.model_copy(update={"sources": (*config.sources, other)})
+        await refresher_of(app, config).refresh()
+        assert app.index.records == 15
+        other.write_text("source = 1\n")
+        await refresher_of(app, config, gate=lambda _mapping: False).refresh()
+        assert set(app.index.sources()) == {"yard"}
+        assert app.index.records == 5
+
+
+def test_a_refused_source_goes_before_another_one_is_read(tmp_path: Path) -> None:
+    """Whoever makes one source endless does not thereby keep another one's records in use."""
+    gate, yard = write_source(tmp_path, 10), write_source(tmp_path, 5, name="yard")
+    config = NodeConfig.model_construct(
+        state_dir=tmp_path / "state", index_key=None, sources=(gate, yard)
+    )
+    indexing.refresh(config)
+    write_source(tmp_path, 6, name="yard")
+    held: list[set[str]] = []
+
+    def watch(_progress: Progress) -> None:
+        token_key, field_key = indexing.index_keys(config)
+        with closing(
+            Index.open(
+                config.state_dir / INDEX_FILE,
+                token_key=token_key,
+                field_key=field_key,
+                clock=time.time,
+            )
+        ) as index:
+            held.append(set(index.sources()))
+
+    indexing.refresh(config, gate=lambda m: m.file.source == "yard", watch=watch)
+    assert held
+    assert all(names == {"yard"} for names in held)
+
+
+def test_a_source_that_fills_the_memory_stops_no_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It keeps what it had, with its incident; the next source is read."""
+    gate, yard = write_source(tmp_path, 10), write_source(tmp_path, 5, name="yard")
+    config = NodeConfig.model_construct(
+        state_dir=tmp_path / "state", index_key=None, sources=(gate, yard)
+    )
+    honest = indexing.source_of
+
+    def source_of(mapping: SourceMapping, **rest: Any) -> Source:
+        if mapping.file.source == "gate":
+            raise MemoryError
+        return honest(mapping, **rest)
+
+    monkeypatch.setattr(indexing, "source_of", source_of)
+    done = indexing.refresh(config)
+    assert {name: error.code for name, error in done.failures.items()} == {"gate": "TOO_LARGE"}
+    assert done.records == 5
+
+
 async def test_an_index_that_was_put_back_is_not_served(tmp_path: Path) -> None:
     """A node that has answered from a later generation refuses to start with an older copy."""
     async with federation(tmp_path, start=False, records={OWNER: [record()]}) as made:
@@ -185,6 +273,25 @@ async def test_an_index_that_was_put_back_is_not_served(tmp_path: Path) -> None:
         with pytest.raises(SourceUnusable) as caught:
             await made.start_node(OWNER)
         assert caught.value.code == "INDEX_OLDER"
+
+
+async def test_an_index_put_in_the_place_of_the_one_in_use_ends_it(tmp_path: Path) -> None:
+    """A copy put back beside the running node does not freeze what it answers from: no answer,
+    and an alarm, instead of records that no refresh can take away any more."""
+    async with federation(tmp_path, start=False) as made:
+        app = await started(made, tmp_path)
+        config = made.node_configs[OWNER]
+        await refresher_of(app, config).refresh()
+        file = config.state_dir / INDEX_FILE
+        copy = file.with_name("copy")
+        copy.write_bytes(file.read_bytes())
+        copy.replace(file)
+        await refresher_of(app, config, gate=lambda _mapping: False).refresh()
+        with pytest.raises(SourceUnusable) as caught:
+            holds(app.index, 9)
+        assert caught.value.code == "INDEX_CHANGED"
+        assert alarms(app) == [("index", ("INDEX_CHANGED",))]
+        assert app.refresher.lines() == [{"source": "index", "state": "INDEX_CHANGED"}]
 
 
 async def test_the_commands_accept_a_shrunken_source_and_verify(tmp_path: Path) -> None:

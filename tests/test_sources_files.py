@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from datetime import datetime
@@ -280,6 +282,44 @@ def test_entities_that_multiply_are_not_expanded(tmp_path: Path) -> None:
     with pytest.raises(SourceUnusable) as caught:
         read(opened(tmp_path, "gate.xlsx"))
     assert caught.value.code in {"FILE_UNREADABLE", "HEADER"}
+
+
+READ_BOUND = """
+import sys
+from pathlib import Path
+from fairlead.errors import SourceUnusable
+from node import indexing
+from node.sources.excel import open_excel
+from node.sources.files import Wanted
+indexing.bound_memory(320 * 1024**2)
+try:
+    with open_excel(Path(sys.argv[1]), Wanted()) as table:
+        print(sum(1 for _ in table.rows([0])))
+except SourceUnusable as error:
+    print(error.code)
+"""
+
+
+def test_a_row_that_fills_the_memory_is_an_unreadable_file(tmp_path: Path) -> None:
+    """Ten kilobytes unpack to one row of two million cells: the refreshing process has a bound."""
+    write_sheet(tmp_path / "good.xlsx", [GOOD])
+    with (
+        zipfile.ZipFile(tmp_path / "good.xlsx") as good,
+        zipfile.ZipFile(tmp_path / "gate.xlsx", "w", zipfile.ZIP_DEFLATED) as bad,
+    ):
+        for entry in good.infolist():
+            content = good.read(entry)
+            if entry.filename == "xl/worksheets/sheet1.xml":
+                row = b'<row r="9">' + b"<c/>" * 2_000_000 + b"</row></sheetData>"
+                content = content.replace(b"</sheetData>", row)
+            bad.writestr(entry.filename, content)
+    ended = subprocess.run(
+        [sys.executable, "-c", READ_BOUND, str(tmp_path / "gate.xlsx")],
+        capture_output=True,
+        check=False,
+        text=True,
+    )
+    assert ended.stdout.strip() == "FILE_UNREADABLE", ended.stderr
 
 
 # ── Which format ─────────────────────────────────────────────────────────────────────────────

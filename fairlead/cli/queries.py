@@ -98,7 +98,8 @@ async def _kept(query: str, profile: Path | None, output: RowFormat) -> int:
         return Exit.ANSWERED
     result = await gather(again(), Result(), live=False)
     show(result, output, ())
-    return Exit.ANSWERED if result.complete else Exit.PARTIAL
+    partial = result.exit_code(on_hit=False) is Exit.PARTIAL
+    return Exit.PARTIAL if partial else Exit.ANSWERED
 
 
 def _record(summary: Any) -> dict[str, object]:

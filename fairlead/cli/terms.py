@@ -6,6 +6,7 @@ import csv
 import io
 import re
 import sys
+import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 MAX_FILE = 16 * 1024 * 1024
 """Octets of one file."""
 MAX_ROWS = 32_768
+MAX_UNPACKED = 64 * 1024 * 1024
+"""Octets of everything in a workbook, unpacked."""
+MAX_COLUMNS = 64
+"""Columns of a workbook that are looked at."""
 MAX_TOTAL = 2 * 1024 * 1024
 """Octets of all rows together, so that they fit one message."""
 MAX_TEXT = 64
@@ -159,11 +164,13 @@ def _workbook(path: Path) -> list[list[str]]:
     import openpyxl
 
     data = io.BytesIO(_octets(path))
+    _check_archive(data)
     try:
         book = openpyxl.load_workbook(data, read_only=True, data_only=True)
-        rows = []
-        for values in book.worksheets[0].iter_rows(values_only=True):
-            rows.append([_cell(value) for value in values])
+        rows, sheet = [], book.worksheets[0]
+        sheet.reset_dimensions()  # what the sheet states about its size is not believed
+        for values in sheet.iter_rows(values_only=True):
+            rows.append([_cell(value) for value in values[:MAX_COLUMNS]])
             if len(rows) > MAX_ROWS + 1:
                 break
         book.close()
@@ -172,6 +179,25 @@ def _workbook(path: Path) -> list[list[str]]:
     while rows and not any(cell.strip() for cell in rows[-1]):
         rows.pop()
     return rows
+
+
+def _check_archive(data: io.BytesIO) -> None:
+    """Refuse, before anything is unpacked, a workbook that would unpack to too much; its reader
+    unpacks no more than the archive's own directory states.
+
+    :raises InvalidInput: FILE_FORMAT or TOO_LARGE.
+    """
+    try:
+        with zipfile.ZipFile(data) as archive:
+            unpacked = sum(entry.file_size for entry in archive.infolist())
+    except Exception:  # noqa: BLE001  whatever a broken archive does to its reader
+        raise _unreadable() from None
+    if unpacked > MAX_UNPACKED:
+        raise InvalidInput(
+            "a workbook of terms is at most 64 MiB unpacked; nothing was sent",
+            reasons=("TOO_LARGE",),
+            remedy="save its column of terms as CSV (UTF-8) and try again",
+        )
 
 
 def _cell(value: Any) -> str:

@@ -49,10 +49,13 @@ class Index:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        path: Path,
         codec: Codec,
         clock: Callable[[], float],
     ) -> None:
         self._connection = connection
+        self._path = path
+        self._file = _file_at(path)
         self._codec = codec
         self._clock = clock
         self._seen = -1
@@ -95,8 +98,8 @@ class Index:
         """
         codec = Codec(token_key, field_key)
         connection = open_for_reading(path)
-        index = cls(connection, codec, clock)
         try:
+            index = cls(connection, path, codec, clock)
             index._verify()
         except BaseException:
             connection.close()
@@ -204,6 +207,7 @@ class Index:
 
         :raises SourceUnusable: ``INDEX_CHANGED``, ``INDEX_UNREADABLE``.
         """
+        self._verify()
         try:
             return read_states(self._connection, self._codec)
         except sqlite3.Error:
@@ -220,7 +224,10 @@ class Index:
         return self._current
 
     def _verify(self) -> int:
-        """Read and verify the description again when the writer has written; the version."""
+        """Read and verify the description again when the writer has written; the version. A file
+        that was put in the place of this one is what the writer writes, so this one is over."""
+        if _file_at(self._path) != self._file:
+            raise index_changed()
         version = self._version()
         if version != self._seen:
             try:
@@ -240,6 +247,15 @@ class Index:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error:
             raise unreadable() from None
+
+
+def _file_at(path: Path) -> tuple[int, int]:
+    """Which file stands there. :raises SourceUnusable: ``INDEX_UNREADABLE``, none."""
+    try:
+        found = path.stat()
+    except OSError:
+        raise unreadable() from None
+    return found.st_dev, found.st_ino
 
 
 def open_for_reading(path: Path) -> sqlite3.Connection:

@@ -38,9 +38,9 @@ MAX_CELL = 32_767
 _BROKEN = (
     zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError,
     AttributeError, IndexError, OSError, EOFError, NotImplementedError, OverflowError,
-    AssertionError, RuntimeError,
+    AssertionError, RuntimeError, MemoryError,
 )  # fmt: skip
-"""What openpyxl and zipfile raise for a workbook that is none."""
+"""What openpyxl and zipfile raise for a workbook that is none, or whose row fills the memory."""
 
 
 class ExcelTable:
