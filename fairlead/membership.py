@@ -68,10 +68,16 @@ class LiveDirectory:
 
     @property
     def asking(self) -> Directory:
-        """The newest one the gateway has confirmed for :data:`SETTLE_S` seconds."""
+        """The newest one the gateway has confirmed for :data:`SETTLE_S` seconds, within its grace.
+
+        A gateway that never confirms does not keep a node with keys that were replaced.
+        """
         now = self._clock()
         for version in reversed(self._versions):
-            if version.confirmed_at is not None and now >= version.confirmed_at + SETTLE_S:
+            left, confirmed = version.superseded_at, version.confirmed_at
+            if left is not None and left <= now - GRACE_S:
+                break
+            if confirmed is not None and now >= confirmed + SETTLE_S:
                 return version.directory
         return self.current
 
@@ -199,6 +205,8 @@ class Membership:
         current = trust.verify(data, now=clock())
         self.directory = LiveDirectory(current, data, clock=clock)
         self.directory.remember(_kept(path, trust, current, clock()))
+        self.on_problem: Callable[[FairleadError], None] = lambda _error: None
+        """Called with whatever could not be taken over, beside the log line."""
         self.deny_lists = DenyListFile(
             deny_lists, trust, self.directory, clock, on_problem=self.problem
         )
@@ -207,8 +215,6 @@ class Membership:
         )
         self.record: Record | None = None
         """Writes a directory's activation down; set once the audit log is open."""
-        self.on_problem: Callable[[FairleadError], None] = lambda _error: None
-        """Called with whatever could not be taken over, beside the log line."""
         self.on_change: list[Callable[[Directory, Directory], None]] = []
         """Called with the directory before and the one now in force."""
         self._taking = asyncio.Lock()
@@ -273,7 +279,8 @@ class Membership:
         """Look at the files once; what changed and verifies takes effect, the rest is a problem."""
         try:
             if self._moved(self._pins):
-                self._repin()
+                async with self._taking:  # what is being taken over was verified under these pins
+                    self._repin()
             if self._moved(self._path):
                 await self.take(read_trusted(self._path))
         except FairleadError as error:
@@ -307,7 +314,10 @@ class Membership:
         self.deny_lists.forget()
         self.deny_lists.look()
         for hear in self.on_change:
-            hear(before, self.directory.current)
+            try:
+                hear(before, self.directory.current)
+            except FairleadError as error:  # nobody keeps the next one, an alarm, from hearing
+                self.problem(error)
 
     def _moved(self, path: Path) -> bool:
         stamp = _stamp(path)

@@ -20,13 +20,17 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import sealing, signing
-from fairlead.errors import Forged, InvalidInput, NotFound, Stale, Unauthenticated
+from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Stale, Unauthenticated
 from fairlead.names import check_partner_id
 from fairlead.v1 import directory_pb2 as pb
 
 MAX_PARTNERS = 1024
 MAX_TEXT = 128
 OPERATOR_QUORUM = 2
+MAX_SERIAL = 2**53 - 1
+"""Serials and sequences; every log's database and every JSON reader can hold them."""
+MAX_DENY_LIST = 64 * 1024
+"""Octets of one signed deny list: the lists of all issuers travel in one message."""
 SKEW_S = 120
 """Seconds a signed list may seem to come from the future, for clocks that run behind."""
 OPERATORS = "operators"
@@ -120,6 +124,7 @@ class Partner:
         if signing.digest(entry.root_key) != pin:
             raise Forged("a partner's root key is not the pinned one", reasons=("ROOT_PIN",))
         signing.verify(entry.root_key, "partner-entry", signed.entry, signed.root_signature)
+        check_serial(entry.sequence)
         if entry.sequence < 1 or (entry.sequence == 1) != (entry.previous_digest == b""):
             raise InvalidInput("a partner entry's chain is broken", reasons=("ENTRY_CHAIN",))
         sealing.check_public_key(entry.sealing_key)
@@ -208,6 +213,7 @@ class Directory:
         # 1
         verify_operators(signed.directory, signed.signatures, "directory", operators)
         content = signing.parse_canonical(pb.Directory, signed.directory)
+        check_serial(content.serial)
         # 2
         if not content.issued_at - SKEW_S <= now < content.expires_at:
             raise Stale(
@@ -340,6 +346,12 @@ class Directories(Protocol):
         """
 
 
+def check_serial(serial: int) -> None:
+    """:raises InvalidInput: LIMIT: no successor, and no database, could hold it."""
+    if serial > MAX_SERIAL:
+        raise InvalidInput("a serial is larger than allowed", reasons=("LIMIT",))
+
+
 def directory_mismatch() -> Stale:
     """The error of a query made under a directory that is not known here, or no longer."""
     return Stale(
@@ -428,47 +440,75 @@ class DenyLists:
         self._signed: dict[str, pb.SignedDenyList] = {}
         self.outdone = False
         """Whether the last bundle held something older than what is held."""
+        self.refused: FairleadError | None = None
+        """Why the first list of the last bundle that did not verify was left out."""
 
     def update(
         self, data: bytes, *, directory: Directory, operators: Sequence[bytes], now: float
     ) -> bool:
-        """Take over every newer list of a ``pb.DenyListBundle``, if all of them verify.
+        """Take over every newer list of a ``pb.DenyListBundle`` that verifies.
 
-        Lists of issuers that are not pinned here are left out, for nobody of theirs is let in;
-        lists older than the ones held are left out too, unless the bundle has nothing newer.
+        Each issuer's list stands for itself: one that does not verify keeps nobody else's from
+        counting, or one authority could keep everybody's suspensions from everybody. Lists of
+        issuers that are not pinned here are left out, for nobody of theirs is let in; lists
+        older than the ones held are left out too, unless the bundle has nothing newer.
 
-        :returns: whether anything changed.
-        :raises Forged: a signature is wrong, an issuer speaks about somebody else's, or
-            DENY_LIST_FORK: two lists of one issuer and serial that differ.
+        :returns: whether anything changed; :attr:`refused` then says what was left out.
+        :raises Forged: nothing is newer, and a signature is wrong, an issuer speaks about
+            somebody else's, or DENY_LIST_FORK: two lists of one issuer and serial that differ.
         :raises Stale: nothing in the bundle is newer and something older, or not yet valid.
         """
         fresh: dict[str, pb.SignedDenyList] = {}
         contents = dict(self._lists)
-        older = False
+        older, self.refused = False, None
         for signed in signing.parse_canonical(pb.DenyListBundle, data).lists:
-            content = signing.parse_canonical(pb.DenyList, signed.deny_list)
-            if content.issuer != OPERATORS and content.issuer not in directory.partners:
+            try:
+                content = self._read(signed, directory, operators, now)
+                if content is None:
+                    continue
+                held = contents.get(content.issuer)
+                if held is not None and content != held and content.serial == held.serial:
+                    raise Forged("two deny lists have one serial", reasons=("DENY_LIST_FORK",))
+            except FairleadError as error:
+                self.refused = self.refused or error
                 continue
-            self._verify(content, signed, directory, operators)
-            held = contents.get(content.issuer)
-            if content.issued_at - SKEW_S > now:
-                raise Stale(
-                    "a deny list is not valid yet",
-                    reasons=("DENY_LIST_OLDER", "CLOCK_SKEW"),
-                    remedy="compare the clocks of the issuer and of this machine",
-                )
-            if held is not None and content.serial == held.serial and content != held:
-                raise Forged("two deny lists have one serial", reasons=("DENY_LIST_FORK",))
             if held is not None and content.serial < held.serial:
                 older = True
             elif content != held:
                 fresh[content.issuer] = signed
                 contents[content.issuer] = content
+        if self.refused is not None and not fresh:
+            raise self.refused
         if older and not fresh:
             raise Stale("a deny list is older than the one held", reasons=("DENY_LIST_OLDER",))
         self.outdone = older
         self._lists, self._signed = contents, {**self._signed, **fresh}
         return bool(fresh)
+
+    def _read(
+        self,
+        signed: pb.SignedDenyList,
+        directory: Directory,
+        operators: Sequence[bytes],
+        now: float,
+    ) -> pb.DenyList | None:
+        """One verified list, held already or not, or None of an issuer that is not pinned here."""
+        if signed.ByteSize() > MAX_DENY_LIST:
+            raise InvalidInput("a deny list is larger than allowed", reasons=("TOO_LARGE",))
+        content = signing.parse_canonical(pb.DenyList, signed.deny_list)
+        if content.issuer != OPERATORS and content.issuer not in directory.partners:
+            return None
+        if signed == self._signed.get(content.issuer):
+            return self._lists[content.issuer]
+        check_serial(content.serial)
+        self._verify(content, signed, directory, operators)
+        if content.issued_at - SKEW_S > now:
+            raise Stale(
+                "a deny list is not valid yet",
+                reasons=("DENY_LIST_OLDER", "CLOCK_SKEW"),
+                remedy="compare the clocks of the issuer and of this machine",
+            )
+        return content
 
     def bundle(self) -> bytes:
         """Every list held, as transmitted (``pb.DenyListBundle``)."""

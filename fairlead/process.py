@@ -353,21 +353,9 @@ def _expiries(member: Membership, keys: Path) -> dict[str, float]:
     return found
 
 
-class Tasks:
-    """What runs beside the server for as long as the process does."""
-
-    def __init__(self, *work: Coroutine[None, None, None]) -> None:
-        self._tasks = [asyncio.ensure_future(item) for item in work]
-
-    async def cancel(self) -> None:
-        """End all of it."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-
 class Failed:
-    """Set from the audit log's writer thread when the log fails: the process must stop."""
+    """Set when the process must stop: from the audit log's writer thread when the log fails, or
+    when something that runs beside the server has ended."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
@@ -376,6 +364,31 @@ class Failed:
     def __call__(self) -> None:
         get_logger().error(Event.LOG_FAILED)
         self._loop.call_soon_threadsafe(self.event.set)
+
+
+class Tasks:
+    """What runs beside the server for as long as the process does.
+
+    Each runs until it is cancelled. One that ends by itself has met a defect, and with it ends
+    the process: one that no longer hears of suspensions must not go on serving.
+    """
+
+    def __init__(self, failed: Failed, *work: Coroutine[None, None, None]) -> None:
+        self._failed = failed
+        self._tasks = [asyncio.ensure_future(item) for item in work]
+        for task in self._tasks:
+            task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Future[None]) -> None:
+        if not task.cancelled():
+            get_logger().error(Event.TASK_ENDED, error=task.exception())
+            self._failed.event.set()
+
+    async def cancel(self) -> None:
+        """End all of it."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
 
 GC_THRESHOLDS = (20_000, 20, 20)
@@ -400,11 +413,11 @@ async def serve(
     stop: Callable[[], Awaitable[None]],
     finish: Callable[[], Awaitable[None]] = _nothing,
 ) -> bool:
-    """Serve until SIGTERM or SIGINT, or until the log fails; then drain and stop.
+    """Serve until SIGTERM or SIGINT, or until the process must stop; then drain and stop.
 
     :param finish: refuse what is new and let what runs end; health says NOT_SERVING meanwhile.
         A failed log leaves nothing that could end.
-    :returns: whether the end was ordered (False: the audit log failed).
+    :returns: whether the end was ordered (False: :class:`Failed`).
     """
     loop, ordered = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -78,6 +78,7 @@ class Event(StrEnum):
     SOURCE_IMPORTED = "source-imported"
     SOURCE_RECOVERED = "source-recovered"
     SOURCE_UNUSABLE = "source-unusable"
+    TASK_ENDED = "task-ended"
     UNHANDLED = "unhandled"
     UNREGISTERED = "unregistered"
 

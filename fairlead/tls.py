@@ -165,9 +165,14 @@ def install(folder: Path, *, chain: bytes, key: bytes) -> None:
 
     Both are written beside the old ones first; :func:`finish_renewal` completes what a crash
     interrupted.
+
+    :raises Misconfigured: KEY_FILE: the folder cannot be written.
     """
-    write_private(folder / "tls.next.pem", chain)
-    write_private(folder / "tls.next.key", key)
+    try:
+        write_private(folder / "tls.next.pem", chain)
+        write_private(folder / "tls.next.key", key)
+    except OSError:
+        raise _not_installed() from None
     finish_renewal(folder)
 
 
@@ -192,11 +197,15 @@ def finish_renewal(folder: Path) -> None:
         fresh_chain.unlink()
         fresh_key.unlink(missing_ok=True)
     except (OSError, ValueError, TypeError, UnsupportedAlgorithm):
-        raise Misconfigured(
-            "a renewed TLS certificate cannot be put in place",
-            reasons=("KEY_FILE",),
-            remedy="let this process write its key folder, or remove tls.next.pem and tls.next.key",
-        ) from None
+        raise _not_installed() from None
+
+
+def _not_installed() -> Misconfigured:
+    return Misconfigured(
+        "a renewed TLS certificate cannot be put in place",
+        reasons=("KEY_FILE",),
+        remedy="let this process write its key folder, or remove tls.next.pem and tls.next.key",
+    )
 
 
 def require_tls_floor() -> None:

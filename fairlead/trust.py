@@ -180,6 +180,7 @@ class DenyListFile(DenyLists):
         """Called after newer lists were taken over."""
         self._looked = clock()
         self._stamp: tuple[int, int, int] | None = None
+        self._told: tuple[str, ...] = ()
         self._reload()
 
     def check(self, spiffe_id: str, now: float) -> None:
@@ -190,11 +191,13 @@ class DenyListFile(DenyLists):
         super().check(spiffe_id, now)
 
     def look(self) -> None:
-        """Look at the file now; a problem is reported and changes nothing."""
+        """Look at the file now; a problem is reported once, and what it concerns stays as it is."""
         try:
             self._reload()
+            self._told = ()
         except FairleadError as error:
-            if self._on_problem is not None:
+            told, self._told = self._told, error.reasons
+            if self._on_problem is not None and told != error.reasons:
                 self._on_problem(error)
 
     def forget(self) -> None:
@@ -214,7 +217,12 @@ class DenyListFile(DenyLists):
         )
         if changed:
             self.on_update()
+            self._report()
         return changed
+
+    def _report(self) -> None:
+        if self.refused is not None and self._on_problem is not None:
+            self._on_problem(self.refused)
 
     def store(self) -> None:
         """Put every list held into the file, beside those in it whose issuers are unknown here.
@@ -250,6 +258,7 @@ class DenyListFile(DenyLists):
             )
             self._stamp = stamp
             self.on_update()
+            self._report()
 
 
 def _issuer(item: directory_pb2.SignedDenyList) -> str:

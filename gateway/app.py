@@ -195,7 +195,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         transport=transport,
         member=member,
         tasks=process.Tasks(
-            member.watch(), publishing.keep_certificate(config.keys_dir, entry.spiffe_id)
+            failed, member.watch(), publishing.keep_certificate(config.keys_dir, entry.spiffe_id)
         ),
         failed=failed,
         tally=leaves.tally,

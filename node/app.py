@@ -363,6 +363,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         member=member,
         following=following,
         tasks=process.Tasks(
+            failed,
             member.watch(),
             following.run(),
             OwnCertificate(config.keys_dir, own_node(config, partner), line, clock=clock).watch(),

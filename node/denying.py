@@ -62,12 +62,14 @@ class OwnDenyList:
             self._failed = data
             self._member.problem(error)
             return
-        stub = federation_pb2_grpc.FederationServiceStub(self._line.channel())
         try:
+            stub = federation_pb2_grpc.FederationServiceStub(self._line.channel())
             await stub.PublishDenyList(
                 federation_pb2.PublishDenyListRequest(deny_list=signed), timeout=CALL_S
             )
             self._published = data
+        except FairleadError as error:  # no usable certificate at the moment: tried again
+            self._member.problem(error)
         except grpc.aio.AioRpcError as error:
             if error.code() not in _LATER:
                 self._failed = data

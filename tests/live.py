@@ -61,6 +61,7 @@ def put(path: Path, data: bytes) -> None:
     """Replace a file in one step."""
     fresh = path.with_name(f"{path.name}.fresh")
     fresh.write_bytes(data)
+    fresh.chmod(0o600)
     fresh.replace(path)
 
 

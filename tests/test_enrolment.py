@@ -19,6 +19,7 @@ from fairlead.enrolment.request import LIFETIME_S, read_request
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Misconfigured, Stale
 from fairlead.partners import sign_as_operator
 from fairlead.phrases import check_phrase
+from fairlead.trust import Trust
 from fairlead.v1 import enrolment_pb2
 from node import enrolling
 from node.app import own_keys
@@ -178,6 +179,16 @@ def test_nobody_is_pinned_whom_nobody_compared(tmp_path: Path) -> None:
 
 
 # ── Files that are wrong ─────────────────────────────────────────────────────────────────────
+
+
+def test_a_pin_for_nobody_listed_is_not_taken_on_anybodys_word(tmp_path: Path) -> None:
+    """Operators cannot plant, unseen, the root of a partner they will list later."""
+    gateway = founded(tmp_path / "gateway")
+    planted = gateway.config.pins
+    Trust.load(planted).with_root("ghost", bytes(32)).save(planted)
+    place = node(tmp_path / "customs", gateway.invitation)
+    enrol(place, gateway.admission(place))
+    assert set(Trust.load(place.federation / "pins.toml").roots) == {"customs"}
 
 
 def test_an_expired_request_is_refused(made: tuple[Founded, NodeFolder]) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -16,8 +18,11 @@ from hypothesis.stateful import (
 )
 
 from fairlead.errors import Forged, Stale
-from fairlead.membership import GRACE_S, SETTLE_S, VERSIONS, LiveDirectory
+from fairlead.membership import GRACE_S, SETTLE_S, VERSIONS, LiveDirectory, Membership
 from fairlead.partners import Directory
+from fairlead.trust import Trust
+from tests.live import unpin
+from tests.test_partners import changed
 from tests.walks import NOW, World, make_world
 
 
@@ -59,12 +64,53 @@ def test_a_new_directory_is_asked_under_once_confirmed_and_settled(world: World)
     directory = live(world, clock)
     directory.swap(version(world, 2), b"2")
     assert (directory.current.serial, directory.asking.serial) == (2, 1)
-    clock.now += 3600
+    clock.now += GRACE_S - 1
     assert directory.asking.serial == 1
     directory.confirm(2)
     assert directory.asking.serial == 1
     clock.now += SETTLE_S
     assert directory.asking.serial == 2
+
+
+def test_an_unconfirmed_directory_is_asked_under_once_the_one_before_is_too_old(
+    world: World,
+) -> None:
+    """A gateway that never confirms does not keep an asker sealing to keys that were replaced."""
+    clock = Clock()
+    directory = live(world, clock)
+    directory.swap(version(world, 2), b"2")
+    clock.now += GRACE_S
+    assert directory.asking.serial == 2
+    assert [found.serial for found in directory.recent] == [2]
+
+
+async def test_a_root_unpinned_while_a_directory_is_taken_over_stays_unpinned(
+    world: World, tmp_path: Path
+) -> None:
+    """What was verified under the pins of a moment ago does not outlive them."""
+    files = {}
+    for source in (
+        world.opened.layout.directory,
+        world.opened.layout.pins,
+        world.opened.layout.deny_lists,
+    ):
+        files[source.name] = Path(shutil.copy(source, tmp_path))
+    path, pins, deny_lists = files.values()
+    member = Membership(
+        trust=Trust.load(pins), path=path, pins=pins, deny_lists=deny_lists, clock=lambda: NOW
+    )
+    looking: list[asyncio.Task[None]] = []
+
+    async def meanwhile(_fresh: Directory) -> None:
+        unpin(pins, "police")
+        looking.append(asyncio.create_task(member.look()))
+        await asyncio.sleep(0)
+
+    member.record = meanwhile
+    await member.take(changed(world, lambda content: setattr(content, "serial", 2)))
+    await asyncio.gather(*looking)
+    assert member.directory.current.serial == 2
+    assert "police" in member.directory.current.unpinned
 
 
 def test_a_superseded_directory_verifies_for_its_grace_and_not_longer(world: World) -> None:

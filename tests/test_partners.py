@@ -27,6 +27,7 @@ from certs.dev.lists import sign_directory, sign_entry
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Stale, Unauthenticated
 from fairlead.partners import (
+    MAX_SERIAL,
     SKEW_S,
     DenyLists,
     Directory,
@@ -193,6 +194,11 @@ def test_a_wrong_signature_spoils_right_ones(world: World) -> None:
         pytest.param(lambda e: setattr(e, "sequence", 0), InvalidInput, id="sequence 0"),
         pytest.param(lambda e: setattr(e, "sequence", 2), InvalidInput, id="second without first"),
         pytest.param(
+            lambda e: (setattr(e, "sequence", 2**63), setattr(e, "previous_digest", bytes(32))),
+            InvalidInput,
+            id="a sequence no log could count",
+        ),
+        pytest.param(
             lambda e: setattr(e, "previous_digest", bytes(32)), InvalidInput, id="first with one"
         ),
         pytest.param(lambda e: setattr(e, "kind", 0), InvalidInput, id="kind unspecified"),
@@ -267,6 +273,12 @@ def test_an_older_serial_is_refused_and_a_newer_accepted(world: World) -> None:
     assert newer.serial == 5
     with pytest.raises(Stale):
         load(world, changed(world, lambda c: setattr(c, "serial", 4)), previous=newer)
+
+
+def test_a_serial_that_no_log_could_count_is_refused(world: World) -> None:
+    """Two bought operators cannot use up the serials of a federation, or stop its logs."""
+    with pytest.raises(InvalidInput):
+        load(world, changed(world, lambda c: setattr(c, "serial", 2**63)))
 
 
 def test_an_entry_changes_by_one_step_that_names_the_one_before(world: World) -> None:
@@ -435,13 +447,33 @@ def test_operators_deny_nodes_and_not_users(world: World) -> None:
     assert denied(held, USER) == ""
 
 
-def test_one_bad_list_spoils_the_bundle(world: World) -> None:
-    """All or none: a good list beside a forged one is not taken over."""
+def test_one_bad_list_spoils_nobody_elses(world: World) -> None:
+    """An authority that rotated its key, or lies, keeps no other issuer's suspensions back."""
     held = DenyLists()
-    update(world, held, deny(world, "customs", 1))
-    with pytest.raises(Forged):
-        update(world, held, deny(world, "customs", 2, [USER]), deny(world, "police", 1, [USER]))
-    assert denied(held, USER) == ""
+    update(world, held, deny(world, "police", 1, signer="customs"), deny(world, "operators", 1))
+    assert held.refused is not None
+    assert held.refused.code == "SIGNATURE"
+    other = USER.replace("customs", "police")
+    bad = deny(world, "police", 1, [other], signer="customs")
+    update(world, held, bad, deny(world, "customs", 2, [USER]))
+    assert denied(held, USER) == "DENIED"
+    assert denied(held, other) == "DENY_LIST_EXPIRED"
+    with pytest.raises(Forged):  # nothing newer: the reason is said
+        update(world, held, bad, deny(world, "customs", 2, [USER]))
+
+
+def test_a_list_no_log_could_count_or_nobody_could_carry_is_refused(world: World) -> None:
+    """A serial without a successor, or a list as large as a message, is nobody's list."""
+    many = [f"{USER}{number:06d}" for number in range(2_000)]
+    for bad, code in (
+        (deny(world, "customs", MAX_SERIAL + 1), "LIMIT"),
+        (deny(world, "customs", 2**64 - 1), "LIMIT"),
+        (deny(world, "customs", 1, many), "TOO_LARGE"),
+    ):
+        with pytest.raises(InvalidInput) as caught:
+            update(world, DenyLists(), bad)
+        assert caught.value.code == code
+    update(world, DenyLists(), deny(world, "customs", MAX_SERIAL))
 
 
 def test_a_list_of_the_future_is_not_taken_over(world: World) -> None:

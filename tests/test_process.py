@@ -242,3 +242,24 @@ async def test_a_failed_log_stops_the_process(made: Federation) -> None:
     await asyncio.sleep(0.2)
     app.failed()
     assert await asyncio.wait_for(running, 30) is False
+
+
+async def test_a_process_that_no_longer_follows_does_not_go_on_serving() -> None:
+    """What runs beside the server and ends by itself, by a defect or not, ends the process."""
+
+    async def defect() -> None:
+        raise OSError
+
+    async def idle() -> None:
+        await asyncio.Event().wait()
+
+    for work in (defect(), asyncio.sleep(0)):
+        failed = process.Failed()
+        tasks = process.Tasks(failed, idle(), work)
+        await asyncio.wait_for(failed.event.wait(), 30)
+        await tasks.cancel()
+    failed = process.Failed()
+    tasks = process.Tasks(failed, idle())
+    await asyncio.sleep(0)
+    await tasks.cancel()
+    assert not failed.event.is_set()

@@ -24,8 +24,9 @@ MAX_ADMISSION = 32 * 1024 * 1024
 class Admission:
     """A verified admission: the node's certificate, and what it starts from.
 
-    ``vouched`` are the other partners' root fingerprints as the operators compared them; the
-    newcomer has compared none of them yet.
+    ``vouched`` are the other listed partners' root fingerprints as the operators compared them;
+    the newcomer has compared none of them yet. A pin for somebody the directory does not list is
+    no part of it: nobody could see it.
     """
 
     digest: bytes
@@ -93,7 +94,7 @@ def read_admission(
        CA and gateway; each entry is under the root the operators vouch for.
     4. The own entry is unchanged, octet for octet, under the own root.
     5. The certificate is from that CA, for the own key and the own node.
-    6. The deny lists verify.
+    6. The deny lists verify; one that does not is left out.
 
     The policy bundle is verified when it is loaded (:mod:`fairlead.policy.bundle`).
 
@@ -135,15 +136,14 @@ def read_admission(
     if identity.spiffe_id != str(request.node) or identity.public_key != request.public_key:
         raise Forged("the certificate is not for this node's key", reasons=("OWN_CERTIFICATE",))
     # 6
-    DenyLists().update(
-        signed.deny_lists, directory=directory, operators=invitation.operators, now=now
-    )
+    lists = DenyLists()
+    lists.update(signed.deny_lists, directory=directory, operators=invitation.operators, now=now)
     return Admission(
         digest=signing.digest(data),
         certificate=x509.load_der_x509_certificate(content.certificate),
         directory=directory,
         directory_octets=signed.directory,
-        deny_lists=signed.deny_lists,
-        vouched={partner: pin for partner, pin in vouched.items() if partner != own},
+        deny_lists=lists.bundle(),
+        vouched={p: pin for p, pin in vouched.items() if p != own and p in directory.partners},
         policy={file.name: file.content for file in signed.policy},
     )

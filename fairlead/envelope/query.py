@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
 from fairlead.envelope.chunk import MAX_CHUNKS, Chunk, check_chunk, root_of
-from fairlead.errors import Forged, InvalidInput, Refused, Stale
+from fairlead.errors import Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.v1 import query_pb2 as pb
@@ -270,7 +270,8 @@ def verify_query(
     1. The three signed messages are canonical and name this federation and a directory that is
        in force, or was until a short while ago; everything below is verified under that one.
     2. The user's certificate is the mandate's, in force, issued by the asker's user authority,
-       and not denied.
+       and not denied; and the asker is still a member, with a node that is not denied: the grace
+       of a directory is for keys, not for whoever was suspended or left.
     3. The user signed the mandate.
     4. The mandate is in force and within its limits.
     5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
@@ -297,6 +298,7 @@ def verify_query(
     user = _verify_user(signed, mandate, listed, now, identify)
     if deny_lists is not None:
         deny_lists.check(user.spiffe_id, now)
+        _check_member(directory.current.partner(mandate.partner_id), deny_lists, now)
     # 3
     signing.verify_as_user(user.public_key, "mandate", signed.mandate, signed.mandate_signature)
     # 4
@@ -334,6 +336,17 @@ def verify_query(
         policy_serial=statement.policy_serial,
         expires_at=mandate.expires_at,
     )
+
+
+def _check_member(asker: Partner, deny_lists: DenyLists, now: float) -> None:
+    """:raises Unauthenticated: every node of the asker is denied."""
+    for node in asker.nodes[1:]:
+        try:
+            deny_lists.check(node.spiffe_id, now)
+        except Unauthenticated:
+            continue
+        return
+    deny_lists.check(asker.nodes[0].spiffe_id, now)
 
 
 def _verify_user(

@@ -138,7 +138,7 @@ class People:
 
         1. The certificate presented is this authority's, for one of its people, and in force.
         2. Its key signed this renewal within the last two minutes.
-        3. The person is not suspended.
+        3. The person is not suspended; whoever holds a suspended person's key is on the record.
 
         :raises Unauthenticated: RENEWAL. :raises Forged: SIGNATURE.
         :raises Stale: CLOCK_SKEW. :raises Refused: USER_SUSPENDED.
@@ -152,7 +152,12 @@ class People:
         # 3
         with self.register.change():
             person = self.register.person(pseudonym)
-            return self._certify(person, key, "certificate-renewed")
+            if person.state is not State.SUSPENDED:
+                return self._certify(person, key, "certificate-renewed")
+            refused = _suspended()
+            user = self._spiffe_id(pseudonym)
+            self.register.record(self.leaves.refusal(refused, subject="renew", user=user))
+        raise refused
 
     def check_clock(self, stated: int) -> None:
         """:raises Stale: CLOCK_SKEW: a request made more than two minutes from now."""
@@ -169,7 +174,7 @@ class People:
         self, person: Person, public_key: ec.EllipticCurvePublicKey, subject: str
     ) -> bytes:
         if person.state is State.SUSPENDED:
-            raise Refused("this user is suspended", reasons=("USER_SUSPENDED",))
+            raise _suspended()
         certificate = issue_user(
             self.issuer,
             federation=self.config.federation,
@@ -260,6 +265,10 @@ def admit_roles(names: list[str]) -> tuple[Role, ...]:
             reasons=("ROLES",),
             remedy="--role " + "|".join(role.value for role in Role),
         ) from None
+
+
+def _suspended() -> Refused:
+    return Refused("this user is suspended", reasons=("USER_SUSPENDED",))
 
 
 def _no_renewal() -> Unauthenticated:

@@ -65,8 +65,12 @@ class AuthorityServicer(authority_pb2_grpc.AuthorityServiceServicer):
     ) -> authority_pb2.RenewCertificateResponse:
         """The next certificate for the same key; see :meth:`People.next_certificate`."""
         credentials = self._credentials()
-        credentials.certificate = self._people.next_certificate(request.renewal, request.signature)
-        await self._journal.drain()
+        try:
+            credentials.certificate = self._people.next_certificate(
+                request.renewal, request.signature
+            )
+        finally:
+            await self._journal.drain()
         return authority_pb2.RenewCertificateResponse(credentials=credentials)
 
     def _credentials(self) -> authority_pb2.UserCredentials:

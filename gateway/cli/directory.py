@@ -6,7 +6,7 @@ import time
 
 import typer
 
-from gateway.cli.partner import CONFIG, ConfigOption, OperatorOption, open_books, told
+from gateway.cli.partner import CONFIG, ConfigOption, OperatorOption, signing_over, told
 
 app = typer.Typer(help="The signed directory.", no_args_is_help=True)
 
@@ -22,7 +22,6 @@ def renew(operator: OperatorOption, config: ConfigOption = CONFIG) -> None:
     from fairlead.signing import load_signing_key
     from gateway import changes
 
-    books = open_books(config)
-    with books.desk().alone():
-        outcome = changes.renew(open_books(config), load_signing_key(operator), now=time.time())
+    with signing_over(config, operator) as books:
+        outcome = changes.renew(books, load_signing_key(operator), now=time.time())
     told(outcome, "directory", "fairlead-gateway directory renew")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -58,9 +60,7 @@ def admit(
     from fairlead.signing import load_signing_key
     from gateway import changes
 
-    books = open_books(config)
-    with books.desk().alone():
-        books = open_books(config)
+    with signing_over(config, operator) as books:
         outcome, asked = changes.admit(
             books,
             read(request),
@@ -74,10 +74,11 @@ def admit(
         say(f"  node {asked.node} at {partner.nodes[0].endpoint}")
         say(f"  schemes {', '.join(partner.schemes)}")
         told(outcome, "directory", f"fairlead-gateway partner admit {request}")
-        if not outcome.published:
-            return
         target = out or request.with_name(f"{partner.partner_id}.admission")
-        write_private(target, books.admission_file(partner.partner_id).read_bytes())
+        if outcome.published:
+            write_private(target, books.admission_file(partner.partner_id).read_bytes())
+    if not outcome.published:
+        return
     say(f"admission for the partner: {target}")
     say(f"next, at the partner: fairlead-node enrol {target.name}")
 
@@ -92,11 +93,8 @@ def update(
     from fairlead.signing import load_signing_key
     from gateway import changes
 
-    books = open_books(config)
-    with books.desk().alone():
-        outcome = changes.update(
-            open_books(config), read(entry), load_signing_key(operator), now=time.time()
-        )
+    with signing_over(config, operator) as books:
+        outcome = changes.update(books, read(entry), load_signing_key(operator), now=time.time())
     told(outcome, "directory", f"fairlead-gateway partner update {entry}")
 
 
@@ -162,6 +160,23 @@ def open_books(config: Path) -> Books:
     return Books.load(load(GatewayConfig, config))
 
 
+@contextmanager
+def signing_over(config: Path, operator: Path) -> Iterator[Books]:
+    """The books, for one operator's signature: nobody else's meanwhile, none older than seen.
+
+    :raises Forged: BOOKS_OLDER, BOOKS_FORK: somebody has put others back.
+    """
+    from gateway.seen import Seen
+
+    seen = Seen(operator)
+    with open_books(config).desk().alone():
+        books = open_books(config)
+        seen.check(books)
+        seen.keep(books)
+        yield books
+        seen.keep(open_books(config))
+
+
 def read(path: Path) -> bytes:
     """A file that somebody sent.
 
@@ -200,10 +215,9 @@ def _deny(partner: str, operator: Path, config: Path, *, resume: bool, reason: s
     from fairlead.signing import load_signing_key
     from gateway import changes
 
-    books = open_books(config)
-    with books.desk().alone():
+    with signing_over(config, operator) as books:
         outcome = changes.suspend(
-            open_books(config),
+            books,
             partner,
             load_signing_key(operator),
             resume=resume,

@@ -37,6 +37,7 @@ from tests.live import (
     refusals,
     start,
     until,
+    without,
 )
 
 
@@ -101,9 +102,57 @@ async def test_an_own_entry_changed_behind_its_back_raises_the_alarm(
         assert not alarms(made.nodes["customs"].log)
 
 
-@pytest.mark.parametrize("attack", ["other-partner", "other-users", "fork"])
+async def test_a_gateway_that_sends_forged_lists_does_not_silence_the_alarm(
+    tmp_path: Path,
+) -> None:
+    """The gateway's operator helps the thief of a root key: the node still raises its alarm."""
+    async with federation(tmp_path, start=False) as made:
+        apart(made)
+        await start(made, "customs", "terminal-north")
+        owner = "terminal-north"
+        assert made.gateway is not None
+        content = directory_pb2.DenyList.FromString(deny_list(made, owner, serial=2).deny_list)
+        content.spiffe_ids.append("spiffe://fairlead.demo/partner/police/user/u-p01")
+        forged = directory_pb2.SignedDenyList(deny_list=signing.canonical(content))
+        evil = signing.canonical(directory_pb2.DenyListBundle(lists=[forged]))
+        made.gateway.member.deny_lists.bundle = lambda: evil  # type: ignore[method-assign]
+        log = made.nodes[owner].log
+        await until(lambda: "SCOPE" in refusals(log))
+        listed = listed_entry(made.gateway_config.directory.read_bytes(), owner)
+        entry = changed(
+            directory_pb2.PartnerEntry.FromString(listed),
+            contact_desk="somebody-else@example",
+            sequence=2,
+            previous_digest=signing.digest(listed),
+        )
+        serial = publish(made, partners=entries(made, sign_entry(entry, root_key(made, owner))))
+        await until(lambda: made.nodes[owner].member.directory.current.serial == serial)
+        await until(lambda: "OWN_ENTRY_CHANGED" in alarms(log), patience_s=15)
+
+
+@pytest.mark.parametrize("asker", ["suspended", "removed"])
+async def test_the_grace_of_a_directory_is_not_for_a_suspended_asker(
+    tmp_path: Path, asker: str
+) -> None:
+    """A gateway that still lets a suspended or removed partner ask gets it no answer."""
+    async with federation(tmp_path, start=False) as made:
+        apart(made)
+        await start(made, "customs", "terminal-north")
+        owner = made.nodes["terminal-north"]
+        if asker == "suspended":
+            node = made.directory.partners["customs"].nodes[0].spiffe_id
+            owner.member.take_deny_lists(signing.canonical(deny_bundle(made, node, serial=2)))
+        else:
+            await owner.member.take(directory(made, partners=without(made, "customs")))
+        line = (await asked(made))["terminal-north"]
+        assert line.status == query_pb2.STATUS_INVALID
+        assert {"suspended": "DENIED", "removed": "UNKNOWN_PARTNER"}[asker] in refusals(owner.log)
+
+
+@pytest.mark.parametrize("attack", ["other-partner", "other-users", "fork", "serial", "size"])
 async def test_a_forged_deny_list_goes_nowhere(tmp_path: Path, attack: str) -> None:
-    """A node cannot publish another partner's list, about others' users, or two of one serial."""
+    """A node cannot publish another partner's list, about others' users, two of one serial, one
+    that no log could count, or one so large that the gateway could no longer send any."""
     async with federation(tmp_path, start=False) as made:
         apart(made)
         await start(made, "customs")
@@ -119,6 +168,16 @@ async def test_a_forged_deny_list_goes_nowhere(tmp_path: Path, attack: str) -> N
                     made, "customs", "spiffe://fairlead.demo/partner/customs/user/u-c03", serial=2
                 ),
                 "DENY_LIST_FORK",
+            ),
+            "serial": (deny_list(made, "customs", serial=2**63), "LIMIT"),
+            "size": (
+                deny_list(
+                    made,
+                    "customs",
+                    *(f"spiffe://fairlead.demo/partner/customs/user/u-{n}" for n in range(40_000)),
+                    serial=2,
+                ),
+                "TOO_LARGE",
             ),
         }[attack]
         stub = federation_pb2_grpc.FederationServiceStub(made.nodes["customs"].line.channel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from datetime import timedelta
 from pathlib import Path
@@ -10,6 +11,7 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from fairlead import login
 from fairlead.authority import create_ca
 from fairlead.certificates import Role, identity_from_certificate
 from fairlead.errors import Unauthenticated
@@ -18,7 +20,7 @@ from fairlead.user_authority.app import open_people
 from fairlead.user_authority.register import Person
 from fairlead.v1 import audit_pb2
 from tests.authorities import Serving, authority
-from tests.test_user_authority import directory
+from tests.test_user_authority import directory, profile_of
 
 
 def reason(caught: pytest.ExceptionInfo[grpc.RpcError]) -> str:
@@ -53,6 +55,21 @@ async def test_guessing_is_on_the_record_until_it_is_cut_off(tmp_path: Path) -> 
             told.append(reason(caught))
         assert told == ["CODE_REFUSED"] * 20 + ["TOO_MANY_ATTEMPTS"] * 3
         assert len(refusals(made)) == 20
+
+
+async def test_a_suspended_persons_key_is_not_certified_and_is_on_the_record(
+    tmp_path: Path,
+) -> None:
+    """Whoever still holds the key tries to renew: refused, with the pseudonym, every time."""
+    async with authority(tmp_path) as made:
+        await made.log_in(made.add("u-c01"))
+        made.people.suspend("u-c01")
+        for _ in range(2):
+            with pytest.raises(grpc.RpcError) as caught:
+                await asyncio.to_thread(login.renew, profile_of(made), now=made.clock())
+            assert reason(caught) == "USER_SUSPENDED"
+        assert refusals(made) == ["USER_SUSPENDED"] * 2
+        assert made.leaves()[-1].user.endswith("/partner/customs/user/u-c01")
 
 
 async def test_the_nodes_administrator_cannot_mint_a_user(tmp_path: Path) -> None:
