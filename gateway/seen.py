@@ -67,8 +67,8 @@ class Seen:
         return Misconfigured(
             "what this operator saw last cannot be read or written beside the key",
             reasons=("SEEN_FILE",),
-            remedy=f"make the folder of {self._path} writable; remove that file only when the "
-            "serials in fairlead-gateway partner list are those you signed last",
+            remedy=f"make the folder of {self._path} writable; remove that file only when its "
+            "serials are those you signed last: fairlead-gateway partner list",
         )
 
 
