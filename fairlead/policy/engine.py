@@ -10,6 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping
 from typing import Protocol
+from weakref import finalize
 
 import orjson
 import wasmtime
@@ -76,6 +77,8 @@ class WasmEngine:
         try:
             self._data = orjson.dumps(data)
             self._factory = WasmtimeRuntimeFactory(wasm)
+            # The factory's ticker is a thread: it must end with its engine, closed or forgotten.
+            finalize(self, self._factory.close).atexit = False
             self._loaded = _Loaded(self._factory, self._data, deadline_s)
         except (OpaWasmError, orjson.JSONEncodeError):
             self.close()

@@ -139,3 +139,20 @@ def test_an_input_json_cannot_say_is_unavailable() -> None:
     """A value that is no JSON is refused before the engine sees it."""
     with pytest.raises(PolicyUnavailable):
         wasm(BASELINE).evaluate("admission", {"now": object()})
+
+
+def test_a_forgotten_engine_takes_its_thread_along() -> None:
+    """A process that swaps policies again and again does not gather one ticker for each."""
+    import gc
+    import threading
+
+    def tickers() -> int:
+        return sum("ticker" in thread.name for thread in threading.enumerate())
+
+    gc.collect()
+    before = tickers()
+    held = [wasm(["data/agreements.yaml"]), wasm(["data/agreements.yaml"])]
+    assert tickers() >= before + 2
+    held.clear()
+    gc.collect()
+    assert tickers() <= before
