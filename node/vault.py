@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fairlead import storage
-from fairlead.errors import Misconfigured
+from fairlead.errors import LogUnavailable, Misconfigured
 
 _NONCE = 12
 
@@ -61,8 +61,16 @@ class Vault:
         return await asyncio.shield(asyncio.to_thread(self._transact, work))
 
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        with self._gate, _transaction(self._database) as connection:
-            return work(connection)
+        """:raises LogUnavailable: HISTORY_UNAVAILABLE: a full disk, or a broken medium."""
+        try:
+            with self._gate, _transaction(self._database) as connection:
+                return work(connection)
+        except sqlite3.Error:
+            raise LogUnavailable(
+                "the history cannot be written, so nothing was sent",
+                reasons=("HISTORY_UNAVAILABLE",),
+                remedy="make room under the node's state folder (df -h), then ask again",
+            ) from None
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one small query."""
@@ -101,6 +109,7 @@ def _transaction(database: storage.Database) -> Iterator[sqlite3.Connection]:
     try:
         yield database
     except BaseException:
-        database.execute("ROLLBACK")
+        if database.in_transaction:
+            database.execute("ROLLBACK")
         raise
     database.execute("COMMIT")

@@ -7,6 +7,7 @@ loopback. What an attacker controls is replaced by code that holds exactly the a
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -115,6 +116,12 @@ class Federation:
         app = self.nodes.pop(partner)
         await app.server.stop(0)
         await app.close()
+
+    async def reconnected(self) -> None:
+        """Wait until every node has found the gateway, after it started or came back."""
+        for app in self.nodes.values():
+            async with asyncio.timeout(30):
+                await app.following.connected.wait()
 
     async def close(self) -> None:
         """Stop everything."""

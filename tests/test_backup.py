@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import gzip
 import io
 import json
@@ -40,13 +39,6 @@ def restore(made: Federation, source: Path, **changes: str) -> backup.Backup:
     return backup.restore(source, gateway_state(made), now=time.time(), **named)
 
 
-async def reconnected(made: Federation) -> None:
-    """Every node has found the gateway again."""
-    for app in made.nodes.values():
-        async with asyncio.timeout(30):
-            await app.following.connected.wait()
-
-
 async def grown(made: Federation) -> None:
     """The gateway's log outgrows every head that was accepted of its other history."""
     assert made.gateway is not None
@@ -70,7 +62,7 @@ async def test_a_backup_taken_while_serving_restores_to_a_log_that_verifies(tmp_
         shutil.rmtree(gateway_state(made))
         assert restore(made, archive).leaves == size
         await made.start_gateway()
-        await reconnected(made)
+        await made.reconnected()
         (answer,) = [s for p, s in states(await made.ask(STORY)).items() if p == "terminal-north"]
         assert answer.status == query_pb2.STATUS_ANSWERED
 
@@ -103,7 +95,7 @@ async def test_a_gateway_brought_back_older_than_a_head_an_owner_accepted_is_ref
         gateway_state(made).rename(made.folder / "moved-away")
         restore(made, archive)
         await made.start_gateway()
-        await reconnected(made)
+        await made.reconnected()
         if reason == "CHECKPOINT_FORK":
             await grown(made)
         with pytest.raises(grpc.aio.AioRpcError) as caught:

@@ -204,6 +204,6 @@ async def test_an_askers_local_policy_cannot_permit_its_user_more(tmp_path: Path
 async def test_a_local_policy_cannot_redefine_the_registry(tmp_path: Path) -> None:
     """A file that redefines limits or what is personal does not start; nothing is answered."""
     own = local(tmp_path, more="registry:\n  limits: {max_terms: 4096}\n")
-    async with federation(tmp_path, local_policy=own, start=False) as made:
-        with pytest.raises(Misconfigured):
+    with pytest.raises(Misconfigured):
+        async with federation(tmp_path, local_policy=own, start=False) as made:
             await made.start_node(OWNER)

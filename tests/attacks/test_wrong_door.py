@@ -51,7 +51,13 @@ async def test_the_service_behind_the_door_refuses_another_partners_user_too(
             directory=made.directory,
             now=made.directory.issued_at + 1,
         )
-        servicer = AskingServicer("customs", app.asking, app.cases, made.directory)
+        servicer = AskingServicer(
+            "customs",
+            app.asking,
+            None,  # type: ignore[arg-type]  # not reached
+            app.cases,
+            made.directory,
+        )
         token = _identity.set(stranger)
         try:
             with pytest.raises(Refused) as caught:

@@ -625,8 +625,8 @@ ANSWERS: dict[str, tuple[Forgery, grpc.StatusCode, str]] = {
     ),
     "term in lower case": (_terms(("container", "mscu6639870")), INVALID, "NOT_CANONICAL"),
     "term with a wrong digit": (_terms(("container", "MSCU6639871")), INVALID, "CHECK_DIGIT"),
-    "term of no known scheme": (_terms(("iban", STORY)), INVALID, "SCHEME"),
-    "term of 10,000 characters": (_terms(("container", "A" * 100)), INVALID, "TOO_LONG"),
+    "term of no known scheme": (_terms(("crystal-ball", STORY)), INVALID, "SCHEME"),
+    "term of 200 characters": (_terms(("container", "A" * 200)), INVALID, "TOO_LONG"),
 }
 
 
@@ -675,7 +675,7 @@ def _term(value: str, scheme: str = "container") -> asking_pb2.Term:
 
 DRAFTS: dict[str, tuple[dict[str, object], grpc.StatusCode, str]] = {
     "no term": ({"terms": []}, INVALID, "TERM_COUNT"),
-    "513 terms": ({"terms": [_term(STORY)] * 513}, INVALID, "TERM_COUNT"),
+    "65,537 terms": ({"terms": [_term(STORY)] * 65_537}, INVALID, "TERM_COUNT"),
     "a term twice": ({"terms": [_term(STORY)] * 2}, INVALID, "TERM_TWICE"),
     "a wrong check digit": ({"terms": [_term("MSCU6639871")]}, INVALID, "CHECK_DIGIT"),
     "an unknown scheme": ({"terms": [_term(STORY, "crystal-ball")]}, INVALID, "SCHEME"),

@@ -97,7 +97,7 @@ MISBEHAVIOUR: dict[str, tuple[Callable[[Federation], Behaviour], int, str]] = {
     "1 MiB": (_plain(_one_mebibyte), query_pb2.STATUS_INVALID, "TOO_LARGE"),
     "5 MiB": (_plain(_five_mebibytes), query_pb2.STATUS_INVALID, "TOO_LARGE"),
     "silence": (_plain(_silence), query_pb2.STATUS_TIMEOUT, "DEADLINE"),
-    "stale for ever": (_plain(_always_stale), query_pb2.STATUS_INVALID, "CHECKPOINT_STALE"),
+    "stale for ever": (_plain(_always_stale), query_pb2.STATUS_INVALID, "LOG_BEHIND"),
     "to another query": (
         _signed(query_id=bytes(16)),
         query_pb2.STATUS_INVALID,
@@ -443,6 +443,7 @@ async def test_a_gateway_whose_disk_is_full_answers_nothing_and_loses_nothing(
             await made.start_node(partner)
         await made.open_case()
         async with gateway_process(made) as running:
+            await made.reconnected()
             before = [evidence(await made.ask()) for _ in range(3)]
             fill_the_disk(running.pid)
             asked_before = _owner_intents(made)
@@ -494,9 +495,10 @@ async def test_an_asker_whose_disk_is_full_sends_nothing(tmp_path: Path) -> None
                 draft = await made.draft(client, STORY)
                 fill_the_disk(running.pid)
                 asked_before = _owner_intents(made)
-                with pytest.raises(grpc.aio.AioRpcError):
+                with pytest.raises(grpc.aio.AioRpcError) as refused:
                     _ = [event async for event in client.ask(draft)]
-            assert await running.wait() == 1
+            told = dict(refused.value.trailing_metadata() or ())
+            assert told["fairlead-reason"] in {"HISTORY_UNAVAILABLE", "LOG_UNAVAILABLE"}
         assert _owner_intents(made) == asked_before
         assert made.gateway is not None
         assert _intents(made.gateway.log) == 1
