@@ -207,7 +207,7 @@ def test_an_owner_the_user_did_not_want_is_told_so(world: World) -> None:
         (("container", "MSCU 663987 0"), ["container"], "NOT_CANONICAL"),
         (("container", "MSCU6639871"), ["container"], "CHECK_DIGIT"),
         (("container", "MSCU6639870"), ["vessel-imo"], "SCHEMES"),
-        (("iban", "X"), ["iban"], "SCHEME"),
+        (("crystal-ball", "X"), ["crystal-ball"], "SCHEME"),
     ],
 )
 def test_a_term_that_is_not_canonical_is_refused(

@@ -60,7 +60,7 @@ class Witness:
 
     def watch_asker(self, app: NodeApp) -> None:
         """Write down what the gateway sends to an asking node."""
-        send = app.asking._send
+        send = app.asking._sending._send
 
         async def watched(
             request: gateway_pb2.QueryRequest,
@@ -80,7 +80,7 @@ class Witness:
                 self._tell(moment)
                 yield event
 
-        app.asking._send = watched
+        app.asking._sending._send = watched
 
     def watch_owner(self, partner: str, app: NodeApp) -> None:
         """Write down what the gateway sends to an owner."""
