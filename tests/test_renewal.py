@@ -90,6 +90,7 @@ def test_a_crash_while_renewing_leaves_a_pair_that_fits(tmp_path: Path, crash: s
     else:
         (tmp_path / "tls.next.pem").write_bytes(chains[new])
         where = "tls.next.key" if crash == "before-key" else "tls.key"
+        (tmp_path / where).touch(mode=0o600)
         (tmp_path / where).write_bytes(new.key_pem())
     tls.finish_renewal(tmp_path)
     loaded = tls.KeyMaterial.load(tmp_path / "tls.pem", tmp_path / "tls.key", [CA.certificate])

@@ -280,6 +280,7 @@ def test_a_database_mapping_is_complete_or_refused(
 
 def test_a_url_is_taken_from_the_environment_or_a_file(lite: str, tmp_path: Path) -> None:
     """References are looked up when the source is opened, and missing ones have their own code."""
+    (tmp_path / "url").touch(mode=0o600)
     (tmp_path / "url").write_text(f"{lite}\n")
     assert len(read(source(tmp_path, "file:url"))[0]) == 250
     (tmp_path / "moves.toml").write_text(MAPPING.replace("URL", "env:MOVES"))

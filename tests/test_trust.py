@@ -154,9 +154,9 @@ def test_a_clock_that_goes_back_does_not_stop_the_watch(world: World) -> None:
 
 
 def test_nothing_starts_without_good_lists(world: World) -> None:
-    """A missing or forged file stops the start instead of meaning that nobody is denied."""
+    """A missing or damaged file stops the start instead of meaning that nobody is denied."""
     path = world.opened.layout.deny_lists
-    path.write_bytes(path.read_bytes()[:-1] + b"\x00")
+    path.write_bytes(path.read_bytes()[:-1])
     with pytest.raises(FairleadError):
         Watch(world)
     path.unlink()

@@ -68,11 +68,9 @@ def draft(name: str, origin: Origin, guesses: Guesses, decisions: Decisions) -> 
 
 def kept(guesses: Guesses, *, persons: bool) -> list[Guess]:
     """The identifier columns that the mapping reads."""
-    from fairlead.identifiers import SCHEMES
-
     found = [g for g in guesses.columns if g.role is Role.IDENTIFIER]
     if persons:
-        found += [g for g in guesses.of(Role.PERSON) if g.what in SCHEMES]
+        found += [g for g in guesses.of(Role.PERSON) if g.share is not None]
     return found
 
 
@@ -176,13 +174,9 @@ def _fields(guesses: Guesses, *, persons: bool) -> str:
 
 
 def _releasable(guesses: Guesses) -> Sequence[Guess]:
-    from fairlead.identifiers import SCHEMES
-
-    return [
-        found
-        for found in guesses.columns
-        if found.role is Role.FIELD or (found.role is Role.PERSON and found.what not in SCHEMES)
-    ]
+    """Fields, those about persons too: what has a share is an identifier of a scheme."""
+    fields = (Role.FIELD, Role.PERSON)
+    return [found for found in guesses.columns if found.role in fields and found.share is None]
 
 
 def _free(name: str, taken: set[str]) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from fairlead.errors import FairleadError
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Target:
     """One parser. ``attempt`` may return, or raise a :class:`FairleadError`; nothing else."""
 
@@ -17,6 +17,9 @@ class Target:
     attempt: Callable[[bytes], object]
     words: Sequence[str] = field(default=())
     """Words worth trying: a dictionary for the fuzzer."""
+
+    def __repr__(self) -> str:
+        return f"Target({self.name})"
 
     def __call__(self, data: bytes) -> None:
         """Try ``data``; what is not ours escapes and is a finding."""
