@@ -65,11 +65,11 @@ class Vault:
         try:
             with self._gate, _transaction(self._database) as connection:
                 return work(connection)
-        except sqlite3.Error:
+        except sqlite3.OperationalError:
             raise LogUnavailable(
                 "the history cannot be written, so nothing was sent",
                 reasons=("HISTORY_UNAVAILABLE",),
-                remedy="make room under the node's state folder (df -h), then ask again",
+                remedy="make room under state_dir (df -h), then ask again",
             ) from None
 
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
