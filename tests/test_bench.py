@@ -49,7 +49,7 @@ def test_the_gateway_benchmark_ends_with_its_figures() -> None:
     assert summary["errors_256"] == 0, summary["errors_256_for"]
     stall = summary["stalled"]
     assert stall["complete"] == stall["queries"] > 0
-    assert stall["others_failed"] >= 0
+    assert stall["others_failed"] == 0
     assert stall["others_p50_ratio"] > 0
     assert set(stall["stalled_owner"]) <= {"DEADLINE", "BULKHEAD_FULL", "BREAKER_OPEN"}
     whole = summary["end_to_end"]["3"]
