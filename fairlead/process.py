@@ -33,6 +33,7 @@ from fairlead.telemetry import Event, get_logger
 from fairlead.trust import DenyListFile, Trust
 
 DRAIN_S = 5.0
+LAST_WORDS_S = 1.0
 
 
 def join(config: GatewayConfig | NodeConfig, clock: Callable[[], float]) -> Membership:
@@ -416,7 +417,8 @@ async def serve(
     """Serve until SIGTERM or SIGINT, or until the process must stop; then drain and stop.
 
     :param finish: refuse what is new and let what runs end; health says NOT_SERVING meanwhile.
-        A failed log leaves nothing that could end.
+        A failed log leaves nothing that could end well: what runs has :data:`LAST_WORDS_S` to
+        say so, for each answer waits for a leaf that is refused.
     :returns: whether the end was ordered (False: :class:`Failed`).
     """
     loop, ordered = asyncio.get_running_loop(), asyncio.Event()
@@ -434,7 +436,7 @@ async def serve(
     await server.set_serving(False)
     if not failed.event.is_set():
         await finish()
-    await server.stop(0.0 if failed.event.is_set() else DRAIN_S)
+    await server.stop(LAST_WORDS_S if failed.event.is_set() else DRAIN_S)
     await stop()
     get_logger().info(Event.SERVER_STOPPED)
     return not failed.event.is_set()

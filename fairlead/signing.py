@@ -58,7 +58,8 @@ def _verified_by_openssl(public: bytes, data: bytes, signature: bytes) -> bool:
     return True
 
 
-_verifies: sodium.Verify = sodium.find() or _verified_by_openssl
+_sodium = sodium.find()
+_verifies: sodium.Verify = _sodium.verify if _sodium else _verified_by_openssl
 
 
 @lru_cache(maxsize=1024)
@@ -159,7 +160,7 @@ def load_signing_key(path: Path) -> Ed25519PrivateKey:
         raise Misconfigured(
             "a signing key file does not hold an Ed25519 key", reasons=("KEY_KIND",)
         )
-    return key
+    return key if _sodium is None else sodium.SodiumKey(key, _sodium.sign)
 
 
 def load_user_key(path: Path) -> ec.EllipticCurvePrivateKey:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -13,19 +15,24 @@ from hypothesis import strategies as st
 from fairlead import signing, sodium
 from fairlead.errors import Forged
 
-VERIFY = sodium.find()
+SODIUM = sodium.find()
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 PUBLIC = signing.public_bytes(KEY)
 ORDER = 2**252 + 27742317777372353535851937790883648493
 
-if VERIFY is None and os.environ.get("FAIRLEAD_REQUIRE_ALL") != "1":
+if SODIUM is None and os.environ.get("FAIRLEAD_REQUIRE_ALL") != "1":
     pytest.skip("libsodium is missing: apt-get install libsodium23", allow_module_level=True)
+
+
+def found() -> sodium.Sodium:
+    """The library this machine must have."""
+    assert SODIUM is not None, "libsodium is missing: apt-get install libsodium23"
+    return SODIUM
 
 
 def sodium_says(public: bytes, data: bytes, signature: bytes) -> bool:
     """libsodium's verdict."""
-    assert VERIFY is not None, "libsodium is missing: apt-get install libsodium23"
-    return VERIFY(public, data, signature)
+    return found().verify(public, data, signature)
 
 
 @given(st.binary(max_size=300), st.integers(0, 95), st.integers(1, 255))
@@ -72,7 +79,7 @@ def test_a_machine_without_the_library_verifies_all_the_same() -> None:
     assert sodium.find(("libc.so.6",)) is None
 
 
-@pytest.mark.parametrize("engine", [signing._verified_by_openssl, VERIFY])
+@pytest.mark.parametrize("engine", [signing._verified_by_openssl, sodium_says])
 def test_the_error_does_not_tell_which_library_verified(
     engine: Callable[[bytes, bytes, bytes], bool], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -83,3 +90,29 @@ def test_the_error_does_not_tell_which_library_verified(
         with pytest.raises(Forged) as forged:
             signing.verify(PUBLIC, "test", b"data", wrong)
         assert forged.value.reasons == ("SIGNATURE",)
+
+
+@given(st.binary(min_size=32, max_size=32), st.binary(max_size=300))
+def test_both_make_the_same_signature(seed: bytes, data: bytes) -> None:
+    """RFC 8032 signatures are deterministic: whoever signs, the octets are the same."""
+    key = Ed25519PrivateKey.from_private_bytes(seed)
+    quick = sodium.SodiumKey(key, found().sign)
+    assert quick.sign(data) == key.sign(data)
+    assert quick.public_key() == key.public_key()
+    assert quick.private_bytes_raw() == seed
+
+
+def test_a_key_read_from_its_file_signs_and_is_written_as_before(tmp_path: Path) -> None:
+    """A key that was loaded is saved as the same file, and a copy of it is the key."""
+    signing.save_key(tmp_path / "a.key", KEY)
+    loaded = signing.load_signing_key(tmp_path / "a.key")
+    signing.save_key(tmp_path / "b.key", loaded)
+    assert (tmp_path / "a.key").read_bytes() == (tmp_path / "b.key").read_bytes()
+    assert copy.deepcopy(loaded).sign(b"data") == copy.copy(loaded).sign(b"data") == KEY.sign(b"data")
+
+
+@pytest.mark.parametrize("secret", [b"", bytes(32), bytes(63), bytes(65)])
+def test_a_secret_of_another_length_signs_nothing(secret: bytes) -> None:
+    """The library reads exactly 64 octets: others are refused before it is called."""
+    with pytest.raises(ValueError):  # noqa: PT011  it has no text
+        found().sign(secret, b"data")

@@ -17,10 +17,11 @@ from fairlead import errors, merkle, receipts, storage
 
 BATCH = 256
 """Appends in one transaction at most."""
-LOADED = 2
 WINDOW_S = 0.002
-"""While a transaction finds so many appends waiting, the next one waits so many seconds for more:
-each costs a signature, a checkpoint and a flush, and under load they queue anyway."""
+MAX_WINDOW_S = 0.008
+"""A transaction waits for more appends, so many seconds for each that the last one held beside
+its first, and so many at most: each transaction costs a signature, a checkpoint and a flush, and
+under load appends queue anyway."""
 
 REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify FILE"
 
@@ -82,7 +83,7 @@ class Writer:
         self._on_failure = on_failure
         self._failed = False
         self._closed = False
-        self._busy = False
+        self._window_s = 0.0
         self._gate = threading.Lock()
         self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="auditlog", daemon=True)
@@ -136,8 +137,8 @@ class Writer:
         if first is None:
             return None
         batch = [first]
-        if self._busy:
-            time.sleep(WINDOW_S)
+        if self._window_s:
+            time.sleep(self._window_s)
         while len(batch) < BATCH:
             try:
                 entry = self._queue.get_nowait()
@@ -147,7 +148,7 @@ class Writer:
                 self._queue.put(None)
                 break
             batch.append(entry)
-        self._busy = len(batch) >= LOADED
+        self._window_s = min(WINDOW_S * (len(batch) - 1), MAX_WINDOW_S)
         return batch
 
     def _write(self, batch: list[Entry]) -> None:

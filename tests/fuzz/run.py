@@ -1,7 +1,9 @@
-"""``make fuzz``: coverage-guided fuzzing of every target, a process each, a table at the end.
+"""``make fuzz``: coverage-guided fuzzing of every parser, a process a group, a table at the end.
 
-Needs atheris (``make fuzz`` installs it from requirements/fuzz.lock). A crash is printed with the
-file that reproduces it: ``python -m tests.fuzz.run --target NAME --reproduce FILE``.
+Parsers of one kind share a process (:data:`GROUPS`), which is fuzzed for ten minutes; ``--target``
+names a group, or one parser to fuzz alone. Needs atheris (``make fuzz`` installs it from
+requirements/fuzz.lock). A crash is printed with the file that reproduces it:
+``python -m tests.fuzz.run --target NAME --reproduce FILE``.
 """
 
 from __future__ import annotations
@@ -14,15 +16,45 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from fnmatch import fnmatchcase
 from pathlib import Path
+
+from tests.fuzz.target import Group, Target
 
 HERE = "tests.fuzz.run"
 
+GROUPS = {
+    "identifiers": "scheme-*",
+    "words": "recognise event handling moment phrase spiffe-id",
+    "query": "mandate header statement question sealed-part",
+    "answer": "grant grant-statement answer-* outcome feedback feedback-body",
+    "receipt": "receipt-proof tlog-proof checkpoint evidence",
+    "membership": "directory signed-directory partner-entry deny-list deny-lists",
+    "certificates": "certificate certificate-request",
+    "requests": "request-*",
+    "enrolment": "enrolment-request admission signed-admission invitation",
+    "configuration": "node-config gateway-config profile mapping trust",
+    "policy": "agreements local-agreements policy-manifest decision",
+    "state": "backup acceptance control terms-*",
+    "tables": "source-* guess",
+}
+"""Group → the names of its parsers, ``*`` for any ending."""
 
-def targets(folder: Path) -> Iterator[object]:
-    """All targets; keys and files of theirs go to ``folder``."""
+
+def groups(known: Iterable[Target]) -> dict[str, Group]:
+    """The groups of ``known``."""
+    found: dict[str, list[Target]] = {name: [] for name in GROUPS}
+    for target in known:
+        for group, patterns in GROUPS.items():
+            if any(fnmatchcase(target.name, pattern) for pattern in patterns.split()):
+                found[group].append(target)
+    return {name: Group(name=name, members=members) for name, members in found.items()}
+
+
+def targets(folder: Path) -> Iterator[Target]:
+    """All parsers; keys and files of theirs go to ``folder``."""
     from tests.fuzz import enrolling, files, messages, tables
 
     yield from enrolling.targets(folder / "enrolling")
@@ -31,16 +63,22 @@ def targets(folder: Path) -> Iterator[object]:
     yield from files.targets(folder / "files")
 
 
+def both(folder: Path) -> dict[str, Group | Target]:
+    """Groups and parsers by name."""
+    known = list(targets(folder))
+    return {**{t.name: t for t in known}, **groups(known)}
+
+
 def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     """Fuzz one target in this process until the time is over or something escapes."""
     import atheris
 
     with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
         from tests.fuzz import enrolling, files, messages, tables  # noqa: F401
-    target = next(t for t in targets(folder / "world") if t.name == name)  # type: ignore[attr-defined]
+    target = both(folder / "world")[name]
     corpus = folder / "corpus"
     corpus.mkdir()
-    for number, seed in enumerate(target.seeds):  # type: ignore[attr-defined]
+    for number, seed in enumerate(target.seeds):
         (corpus / f"seed-{number}").write_bytes(seed)
     options = [f"-max_total_time={seconds}", "-max_len=65536", "-timeout=20", "-rss_limit_mb=4096",
                f"-artifact_prefix={folder}/", "-print_final_stats=1"]  # fmt: skip
@@ -69,8 +107,8 @@ def run_one(name: str, seconds: int, kept: Path) -> dict[str, object]:
 def main() -> int:
     """The command line; the last line printed is one JSON object."""
     parser = argparse.ArgumentParser(prog=f"python -m {HERE}", description=__doc__)
-    parser.add_argument("--seconds", type=int, default=600, help="for each target (%(default)s)")
-    parser.add_argument("--target", action="append", help="only this one; repeat")
+    parser.add_argument("--seconds", type=int, default=600, help="for each group (%(default)s)")
+    parser.add_argument("--target", action="append", help="only this group or parser; repeat")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     parser.add_argument("--in", dest="folder", type=Path, help=argparse.SUPPRESS)
     parser.add_argument("--reproduce", type=Path, help="run one target on this file")
@@ -79,12 +117,11 @@ def main() -> int:
     if options.folder is not None:
         fuzz_one(options.target[0], options.seconds, options.folder)
         return 0
-    with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
-        found = {t.name: t for t in targets(Path(scratch))}  # type: ignore[attr-defined]
-        if options.reproduce is not None:
-            found[options.target[0]](options.reproduce.read_bytes())  # type: ignore[operator]
-            return 0
-    names = options.target or list(found)
+    if options.reproduce is not None:
+        with tempfile.TemporaryDirectory(prefix="fuzz-") as scratch:
+            both(Path(scratch))[options.target[0]](options.reproduce.read_bytes())
+        return 0
+    names = options.target or list(GROUPS)
     started = time.monotonic()
     with ThreadPoolExecutor(options.jobs) as pool:
         done = list(pool.map(lambda name: run_one(name, options.seconds, options.kept), names))
@@ -92,7 +129,7 @@ def main() -> int:
         print(f"{row['target']:<28} {row['runs']:>12,} runs   {'ok' if row['ok'] else 'FAILED'}")
     ok = all(row["ok"] for row in done)
     print(json.dumps({
-        "schema": 1, "fuzz": "ok" if ok else "failed", "targets": len(done),
+        "schema": 1, "fuzz": "ok" if ok else "failed", "groups": len(done),
         "seconds_each": options.seconds, "runs": sum(int(str(row["runs"])) for row in done),
         "seconds": round(time.monotonic() - started),
     }))  # fmt: skip

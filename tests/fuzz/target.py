@@ -29,6 +29,28 @@ class Target:
             return
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Group:
+    """Parsers fuzzed by one process: the first octet says which of them gets the rest."""
+
+    name: str
+    members: Sequence[Target]
+
+    @property
+    def seeds(self) -> list[bytes]:
+        """The members' seeds, each behind the octet that leads to its member."""
+        return [
+            bytes([place]) + seed
+            for place, member in enumerate(self.members)
+            for seed in member.seeds
+        ]
+
+    def __call__(self, data: bytes) -> None:
+        """Try ``data`` on the member it names."""
+        if data:
+            self.members[data[0] % len(self.members)](data[1:])
+
+
 def text(read: Callable[[str], object]) -> Callable[[bytes], object]:
     """A parser of text as one of octets: any octets become some text, surrogates included."""
     return lambda data: read(data.decode("utf-8", "surrogateescape"))

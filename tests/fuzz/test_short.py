@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.fuzz.run import targets
+from tests.fuzz.run import GROUPS, groups, targets
 from tests.fuzz.target import Target
 from tests.hostile import edits
 
@@ -16,7 +16,7 @@ from tests.hostile import edits
 @pytest.fixture(scope="module")
 def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
     """Every target, made once."""
-    return {t.name: t for t in targets(tmp_path_factory.mktemp("fuzz"))}  # type: ignore[attr-defined,misc]
+    return {t.name: t for t in targets(tmp_path_factory.mktemp("fuzz"))}
 
 
 @settings(max_examples=400, deadline=None)
@@ -47,6 +47,17 @@ def test_every_seed_is_tried(known: dict[str, Target]) -> None:
         assert target.seeds, target.name
         for seed in target.seeds:
             target(seed)
+
+
+def test_every_parser_is_in_one_group(known: dict[str, Target]) -> None:
+    """What ``make fuzz`` runs is every parser once, and a group's first octet leads to each."""
+    found = groups(known.values())
+    assert not known.keys() & GROUPS.keys()
+    assert sorted(m.name for g in found.values() for m in g.members) == sorted(known)
+    for group in found.values():
+        assert 0 < len(group.members) <= 256
+        group(b"")
+        assert {seed[0] for seed in group.seeds} == set(range(len(group.members)))
 
 
 def test_a_defect_is_found() -> None:
