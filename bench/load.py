@@ -28,7 +28,6 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 
 from bench.federation import ASKER, Federation
-from bench.owner import BODY_OCTETS
 from bench.questions import Question, Questions
 from fairlead.certificates import SpiffeId
 from fairlead.envelope.answer import verify_answer
@@ -38,8 +37,6 @@ from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 
 QUERY = "/fairlead.v1.GatewayService/Query"
 TIMEOUT_S = 30.0
-READ_EVERY = 16
-"""Every how many queries each answer's status is read; of the others, the octets are counted."""
 
 
 @dataclass(slots=True)
@@ -120,9 +117,9 @@ class Load:
     async def _run(self, target: str, seconds: float, in_flight: int) -> dict[str, object]:
         started = time.perf_counter()
         tally = Tally(started=started, ends_at=started + seconds)
-        queues: dict[str, deque[tuple[int, Question]]] = {}
-        for place, question in enumerate(self._prepared):
-            queues.setdefault(question.asker, deque()).append((place, question))
+        queues: dict[str, deque[Question]] = {}
+        for question in self._prepared:
+            queues.setdefault(question.asker, deque()).append(question)
         each = in_flight // len(queues)
         await asyncio.gather(
             *(self._worker(target, queue, tally) for queue in queues.values() for _ in range(each))
@@ -136,14 +133,12 @@ class Load:
             "latencies_ms": [round(value, 3) for value in tally.latencies_ms],
         }
 
-    async def _worker(
-        self, target: str, waiting: deque[tuple[int, Question]], tally: Tally
-    ) -> None:
+    async def _worker(self, target: str, waiting: deque[Question], tally: Tally) -> None:
         while waiting and time.perf_counter() < tally.ends_at:
-            place, question = waiting.popleft()
+            question = waiting.popleft()
             call = self._calls[target, question.asker]
             begun = time.perf_counter()
-            reasons = await self._ask(call, question, read=place % READ_EVERY == 0)
+            reasons = await self._ask(call, question)
             complete = not reasons
             ended = time.perf_counter()
             tally.answered += complete
@@ -153,20 +148,13 @@ class Load:
             tally.last = max(tally.last, ended)
             tally.latencies_ms.append((ended - begun) * 1000)
 
-    async def _ask(self, call: Any, question: Question, *, read: bool) -> list[str]:
+    async def _ask(self, call: Any, question: Question) -> list[str]:
         """Ask; returns what went wrong, nothing when every owner's answer came."""
-        answers, others = 0, []
         try:
-            async for octets in call(question.octets, timeout=TIMEOUT_S):
-                if len(octets) > BODY_OCTETS and (not read or not _trouble(octets)):
-                    answers += 1
-                else:
-                    others.append(octets)
+            responses = [octets async for octets in call(question.octets, timeout=TIMEOUT_S)]
         except grpc.aio.AioRpcError as error:
             return [error.code().name]
-        if answers == len(self._owners):
-            return []
-        return [reason for reason in map(_trouble, others) if reason] or ["ANSWERS_MISSING"]
+        return _troubles(responses, len(self._owners))
 
     async def _watch(
         self, target: str, seconds: float, in_flight: int, apart: str
@@ -194,15 +182,13 @@ class Load:
             async for octets in self._calls[target, ASKER](question.octets, timeout=TIMEOUT_S):
                 response = gateway_pb2.QueryResponse.FromString(octets)
                 closed = closed or response.HasField("closed")
-                if not response.HasField("partner"):
-                    continue
-                event = response.partner
-                states.add(event.partner_id)
-                if event.partner_id == apart:
-                    seen.apart[event.reason or "ANSWERED"] += 1
-                else:
-                    seen.others_ms.append((time.perf_counter() - begun) * 1000)
-                    seen.others_failed += event.status != query_pb2.STATUS_ANSWERED
+                for event in response.partners:
+                    states.add(event.partner_id)
+                    if event.partner_id == apart:
+                        seen.apart[event.reason or "ANSWERED"] += 1
+                    else:
+                        seen.others_ms.append((time.perf_counter() - begun) * 1000)
+                        seen.others_failed += event.status != query_pb2.STATUS_ANSWERED
         except grpc.aio.AioRpcError:
             return
         seen.complete += closed and states == set(self._owners)
@@ -218,12 +204,12 @@ class Load:
         answers, closed = 0, False
         async for octets in self._calls[target, ASKER](question.octets, timeout=TIMEOUT_S):
             response = gateway_pb2.QueryResponse.FromString(octets)
-            kind = response.WhichOneof("event")
-            if kind == "partner" and not response.partner.HasField("answer"):
-                print(f"no answer: {response.partner.reason}", file=sys.stderr)
-            elif kind == "partner":
-                answers += self._verify_answer(question, response.partner)
-            elif kind == "closed":
+            for event in response.partners:
+                if event.HasField("answer"):
+                    answers += self._verify_answer(question, event)
+                else:
+                    print(f"no answer: {event.reason}", file=sys.stderr)
+            if response.HasField("closed"):
                 closed = self._verify_closed(question, response.closed)
         return {"answers": answers, "closed": closed}
 
@@ -252,13 +238,11 @@ class Load:
         return set(outcome.states) == set(self._owners)
 
 
-def _trouble(octets: bytes) -> str:
-    """The reason of a partner that did not answer; empty for every other event."""
-    response = gateway_pb2.QueryResponse.FromString(octets)
-    if response.WhichOneof("event") != "partner":
-        return ""
-    answered = response.partner.status == query_pb2.STATUS_ANSWERED
-    return "" if answered else response.partner.reason or "UNEXPLAINED"
+def _troubles(responses: list[bytes], owners: int) -> list[str]:
+    """The reasons of the partners that did not answer; none when every owner answered."""
+    events = [e for r in responses for e in gateway_pb2.QueryResponse.FromString(r).partners]
+    reasons = [e.reason or "UNEXPLAINED" for e in events if e.status != query_pb2.STATUS_ANSWERED]
+    return reasons or ([] if len(events) == owners else ["ANSWERS_MISSING"])
 
 
 def main() -> None:

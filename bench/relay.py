@@ -55,7 +55,7 @@ class Relay(gateway_pb2_grpc.GatewayServiceServicer):
         event = gateway_pb2.PartnerEvent(
             partner_id=partner_id, status=query_pb2.STATUS_ANSWERED, answer=response.answer
         )
-        return gateway_pb2.QueryResponse(partner=event)
+        return gateway_pb2.QueryResponse(partners=[event])
 
 
 async def serve(federation: Federation, listen: str) -> None:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, Coroutine
+from collections.abc import AsyncGenerator, Coroutine, Sequence
 
 from fairlead.errors import FairleadError
 from fairlead.v1 import gateway_pb2
 
 REMEMBERED = 32 * 1024 * 1024
 """Octets of sealed answers kept in memory over all queries, for repetitions."""
+RESPONSE = 1024 * 1024
+"""Octets of several events in one response, at most: a quarter of what gRPC takes."""
 OVERHEAD = 8 * 1024
 """Octets a run takes beside its answers, about."""
 ANSWER_OVERHEAD = 5 * 1024
@@ -62,17 +64,34 @@ class Run:
         self._changed = asyncio.Event()
 
     async def read(self) -> AsyncGenerator[gateway_pb2.QueryResponse, None]:
-        """Yield every event from the first to the last."""
+        """Yield every event from the first to the last; those that wait together, together."""
         seen = 0
         while True:
             while seen < len(self._events):
-                yield self._events[seen]
-                seen += 1
+                ready = self._events[seen : seen + self._fitting(seen)]
+                yield ready[0] if len(ready) == 1 else _joined(ready)
+                seen += len(ready)
             if self._failure is not None:
                 raise self._failure
             if self.finished:
                 return
             await self._changed.wait()
+
+    def _fitting(self, first: int) -> int:
+        """How many events from ``first`` on fit into one response: one at least."""
+        octets = 0
+        for count, event in enumerate(self._events[first:]):
+            octets += event.ByteSize()
+            if count and octets > RESPONSE:
+                return count
+        return len(self._events) - first
+
+
+def _joined(events: Sequence[gateway_pb2.QueryResponse]) -> gateway_pb2.QueryResponse:
+    response = gateway_pb2.QueryResponse()
+    for event in events:
+        response.MergeFrom(event)
+    return response
 
 
 class Runs:

@@ -258,7 +258,7 @@ def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -
 
 def _event(state: PartnerState, answer: query_pb2.SignedAnswer | None) -> gateway_pb2.QueryResponse:
     response = gateway_pb2.QueryResponse()
-    event = response.partner
+    event = response.partners.add()
     event.partner_id = state.partner_id
     event.status = state.status  # type: ignore[assignment]
     event.reason = state.reason

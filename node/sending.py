@@ -222,22 +222,21 @@ class Sending:
     async def _collect(self, opened: _Opened) -> Events:
         try:
             async for response in self._send(opened.sealed.request):
-                kind = response.WhichOneof("event")
-                if kind == "accepted":
+                if response.HasField("accepted"):
                     yield await self._accepted(opened, response.accepted.intent)
-                elif kind == "closed" and opened.again and not opened.evidence.HasField("intent"):
+                elif not opened.evidence.HasField("intent"):
+                    if not (opened.again and response.HasField("closed")):
+                        raise Forged(
+                            "the gateway answers before its intent", reasons=("INTENT_MISSING",)
+                        )
                     # The gateway started anew since: it has its outcome, and no answer.
                     async for event in self._closed_alone(opened, response.closed):
                         yield event
                     return
-                elif not opened.evidence.HasField("intent"):
-                    raise Forged(
-                        "the gateway answers before its intent", reasons=("INTENT_MISSING",)
-                    )
-                elif kind == "partner":
-                    line = await self._open(opened, response.partner)
+                for answered in response.partners:
+                    line = await self._open(opened, answered)
                     yield pb.AskResponse(partner=line)
-                elif kind == "closed":
+                if response.HasField("closed"):
                     await self._accept(opened, response.closed.receipt)
                     evidence = self._closed(opened, response.closed)
                     await self._finish(opened, evidence)

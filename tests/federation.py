@@ -27,7 +27,7 @@ from fairlead.partners import Directory
 from fairlead.policy.bundle import publish
 from fairlead.profile import Profile
 from fairlead.trust import Trust
-from fairlead.v1 import asking_pb2, query_pb2
+from fairlead.v1 import asking_pb2, gateway_pb2, query_pb2
 from fairlead.vocabulary import Event, Handling, RecordType
 from gateway.app import GatewayApp
 from gateway.app import assemble as assemble_gateway
@@ -188,6 +188,14 @@ def request(*terms: str, **changes: object) -> asking_pb2.PrepareRequest:
         "since": int(time.time()) - 30 * 86_400,
     }
     return asking_pb2.PrepareRequest(**{**settings, **changes})  # type: ignore[arg-type]
+
+
+def apart(response: gateway_pb2.QueryResponse) -> list[gateway_pb2.QueryResponse]:
+    """The events of one response of the gateway, each as a response of its own."""
+    kind = gateway_pb2.QueryResponse
+    first = [kind(accepted=response.accepted)] if response.HasField("accepted") else []
+    last = [kind(closed=response.closed)] if response.HasField("closed") else []
+    return [*first, *(kind(partners=[line]) for line in response.partners), *last]
 
 
 def states(events: Sequence[asking_pb2.AskResponse]) -> dict[str, asking_pb2.OpenedAnswer]:

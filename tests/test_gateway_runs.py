@@ -14,7 +14,7 @@ from gateway.runs import OVERHEAD, Run, Runs
 
 def event(number: int) -> gateway_pb2.QueryResponse:
     partner = gateway_pb2.PartnerEvent(partner_id=f"p{number}")
-    return gateway_pb2.QueryResponse(partner=partner)
+    return gateway_pb2.QueryResponse(partners=[partner])
 
 
 @settings(max_examples=25, deadline=None)
@@ -28,7 +28,7 @@ def test_every_reader_sees_every_event_in_order(steps: list[str], fails: bool) -
         seen: list[str] = []
         try:
             async for item in run.read():
-                seen += [item.partner.partner_id]
+                seen += [line.partner_id for line in item.partners]
         except LogUnavailable:
             return seen, True
         return seen, False

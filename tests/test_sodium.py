@@ -108,7 +108,9 @@ def test_a_key_read_from_its_file_signs_and_is_written_as_before(tmp_path: Path)
     loaded = signing.load_signing_key(tmp_path / "a.key")
     signing.save_key(tmp_path / "b.key", loaded)
     assert (tmp_path / "a.key").read_bytes() == (tmp_path / "b.key").read_bytes()
-    assert copy.deepcopy(loaded).sign(b"data") == copy.copy(loaded).sign(b"data") == KEY.sign(b"data")
+    assert (
+        copy.deepcopy(loaded).sign(b"data") == copy.copy(loaded).sign(b"data") == KEY.sign(b"data")
+    )
 
 
 @pytest.mark.parametrize("secret", [b"", bytes(32), bytes(63), bytes(65)])

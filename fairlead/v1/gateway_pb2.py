@@ -26,7 +26,7 @@ from fairlead.v1 import audit_pb2 as fairlead_dot_v1_dot_audit__pb2
 from fairlead.v1 import query_pb2 as fairlead_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61irlead/v1/gateway.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/query.proto\"u\n\x0cQueryRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.fairlead.v1.AddressedPart\x12\x11\n\thead_size\x18\x03 \x01(\x04\"\x98\x01\n\rQueryResponse\x12)\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.fairlead.v1.AcceptedH\x00\x12,\n\x07partner\x18\x02 \x01(\x0b\x32\x19.fairlead.v1.PartnerEventH\x00\x12%\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.fairlead.v1.ClosedH\x00\x42\x07\n\x05\x65vent\"0\n\x08\x41\x63\x63\x65pted\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"\x82\x01\n\x0cPartnerEvent\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12)\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswer\"S\n\x06\x43losed\x12\x0f\n\x07outcome\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"N\n\x1dGatewayServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\" \n\x1eGatewayServiceFeedbackResponse2\xb7\x01\n\x0eGatewayService\x12@\n\x05Query\x12\x19.fairlead.v1.QueryRequest\x1a\x1a.fairlead.v1.QueryResponse0\x01\x12\x63\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12*.fairlead.v1.GatewayServiceFeedbackRequest\x1a+.fairlead.v1.GatewayServiceFeedbackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61irlead/v1/gateway.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/query.proto\"u\n\x0cQueryRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.fairlead.v1.AddressedPart\x12\x11\n\thead_size\x18\x03 \x01(\x04\"\x8a\x01\n\rQueryResponse\x12\'\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.fairlead.v1.Accepted\x12+\n\x08partners\x18\x02 \x03(\x0b\x32\x19.fairlead.v1.PartnerEvent\x12#\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.fairlead.v1.Closed\"0\n\x08\x41\x63\x63\x65pted\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"\x82\x01\n\x0cPartnerEvent\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12)\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswer\"S\n\x06\x43losed\x12\x0f\n\x07outcome\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"N\n\x1dGatewayServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\" \n\x1eGatewayServiceFeedbackResponse2\xb7\x01\n\x0eGatewayService\x12@\n\x05Query\x12\x19.fairlead.v1.QueryRequest\x1a\x1a.fairlead.v1.QueryResponse0\x01\x12\x63\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12*.fairlead.v1.GatewayServiceFeedbackRequest\x1a+.fairlead.v1.GatewayServiceFeedbackResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,17 +36,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUERYREQUEST']._serialized_start=92
   _globals['_QUERYREQUEST']._serialized_end=209
   _globals['_QUERYRESPONSE']._serialized_start=212
-  _globals['_QUERYRESPONSE']._serialized_end=364
-  _globals['_ACCEPTED']._serialized_start=366
-  _globals['_ACCEPTED']._serialized_end=414
-  _globals['_PARTNEREVENT']._serialized_start=417
-  _globals['_PARTNEREVENT']._serialized_end=547
-  _globals['_CLOSED']._serialized_start=549
-  _globals['_CLOSED']._serialized_end=632
-  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_start=634
-  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_end=712
-  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_start=714
-  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_end=746
-  _globals['_GATEWAYSERVICE']._serialized_start=749
-  _globals['_GATEWAYSERVICE']._serialized_end=932
+  _globals['_QUERYRESPONSE']._serialized_end=350
+  _globals['_ACCEPTED']._serialized_start=352
+  _globals['_ACCEPTED']._serialized_end=400
+  _globals['_PARTNEREVENT']._serialized_start=403
+  _globals['_PARTNEREVENT']._serialized_end=533
+  _globals['_CLOSED']._serialized_start=535
+  _globals['_CLOSED']._serialized_end=618
+  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_start=620
+  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_end=698
+  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_start=700
+  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_end=732
+  _globals['_GATEWAYSERVICE']._serialized_start=735
+  _globals['_GATEWAYSERVICE']._serialized_end=918
 # @@protoc_insertion_point(module_scope)

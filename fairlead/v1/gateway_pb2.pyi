@@ -52,33 +52,33 @@ Global___QueryRequest: _TypeAlias = QueryRequest  # noqa: Y015
 
 @_typing.final
 class QueryResponse(_message.Message):
-    """One event of a running query."""
+    """What is new of a running query since the last response: accepted comes first, closed last, and
+    what becomes ready together comes together.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCEPTED_FIELD_NUMBER: _builtins.int
-    PARTNER_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
     CLOSED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def accepted(self) -> Global___Accepted: ...
     @_builtins.property
-    def partner(self) -> Global___PartnerEvent: ...
+    def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___PartnerEvent]: ...
     @_builtins.property
     def closed(self) -> Global___Closed: ...
     def __init__(
         self,
         *,
         accepted: Global___Accepted | None = ...,
-        partner: Global___PartnerEvent | None = ...,
+        partners: _abc.Iterable[Global___PartnerEvent] | None = ...,
         closed: Global___Closed | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "closed", b"closed", "event", b"event", "partner", b"partner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "closed", b"closed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "closed", b"closed", "event", b"event", "partner", b"partner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "closed", b"closed", "partners", b"partners"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "closed"]  # noqa: Y015
-    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___QueryResponse: _TypeAlias = QueryResponse  # noqa: Y015
 

@@ -43,7 +43,7 @@ from fairlead.v1 import (
     query_pb2,
 )
 from tests.attacks.crafted import OWNER, Crafted, changed
-from tests.federation import Federation
+from tests.federation import Federation, apart
 
 UNLIMITED = Obligations()
 EVERYTHING = ("existence", "count_band", "contact_desk", "full_record")
@@ -139,9 +139,9 @@ class EvilNode:
             await channel.close()
 
     async def ask(self, crafted: Crafted, **changes: object) -> list[gateway_pb2.QueryResponse]:
-        """Send a query to the gateway; every event."""
+        """Send a query to the gateway; every event, apart."""
         call = self.gateway.Query(crafted.request(**changes), timeout=20)
-        return [event async for event in call]
+        return [event async for response in call for event in apart(response)]
 
 
 # ── A gateway's operator ─────────────────────────────────────────────────────────────────────
@@ -290,7 +290,7 @@ def corrupt(
 
     async def query(request: gateway_pb2.QueryRequest, peer: Any) -> Any:
         # Copies: the running gateway keeps its own for repetitions.
-        events = [changed(event) async for event in honest(request, peer)]
+        events = [e async for response in honest(request, peer) for e in apart(changed(response))]
         for event in change(events):
             yield event
 

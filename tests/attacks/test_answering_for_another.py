@@ -127,10 +127,11 @@ async def test_a_colluding_gateway_does_not_make_the_asker_believe_it(
 
         def pass_on(events: list[gateway_pb2.QueryResponse]) -> list[gateway_pb2.QueryResponse]:
             for event in events:
-                if event.HasField("partner") and event.partner.partner_id == OWNER:
-                    event.partner.status = query_pb2.STATUS_ANSWERED
-                    event.partner.reason = ""
-                    event.partner.answer.CopyFrom(lies[-1])
+                for line in event.partners:
+                    if line.partner_id == OWNER:
+                        line.status = query_pb2.STATUS_ANSWERED
+                        line.reason = ""
+                        line.answer.CopyFrom(lies[-1])
             return events
 
         lies = lying(made, lie)

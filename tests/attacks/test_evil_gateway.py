@@ -30,7 +30,7 @@ Change = Callable[[list[Event]], Events]
 
 def at(events: list[Event], owner: str) -> Event:
     """One owner's event."""
-    return next(e for e in events if e.HasField("partner") and e.partner.partner_id == owner)
+    return next(e for e in events if any(line.partner_id == owner for line in e.partners))
 
 
 def closed(events: list[Event]) -> Event:
@@ -88,7 +88,7 @@ class Liar:
 
 def swapped(events: list[Event]) -> Events:
     """Each owner's answer under the other's name."""
-    one, other = at(events, OWNER).partner, at(events, OTHER_OWNER).partner
+    one, other = at(events, OWNER).partners[0], at(events, OTHER_OWNER).partners[0]
     kept = changed(one.answer)
     one.answer.CopyFrom(other.answer)
     other.answer.CopyFrom(kept)
@@ -97,7 +97,7 @@ def swapped(events: list[Event]) -> Events:
 
 def copied(events: list[Event]) -> Events:
     """One owner's answer given out as the other's too."""
-    at(events, OTHER_OWNER).partner.answer.CopyFrom(at(events, OWNER).partner.answer)
+    at(events, OTHER_OWNER).partners[0].answer.CopyFrom(at(events, OWNER).partners[0].answer)
     return events
 
 
@@ -108,14 +108,14 @@ def dropped(events: list[Event]) -> Events:
 
 def body_changed(events: list[Event]) -> Events:
     """One octet of a sealed body."""
-    answer = at(events, OWNER).partner.answer
+    answer = at(events, OWNER).partners[0].answer
     answer.body = answer.body[:-1] + bytes([answer.body[-1] ^ 1])
     return events
 
 
 def header_changed(events: list[Event]) -> Events:
     """The owner's refusal or policy serial rewritten."""
-    answer = at(events, OWNER).partner.answer
+    answer = at(events, OWNER).partners[0].answer
     header = query_pb2.AnswerHeader.FromString(answer.header)
     answer.header = signing.canonical(changed(header, policy_serial=99))
     return events
@@ -129,12 +129,12 @@ def twice(events: list[Event]) -> Events:
 def unasked(events: list[Event]) -> Events:
     """A partner that nobody asked."""
     line = gateway_pb2.PartnerEvent(partner_id="customs", status=query_pb2.STATUS_TIMEOUT)
-    return [events[0], Event(partner=line), *events[1:]]
+    return [events[0], Event(partners=[line]), *events[1:]]
 
 
 def answered_without_answer(events: list[Event]) -> Events:
     """ "Answered", and no answer."""
-    at(events, OWNER).partner.ClearField("answer")
+    at(events, OWNER).partners[0].ClearField("answer")
     return events
 
 
@@ -223,7 +223,7 @@ async def test_a_refusal_needs_the_owners_signature(tmp_path: Path) -> None:
 
     def invented(liar: Liar) -> Change:
         def change(events: list[Event]) -> Events:
-            line = at(events, OWNER).partner
+            line = at(events, OWNER).partners[0]
             line.ClearField("answer")
             line.status, line.reason = query_pb2.STATUS_REFUSED, "POLICY"
             return liar.line(

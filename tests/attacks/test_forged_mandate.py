@@ -126,7 +126,7 @@ async def test_a_node_cannot_ask_other_terms_than_its_user_signed_for(tmp_path: 
     async with federation(tmp_path) as made, EvilNode(made) as node:
         crafted = craft(made, terms=[("container", OTHER)], sent_terms=[("container", STORY)])
         events = await node.ask(crafted)
-        lines = [event.partner for event in events if event.HasField("partner")]
+        lines = [line for event in events for line in event.partners]
         assert {line.partner_id: line.status for line in lines} == {
             OWNER: query_pb2.STATUS_INVALID,
             OTHER_OWNER: query_pb2.STATUS_INVALID,
@@ -144,7 +144,7 @@ async def test_a_node_cannot_ask_about_another_time_than_its_user_signed_for(
         wider = int(time.time()) - 700 * 86_400
         for scope in (Scope(since=wider), Scope(), Scope(since=wider, events=("gate-in",))):
             events = await node.ask(craft(made, sent_scope=scope, asked=[OWNER]))
-            (line,) = (event.partner for event in events if event.HasField("partner"))
+            (line,) = (line for event in events for line in event.partners)
             assert line.status == query_pb2.STATUS_INVALID
         assert refusals(made.nodes[OWNER].log) == ["TERMS_ROOT"] * 3
 

@@ -76,7 +76,7 @@ async def test_a_partner_the_user_did_not_name_does_not_answer(tmp_path: Path) -
     async with federation(tmp_path) as made, EvilNode(made) as node:
         crafted = craft(made, asked=[OWNER], sent_to=[OWNER, OTHER_OWNER])
         events = await node.ask(crafted)
-        lines = {e.partner.partner_id: e.partner.status for e in events if e.HasField("partner")}
+        lines = {line.partner_id: line.status for event in events for line in event.partners}
         assert lines == {
             OWNER: query_pb2.STATUS_ANSWERED,
             OTHER_OWNER: query_pb2.STATUS_INVALID,

@@ -146,7 +146,7 @@ async def test_a_denied_node_loses_the_open_connection_and_the_open_stream(
             async with asyncio.timeout(PATIENCE_S):
                 call = node.gateway.Query(craft(made).request(), timeout=PATIENCE_S)
                 assert (await call.read()).HasField("accepted")
-                assert (await call.read()).partner.partner_id == OWNER
+                assert (await call.read()).partners[0].partner_id == OWNER
                 denied = made.directory.partner("customs").nodes[0].spiffe_id
                 deny(made.layout, [denied], serial=2, now=time.time())
                 with pytest.raises(grpc.aio.AioRpcError) as ended:

@@ -18,7 +18,7 @@ from fairlead.errors import Unreachable
 from fairlead.signing import digest, parse_canonical
 from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from node.app import NodeApp
-from tests.federation import ANALYST, Federation, federation, states
+from tests.federation import ANALYST, Federation, apart, federation, states
 from tests.processes import Serving, command, gateway_process
 
 LOADERS = 3
@@ -66,21 +66,26 @@ class Witness:
             request: gateway_pb2.QueryRequest,
         ) -> AsyncIterator[gateway_pb2.QueryResponse]:
             query_id = query_pb2.QueryHeader.FromString(request.query.header).query_id
-            async for event in send(request):
-                moment = event.WhichOneof("event") or ""
-                if moment == "accepted":
-                    assert self._receipt(event.accepted.intent, self.intents) == query_id
-                elif moment == "partner":
-                    line = event.partner
-                    found = digest(line.answer.header) if line.HasField("answer") else b""
-                    self.arrived[query_id, line.partner_id] = (line.status, found)
-                else:
-                    assert self._receipt(event.closed.receipt, self.closings) == query_id
-                    self.outcomes[query_id] = query_pb2.Outcome.FromString(event.closed.outcome)
-                self._tell(moment)
-                yield event
+            async for response in send(request):
+                for event in apart(response):
+                    self._tell(self._note(query_id, event))
+                    yield event
 
         app.asking._sending._send = watched
+
+    def _note(self, query_id: bytes, event: gateway_pb2.QueryResponse) -> str:
+        """Write down one event; returns what it is."""
+        if event.HasField("accepted"):
+            assert self._receipt(event.accepted.intent, self.intents) == query_id
+            return "accepted"
+        if event.HasField("closed"):
+            assert self._receipt(event.closed.receipt, self.closings) == query_id
+            self.outcomes[query_id] = query_pb2.Outcome.FromString(event.closed.outcome)
+            return "closed"
+        (line,) = event.partners
+        found = digest(line.answer.header) if line.HasField("answer") else b""
+        self.arrived[query_id, line.partner_id] = (line.status, found)
+        return "partner"
 
     def watch_owner(self, partner: str, app: NodeApp) -> None:
         """Write down what the gateway sends to an owner."""
