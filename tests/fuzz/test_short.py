@@ -13,10 +13,17 @@ from tests.fuzz.target import Target
 from tests.hostile import edits
 
 
+class Known(dict[str, Target]):
+    """Targets by name, printed briefly: a failure is read by people."""
+
+    def __repr__(self) -> str:
+        return f"{len(self)} targets"
+
+
 @pytest.fixture(scope="module")
-def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
+def known(tmp_path_factory: pytest.TempPathFactory) -> Known:
     """Every target, made once."""
-    return {t.name: t for t in targets(tmp_path_factory.mktemp("fuzz"))}
+    return Known({t.name: t for t in targets(tmp_path_factory.mktemp("fuzz"))})
 
 
 @settings(max_examples=400, deadline=None)
@@ -26,7 +33,7 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Target]:
     junk=st.none() | st.binary(max_size=64),
 )
 def test_no_parser_lets_anything_but_our_errors_out(
-    known: dict[str, Target],
+    known: Known,
     place: int,
     changes: list[Callable[[bytes], bytes]],
     junk: bytes | None,
@@ -40,7 +47,7 @@ def test_no_parser_lets_anything_but_our_errors_out(
     target(data)
 
 
-def test_every_seed_is_tried(known: dict[str, Target]) -> None:
+def test_every_seed_is_tried(known: Known) -> None:
     """The honest octets pass through each target without a surprise, and names are unique."""
     assert len(known) >= 30
     for target in known.values():
@@ -49,7 +56,7 @@ def test_every_seed_is_tried(known: dict[str, Target]) -> None:
             target(seed)
 
 
-def test_every_parser_is_in_one_group(known: dict[str, Target]) -> None:
+def test_every_parser_is_in_one_group(known: Known) -> None:
     """What ``make fuzz`` runs is every parser once, and a group's first octet leads to each."""
     found = groups(known.values())
     assert not known.keys() & GROUPS.keys()
