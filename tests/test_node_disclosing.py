@@ -223,7 +223,7 @@ async def test_more_than_the_widest_band_is_said_as_such(
 class Failing(PolicyEngine):
     """An engine that is broken; the port's third implementation, for what must not happen."""
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         raise RuntimeError(point)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
@@ -244,7 +245,7 @@ class Edited:
         self._edit = edit
         self.seen: dict[str, Any] = {}
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """Evaluate the edited input."""
         self.seen = copy.deepcopy(dict(document))
         edited = copy.deepcopy(self.seen)
@@ -355,13 +356,13 @@ class Rewritten:
     def __init__(self, change: Callable[[dict[str, Any]], None]) -> None:
         self._change = change
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """Evaluate and rewrite every decision in the output."""
-        output: Any = engine().evaluate(point, document)
+        output: Any = json.loads(engine().evaluate(point, document))
         inner = [r["decision"] for r in output["records"]] if "records" in output else [output]
         for decision in [*inner, *output.get("candidates", {}).values()]:
             self._change(decision)
-        return output
+        return json.dumps(output).encode()
 
 
 class Broken:
@@ -370,11 +371,13 @@ class Broken:
     def __init__(self, failure: BaseException | object) -> None:
         self._failure = failure
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """Fail."""
         if isinstance(self._failure, BaseException):
             raise self._failure
-        return self._failure
+        if isinstance(self._failure, bytes):
+            return self._failure
+        return json.dumps(self._failure).encode()
 
 
 def assert_closed(layer: PolicyEngine) -> None:
@@ -449,13 +452,17 @@ def test_an_engine_that_fails_in_any_way_denies() -> None:
         "permit",
         {"records": []},
         {"records": [{"index": True, "decision": {}}]},
+        b"",
+        b"\xff",
+        b'{"effect":"permit"}},{"result":{}',
+        {"records": [], "candidates": {"police": "permit"}},
     ):
         assert_closed(Broken(failure))
 
 
 def test_a_record_decided_twice_denies_all() -> None:
     """An engine that answers for one record twice has no answer for the other."""
-    output: Any = engine().evaluate("release", input_of("release"))
+    output: Any = json.loads(engine().evaluate("release", input_of("release")))
     twice = {"records": output["records"] * 2}
     decisions = release(PolicyPoints([Broken(twice)], 1), records=[RECORD, RECORD])
     assert not any(decision.permit for decision in decisions)

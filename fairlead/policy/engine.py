@@ -28,6 +28,7 @@ POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 DEADLINE_S = 0.05
 MAX_INPUT = 4 * 1024 * 1024
 MAX_RESULT = 4 * 1024 * 1024
+_BEFORE, _BEHIND = b'[{"result":', b"}]"
 _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What an input that JSON cannot say, an unknown point or a result of another form raise."""
 
@@ -35,8 +36,8 @@ _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 class PolicyEngine(Protocol):
     """Evaluates one point's rule over one input. Whoever calls it trusts nothing it returns."""
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
-        """The rule's value.
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
+        """The rule's value, as JSON.
 
         :raises PolicyUnavailable: no value, for whatever reason.
         """
@@ -50,7 +51,7 @@ class ExpiringEngine:
         self._engine = engine
         self._not_after = not_after
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """:raises PolicyUnavailable: POLICY_EXPIRED, or as the engine inside."""
         now = document.get("now")
         if not isinstance(now, int) or now >= self._not_after:
@@ -87,7 +88,7 @@ class WasmEngine:
             self.close()
             raise _unavailable("ENGINE_START")
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """:raises PolicyUnavailable: undefined, too slow, too large, or an engine's failure."""
         if self._factory is None or not self._lock.acquire(timeout=self._deadline_s):
             raise _unavailable("ENGINE_FAILED")
@@ -104,8 +105,8 @@ class WasmEngine:
     def _denies_nothing(self) -> bool:
         """Whether every point refuses an empty input; warms the instance up as well."""
         try:
-            empty = {point: self.evaluate(point, {}) for point in POINTS}
-        except PolicyUnavailable:
+            empty = {point: orjson.loads(self.evaluate(point, {})) for point in POINTS}
+        except (PolicyUnavailable, orjson.JSONDecodeError):
             return False
         return empty.pop("release") == {"records": []} and all(
             isinstance(value, dict) and value.get("effect") == "deny" for value in empty.values()
@@ -145,8 +146,11 @@ class _Loaded:
         self._base = self._abi.opa_heap_ptr_get()
         factory.epoch.ensure_running()
 
-    def evaluate(self, entrypoint: str, document: bytes) -> object:
-        """The rule's value over ``document`` (JSON).
+    def evaluate(self, entrypoint: str, document: bytes) -> bytes:
+        """The rule's value over ``document``, both JSON.
+
+        What comes out is ``[{"result":`` value ``}]``: two results in it would not read as one
+        value, and reading is what everybody does next.
 
         :raises OpaWasmError: the instance failed. :raises ValueError: undefined, or too large.
         """
@@ -162,11 +166,11 @@ class _Loaded:
         self._abi.memory_write(where, document)
         heap = (where + size + 7) & ~7
         found = self._call(number, self._data, where, size, heap)
-        value = orjson.loads(self._codec.read_cstring(found))
+        result = self._codec.read_cstring(found)
         self.broken = False
-        if not isinstance(value, list) or len(value) != 1 or value[0].keys() != {"result"}:
+        if not (result.startswith(_BEFORE) and result.endswith(_BEHIND)):
             raise ValueError
-        return value[0]["result"]
+        return result[len(_BEFORE) : -len(_BEHIND)]
 
     def close(self) -> None:
         """Free the instance."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 
-from fairlead.errors import FairleadError, Misconfigured
+from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
 from fairlead.policy import inputs
 from fairlead.policy.decision import Audience, Decision, Reason, denial, meet
 from fairlead.policy.documents import Registry
@@ -24,7 +24,13 @@ from fairlead.policy.inputs import (
     RecordFacts,
     UserFacts,
 )
-from fairlead.policy.reading import REQUIRED, read_candidates, read_decision, read_records
+from fairlead.policy.reading import (
+    REQUIRED,
+    decision_of,
+    read_candidates,
+    read_decision,
+    read_records,
+)
 from fairlead.policy.words import Words
 
 Alarm = Callable[[str, str], None]
@@ -167,19 +173,27 @@ class PolicyPoints:
     # ── One layer ────────────────────────────────────────────────────────────────────────────
 
     def _single(self, point: str, document: Document) -> Decision:
-        return meet(
-            *(
-                self._read(point, point, lambda e=engine: e.evaluate(point, document))  # type: ignore[misc]
-                for engine in self._layers
-            )
-        )
+        return meet(*(self._one(engine, point, document) for engine in self._layers))
+
+    def _one(self, engine: PolicyEngine, point: str, document: Document) -> Decision:
+        try:
+            octets = engine.evaluate(point, document)
+            return read_decision(octets, kind=point, policy_serial=self.serial)
+        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
+            return self._failed(point, point, error)
 
     def _records(self, engine: PolicyEngine, document: Document, count: int) -> list[Decision]:
         try:
             found = read_records(engine.evaluate("release", document), count)
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return [self._failed("release", "release", error)] * count
-        return [self._read("release", "release", lambda d=d: d) for d in found]  # type: ignore[misc]
+        return [self._record(document) for document in found]
+
+    def _record(self, document: object) -> Decision:
+        try:
+            return decision_of(document, kind="release", policy_serial=self.serial)
+        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
+            return self._failed("release", "release", error)
 
     def _over_candidates(
         self, point: str, document: Document, candidates: Collection[str]
@@ -200,16 +214,13 @@ class PolicyPoints:
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             failed = self._failed(point, kind, error)
             return self._denial(point), dict.fromkeys(candidates, failed)
-        return overall, {
-            c: self._read(point, kind, lambda c=c: found.get(c))  # type: ignore[misc]
-            for c in candidates
-        }
-
-    def _read(self, point: str, kind: str, value: Callable[[], object]) -> Decision:
-        try:
-            return read_decision(value(), kind=kind, policy_serial=self.serial)
-        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
-            return self._failed(point, kind, error)
+        each: dict[str, Decision] = {}
+        for candidate in candidates:
+            decision = found.get(candidate) or PolicyUnavailable("no decision")
+            each[candidate] = (
+                decision if isinstance(decision, Decision) else self._failed(point, kind, decision)
+            )
+        return overall, each
 
     def _failed(self, point: str, kind: str, error: Exception) -> Decision:
         self._alarm(point, error.code if isinstance(error, FairleadError) else "ENGINE_BROKEN")

@@ -2,15 +2,19 @@
 
 The engine's word is not taken for anything: the names of the checks must be exactly the ones
 this point demands, a permit with a check that is not true is no permit, and an obligation that
-is not understood cannot be obeyed, so it is refused with everything it came with.
+is not understood cannot be obeyed, so it is refused with everything it came with. What a decision
+says is in its octets alone, so octets read lately are not read again; each was decided anew.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeVar
+
+import orjson
 
 from fairlead.errors import PolicyUnavailable
 from fairlead.policy.decision import (
@@ -25,6 +29,8 @@ from fairlead.policy.decision import (
 MAX_ITEMS = 1024
 """Entries in any one list of a decision."""
 MAX_NUMBER = 2**31
+LATELY = 128
+"""Outputs of an engine remembered as read; one over 30 candidates takes about 60 KiB."""
 
 _GENERAL = frozenset(
     {"input_valid", "asker_known", "purpose_known", "legal_basis_fits", "query_bounded"}
@@ -72,8 +78,17 @@ _OBLIGATIONS = {
 T = TypeVar("T")
 
 
-def read_decision(document: object, *, kind: str, policy_serial: int) -> Decision:
-    """Read one decision of ``kind``, a key of :data:`REQUIRED`.
+@lru_cache(maxsize=LATELY)
+def read_decision(octets: bytes, *, kind: str, policy_serial: int) -> Decision:
+    """Read an output that is one decision of ``kind``, a key of :data:`REQUIRED`.
+
+    :raises PolicyUnavailable: anything else, reason ``DECISION_UNREADABLE``.
+    """
+    return decision_of(_json(octets), kind=kind, policy_serial=policy_serial)
+
+
+def decision_of(document: object, *, kind: str, policy_serial: int) -> Decision:
+    """One decision, parsed from JSON.
 
     Steps: 1. exactly the known keys, 2. exactly the required checks, each a boolean, 3. effect,
     and a permit only on checks that are all true and for at least one facet, 4. obligations,
@@ -110,26 +125,35 @@ def read_decision(document: object, *, kind: str, policy_serial: int) -> Decisio
     )
 
 
+@lru_cache(maxsize=LATELY)
 def read_candidates(
-    document: object, *, kind: str, policy_serial: int
-) -> tuple[Decision, dict[str, object]]:
-    """Read the decision over all candidates, and their own decisions unread.
+    octets: bytes, *, kind: str, policy_serial: int
+) -> tuple[Decision, Mapping[str, Decision | PolicyUnavailable]]:
+    """Read an output that is a decision over all candidates with one for each.
 
+    :returns: the decision over all, and for each candidate its own, or why it is none.
     :raises PolicyUnavailable: not of that form.
     """
-    content = dict(_object(document, _KEYS | {"candidates"}))
+    content = _object(_json(octets), _KEYS | {"candidates"})
     candidates = content.pop("candidates")
     if not isinstance(candidates, dict):
         raise _unreadable()
-    return read_decision(content, kind=kind, policy_serial=policy_serial), candidates
+    each: dict[str, Decision | PolicyUnavailable] = {}
+    for name, value in candidates.items():
+        try:
+            each[name] = decision_of(value, kind=f"{kind}.candidate", policy_serial=policy_serial)
+        except PolicyUnavailable as error:
+            each[name] = error
+    overall = decision_of(content, kind=kind, policy_serial=policy_serial)
+    return overall, MappingProxyType(each)
 
 
-def read_records(document: object, count: int) -> list[object]:
+def read_records(octets: bytes, count: int) -> list[object]:
     """The records' decisions unread, in the order of the input; None where one is missing.
 
     :raises PolicyUnavailable: not of that form, or about a record that is not there.
     """
-    content = _object(document, {"records"})["records"]
+    content = _object(_json(octets), {"records"})["records"]
     if not isinstance(content, list) or len(content) != count:
         raise _unreadable()
     found: list[object] = [None] * count
@@ -140,6 +164,13 @@ def read_records(document: object, count: int) -> list[object]:
             raise _unreadable()
         found[place] = entry["decision"]
     return found
+
+
+def _json(octets: bytes) -> object:
+    try:
+        return orjson.loads(octets)
+    except orjson.JSONDecodeError:
+        raise _unreadable() from None
 
 
 def _obligations(value: object) -> Obligations:

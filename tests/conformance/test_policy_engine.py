@@ -33,13 +33,18 @@ class OpaEngine:
         self._opa = opa
         self._data = data
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> object:
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """:raises PolicyUnavailable: undefined, as for a point that does not exist."""
         vector = {"point": point, "data": self._data, "input": document}
         value = reference.evaluate(self._opa, vector)
         if value is None:
             raise PolicyUnavailable("undefined")
-        return value
+        return json.dumps(value).encode()
+
+
+def decided(engine: PolicyEngine, point: str, document: dict[str, Any]) -> Any:
+    """The engine's value, in an order that does not depend on the engine."""
+    return reference.ordered(json.loads(engine.evaluate(point, document)))
 
 
 @pytest.fixture(params=["wasm", "opa"])
@@ -72,7 +77,7 @@ def test_golden_vector(make: Any, path: Path) -> None:
     """The engine's decision is the one a person reviewed, to the last field."""
     vector = json.loads(path.read_bytes())
     engine: PolicyEngine = make(vector["data"])
-    assert reference.ordered(engine.evaluate(vector["point"], vector["input"])) == vector["expect"]
+    assert decided(engine, vector["point"], vector["input"]) == vector["expect"]
 
 
 def test_every_point_has_vectors() -> None:
@@ -97,7 +102,7 @@ def test_an_empty_input_is_denied(make: Any) -> None:
     """Nothing permits nothing."""
     engine: PolicyEngine = make(BASELINE)
     for point in POINTS:
-        value = engine.evaluate(point, {})
+        value = json.loads(engine.evaluate(point, {}))
         assert isinstance(value, dict)
         assert value == {"records": []} if point == "release" else value["effect"] == "deny"
 
@@ -132,7 +137,7 @@ def test_a_decision_that_takes_too_long_is_unavailable() -> None:
     many = {f"p{i}": {**partner, "partner_id": f"p{i}"} for i in range(15_000)}
     with pytest.raises(PolicyUnavailable):
         engine.evaluate("routing", {**vector["input"], "candidates": many})
-    assert reference.ordered(engine.evaluate("routing", vector["input"])) == vector["expect"]
+    assert decided(engine, "routing", vector["input"]) == vector["expect"]
 
 
 def test_an_input_json_cannot_say_is_unavailable() -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -115,14 +114,10 @@ def _policy() -> Iterator[Target]:
     yield Target(name="policy-manifest", seeds=[manifest], attempt=bundle._parse)
 
     def decided(data: bytes) -> None:
-        try:
-            document = json.loads(data)
-        except (ValueError, RecursionError):
-            return
         for attempt in (
-            lambda: read_decision(document, kind="admission", policy_serial=1),
-            lambda: read_candidates(document, kind="routing", policy_serial=1),
-            lambda: read_records(document, 1),
+            lambda: read_decision(data, kind="admission", policy_serial=1),
+            lambda: read_candidates(data, kind="routing", policy_serial=1),
+            lambda: read_records(data, 1),
         ):
             Target(name="", seeds=[], attempt=lambda _, a=attempt: a())(b"")  # type: ignore[misc]
 
