@@ -77,7 +77,8 @@ def _honest(suffix: str, columns: list[str], folder: Path) -> bytes:
 
 
 def _guessed(data: bytes) -> object:
-    rows = list(csv.reader(io.StringIO(data.decode("utf-8", "replace").replace("\0", ""))))
+    text = data.decode("utf-8", "replace").replace("\0", "")
+    rows = list(csv.reader(io.StringIO(text, newline=None)))
     header, *body = rows or [[]]
     width = len(header)
     cells = tuple(tuple((row + [""] * width)[:width]) for row in body)
