@@ -193,8 +193,6 @@ class Load:
     """What the analysts saw: queries answered in full, and whatever else happened."""
 
     answered: int = 0
-    overrun: int = 0
-    """Queries that a machine too slow for the policy engine's own deadline refused or held up."""
     failed: Counter[str] = field(default_factory=Counter)
 
     async def more(self, count: int) -> None:
@@ -213,11 +211,6 @@ async def load(made: Federation, *, owners: Sequence[str], askers: int = 2) -> A
             while not stopped.is_set():
                 try:
                     found = states(await made.ask(client=client))
-                    overrun = any(
-                        found[owner].reason == "POLICY_UNAVAILABLE"
-                        or found[owner].status == query_pb2.STATUS_OVERLOADED
-                        for owner in owners
-                    )
                     missing = [
                         f"{owner}:{found[owner].status}:{found[owner].reason}"
                         for owner in owners
@@ -226,13 +219,10 @@ async def load(made: Federation, *, owners: Sequence[str], askers: int = 2) -> A
                 except grpc.aio.AioRpcError as error:
                     told = dict(error.trailing_metadata() or ())
                     missing = [f"{error.code().name} {told.get('fairlead-reason')}"]
-                    overrun = told.get("fairlead-reason") == "POLICY_UNAVAILABLE"
                 except Exception as error:
-                    missing, overrun = [f"{type(error).__name__}: {error}"], False
+                    missing = [f"{type(error).__name__}: {error}"]
                 seen.answered += not missing
-                seen.overrun += overrun
-                if not overrun:
-                    seen.failed.update(missing)
+                seen.failed.update(missing)
 
     tasks = [asyncio.create_task(ask()) for _ in range(askers)]
     try:

@@ -16,7 +16,7 @@ import pytest
 
 from fairlead.errors import PolicyUnavailable
 from fairlead.policy.agreements import federation_data
-from fairlead.policy.engine import POINTS, PolicyEngine, WasmEngine
+from fairlead.policy.engine import POINTS, PolicyEngine, WasmEngine, _Interrupted, _Loaded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 VECTORS = sorted((ROOT / "tests" / "vectors" / "policy").glob("*.json"))
@@ -130,13 +130,34 @@ def test_a_closed_engine_is_unavailable() -> None:
 
 
 def test_a_decision_that_takes_too_long_is_unavailable() -> None:
-    """An input made to keep the engine busy meets the deadline, and the next one is decided."""
+    """An input made to keep the engine busy meets the deadline twice; the next one is decided."""
     vector = json.loads((ROOT / "tests/vectors/policy/routing-demo.json").read_bytes())
     engine = wasm(vector["data"], deadline_s=0.2)
     partner = vector["input"]["candidates"]["police"]
     many = {f"p{i}": {**partner, "partner_id": f"p{i}"} for i in range(15_000)}
     with pytest.raises(PolicyUnavailable):
         engine.evaluate("routing", {**vector["input"], "candidates": many})
+    assert decided(engine, "routing", vector["input"]) == vector["expect"]
+
+
+def test_a_decision_that_a_busy_machine_held_up_is_made_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """One interruption costs nobody an answer; a second one does."""
+    vector = json.loads((ROOT / "tests/vectors/policy/routing-demo.json").read_bytes())
+    engine = wasm(vector["data"])
+    honest, interrupted = _Loaded.evaluate, iter([True, False, True, True, False])
+
+    def evaluate(self: _Loaded, entrypoint: str, document: bytes) -> bytes:
+        if next(interrupted):
+            self.broken = True
+            raise _Interrupted
+        return honest(self, entrypoint, document)
+
+    monkeypatch.setattr(_Loaded, "evaluate", evaluate)
+    assert decided(engine, "routing", vector["input"]) == vector["expect"]
+    with pytest.raises(PolicyUnavailable):
+        engine.evaluate("routing", vector["input"])
     assert decided(engine, "routing", vector["input"]) == vector["expect"]
 
 
