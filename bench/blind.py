@@ -76,6 +76,7 @@ def main() -> int:
     """Run the benchmark; 1 when a limit was not held."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="small; also by QUICK=1")
+    parser.add_argument("--alone", action="store_true", help="without openmined-psi")
     parser.add_argument("--records", type=int)
     parser.add_argument("--terms", type=int)
     parser.add_argument("--rounds", type=int)
@@ -90,21 +91,22 @@ def main() -> int:
     )
     began = time.perf_counter()
     with TemporaryDirectory(prefix="fairlead-bench-") as folder:
-        figures = measure(Path(folder), scale, judged=not quick)
+        figures = measure(Path(folder), scale, judged=not quick, alone=options.alone)
     figures["seconds"] = round(time.perf_counter() - began, 1)
     print(table(figures))
     print(json.dumps(figures))
     return 0 if figures["ok"] else 1
 
 
-def measure(folder: Path, scale: Scale, *, judged: bool) -> dict[str, Any]:
+def measure(folder: Path, scale: Scale, *, judged: bool, alone: bool) -> dict[str, Any]:
     """All rounds, ours and theirs in turns; ``judged`` says whether the limits decide."""
     files = write_values(folder, scale)
     rounds, skipped = Rounds(), []
     with Children(folder) as children:
-        peer = start_peer(folder)
+        peer = None if alone else start_peer(folder)
         if peer is None:
-            skipped.append(f"vs_openmined_cpu: {PEER} cannot be installed here")
+            why = "was not asked for" if alone else "cannot be installed here"
+            skipped.append(f"vs_openmined_cpu: {PEER} {why}")
         ours = children.obedient("blinder", "bench.blinder", str(folder))
         try:
             for number in range(1, scale.rounds + 1):
@@ -204,7 +206,9 @@ def start_peer(folder: Path) -> Child | None:
 def progress(rounds: Rounds) -> str:
     """The round that just ended."""
     steps = ", ".join(f"{step} {values[-1]:.2f}" for step, values in rounds.steps_m.items())
-    ratio = f", {rounds.ours_s[-1] / rounds.theirs_s[-1]:.2f} of openmined" * bool(rounds.theirs_s)
+    ratio = ""
+    if rounds.theirs_s:
+        ratio = f", {rounds.ours_s[-1] / rounds.theirs_s[-1]:.2f} of openmined"
     return f"index {rounds.index_m[-1]:.2f}, {steps}, single {rounds.single_m[-1]:.1f} M{ratio}"
 
 

@@ -26,7 +26,7 @@ from typing import Any
 from bench import snapshot
 from bench.snapshot import Snapshot
 from fairlead import blinding, ristretto
-from fairlead.entries import ENTRY_SIZE, EntryCodec, Payload
+from fairlead.entries import ENTRY_SIZE, EntryCodec, pack_payload
 from fairlead.identifiers import NORM_VERSION
 from fairlead.vocabulary import (
     Europol,
@@ -113,7 +113,7 @@ class Owner:
 
 def encoded(values: Sequence[str]) -> list[bytes]:
     """Canonical values as inputs."""
-    return [blinding.encode_term(NORM_VERSION, SCHEME, value) for value in values]
+    return blinding.encode_terms(NORM_VERSION, SCHEME, values)
 
 
 def entries(epoch: int, first: int, values: Sequence[str]) -> tuple[bytes, Meter, int, float]:
@@ -123,11 +123,11 @@ def entries(epoch: int, first: int, values: Sequence[str]) -> tuple[bytes, Meter
     sealed = bytearray()
     outputs = blinding.evaluate_unblinded(owner.key, encoded(values))
     for row, output in enumerate(outputs, first):
-        payload = Payload(
+        payload = pack_payload(
             record_type=RecordType.MOVEMENT, event=(Event.GATE_IN, Event.GATE_OUT)[row % 2],
             handling=_HANDLING, date=_DAYS[row % 31], desk=row % 7, ref=row.to_bytes(16, "big"),
         )  # fmt: skip
-        sealed += owner.codec.seal(output, payload.pack())
+        sealed += owner.codec.seal(output, payload)
     return bytes(sealed), meter, os.getpid(), time.process_time()
 
 

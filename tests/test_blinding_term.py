@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.blinding import blind, derive_blinds, encode_term
+from fairlead.blinding import blind, derive_blinds, encode_terms
 from fairlead.errors import InvalidInput
 from fairlead.identifiers import NORM_VERSION, SCHEMES
 from tests.blind import SEED, require_libsodium
@@ -16,6 +16,11 @@ require_libsodium()
 ANY_TEXT = st.text(st.characters(), max_size=30)  # lone surrogates included
 CODES = st.from_regex(r"[a-z][a-z0-9-]{0,8}", fullmatch=True)
 TERMS = st.tuples(st.integers(1, 2**16 - 1), CODES, ANY_TEXT)
+
+
+def encode_term(version: int, scheme: str, value: str) -> bytes:
+    (encoded,) = encode_terms(version, scheme, [value])
+    return encoded
 
 
 def read(data: bytes) -> tuple[int, str, str]:
@@ -30,6 +35,8 @@ def read(data: bytes) -> tuple[int, str, str]:
 def test_an_encoding_says_exactly_one_term(term: tuple[int, str, str]) -> None:
     """Version, scheme and value can be read back, so no two terms share an encoding."""
     assert read(encode_term(*term)) == term
+    version, scheme, value = term
+    assert encode_terms(version, scheme, [value, "", value])[::2] == [encode_term(*term)] * 2
 
 
 @given(TERMS, TERMS)

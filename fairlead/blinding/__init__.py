@@ -29,7 +29,7 @@ from fairlead.blinding.ratchet import (
     next_seed,
 )
 from fairlead.blinding.suite import PrivateKey, check_public_key, derive_key
-from fairlead.blinding.term import derive_blinds, encode_term
+from fairlead.blinding.term import derive_blinds, encode_terms
 
 __all__ = [
     "AUDIENCE_SIZE",
@@ -46,7 +46,7 @@ __all__ = [
     "check_public_key",
     "derive_blinds",
     "derive_key",
-    "encode_term",
+    "encode_terms",
     "epoch_key",
     "evaluate",
     "evaluate_unblinded",

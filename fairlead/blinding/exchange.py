@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from fairlead import ristretto
 from fairlead.blinding import proof
-from fairlead.blinding.suite import PrivateKey, check_public_key, hash_to_group, output
+from fairlead.blinding.suite import PrivateKey, hash_to_group, output
 from fairlead.errors import Forged, InvalidInput
 
 MAX_ELEMENTS = 4096
@@ -48,7 +48,7 @@ class Evaluation:
 def blind(inputs: Sequence[bytes], blinds: bytes) -> Blinded:
     """Hide each input behind its own scalar (RFC 9497 §3.3.2 Blind).
 
-    :param inputs: 1 to :data:`MAX_ELEMENTS`, each as :func:`encode_term` writes it.
+    :param inputs: 1 to :data:`MAX_ELEMENTS`, each as :func:`encode_terms` writes it.
     :param blinds: as many scalars of 32 octets, from :func:`derive_blinds`; never used twice.
     :raises InvalidInput: ``ROWS``, ``SCALAR`` (zero or not reduced) or ``TOO_LONG``.
     """
@@ -81,24 +81,22 @@ def evaluate(
 def finalise(asked: Blinded, answer: Evaluation, public: bytes) -> list[bytes]:
     """The outputs, 64 octets an input, once all is proved (RFC 9497 §3.3.2 Finalize).
 
-    :param public: the owner's key as its manifest states it, 32 octets.
-    :raises InvalidInput: ``BLIND_KEY``, the key is none.
+    :param public: the owner's key as its manifest states it, 32 octets. What is no point, or is
+        the identity, verifies nothing; :func:`check_public_key` says so where a manifest is read.
     :raises Forged: ``BLIND_PROOF``; then nothing was unblinded.
     """
-    # 1. The key is a point, and not the identity.
-    check_public_key(public)
-    # 2. As many elements as were asked, and a proof for each batch of them.
+    # 1. As many elements as were asked, and a proof for each batch of them.
     batches = _batches(len(asked.elements))
     if (len(answer.elements), len(answer.proofs)) != (
         len(asked.elements),
         len(batches) * proof.SIZE,
     ):
         raise Forged("a blind answer has the wrong size", reasons=("BLIND_PROOF",))
-    # 3. Every batch is proved, in this order, under this key.
+    # 2. Every batch is proved, in this order, under this key.
     for number, batch in enumerate(batches):
         one = answer.proofs[number * proof.SIZE : (number + 1) * proof.SIZE]
         proof.verify_proof(public, asked.elements[batch], answer.elements[batch], one)
-    # 4. Only now the blinds come off.
+    # 3. Only now the blinds come off.
     points = ristretto.multiply(ristretto.invert(asked.blinds), answer.elements)
     return _outputs(asked.inputs, points)
 

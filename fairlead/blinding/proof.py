@@ -45,11 +45,11 @@ def prove(key: PrivateKey, blinded: bytes, evaluated: bytes, random: Randomness)
 def verify_proof(public: bytes, blinded: bytes, evaluated: bytes, proof: bytes) -> None:
     """RFC 9497 §2.2.2 VerifyProof with ComputeComposites: two multiplications an element.
 
-    :param public: the owner's key, 32 octets, checked where it came from.
+    :param public: the owner's key, 32 octets.
     :param blinded: what was asked, at most :data:`BATCH` rows.
     :param evaluated: what was answered, as many rows.
     :raises Forged: ``BLIND_PROOF``: it proves nothing about these, in this order, under this key;
-        or an element is the identity or not canonical.
+        or the key or an element is the identity or not canonical.
     """
     try:
         # 1. Two scalars, neither zero, both reduced.

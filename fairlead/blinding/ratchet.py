@@ -56,7 +56,7 @@ def epoch_key(seed: EpochSeed, *, node: str, audience: bytes, scheme: str) -> Pr
 
     :param node: the node's SPIFFE path below the federation, ``partner/<p>/node/<name>``.
     :param audience: 32 octets.
-    :param scheme: as in :func:`fairlead.blinding.encode_term`.
+    :param scheme: as in :func:`fairlead.blinding.encode_terms`.
     :raises InvalidInput: ``NODE``, ``AUDIENCE`` or ``CODE``.
     """
     check_audience(audience)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from functools import lru_cache
+from collections.abc import Iterable
 
 from fairlead import ristretto
 from fairlead.blinding.suite import MAX_INPUT
@@ -18,31 +18,26 @@ MAX_INDEX = 2**32 - 1
 _PERSON = b"fairlead blind 1"
 
 
-def encode_term(norm_version: int, scheme: str, value: str) -> bytes:
-    """The OPRF's input for one canonical value, the same octets at asker and owner.
+def encode_terms(norm_version: int, scheme: str, values: Iterable[str]) -> list[bytes]:
+    """The OPRF's inputs for canonical values, the same octets at asker and owner.
 
     Version (2 octets), length of the scheme (1), scheme (ASCII), length of the value (2), value
     (UTF-8): no two different terms share an encoding, whatever they contain.
 
     :param norm_version: of the canonical form, :data:`fairlead.identifiers.NORM_VERSION`.
     :param scheme: lower-case letters, digits, hyphens; at most 64.
-    :param value: any text, lone surrogates included, as :func:`fairlead.identifiers.normalise`
-        may return it.
+    :param values: any texts, lone surrogates included, as
+        :func:`fairlead.identifiers.normalise` may return them.
     :raises InvalidInput: ``NORM_VERSION``, ``CODE`` or ``TOO_LONG``.
     """
-    head, text = _head(norm_version, scheme), value.encode("utf-8", "surrogatepass")
-    if len(head) + 2 + len(text) > MAX_INPUT:
-        raise InvalidInput("an input is too long", reasons=("TOO_LONG",))
-    return head + len(text).to_bytes(2, "big") + text
-
-
-@lru_cache(maxsize=64)
-def _head(norm_version: int, scheme: str) -> bytes:
-    """Version and scheme, which are the same for a whole batch."""
     if not 0 < norm_version < 2**16:
         raise InvalidInput("no such version of canonical forms", reasons=("NORM_VERSION",))
     name = check_code(scheme).encode()
-    return norm_version.to_bytes(2, "big") + len(name).to_bytes(1, "big") + name
+    head = norm_version.to_bytes(2, "big") + len(name).to_bytes(1, "big") + name
+    texts = [value.encode("utf-8", "surrogatepass") for value in values]
+    if max(map(len, texts), default=0) > MAX_INPUT - len(head) - 2:
+        raise InvalidInput("an input is too long", reasons=("TOO_LONG",))
+    return [head + len(text).to_bytes(2, "big") + text for text in texts]
 
 
 def derive_blinds(seed: bytes, *, owner: str, chunk: int, count: int) -> bytes:

@@ -65,7 +65,7 @@ def targets() -> Iterator[Target]:
     yield Target(
         name="blind-term",
         seeds=[b"MSCU6639870"],
-        attempt=text(partial(blinding.encode_term, 1, "container")),
+        attempt=text(partial(blinding.encode_terms, 1, "container")),
     )
 
 
