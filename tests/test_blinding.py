@@ -75,6 +75,15 @@ def test_published_exchange(case: dict[str, Any]) -> None:
     assert blinding.evaluate_unblinded(key, inputs) == outputs
 
 
+def test_a_key_needs_a_seed_and_a_name_that_fits() -> None:
+    """No key follows from a cut seed or a name beyond 65,535 octets."""
+    for seed, info, code in ((SEED[1:], b"", "SEED"), (SEED, bytes(2**16), "TOO_LONG")):
+        with pytest.raises(InvalidInput) as caught:
+            blinding.derive_key(seed, info)
+        assert caught.value.code == code
+    assert blinding.derive_key(SEED, bytes(2**16 - 1)).public != KEY.public
+
+
 # ── What the two sides agree on ──────────────────────────────────────────────────────────────
 
 
@@ -123,6 +132,17 @@ def test_more_elements_than_one_proof_covers() -> None:
     refused(asked, Evaluation(elements=bytes(swapped), proofs=answer.proofs))
     with pytest.raises(InvalidInput):
         blinding.prove(KEY, asked.elements, answer.elements, lambda size: b"\x01" * size)
+
+
+@pytest.mark.parametrize("cut", [1, 32, 96])
+def test_nothing_is_proved_of_answers_that_are_missing(cut: int) -> None:
+    """A proof covers as many answers as questions."""
+    for asked, answered in (
+        (ASKED.elements, ANSWER.elements[cut:]),
+        (ASKED.elements[cut:], ANSWER.elements),
+    ):
+        with pytest.raises(InvalidInput):
+            blinding.prove(KEY, asked, answered, lambda size: b"\x01" * size)
 
 
 def test_two_proofs_of_the_same_have_different_nonces() -> None:
