@@ -31,7 +31,7 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 	--quiet $(UPGRADE)
 
 .PHONY: help doctor setup demo demo-up demo-down test attacks fuzz check proto policies tools \
-	test-opa certs bench-gateway bench-node lock clean
+	test-opa certs bench-gateway bench-node bench-blind lock clean
 
 help: ## list every target
 	@echo "Fairlead: make TARGET"; echo
@@ -109,6 +109,9 @@ bench-gateway: $(STAMP) ## the gateway against a bare relay; the last line is on
 
 bench-node: $(STAMP) ## the owner's index at 10 M records; the last line is one JSON object
 	@$(PY) -m bench.node $(ARGS)
+
+bench-blind: $(STAMP) ## blind queries against openmined-psi (QUICK=1: small); last line JSON
+	@$(PY) -m bench.blind $(ARGS)
 
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock
