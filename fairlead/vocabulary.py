@@ -2,7 +2,8 @@
 
 A word outside the vocabulary is refused, and so is "unspecified": what is not said is never
 taken for harmless. Values of :class:`Tlp` and :class:`Pap` are the names of the wire's enums
-without their prefix.
+without their prefix. :mod:`fairlead.entries` writes a word as its place in its enumeration: append,
+never move.
 """
 
 from __future__ import annotations

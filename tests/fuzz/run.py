@@ -39,6 +39,7 @@ GROUPS = {
     "policy": "agreements local-agreements policy-manifest decision",
     "state": "backup acceptance control terms-*",
     "tables": "source-* guess",
+    "blind": "blind-*",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
 
@@ -55,12 +56,13 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import enrolling, files, messages, tables
+    from tests.fuzz import blind, enrolling, files, messages, tables
 
     yield from enrolling.targets(folder / "enrolling")
     yield from tables.targets(folder / "tables")
     yield from messages.targets(folder / "messages")
     yield from files.targets(folder / "files")
+    yield from blind.targets()
 
 
 def both(folder: Path) -> dict[str, Group | Target]:
@@ -74,7 +76,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
-        from tests.fuzz import enrolling, files, messages, tables  # noqa: F401
+        from tests.fuzz import blind, enrolling, files, messages, tables  # noqa: F401
     target = both(folder / "world")[name]
     corpus = folder / "corpus"
     corpus.mkdir()
