@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from fairlead.policy.inputs import RecordFacts
@@ -18,9 +18,9 @@ is asked about only by who may ask without a beginning."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Kind:
-    """What policy knows of a record (``expires_at`` is 0: its retention was looked at before), and
-    ``window_days``, the days a question must reach back to find it as long as it is published;
-    None is no limit."""
+    """What policy knows of a record (``expires_at`` is the same for all: retention was looked at
+    before), and ``window_days``, the days a question must reach back to find it as long as it is
+    published; None is no limit."""
 
     facts: RecordFacts
     window_days: int | None
@@ -48,5 +48,4 @@ def kind_of(record: IndexedRecord, until: int) -> Kind | None:
         return None
     age = max(1, -(-(until - record.occurred_at) // DAY_S))
     window = next((days for days in AGES if age <= days), None)
-    facts = replace(record_facts(record, until - 1), expires_at=0)
-    return Kind(facts=facts, window_days=window)
+    return Kind(facts=record_facts(record, until - 1), window_days=window)

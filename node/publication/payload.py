@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import UTC, datetime
+from datetime import date, timedelta
+from functools import lru_cache
 
 from fairlead import signing
-from fairlead.entries import REF_SIZE, pack_payload
+from fairlead.entries import MAX_DAYS, REF_SIZE, pack_payload
 from fairlead.vocabulary import (
     Europol,
     Event,
@@ -19,9 +20,11 @@ from fairlead.vocabulary import (
 )
 from node.index import IndexedRecord
 from node.publication.decision import Telling
+from node.publication.kind import DAY_S
 from node.publication.target import Target
 
 _PERSON = b"fairlead ref 001"
+_FIRST_DAY = date(1970, 1, 1)
 
 
 class References:
@@ -46,19 +49,37 @@ class References:
 
 
 def payload_of(record: IndexedRecord, said: Telling, target: Target, ref: bytes) -> bytes:
-    """64 octets. :raises InvalidInput: ``ENTRY``, the record is of before 1970 or after 2149."""
-    handling = Handling(
-        tlp=Tlp(record.tlp),
-        pap=Pap(record.pap),
-        europol=Europol(record.europol),
-        source_grade=SourceGrade(record.source_grade),
-        information_grade=InformationGrade(record.information_grade),
+    """64 octets; a date before 1970 or after 2149 cannot be told, and is not."""
+    record_type, event = _words(record.record_type, record.event)
+    handling = _handling(
+        record.tlp, record.pap, record.europol, record.source_grade, record.information_grade
     )
     return pack_payload(
-        record_type=RecordType(record.record_type) if said.record else None,
-        event=Event(record.event) if said.event else None,
+        record_type=record_type if said.record else None,
+        event=event if said.event else None,
         handling=handling if said.record else None,
-        date=datetime.fromtimestamp(record.occurred_at, UTC).date() if said.date else None,
+        date=_date(record.occurred_at) if said.date else None,
         desk=target.desk if said.desk else 0,
         ref=ref,
+    )
+
+
+def _date(occurred_at: int) -> date | None:
+    days = occurred_at // DAY_S
+    return _FIRST_DAY + timedelta(days) if 0 < days <= MAX_DAYS else None
+
+
+@lru_cache(maxsize=1024)
+def _words(record_type: str, event: str) -> tuple[RecordType, Event]:
+    return RecordType(record_type), Event(event)
+
+
+@lru_cache(maxsize=1024)
+def _handling(tlp: str, pap: str, europol: str, source: str, information: str) -> Handling:
+    return Handling(
+        tlp=Tlp(tlp),
+        pap=Pap(pap),
+        europol=Europol(europol),
+        source_grade=SourceGrade(source),
+        information_grade=InformationGrade(information),
     )

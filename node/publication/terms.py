@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
+from itertools import chain, groupby, islice
 from operator import itemgetter
 from pathlib import Path
 from typing import Self
@@ -94,11 +94,19 @@ class TermReader:
         done, total = 0, self._description.entries.count
         statement = "SELECT token, part, key, moment FROM entry ORDER BY token, part, key"
         for token, rows in groupby(self._rows(statement), key=itemgetter(0)):
-            entries = heapq.nlargest(NEWEST, map(self._timed, rows))
+            entries = self._newest(rows)
             yield HeldTerm(token=token, records=self._opened(entries))
             before, done = done, done + len(entries)
             if before // REPORT != done // REPORT:
                 progress(min(done, total), total)
+
+    def _newest(self, rows: Iterator[_Entry]) -> list[tuple[int, bytes, int]]:
+        """Time, key and part of a term's newest records, however many it has."""
+        timed = map(self._timed, rows)
+        first = list(islice(timed, NEWEST))
+        if len(first) < NEWEST:
+            return sorted(first, reverse=True)
+        return heapq.nlargest(NEWEST, chain(first, timed))
 
     def _timed(self, entry: _Entry) -> tuple[int, bytes, int]:
         token, part, key, masked = entry
