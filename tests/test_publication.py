@@ -239,6 +239,45 @@ async def test_a_count_that_falls_is_held_back(tmp_path: Path) -> None:
         assert looked_up(made, publisher, accepted, boxes[9]) is None
 
 
+async def test_who_narrows_is_not_held_up(tmp_path: Path) -> None:
+    """An acceptance that takes partners away withdraws their class at once, and one that takes
+    most terms away publishes the smaller snapshot with an alarm."""
+    boxes = [f"MSCU{number:07d}" for number in range(10)]
+    made = owner_of(tmp_path, [held(box, personal=place > 2) for place, box in enumerate(boxes)])
+    async with publishing(made) as publisher:
+        lines = await publisher.publish()
+        first = line(lines, "customs", PURPOSE)
+        police = line(lines, "police", PURPOSE)
+        acceptance = publisher.owner.gate.acceptance
+        assert acceptance is not None
+        narrower = replace(
+            acceptance,
+            digest="1" * 64,
+            rows=tuple(
+                r for r in acceptance.rows if r.channel.partner != "police" and not r.personal
+            ),
+        )
+        publisher.owner.gate.accept(narrower)
+        lines = await publisher.publish()
+        found = line(lines, "customs", PURPOSE)
+        assert (found.state, found.terms, found.manifest.serial) == ("published", 3, 2)
+        subjects = [(leaf.subject, tuple(leaf.reasons)) for leaf in leaves(publisher)]
+        assert ("blind", ("COUNT_SHRANK",)) in subjects
+        assert subjects.count(("blind-withdrawn", ())) == len(
+            {x.scheme for x in lines if x.scheme in police.audience.schemes}
+        )
+        name, epoch = police.audience.audience.name, police.manifest.epoch
+        with pytest.raises(Stale) as caught:
+            publisher.published(name, epoch, "container")
+        assert caught.value.code == "EPOCH_OVER"
+        assert not publisher.folder.snapshot(police.manifest).exists()
+        assert publisher.published(first.audience.audience.name, epoch, "container").terms == 3
+        publisher.owner.gate.accept(acceptance)
+        again = line(await publisher.publish(), "police", PURPOSE)
+        assert (again.state, again.manifest.serial) == ("published", 2)
+        assert publisher.published(name, epoch, "container").manifest.serial == 2
+
+
 async def test_without_acceptance_nothing_is_published(tmp_path: Path) -> None:
     """Nobody accepted what could leave: no seed is drawn, no class is made."""
     made = owner_of(tmp_path, [held(STORY)], unaccepted=[OWNER])

@@ -35,6 +35,7 @@ from node.publication.shelf import (
     put_held,
     put_published,
     put_released,
+    put_withdrawn,
 )
 from node.publication.target import Target
 from node.sources.incident import shrank
@@ -64,6 +65,7 @@ class _Plan:
     owner: Partner
     classes: tuple[AudienceClass, ...]
     exposure: Exposure
+    accepted: bytes
 
     @property
     def snapshots(self) -> list[tuple[AudienceClass, str]]:
@@ -94,10 +96,11 @@ class Publisher:
         """Publish what has changed; nothing when nothing has.
 
         1. The seeds are moved to now. 2. The classes are those of what policy permits and somebody
-        accepted. 3. Where nothing changed since, nothing is read. 4. Each kind of record that the
-        index holds is decided. 5. Snapshots are built and durable. 6. A snapshot that lost more
-        than a fifth of its terms is held back, with an alarm; a changed one's manifest is durable
-        together with its leaf. 7. Files that nobody needs any more go.
+        accepted; what is published for another is withdrawn. 3. Where nothing changed since,
+        nothing is read. 4. Each kind of record that the index holds is decided. 5. Snapshots are
+        built and durable. 6. A snapshot that lost more than a fifth of its terms is an alarm, and
+        held back unless somebody accepted another exposure meanwhile; a changed one's manifest is
+        durable together with its leaf. 7. Files that nobody needs any more go.
 
         :param accept_shrunk: snapshots may have lost as many terms as they have.
         :raises Misconfigured: ``EXPOSURE_NOT_ACCEPTED``, ``CLOCK_BACKWARDS`` …
@@ -106,6 +109,7 @@ class Publisher:
         async with self._busy:
             # 1 and 2
             plan = await self._plan()
+            await self._withdraw(plan)
             # 3
             inputs = self._inputs(plan, self.root())
             if not accept_shrunk and self._is_current(plan, inputs):
@@ -139,25 +143,40 @@ class Publisher:
         answering = [item.manifest for item in self.shelf.answering(now)]
         self.folder.tidy(answering, self.epochs, now)
 
+    def published(self, audience: bytes, epoch: int, scheme: str) -> Published:
+        """What answers for a class, by its name, in an epoch and scheme.
+
+        :raises Stale: ``EPOCH_OVER``: nothing does now: over, withdrawn, or never published.
+            ``CLASS_OVER``: the policy in force is another, and nothing was published since.
+        """
+        for item in self.shelf.answering(self.owner.clock()):
+            found = item.manifest
+            if (found.audience.name, found.epoch, found.scheme) == (audience, epoch, scheme):
+                if found.audience.policy_serial != self.owner.policy().serial:
+                    raise Stale("a class is of an earlier policy", reasons=("CLASS_OVER",))
+                return item
+        raise _over()
+
     def key_of(self, manifest: Manifest) -> PrivateKey:
-        """The key that answers for a manifest of this node.
+        """The key that answers for a manifest of :meth:`published`.
 
         :raises Stale: ``EPOCH_OVER``, its seed is erased, or was drawn anew since.
         """
         now = self.owner.clock()
         if not manifest.begins_at <= now < manifest.answers_until:
-            raise Stale("an epoch's key does not answer now", reasons=("EPOCH_OVER",))
+            raise _over()
         seed = self.seeds.of(manifest.epoch, now)
         key = self._key(seed, manifest.audience.name, manifest.scheme)
         if key.public != manifest.public_key:
-            raise Stale("an epoch's key does not answer now", reasons=("EPOCH_OVER",))
+            raise _over()
         return key
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────
 
     async def _plan(self) -> _Plan:
         now = self.owner.clock()
-        if self.owner.gate.acceptance is None:
+        acceptance = self.owner.gate.acceptance
+        if acceptance is None:
             raise Misconfigured(
                 "nobody has accepted what this node could release, so nothing is published",
                 reasons=("EXPOSURE_NOT_ACCEPTED",),
@@ -170,9 +189,22 @@ class Publisher:
             seed=seed,
             until=self.epochs.answers_until(seed.epoch),
             owner=self.owner.directory().partner(self.owner.partner_id),
-            classes=classes_of(exposure, self.owner.gate.acceptance),
+            classes=classes_of(exposure, acceptance),
             exposure=exposure,
+            accepted=bytes.fromhex(acceptance.digest),
         )
+
+    async def _withdraw(self, plan: _Plan) -> None:
+        """What is published for a class that is none any more answers nobody."""
+        wanted = {line_of(a.audience, scheme) for a, scheme in plan.snapshots}
+        for item in self.shelf.answering(plan.now):
+            line = line_of(item.manifest.audience, item.manifest.scheme)
+            if line not in wanted:
+                wanted.add(line)
+                leaf = self.owner.leaves.owner(
+                    "blind-withdrawn", schemes=[item.manifest.scheme], digest=item.manifest.digest
+                )
+                await self.owner.log.append(leaf, also=put_withdrawn(line))
 
     async def _survey(self, plan: _Plan, watch: Watch) -> dict[str, list[Kind]]:
         found = await obeyed(order(self.config, until=plan.until), watch)
@@ -220,16 +252,19 @@ class Publisher:
         line = line_of(audience.audience, scheme)
         before, held = self.shelf.newest(line), self.shelf.held(line)
         manifest = self._manifest(plan, audience, scheme, built, before)
-        if before is not None and _same(before.manifest, manifest):
+        if before is not None and not before.withdrawn and _same(before.manifest, manifest):
             if held is not None:
                 leaf = self.owner.leaves.owner("blind-recovered", schemes=[scheme])
                 await self.owner.log.append(leaf, also=put_released(line))
             return _line(audience, scheme, "unchanged", before.manifest, before.terms)
         if before is not None and not accept_shrunk and shrank(before.terms, built.terms):
             await self._hold(line, held, built)
-            return _line(audience, scheme, "held", before.manifest, built.terms)
+            if before.accepted == plan.accepted:
+                return _line(audience, scheme, "held", before.manifest, built.terms)
         signed, digest = sign_manifest(manifest, self.keys.signing(plan.owner.signing_key))
-        item = Published(signed=signed, manifest=manifest, terms=built.terms)
+        item = Published(
+            signed=signed, manifest=manifest, terms=built.terms, accepted=plan.accepted
+        )
         leaf = self.owner.leaves.owner("blind-published", schemes=[scheme], digest=digest)
         await self.owner.log.append(leaf, also=put_published(line, item))
         get_logger().info(Event.BLIND_PUBLISHED, epoch=manifest.epoch, size=manifest.entry_count)
@@ -276,7 +311,6 @@ class Publisher:
 
     def _inputs(self, plan: _Plan, root: bytes) -> bytes:
         """A digest of all that snapshots and manifests follow from."""
-        acceptance = self.owner.gate.acceptance
         names = [a.audience.name + b"".join(s.encode() + b"," for s in a.schemes)
                  for a in plan.classes]  # fmt: skip
         keys = [self._key(plan.seed, a.audience.name, s).public for a, s in plan.snapshots[:1]]
@@ -284,7 +318,7 @@ class Publisher:
             root,
             plan.until.to_bytes(8, "big"),
             NORM_VERSION.to_bytes(2, "big"),
-            bytes.fromhex(acceptance.digest if acceptance else ""),
+            plan.accepted,
             bytes.fromhex(plan.exposure.digest),
             plan.owner.contact_desk.encode(),
             *keys,
@@ -295,6 +329,7 @@ class Publisher:
     def _is_current(self, plan: _Plan, inputs: bytes) -> bool:
         return self.folder.inputs(plan.seed.epoch) == inputs and all(
             before is not None
+            and not before.withdrawn
             and before.manifest.epoch == plan.seed.epoch
             and self.folder.snapshot(before.manifest).exists()
             for before in (
@@ -348,3 +383,11 @@ def _same(before: Manifest, after: Manifest) -> bool:
     counted = {"serial", "predecessor", "made_at", "digest"}
     names = [name for name in before.__slots__ if name not in counted]
     return all(getattr(before, name) == getattr(after, name) for name in names)
+
+
+def _over() -> Stale:
+    return Stale(
+        "no key answers for this class, epoch and scheme now",
+        reasons=("EPOCH_OVER",),
+        remedy="fetch the owner's current manifest, and ask under that",
+    )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from fairlead import signing
 from fairlead.audience import Audience
@@ -20,13 +21,23 @@ MIGRATIONS = (
     """
     CREATE TABLE blind_manifest (
         line BLOB NOT NULL, serial INTEGER NOT NULL, terms INTEGER NOT NULL,
-        manifest BLOB NOT NULL, signature BLOB NOT NULL, PRIMARY KEY (line, serial)
+        accepted BLOB NOT NULL, answers_until INTEGER NOT NULL, manifest BLOB NOT NULL,
+        signature BLOB NOT NULL, withdrawn INTEGER NOT NULL DEFAULT 0, PRIMARY KEY (line, serial)
     ) STRICT;
+    CREATE INDEX blind_manifest_answering ON blind_manifest (answers_until);
     CREATE TABLE blind_held (
         line BLOB PRIMARY KEY, code TEXT NOT NULL, snapshot BLOB NOT NULL, since REAL NOT NULL
     ) STRICT
     """,
 )
+_NEWEST = """
+    SELECT manifest, signature, terms, accepted, withdrawn FROM blind_manifest
+    WHERE line = ? ORDER BY serial DESC LIMIT 1
+"""
+_ANSWERING = """
+    SELECT manifest, signature, terms, accepted, withdrawn FROM blind_manifest
+    WHERE answers_until > ? ORDER BY line, serial
+"""
 Put = Callable[[sqlite3.Connection], None]
 
 
@@ -38,11 +49,14 @@ def line_of(audience: Audience, scheme: str) -> bytes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A manifest this node signed; ``terms`` is how many entries are none of its fillers."""
+    """A manifest this node signed; ``terms`` is how many entries are none of its fillers, and
+    ``accepted`` the digest of the exposure that was accepted then."""
 
     signed: blind_pb2.SignedBlindManifest
     manifest: Manifest
     terms: int
+    accepted: bytes
+    withdrawn: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,32 +76,24 @@ class Shelf:
 
     def newest(self, line: bytes) -> Published | None:
         """The last manifest of a line."""
-        rows = self._log.read(
-            "SELECT manifest, signature, terms FROM blind_manifest WHERE line = ? "
-            "ORDER BY serial DESC LIMIT 1",
-            (line,),
-        )
+        rows = self._log.read(_NEWEST, (line,))
         return _published(rows[0]) if rows else None
 
-    def all_newest(self) -> list[Published]:
-        """The last manifest of every line."""
-        rows = self._log.read(
-            "SELECT manifest, signature, terms FROM blind_manifest AS b WHERE serial = "
-            "(SELECT max(serial) FROM blind_manifest WHERE line = b.line)"
-        )
-        return [_published(row) for row in rows]
-
     def answering(self, now: float) -> list[Published]:
-        """Every manifest whose key answers now, the newest of its line and epoch."""
-        rows = self._log.read("SELECT manifest, signature, terms FROM blind_manifest "
-                              "ORDER BY line, serial")  # fmt: skip
+        """Every manifest whose key answers now: the newest of its line and epoch, unless it was
+        withdrawn, or a later one of its line was made under another policy."""
+        rows = self._log.read(_ANSWERING, (int(now),))
+        newest: dict[bytes, Published] = {}
         found: dict[tuple[bytes, int], Published] = {}
-        for row in rows:
-            item = _published(row)
-            if now < item.manifest.answers_until:
-                line = line_of(item.manifest.audience, item.manifest.scheme)
-                found[line, item.manifest.epoch] = item
-        return list(found.values())
+        for item in map(_published, rows):
+            line = line_of(item.manifest.audience, item.manifest.scheme)
+            newest[line] = found[line, item.manifest.epoch] = item
+        return [
+            item
+            for (line, _), item in found.items()
+            if not (item.withdrawn or newest[line].withdrawn)
+            and item.manifest.audience == newest[line].manifest.audience
+        ]
 
     def held(self, line: bytes) -> Held | None:
         """What is held back in a line."""
@@ -99,10 +105,18 @@ class Shelf:
 
 def put_published(line: bytes, item: Published) -> Put:
     """For the transaction of its leaf: the manifest, and the line is held back no longer."""
-    row = (line, item.manifest.serial, item.terms, item.signed.manifest, item.signed.signature)
+    row = (
+        line,
+        item.manifest.serial,
+        item.terms,
+        item.accepted,
+        item.manifest.answers_until,
+        item.signed.manifest,
+        item.signed.signature,
+    )
 
     def put(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO blind_manifest VALUES (?, ?, ?, ?, ?)", row)
+        connection.execute("INSERT INTO blind_manifest VALUES (?, ?, ?, ?, ?, ?, ?, 0)", row)
         connection.execute("DELETE FROM blind_held WHERE line = ?", (line,))
 
     return put
@@ -127,6 +141,22 @@ def put_released(line: bytes) -> Put:
     return put
 
 
-def _published(row: tuple[bytes, bytes, int]) -> Published:
+def put_withdrawn(line: bytes) -> Put:
+    """For the transaction of its leaf: nothing of the line answers any more."""
+
+    def put(connection: sqlite3.Connection) -> None:
+        connection.execute("UPDATE blind_manifest SET withdrawn = 1 WHERE line = ?", (line,))
+        connection.execute("DELETE FROM blind_held WHERE line = ?", (line,))
+
+    return put
+
+
+def _published(row: tuple[Any, ...]) -> Published:
     signed = blind_pb2.SignedBlindManifest(manifest=row[0], signature=row[1])
-    return Published(signed=signed, manifest=read_manifest(signed), terms=row[2])
+    return Published(
+        signed=signed,
+        manifest=read_manifest(signed),
+        terms=row[2],
+        accepted=row[3],
+        withdrawn=bool(row[4]),
+    )
