@@ -201,8 +201,11 @@ async def test_fillers_stay_when_a_record_comes(tmp_path: Path) -> None:
 async def _entries(made: Federation) -> set[bytes]:
     async with publishing(made) as publisher:
         found = line(await publisher.publish(), "customs", PURPOSE)
-        octets = publisher.folder.snapshot(found.manifest).read_bytes()
-        return {octets[at : at + ENTRY_SIZE] for at in range(0, len(octets), ENTRY_SIZE)}
+        return _split(publisher.folder.snapshot(found.manifest).read_bytes())
+
+
+def _split(octets: bytes) -> set[bytes]:
+    return {octets[at : at + ENTRY_SIZE] for at in range(0, len(octets), ENTRY_SIZE)}
 
 
 async def test_a_tampered_or_truncated_snapshot_is_refused(tmp_path: Path) -> None:
@@ -289,20 +292,34 @@ async def test_without_acceptance_nothing_is_published(tmp_path: Path) -> None:
 
 
 async def test_an_epochs_key_ends_with_its_overlap(tmp_path: Path) -> None:
-    """In the overlap both keys answer; after it the old one is gone with its snapshots, and the
-    new epoch's entries have nothing in common with it."""
+    """The next epoch's snapshot has nothing in common with this one's; in the overlap both keys
+    answer, and after it the old key, its snapshot and its manifest are gone."""
     made = owner_of(tmp_path, [held(STORY)])
+    made.node_configs[OWNER] = made.node_configs[OWNER].model_copy(
+        update={"blind_epoch_s": 3_600, "blind_overlap_s": 600}
+    )
     async with publishing(made) as publisher:
         first = line(await publisher.publish(), "customs", PURPOSE)
-    ends = first.manifest.ends_at
-    for config in made.node_configs.values():
-        assert config.blind_overlap_s == DAY_S
-    seeds, epochs = publisher.seeds, publisher.epochs
-    assert [seed.epoch for seed in seeds.turn(ends + 10)] == [
-        first.manifest.epoch,
-        first.manifest.epoch + 1,
-    ]
-    assert epochs.answers_until(first.manifest.epoch) == ends + DAY_S
-    assert [seed.epoch for seed in seeds.turn(ends + DAY_S)] == [first.manifest.epoch + 1]
-    with pytest.raises(Stale):
-        seeds.of(first.manifest.epoch, ends + DAY_S)
+        name, epoch = first.audience.audience.name, first.manifest.epoch
+        path = publisher.folder.snapshot(first.manifest)
+        entries = _split(path.read_bytes())
+    async with publishing(made, first.manifest.ends_at + 5) as publisher:
+        second = line(await publisher.publish(), "customs", PURPOSE)
+        assert (second.manifest.epoch, second.manifest.serial) == (epoch + 1, 2)
+        assert not entries & _split(publisher.folder.snapshot(second.manifest).read_bytes())
+        assert second.manifest.public_key != first.manifest.public_key
+        old = publisher.published(name, epoch, "container")
+        assert publisher.key_of(old.manifest).public == first.manifest.public_key
+        assert looked_up(made, publisher, second, STORY) is not None
+        assert path.exists()
+    async with publishing(made, first.manifest.answers_until) as publisher:
+        publisher.turn()
+        assert not path.parent.exists()
+        with pytest.raises(Stale):
+            publisher.published(name, epoch, "container")
+        with pytest.raises(Stale):
+            publisher.key_of(old.manifest)
+        assert publisher.published(name, epoch + 1, "container").manifest.serial == 2
+        with pytest.raises(Misconfigured) as caught:
+            publisher.seeds.turn(first.manifest.begins_at)
+        assert caught.value.code == "CLOCK_BACKWARDS"
