@@ -18,7 +18,14 @@ from fairlead.auditlog import AuditLog
 from fairlead.blinding import next_seed
 from fairlead.errors import FairleadError, Misconfigured, Stale
 from node.publication.epochs import Epochs
-from node.publication.seeds import FILE, MAX_TURNS, SKEW_S, SeedFile, erase
+from node.publication.seeds import (
+    FILE,
+    MAX_TURNS,
+    SEEN_EVERY_S,
+    SKEW_S,
+    SeedFile,
+    erase,
+)
 
 DAY_S = 86_400
 EPOCHS = Epochs(length_s=7 * DAY_S, overlap_s=DAY_S)
@@ -68,7 +75,7 @@ class Turning(RuleBasedStateMachine):
         self.now += seconds
         self._turn()
 
-    @rule(seconds=st.integers(SKEW_S + 1, 30 * DAY_S))
+    @rule(seconds=st.integers(SKEW_S + SEEN_EVERY_S, 30 * DAY_S))
     @precondition(lambda self: self.known)
     def clock_goes_back(self, seconds: int) -> None:
         with pytest.raises(Misconfigured) as caught:

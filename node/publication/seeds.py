@@ -28,6 +28,8 @@ from node.publication.epochs import Epochs
 FILE = "epochs.seed"
 SKEW_S = 120
 """Seconds by which a clock may be set back."""
+SEEN_EVERY_S = 60
+"""Seconds after which the time is written down again although no seed has changed."""
 MAX_TURNS = 100_000
 """Epochs at once: eleven years of the shortest; a clock further ahead is wrong."""
 _MAGIC = b"fairlead seeds 1"
@@ -124,7 +126,7 @@ class SeedFile:
                 seeds = self._forward(held.seeds, now)
             # 4
             fresh = _Held(seen_at=int(now), length_s=self._epochs.length_s, seeds=seeds)
-            if held is None or fresh != held:
+            if held is None or seeds != held.seeds or now >= held.seen_at + SEEN_EVERY_S:
                 self._replace(fresh.pack())
             return seeds
 
