@@ -72,13 +72,11 @@ def write_snapshot(path: Path, entries: Iterable[bytes]) -> bytes:
             os.fsync(file.fileno())
         unfinished.replace(path)
         _sync_folder(path.parent)
-    except OSError:
+    except BaseException as error:
         unfinished.unlink(missing_ok=True)
-        raise Misconfigured(
-            "a snapshot cannot be written",
-            reasons=("SNAPSHOT_UNWRITABLE",),
-            remedy="make room under state_dir (df -h) and check its permissions (ls -ld)",
-        ) from None
+        if isinstance(error, OSError):
+            raise _unwritable() from None
+        raise
     return digest.digest()
 
 
@@ -165,6 +163,14 @@ def _sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unwritable() -> Misconfigured:
+    return Misconfigured(
+        "a snapshot cannot be written",
+        reasons=("SNAPSHOT_UNWRITABLE",),
+        remedy="make room under state_dir (df -h) and check its permissions (ls -ld)",
+    )
 
 
 def _another() -> Forged:

@@ -13,7 +13,8 @@ from fairlead.entries import EntryCodec, Payload
 from fairlead.envelope.manifest import verify_manifest
 from fairlead.identifiers import NORM_VERSION
 from fairlead.snapshot import Snapshot
-from node.publication.publisher import Line, Publisher
+from node.publication.outcome import Line
+from node.publication.publisher import Publisher
 from node.publication.shelf import line_of
 from node.sources.record import SourceRecord
 from tests.federation import Federation, build, record

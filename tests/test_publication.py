@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from fairlead import signing
+from fairlead.delta import apply_delta
 from fairlead.entries import ENTRY_SIZE
 from fairlead.errors import Forged, Misconfigured, Stale
 from fairlead.snapshot import LEAST
@@ -17,7 +19,6 @@ from fairlead.v1 import audit_pb2
 from fairlead.vocabulary import Event, Handling, RecordType
 from node.app import at_rest
 from node.publication.publisher import Publisher
-from node.publication.shelf import line_of
 from node.sources.record import SourceRecord
 from tests.blind import changed, require_libsodium
 from tests.federation import OTHER, STORY, Federation, build_index
@@ -149,6 +150,7 @@ async def test_nothing_changed_publishes_nothing(tmp_path: Path) -> None:
         publisher.folder.snapshot(first[0].manifest).unlink()
         assert {found.state for found in await publisher.publish()} == {"unchanged"}
         assert publisher.folder.snapshot(first[0].manifest).exists()
+        kept = publisher.folder.snapshot(line(first, "customs", PURPOSE).manifest).read_bytes()
         assert len(leaves(publisher)) == count
     reindex(made, [held(STORY), held(OTHER)])
     async with publishing(made) as publisher:
@@ -158,21 +160,16 @@ async def test_nothing_changed_publishes_nothing(tmp_path: Path) -> None:
         second = line(lines, "customs", PURPOSE)
         before = line(first, "customs", PURPOSE)
         assert (second.manifest.serial, second.terms) == (2, 2)
-        assert second.manifest.predecessor == publisher_digest(
-            publisher, before.manifest.serial, second
-        )
-
-
-def publisher_digest(publisher: Publisher, serial: int, found: object) -> bytes:
-    """Digest of an earlier manifest of a line, from its row."""
-    from fairlead import signing
-
-    audience, scheme = found.audience.audience, found.scheme  # type: ignore[attr-defined]
-    ((octets,),) = publisher.owner.log.read(
-        "SELECT manifest FROM blind_manifest WHERE line = ? AND serial = ?",
-        (line_of(audience, scheme), serial),
-    )
-    return signing.digest(octets)
+        assert second.manifest.predecessor == signing.digest(before.manifest.to_wire())
+        path = publisher.folder.snapshot(second.manifest)
+        delta = publisher.folder.delta(second.manifest)
+        assert delta.stat().st_size < 10 * ENTRY_SIZE
+        (tmp_path / "kept").write_bytes(kept)
+        apply_delta(
+            tmp_path / "kept", delta, tmp_path / "made", entries=second.manifest.entry_count,
+            digest=second.manifest.snapshot_digest,
+        )  # fmt: skip
+        assert (tmp_path / "made").read_bytes() == path.read_bytes()
 
 
 async def test_each_manifest_has_its_leaf(tmp_path: Path) -> None:

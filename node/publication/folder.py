@@ -12,6 +12,7 @@ from node.publication.epochs import Epochs
 
 NAME = "blind"
 SUFFIX = ".snapshot"
+DELTA_SUFFIX = ".delta"
 INPUTS_FILE = "inputs"
 
 
@@ -30,6 +31,10 @@ class Folder:
         """Where a manifest's snapshot lies."""
         folder = self._state / NAME / f"epoch-{manifest.epoch}"
         return folder / f"{manifest.snapshot_digest.hex()}{SUFFIX}"
+
+    def delta(self, manifest: Manifest) -> Path:
+        """Where the delta lies that leads to a manifest's snapshot, where there is one."""
+        return self.snapshot(manifest).with_suffix(DELTA_SUFFIX)
 
     def inputs(self, epoch: int) -> bytes:
         """The digest of what the last complete publication was made of; empty before one."""
@@ -50,6 +55,7 @@ class Folder:
             if number.isdecimal() and now >= epochs.answers_until(int(number)):
                 shutil.rmtree(folder, ignore_errors=True)
                 continue
-            for path in folder.glob(f"*{SUFFIX}"):
-                if path not in wanted:
+            for path in folder.glob("*.*"):
+                published = path.suffix in {SUFFIX, DELTA_SUFFIX}
+                if published and path.with_suffix(SUFFIX) not in wanted:
                     path.unlink(missing_ok=True)

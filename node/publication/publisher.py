@@ -10,6 +10,7 @@ from typing import Any
 from fairlead import signing
 from fairlead.blinding import EpochSeed, PrivateKey, epoch_key
 from fairlead.config import NodeConfig
+from fairlead.delta import write_delta
 from fairlead.envelope.manifest import Manifest, sign_manifest
 from fairlead.errors import Misconfigured, Stale
 from fairlead.identifiers import NORM_VERSION
@@ -25,6 +26,7 @@ from node.publication.decision import PublicationPoint
 from node.publication.epochs import Epochs
 from node.publication.folder import Folder
 from node.publication.kind import Kind
+from node.publication.outcome import Line, row_of
 from node.publication.process import Watch, obeyed, silent
 from node.publication.seeds import SeedFile
 from node.publication.shelf import (
@@ -42,17 +44,6 @@ from node.sources.incident import shrank
 
 COUNT_SHRANK = "COUNT_SHRANK"
 SUBJECT = "blind"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Line:
-    """What became of one line: ``state`` is ``published``, ``unchanged`` or ``held``."""
-
-    audience: AudienceClass
-    scheme: str
-    state: str
-    manifest: Manifest
-    terms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,11 +247,12 @@ class Publisher:
             if held is not None:
                 leaf = self.owner.leaves.owner("blind-recovered", schemes=[scheme])
                 await self.owner.log.append(leaf, also=put_released(line))
-            return _line(audience, scheme, "unchanged", before.manifest, before.terms)
+            return Line.of(audience, "unchanged", before.manifest, before.terms)
         if before is not None and not accept_shrunk and shrank(before.terms, built.terms):
             await self._hold(line, held, built)
             if before.accepted == plan.accepted:
-                return _line(audience, scheme, "held", before.manifest, built.terms)
+                return Line.of(audience, "held", before.manifest, built.terms)
+        await self._delta(before, manifest)
         signed, digest = sign_manifest(manifest, self.keys.signing(plan.owner.signing_key))
         item = Published(
             signed=signed, manifest=manifest, terms=built.terms, accepted=plan.accepted
@@ -268,7 +260,16 @@ class Publisher:
         leaf = self.owner.leaves.owner("blind-published", schemes=[scheme], digest=digest)
         await self.owner.log.append(leaf, also=put_published(line, item))
         get_logger().info(Event.BLIND_PUBLISHED, epoch=manifest.epoch, size=manifest.entry_count)
-        return _line(audience, scheme, "published", manifest, built.terms)
+        return Line.of(audience, "published", manifest, built.terms)
+
+    async def _delta(self, before: Published | None, manifest: Manifest) -> None:
+        """Beside a snapshot, what leads to it from the one before it of the same key."""
+        if before is None or before.manifest.public_key != manifest.public_key:
+            return
+        old = self.folder.snapshot(before.manifest)
+        if old.exists():
+            new, path = self.folder.snapshot(manifest), self.folder.delta(manifest)
+            await asyncio.to_thread(write_delta, path, old, new)
 
     async def _hold(self, line: bytes, held: Held | None, built: Built) -> None:
         """An incident that begins is an ALARM leaf; one that goes on is not another one."""
@@ -342,7 +343,7 @@ class Publisher:
         for audience, scheme in plan.snapshots:
             before = self.shelf.newest(line_of(audience.audience, scheme))
             if before is not None:
-                lines.append(_line(audience, scheme, "unchanged", before.manifest, before.terms))
+                lines.append(Line.of(audience, "unchanged", before.manifest, before.terms))
         return lines
 
     def report(self) -> list[dict[str, Any]]:
@@ -354,28 +355,6 @@ class Publisher:
             state = held.code if held else "published"
             rows.append(row_of(manifest, state, item.terms))
         return sorted(rows, key=lambda row: (row["partners"], row["scheme"], row["epoch"]))
-
-
-def row_of(manifest: Manifest, state: str, terms: int) -> dict[str, Any]:
-    """A manifest as plain JSON."""
-    return {
-        "class": manifest.audience.name.hex()[:16],
-        "partners": list(manifest.audience.partners),
-        "purposes": list(manifest.audience.purposes),
-        "scheme": manifest.scheme,
-        "epoch": manifest.epoch,
-        "serial": manifest.serial,
-        "terms": terms,
-        "entries": manifest.entry_count,
-        "state": state,
-        "ends_at": manifest.ends_at,
-        "answers_until": manifest.answers_until,
-        "digest": manifest.snapshot_digest.hex(),
-    }
-
-
-def _line(audience: AudienceClass, scheme: str, state: str, manifest: Manifest, terms: int) -> Line:
-    return Line(audience=audience, scheme=scheme, state=state, manifest=manifest, terms=terms)
 
 
 def _same(before: Manifest, after: Manifest) -> bool:

@@ -11,8 +11,9 @@ from dataclasses import asdict
 from typing import Any
 
 from fairlead.errors import FairleadError
+from node.publication.outcome import Line, row_of
 from node.publication.process import Progress
-from node.publication.publisher import Line, Publisher, row_of
+from node.publication.publisher import Publisher
 
 Json = dict[str, Any]
 
