@@ -193,6 +193,19 @@ class NodeConfig(_Process):
     index_key: Reference | None = Field(
         default=None, description='a reference to the secret, "env:NAME" or "file:path"'
     )
+    blind_epoch_s: int = Field(
+        default=604_800,
+        ge=3_600,
+        le=31 * 86_400,
+        description="a whole number of seconds that one key for blind queries is published for",
+    )
+    blind_overlap_s: int = Field(
+        default=86_400,
+        ge=0,
+        le=31 * 86_400,
+        description="a whole number of seconds, not more than blind_epoch_s, for which that key "
+        "still answers when the next has come",
+    )
 
 
 Model = TypeVar("Model", bound=BaseModel)

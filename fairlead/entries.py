@@ -19,13 +19,14 @@ offset  octets  a payload: :data:`PAYLOAD_SIZE` octets, numbers big-endian
 2       1       event
 3       5       handling: TLP, PAP, Europol, source grade, information grade
 8       2       date: days since 1 January 1970
-10      2       contact desk: its number in the index's manifest
+10      2       contact desk: its place in the index's manifest, from 1
 12      16      opaque reference
 28      36      zero
 ======  ======  ====================================================================
 
 A word of the vocabulary is written as its place in its enumeration, from 1: new words are
-appended there, and none is ever moved.
+appended there, and none is ever moved. Zero stands for what its owner may not tell this class: a
+word, the whole handling, the date, the desk.
 
 **Why 16 octets of tag suffice.** To whoever lacks the owner's key, tags are uniform. Looking up *m*
 terms among *N* entries finds a false one with probability m·N / 2¹²⁸, for 10⁷ terms 3·10⁻²⁶ at
@@ -38,6 +39,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 from enum import StrEnum
@@ -68,11 +70,12 @@ ENTRY_SIZE = TAG_SIZE + PAYLOAD_SIZE + 16
 LAYOUT = 1
 MAX_DESK = 2**16 - 1
 MAX_DAYS = 2**16 - 1
-"""Days from 1 January 1970 to 6 June 2149."""
+"""Days from 1 January 1970 to 6 June 2149; that first day itself cannot be told."""
 
 _HEAD_SIZE = 8
 _REST = struct.Struct(">2H16s36s")
 _UNUSED = bytes(36)
+_UNTOLD = bytes(5)
 _FIRST_DAY = date(1970, 1, 1).toordinal()
 _KEY_SIZE = 32
 _NONCE = bytes(12)
@@ -84,14 +87,15 @@ _Word = TypeVar("_Word", bound=StrEnum)
 class Payload:
     """What a hit tells: enough to decide whether to ask the owner, nothing to act upon.
 
-    ``desk`` is the number of a contact desk in the index's manifest; ``ref`` 16 octets by which
-    the owner finds the record again, and a decoy looks like any other.
+    None, and a desk of 0, is what this class may not be told. ``desk`` is the place of a contact
+    desk in the index's manifest; ``ref`` 16 octets by which the owner finds the record again, and
+    a decoy looks like any other.
     """
 
-    record_type: RecordType
-    event: Event
-    handling: Handling
-    date: date
+    record_type: RecordType | None
+    event: Event | None
+    handling: Handling | None
+    date: date | None
     desk: int
     ref: bytes
 
@@ -116,31 +120,32 @@ class Payload:
         if layout != LAYOUT or unused != _UNUSED:
             raise _misplaced()
         return cls(
-            record_type=_word(RecordType, places[0]),
-            event=_word(Event, places[1]),
-            handling=Handling(
-                tlp=_word(Tlp, places[2]),
-                pap=_word(Pap, places[3]),
-                europol=_word(Europol, places[4]),
-                source_grade=_word(SourceGrade, places[5]),
-                information_grade=_word(InformationGrade, places[6]),
-            ),
-            date=date.fromordinal(_FIRST_DAY + days),
+            record_type=_word(RecordType, places[0]) if places[0] else None,
+            event=_word(Event, places[1]) if places[1] else None,
+            handling=_handling(places[2:]) if any(places[2:]) else None,
+            date=date.fromordinal(_FIRST_DAY + days) if days else None,
             desk=desk,
             ref=ref,
         )
 
 
 def pack_payload(
-    *, record_type: RecordType, event: Event, handling: Handling, date: date, desk: int, ref: bytes
+    *,
+    record_type: RecordType | None,
+    event: Event | None,
+    handling: Handling | None,
+    date: date | None,
+    desk: int,
+    ref: bytes,
 ) -> bytes:
     """What :class:`Payload` says as 64 octets, for whoever packs millions of them.
 
-    :raises InvalidInput: ``ENTRY``: a date before 1970 or after 6 June 2149, a desk's number
-        above 65,535, a reference not of 16 octets.
+    :raises InvalidInput: ``ENTRY``: a date before 2 January 1970 or after 6 June 2149, a desk's
+        number above 65,535, a reference not of 16 octets.
     """
-    days = date.toordinal() - _FIRST_DAY
-    if not (0 <= days <= MAX_DAYS and 0 <= desk <= MAX_DESK and len(ref) == REF_SIZE):
+    days = date.toordinal() - _FIRST_DAY if date else 0
+    told = date is None or 0 < days <= MAX_DAYS
+    if not (told and 0 <= desk <= MAX_DESK and len(ref) == REF_SIZE):
         raise InvalidInput("an entry's payload cannot be written", reasons=("ENTRY",))
     return _head(record_type, event, handling) + _REST.pack(days, desk, ref, _UNUSED)
 
@@ -208,13 +213,37 @@ class EntryCodec:
 
 
 @lru_cache(maxsize=256)
-def _head(record_type: RecordType, event: Event, handling: Handling) -> bytes:
+def _head(record_type: RecordType | None, event: Event | None, handling: Handling | None) -> bytes:
     """Layout and words, the first 8 octets: few of them differ."""
-    words = (
-        record_type, event, handling.tlp, handling.pap, handling.europol,
-        handling.source_grade, handling.information_grade,
-    )  # fmt: skip
-    return bytes([LAYOUT, *(list(type(word)).index(word) + 1 for word in words)])
+    return bytes([LAYOUT, _place(record_type), _place(event)]) + _handled(handling)
+
+
+def _handled(handling: Handling | None) -> bytes:
+    if handling is None:
+        return _UNTOLD
+    return bytes(
+        [
+            _place(handling.tlp),
+            _place(handling.pap),
+            _place(handling.europol),
+            _place(handling.source_grade),
+            _place(handling.information_grade),
+        ]
+    )
+
+
+def _place(word: StrEnum | None) -> int:
+    return 0 if word is None else list(type(word)).index(word) + 1
+
+
+def _handling(places: Sequence[int]) -> Handling:
+    return Handling(
+        tlp=_word(Tlp, places[0]),
+        pap=_word(Pap, places[1]),
+        europol=_word(Europol, places[2]),
+        source_grade=_word(SourceGrade, places[3]),
+        information_grade=_word(InformationGrade, places[4]),
+    )
 
 
 @cache

@@ -189,9 +189,10 @@ class LeafWriter:
     ) -> bytes:
         """The leaf of something the owner did at its own node, by a command of its own.
 
-        :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed`` or
-            ``bundle-made``. :param user: who did it, as the command was told; nobody verified it.
-        :param digest: of what was accepted, which the owner keeps elsewhere.
+        :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
+            ``bundle-made``, ``blind-published``, ``blind-withdrawn`` or ``blind-recovered``.
+        :param user: who did it, as the command was told; nobody verified it.
+        :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """
         leaf = self._leaf(
             pb.LEAF_TYPE_OWNER,

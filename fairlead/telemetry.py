@@ -38,6 +38,9 @@ class Event(StrEnum):
     """Every event this product logs; a new one is added here and nowhere else."""
 
     ACTIVE_TARGET_ALERT = "active-target-alert"
+    BLIND_HELD = "blind-held"
+    BLIND_NOT_TURNED = "blind-not-turned"
+    BLIND_PUBLISHED = "blind-published"
     CERTIFICATE_RELOADED = "certificate-reloaded"
     CHECKPOINT_FORK = "checkpoint-fork"
     CHECKPOINT_STALE = "checkpoint-stale"

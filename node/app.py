@@ -54,6 +54,13 @@ from node.own_entry import OwnEntry
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
+from node.publication import shelf
+from node.publication.epochs import Epochs
+from node.publication.folder import NAME as BLIND_FOLDER
+from node.publication.folder import Folder
+from node.publication.publisher import Publisher
+from node.publication.publishing import Publishing
+from node.publication.seeds import SeedFile
 from node.refreshing import Refresher, record_index
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
@@ -71,6 +78,7 @@ MIGRATIONS = (
     *cases.MIGRATIONS,
     *acceptance.MIGRATIONS,
     *pausing.MIGRATIONS,
+    *shelf.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
@@ -191,6 +199,7 @@ class NodeApp:
     async def close(self) -> None:
         """Close the control socket, what runs beside, what is under way, the line, and the rest."""
         await self.control.close()
+        await self.steering.publishing.close()
         await self.refresher.close()
         await self.tasks.cancel()
         self.housekeeping.cancel()
@@ -302,7 +311,15 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     desk = ReleaseDesk(log, leaves, tick_s=directory.current.release_tick_s)
     steering = _steering(
-        config, member, log=log, leaves=leaves, policy=policy, desk=desk, index=index, clock=clock
+        config,
+        member,
+        keys=keys,
+        log=log,
+        leaves=leaves,
+        policy=policy,
+        desk=desk,
+        index=index,
+        clock=clock,
     )
     steering.status.running = True
     steering.status.reachable = partial(_reachable, line)
@@ -379,7 +396,13 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         control=ControlServer(config.state_dir, steering.handlers),
         vault=vault,
         housekeeping=asyncio.create_task(
-            _keep_house(asking, book, words_of(policy).retention_days * DAY_S, clock)
+            _keep_house(
+                asking,
+                book,
+                words_of(policy).retention_days * DAY_S,
+                steering.publishing.publisher,
+                clock,
+            )
         ),
         failed=failed,
         tally=leaves.tally,
@@ -393,6 +416,7 @@ def _steering(
     config: NodeConfig,
     member: Membership,
     *,
+    keys: KeyRing,
     log: AuditLog,
     leaves: LeafWriter,
     policy: PolicyPoints,
@@ -432,6 +456,7 @@ def _steering(
             leaves=leaves,
             clock=clock,
         ),
+        publishing=Publishing(_publisher(config, keys, owner, lambda: indexed().root)),
         status=Status(
             partner=config.partner,
             owner=owner,
@@ -442,6 +467,30 @@ def _steering(
             running=False,
             today=Today(log, config.partner, clock),
         ),
+    )
+
+
+def _publisher(
+    config: NodeConfig, keys: KeyRing, owner: Owner, root: Callable[[], bytes]
+) -> Publisher:
+    """Who publishes for blind queries."""
+
+    def node() -> str:
+        directory = owner.directory()
+        named = own_node(config, directory.partner(config.partner))
+        return named.removeprefix(f"spiffe://{directory.federation}/")
+
+    epochs = Epochs(length_s=config.blind_epoch_s, overlap_s=config.blind_overlap_s)
+    return Publisher(
+        config=config,
+        node=node,
+        keys=keys,
+        owner=owner,
+        root=root,
+        epochs=epochs,
+        seeds=SeedFile(config.state_dir / BLIND_FOLDER, epochs),
+        shelf=shelf.Shelf(owner.log),
+        folder=Folder(config.state_dir),
     )
 
 
@@ -473,6 +522,7 @@ async def at_rest(
         yield _steering(
             config,
             member,
+            keys=keys,
             log=log,
             leaves=leaves,
             policy=policy,
@@ -496,11 +546,20 @@ async def _reachable(line: GatewayLine) -> bool:
 
 
 async def _keep_house(
-    asking: Asking, book: feedback.FeedbackBook, retention_s: float, clock: Callable[[], float]
+    asking: Asking,
+    book: feedback.FeedbackBook,
+    retention_s: float,
+    publisher: Publisher,
+    clock: Callable[[], float],
 ) -> None:
     """Delete what may be kept no longer, at the start and every hour. Feedback names a term, so
-    it is kept as long as the federation lets any answer be kept."""
+    it is kept as long as the federation lets any answer be kept. Seeds are turned whatever else
+    fails."""
     while True:
+        try:
+            publisher.turn()
+        except FairleadError as error:
+            get_logger().error(Event.BLIND_NOT_TURNED, error=error)
         try:
             await asking.expire()
             await book.expire(clock() - retention_s)

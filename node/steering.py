@@ -15,6 +15,7 @@ from node.exposure.document import moment
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
+from node.publication.publishing import Publishing
 from node.status import Status
 
 Json = dict[str, Any]
@@ -33,6 +34,7 @@ class Steering:
     owner: Owner
     pause: Pause
     previewing: Previewing
+    publishing: Publishing
     status: Status
 
     @property
@@ -46,6 +48,8 @@ class Steering:
             "resume": self._resume,
             "preview": self._after_look(self.previewing.preview),
             "bundle-made": self._bundle_made,
+            "blind-publish": self._after_look(self.publishing.publish),
+            "blind-status": self.publishing.status,
         }
 
     def _after_look(self, act: Handler) -> Handler:

@@ -43,9 +43,10 @@ PAYLOAD = Payload(
 OUTPUTS = st.binary(min_size=64, max_size=64)
 PAYLOADS = st.builds(
     Payload,
-    record_type=st.sampled_from(RecordType),
-    event=st.sampled_from(Event),
-    handling=st.builds(
+    record_type=st.none() | st.sampled_from(RecordType),
+    event=st.none() | st.sampled_from(Event),
+    handling=st.none()
+    | st.builds(
         Handling,
         tlp=st.sampled_from(Tlp),
         pap=st.sampled_from(Pap),
@@ -53,7 +54,7 @@ PAYLOADS = st.builds(
         source_grade=st.sampled_from(SourceGrade),
         information_grade=st.sampled_from(InformationGrade),
     ),
-    date=st.dates(date(1970, 1, 1), date(2149, 6, 6)),
+    date=st.none() | st.dates(date(1970, 1, 2), date(2149, 6, 6)),
     desk=st.integers(0, 2**16 - 1),
     ref=st.binary(min_size=16, max_size=16),
 )
@@ -122,7 +123,7 @@ def test_every_octet_of_a_payload_counts(place: int, change: int) -> None:
 
 @pytest.mark.parametrize(
     ("place", "value"),
-    [(0, 0), (0, 2), (1, 0), (1, 15), (2, 0), (2, 29), (3, 0), (3, 6), (4, 5), (5, 5), (6, 5),
+    [(0, 0), (0, 2), (1, 15), (2, 29), (3, 0), (3, 6), (4, 5), (5, 5), (6, 5),
      (7, 0), (7, 5), (28, 1), (63, 1)],
 )  # fmt: skip
 def test_places_beyond_the_vocabulary_are_refused(place: int, value: int) -> None:
@@ -136,7 +137,8 @@ def test_places_beyond_the_vocabulary_are_refused(place: int, value: int) -> Non
 
 @pytest.mark.parametrize(
     ("when", "desk", "ref"),
-    [(date(1969, 12, 31), 0, bytes(16)), (date(2149, 6, 7), 0, bytes(16)),
+    [(date(1969, 12, 31), 0, bytes(16)), (date(1970, 1, 1), 0, bytes(16)),
+     (date(2149, 6, 7), 0, bytes(16)),
      (date(2026, 1, 1), -1, bytes(16)), (date(2026, 1, 1), 2**16, bytes(16)),
      (date(2026, 1, 1), 0, bytes(15)), (date(2026, 1, 1), 0, bytes(17))],
 )  # fmt: skip
@@ -152,13 +154,20 @@ def test_what_does_not_fit_is_refused(when: date, desk: int, ref: bytes) -> None
 
 
 def test_the_first_and_the_last_date_fit() -> None:
-    """65,536 days from 1970 on."""
-    for days in (0, 2**16 - 1):
+    """65,535 days from 2 January 1970 on; zero days are a date that is not told."""
+    for days in (1, 2**16 - 1):
         payload = Payload(
             record_type=PAYLOAD.record_type, event=PAYLOAD.event, handling=PAYLOAD.handling,
             date=date(1970, 1, 1) + timedelta(days=days), desk=0, ref=bytes(16),
         )  # fmt: skip
         assert Payload.parse(payload.pack()) == payload
+
+
+def test_what_a_class_may_not_be_told_is_zero() -> None:
+    """An entry that says nothing but that there is something reads as just that."""
+    bare = Payload(record_type=None, event=None, handling=None, date=None, desk=0, ref=PAYLOAD.ref)
+    assert bare.pack() == b"\x01" + bytes(11) + PAYLOAD.ref + bytes(36)
+    assert Payload.parse(bare.pack()) == bare
 
 
 # ── Entries ──────────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run
 from fairlead.cli.version import add_version
 from node.cli import (
+    blind,
     check,
     doctor,
     exposure,
@@ -42,6 +43,7 @@ app.add_typer(index_app, name="index")
 
 app.add_typer(source.app, name="source")
 app.add_typer(exposure.app, name="exposure")
+app.add_typer(blind.app, name="blind")
 app.command("preview")(preview.preview)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)

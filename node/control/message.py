@@ -44,6 +44,8 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
             "until": (int, False),
         },
         "bundle-made": {},
+        "blind-publish": {"accept_shrunk": (bool, False)},
+        "blind-status": {},
     }
 )
 """Command → field → its type, and whether it must be there."""

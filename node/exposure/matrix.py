@@ -21,7 +21,7 @@ from fairlead.facts import party_facts
 from fairlead.partners import Directory, Partner
 from fairlead.policy.decision import Decision, disclosed, meet
 from fairlead.policy.documents import Registry
-from fairlead.policy.inputs import GrantFacts, QueryFacts
+from fairlead.policy.inputs import GrantFacts, QueryFacts, RecordFacts
 from fairlead.policy.points import UNAVAILABLE, PolicyPoints
 from node.exposure.source import SourceFacts
 
@@ -138,7 +138,7 @@ async def measure(
     """
     if policy.registry is None:
         raise Misconfigured("the policy has no registry", reasons=("POLICY_EMPTY",))
-    survey = _Survey(
+    survey = Survey(
         owner=owner,
         policy=policy,
         registry=policy.registry,
@@ -162,8 +162,8 @@ async def measure(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Survey:
-    """One walk through the policy points."""
+class Survey:
+    """Owner's decisions over questions nobody has asked, as of the moment ``now``."""
 
     owner: Partner
     policy: PolicyPoints
@@ -186,7 +186,7 @@ class _Survey:
 
     def _channel(self, channel: Channel, asker: Partner) -> Iterator[Row]:
         query = one_term(channel)
-        ruling = self._sovereignty(query, asker)
+        ruling = self.sovereignty(query, asker)
         if not ruling.permit:
             return
         yield Row(channel=channel, rules=ruling.rules)
@@ -194,14 +194,18 @@ class _Survey:
         for source in self.sources:
             if channel.scheme not in source.schemes or channel.purpose not in source.purposes:
                 continue
-            for decision in self._release(query, asker, ruling, source):
+            for decision in self.release(query, asker, ruling, source.record_facts(self.now)):
                 row = _row(channel, source, decision)
                 if row is not None:
                     key = (*row.kind, row.approvals)
                     found[key] = merged(found[key], row) if key in found else row
         yield from found.values()
 
-    def _sovereignty(self, query: QueryFacts, asker: Partner) -> Decision:
+    def sovereignty(self, query: QueryFacts, asker: Partner) -> Decision:
+        """What this owner would answer at most, granted whatever a gateway can grant.
+
+        :raises PolicyUnavailable: no decision.
+        """
         for _ in range(ATTEMPTS):
             decision = self.policy.sovereignty(
                 now=self.now,
@@ -219,10 +223,13 @@ class _Survey:
                 return decision
         raise PolicyUnavailable("the exposure cannot be measured: no decision could be made")
 
-    def _release(
-        self, query: QueryFacts, asker: Partner, ruling: Decision, source: SourceFacts
+    def release(
+        self, query: QueryFacts, asker: Partner, ruling: Decision, records: Sequence[RecordFacts]
     ) -> Iterator[Decision]:
-        records = source.record_facts(self.now)
+        """What of each record would leave, met with the ruling.
+
+        :raises PolicyUnavailable: no decision.
+        """
         for start in range(0, len(records), BATCH):
             for _ in range(ATTEMPTS):
                 decisions = self.policy.release(

@@ -2,8 +2,9 @@
 
 A token is BLAKE2b-128, keyed with a secret of this node, over
 ``norm_version|scheme|canonical value``. A record is AES-256-GCM-SIV (RFC 8452) under a second
-secret, with its key as associated data, padded so that its length tells little. When anything
-happened or expires is masked. Whoever reads the file, or watches the database that the records
+secret, with its key as associated data, padded so that its length tells little; its identifiers
+are sealed with it, because a blind index is made of them. When anything happened or expires is
+masked. Whoever reads the file, or watches the database that the records
 came from, learns neither what is held nor what was asked; the file does show how many records
 share a token, and which records came from the same part of a source.
 

@@ -12,7 +12,7 @@ from node.index.codec import ROOT_SIZE, Codec, index_changed
 from node.index.multiset import Multiset
 
 EPOCH_S = 7 * 86_400
-FORMAT = 3
+FORMAT = 4
 NAME = "description"
 _LAYOUT = struct.Struct(">QQQdQQQ32s32s32s")
 

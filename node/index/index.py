@@ -168,7 +168,7 @@ class Index:
         for moment, key, content in opened:
             try:
                 record = read_record(self._codec.ref(key), content)
-            except (ValueError, TypeError):
+            except (ValueError, TypeError, KeyError):
                 raise index_changed() from None
             if record.occurred_at != moment:
                 raise index_changed()

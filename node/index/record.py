@@ -18,7 +18,8 @@ class IndexedRecord:
 
     Times are unix seconds; ``ref`` is 16 opaque octets; ``fields`` may be released if policy
     agrees, ``withheld`` names fields that never are; ``doubtful`` names the schemes of the
-    record's identifiers whose check digit is wrong at the source.
+    record's identifiers whose check digit is wrong at the source; ``terms`` are its identifiers,
+    scheme and canonical value, for the blind index alone.
     """
 
     ref: bytes
@@ -37,10 +38,12 @@ class IndexedRecord:
     fields: Mapping[str, str]
     withheld: tuple[str, ...]
     doubtful: tuple[str, ...]
+    terms: tuple[tuple[str, str], ...] = ()
 
 
 def write_record(record: SourceRecord) -> bytes:
-    """Everything about the record but its identifiers: they are in the tokens alone."""
+    """Everything about the record. Tokens cannot be turned back, so its identifiers are here too:
+    the blind index is made of them (ADR 17)."""
     handling = record.handling
     doubtful = {i.scheme for i in record.identifiers if i.validity is Validity.CHECKSUM_FAILED}
     return orjson.dumps(
@@ -58,6 +61,7 @@ def write_record(record: SourceRecord) -> bytes:
             "purposes": record.purposes,
             "record_type": record.record_type,
             "source_grade": handling.source_grade,
+            "terms": sorted({(i.scheme, i.value) for i in record.identifiers}),
             "tlp": handling.tlp,
             "withheld": record.withheld,
         },
@@ -68,9 +72,10 @@ def write_record(record: SourceRecord) -> bytes:
 def read_record(ref: bytes, content: bytes) -> IndexedRecord:
     """The reverse of :func:`write_record`, for content whose seal was verified.
 
-    :raises ValueError, TypeError: it is of another format.
+    :raises ValueError, TypeError, KeyError: it is of another format.
     """
     document: dict[str, Any] = orjson.loads(content)
     for name in ("purposes", "withheld", "doubtful"):
         document[name] = tuple(document[name])
+    document["terms"] = tuple((scheme, value) for scheme, value in document["terms"])
     return IndexedRecord(ref=ref, **document)

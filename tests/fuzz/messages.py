@@ -20,12 +20,13 @@ from fairlead.envelope.feedback import (
     verify_feedback,
 )
 from fairlead.envelope.grant import verify_grant
+from fairlead.envelope.manifest import verify_manifest
 from fairlead.envelope.outcome import verify_outcome
 from fairlead.envelope.query import Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.receipts import Head, open_checkpoint, parse_proof, verify_receipt
-from fairlead.v1 import audit_pb2, directory_pb2, gateway_pb2, owner_pb2, query_pb2
+from fairlead.v1 import audit_pb2, blind_pb2, directory_pb2, gateway_pb2, owner_pb2, query_pb2
 from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
 from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build
@@ -177,6 +178,39 @@ class World:
             gateway=self.made.directory.gateway,
         )  # fmt: skip
 
+    def manifest(self, octets: bytes) -> object:
+        """Any manifest under its owner's signature."""
+        signed = blind_pb2.SignedBlindManifest(
+            manifest=octets, signature=signing.sign(self.owner_key, "blind-manifest", octets)
+        )
+        return verify_manifest(
+            signed, directory=self.made.directory, partner_id="customs", now=self.now
+        )
+
+    def seed_manifest(self) -> bytes:
+        """One that is right but for its key: that of blind queries needs libsodium."""
+        node = self.made.directory.partner(OWNER).nodes[0].spiffe_id
+        return signing.canonical(
+            blind_pb2.BlindManifest(
+                federation=self.made.directory.federation,
+                owner=OWNER,
+                node=node.removeprefix(f"spiffe://{self.made.directory.federation}/"),
+                audience=blind_pb2.BlindAudience(
+                    partners=["customs"], purposes=["drug-trafficking"], policy_serial=1
+                ),
+                epoch=2967,
+                ends_at=int(self.now),
+                answers_until=int(self.now) + 86_400,
+                scheme="container",
+                norm_version=1,
+                serial=1,
+                public_key=bytes(32),
+                entry_count=1_024,
+                snapshot_digest=bytes(32),
+                contact_desks=["desk"],
+            )
+        )
+
     def directory(self, octets: bytes) -> object:
         """Any directory under both operators' signatures."""
         signed = directory_pb2.SignedDirectory(
@@ -313,6 +347,7 @@ def targets(folder: Path) -> Iterator[Target]:
     )
     yield one("feedback-body", signing.canonical(opened), world.feedback_body)
     yield one("outcome", signing.canonical(outcome), world.outcome)
+    yield one("blind-manifest", world.seed_manifest(), world.manifest)
     yield one("directory", world.seed_directory(), world.directory)
     yield one("signed-directory", world.made.layout.directory.read_bytes(), world.signed_directory)
     yield one("partner-entry", world.seed_entry(), world.entry)
