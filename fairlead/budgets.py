@@ -121,6 +121,8 @@ def spend(
     :param token: what is paid for: once it is, nothing is taken again.
     :raises BudgetExhausted: a charge is more than what is left.
     """
+    if not charges:
+        return
     paid = connection.execute("INSERT OR IGNORE INTO budget_paid VALUES (?)", (token,))
     if not paid.rowcount:
         return
@@ -144,7 +146,7 @@ def moment(at: float) -> str:
 
 def _exhausted(found: Account) -> BudgetExhausted:
     return BudgetExhausted(
-        "a budget has not enough terms left for this query, and nothing was sent",
+        "a budget has too few terms left for this query",
         remedy=f"the budget {found.budget.name} has {found.left} of {found.budget.limit} terms "
         f"left until {moment(found.refills_at)}; see: fairlead budgets",
     )

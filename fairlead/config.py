@@ -146,6 +146,42 @@ class Limits(Table):
     )
 
 
+class Budgets(Table):
+    """How many terms may be asked: by the own users, and of this node (PROTOCOL §3)."""
+
+    user_day: int = Field(
+        default=5_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms of one scheme that one own user may ask in a UTC day",
+    )
+    case_week: int = Field(
+        default=20_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms that may be asked under one case in a week",
+    )
+    partner_day: int = Field(
+        default=50_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms that all own users together may ask in a UTC day",
+    )
+    asked_user_day: int = Field(
+        default=5_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms of one scheme that one user of another partner may "
+        "ask this node in a UTC day",
+    )
+    asked_partner_day: int = Field(
+        default=50_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms that another partner may ask this node in a UTC day",
+    )
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -193,6 +229,7 @@ class NodeConfig(_Process):
     index_key: Reference | None = Field(
         default=None, description='a reference to the secret, "env:NAME" or "file:path"'
     )
+    budgets: Budgets = Field(default=Budgets(), description="a table of budgets")
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -19,6 +19,7 @@ from node.drafting import Drafter, Preparation
 from node.history import History, unknown_query
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
+from node.spending import AskerBudgets
 
 REFUSAL = "AskingService"
 MAX_ROWS = 32_768
@@ -47,6 +48,7 @@ class Asking:
         sealer: Sealer,
         sending: Sending,
         history: History,
+        budgets: AskerBudgets,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -57,6 +59,7 @@ class Asking:
         self._sealer = sealer
         self._sending = sending
         self._history = history
+        self._budgets = budgets
         self._clock = clock
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
 
@@ -82,10 +85,10 @@ class Asking:
         """Send a drafted query under its user's signature and yield what comes back.
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
-        exactly the drafted mandate, 3. the case is still open and assigned, 4. the whole query
-        verifies as a stranger would verify it, the gateway is not suspended, and the query is
-        durable here, so that it can be taken up again, 5. INTENT is durable in this node's own
-        log, chunk by chunk.
+        exactly the drafted mandate, 3. the case is still open and assigned, and the budgets have
+        room, 4. the whole query verifies as a stranger would verify it, the gateway is not
+        suspended, and the query is durable here, so that it can be taken up again, 5. INTENT is
+        durable in this node's own log, chunk by chunk, the first one with what the query spends.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -202,6 +205,10 @@ class Asking:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def budgets(self, user: Identity) -> list[pb.BudgetAccount]:
+        """What is left of every budget the user may ask on."""
+        return self._budgets.listed(user.name, self._cases.visible_to(user))
 
     # ── History ──────────────────────────────────────────────────────────────────────────────
 
