@@ -182,6 +182,36 @@ class Budgets(Table):
     )
 
 
+class Guard(Table):
+    """What the guard against enumeration lets one own user ask within 24 hours."""
+
+    longest_run: int = Field(
+        default=128,
+        ge=8,
+        le=10**6,
+        description="a whole number of consecutive serials of one series",
+    )
+    densest_thousand: int = Field(
+        default=200,
+        ge=8,
+        le=1_000,
+        description="a whole number of serials of one series within any thousand numbers",
+    )
+    one_owner: int = Field(
+        default=500,
+        ge=8,
+        le=10**6,
+        description="a whole number of containers of one owner prefix",
+    )
+    one_pattern: int = Field(
+        default=48,
+        ge=8,
+        le=10**6,
+        description="a whole number of plates that differ in two characters only, or of dates of "
+        "birth of one name",
+    )
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -230,6 +260,7 @@ class NodeConfig(_Process):
         default=None, description='a reference to the secret, "env:NAME" or "file:path"'
     )
     budgets: Budgets = Field(default=Budgets(), description="a table of budgets")
+    guard: Guard = Field(default=Guard(), description="a table of the guard against enumeration")
 
 
 Model = TypeVar("Model", bound=BaseModel)

@@ -44,6 +44,7 @@ from node.exposure import acceptance
 from node.exposure.gate import ExposureGate, accepts
 from node.exposure.source import source_facts
 from node.following import Following
+from node.guard import MEMORY_S, Guard
 from node.heads import HeadKeeper
 from node.index import Index
 from node.indexing import INDEX_FILE as INDEX_FILE  # noqa: PLC0414  (known here to others)
@@ -272,6 +273,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             deny_lists=member.deny_lists,
             policy=policy,
             cases=register,
+            guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
             budgets=spending,
             clock=clock,
         ),

@@ -11,11 +11,13 @@ from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
 from fairlead.errors import FairleadError, InvalidInput, Unreachable
 from fairlead.leaves import LeafWriter
+from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from node.batch import Batch
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
+from node.guard import Enumeration
 from node.history import History, unknown_query
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
@@ -85,10 +87,11 @@ class Asking:
         """Send a drafted query under its user's signature and yield what comes back.
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
-        exactly the drafted mandate, 3. the case is still open and assigned, and the budgets have
-        room, 4. the whole query verifies as a stranger would verify it, the gateway is not
-        suspended, and the query is durable here, so that it can be taken up again, 5. INTENT is
-        durable in this node's own log, chunk by chunk, the first one with what the query spends.
+        exactly the drafted mandate, 3. the case is still open and assigned, the budgets have
+        room, and the guard sees no sweep and remembers the terms, 4. the whole query verifies as
+        a stranger would verify it, the gateway is not suspended, and the query is durable here, so
+        that it can be taken up again, 5. INTENT is durable in this node's own log, chunk by chunk,
+        the first one with what the query spends.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -279,6 +282,15 @@ class Asking:
             user=user.spiffe_id,
         )
         await self._log.append(leaf)
+        if isinstance(error, Enumeration):
+            await self._alarm(error, user)
+
+    async def _alarm(self, sweep: Enumeration, user: Identity) -> None:
+        """Somebody sweeps: what gave it away, for those who look; no term."""
+        reasons = (str(sweep.sign),)
+        leaf = self._leaves.alarm(reasons, subject="enumeration", user=user.spiffe_id)
+        await self._log.append(leaf)
+        get_logger().error(Event.ENUMERATION_STOPPED, code=sweep.sign, user=user.name)
 
 
 def _stopping() -> Unreachable:

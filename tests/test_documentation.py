@@ -22,7 +22,7 @@ from fairlead.cli import results
 from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
-from fairlead.config import Budgets, GatewayConfig, Limits, NodeConfig, load
+from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.profile import Profile
 from fairlead.user_authority.config import AuthorityConfig
@@ -253,6 +253,7 @@ KEYS = [
     ("docs/deploy.md", "node", fields_of(NodeConfig, shared=False)),
     ("docs/deploy.md", "limits", fields_of(Limits)),
     ("docs/deploy.md", "budgets", fields_of(Budgets)),
+    ("docs/deploy.md", "guard", fields_of(Guard)),
     ("docs/sources.md", "mapping", fields_of(MappingFile)),
     ("docs/sources.md", "identifiers", fields_of(IdentifierColumn)),
     ("docs/sources.md", "time", fields_of(TimeColumn)),
