@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import metrics
+from fairlead import metrics, sealing
 from fairlead.config import Budgets, Guard
 from fairlead.v1 import asking_pb2, audit_pb2
 from node.app import HISTORY_FILE, LOG_FILE
@@ -179,13 +179,19 @@ async def reason(made: Federation, user: tuple[str, str], serial: int) -> str:
     return states(events)["terminal-north"].reason
 
 
-async def test_repeating_a_query_neither_spends_nor_refills(tmp_path: Path) -> None:
-    """Resuming a finished query, as often as one likes, leaves every account as it was."""
+async def test_repeating_a_query_neither_spends_nor_refills(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A batch of two chunks is paid once, and resuming it, as often as one likes, leaves every
+    account as it was."""
+    monkeypatch.setattr(sealing, "MAX_TERMS", 4)
+    terms = [number(PREFIX, serial * 77_777) for serial in range(6)]
     async with (
-        at_customs(tmp_path, budgets=Budgets(user_day=2)) as made,
+        at_customs(tmp_path, budgets=Budgets(user_day=7)) as made,
         made.client(*ANALYST) as client,
     ):
-        events = await made.ask(number(PREFIX, 1), client=client)
+        events = await made.ask(*terms, client=client)
+        assert sum(event.HasField("done") for event in events) == 2
         query_id = next(e.batch.summary.query_id for e in events if e.HasField("batch"))
         for _ in range(3):
             assert [event async for event in client.resume(query_id)]
