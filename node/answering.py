@@ -275,7 +275,7 @@ class Answering:
         record. What is refused costs nothing."""
         if not decision.permit:
             return decision, []
-        charges = self._budgets.charges(query, question)
+        charges = self._budgets.charges(query, [term.scheme for term in question.terms])
         try:
             self._budgets.check(charges)
         except BudgetExhausted:

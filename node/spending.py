@@ -16,7 +16,6 @@ from fairlead.auditlog import AuditLog
 from fairlead.budgets import Account, Budget, Charge
 from fairlead.config import Budgets
 from fairlead.envelope.query import Query
-from fairlead.envelope.question import Question
 from fairlead.policy.decision import Audience, Reason
 from fairlead.v1 import asking_pb2 as pb
 from node.batch import Batch
@@ -92,13 +91,12 @@ class OwnerBudgets:
         self._log = log
         self._clock = clock
 
-    def charges(self, query: Query, question: Question) -> list[Charge]:
-        """What a chunk costs its user and its partner."""
+    def charges(self, query: Query, schemes: Sequence[str]) -> list[Charge]:
+        """What a chunk costs its user and its partner: the scheme of each of its terms."""
         partner = query.asker.partner_id
-        schemes = (term.scheme for term in question.terms)
         return [
             *_by_scheme(self._user, f"{partner}/{query.user.name}", schemes),
-            Charge(budget=self._partner, holder=partner, terms=len(question.terms)),
+            Charge(budget=self._partner, holder=partner, terms=len(schemes)),
         ]
 
     def check(self, charges: Sequence[Charge]) -> None:
