@@ -53,11 +53,11 @@ $(STAMP): requirements/dev.lock pyproject.toml
 	@$(PY) -m pip install --quiet --no-deps --no-build-isolation --no-index -e .
 	@touch $@
 
-demo: $(STAMP) ## six partners, one question, their answers; then everything is stopped
-	@$(PY) -m demo.run
+demo: $(STAMP) ## six partners, one question, their answers, all stopped (ARGS="--records N")
+	@$(PY) -m demo.run $(ARGS)
 
 demo-up: $(STAMP) ## start the demo's federation and leave it running
-	@$(PY) -m demo.run --up
+	@$(PY) -m demo.run --up $(ARGS)
 
 demo-down: $(STAMP) ## stop what demo-up started
 	@$(PY) -m demo.run --down

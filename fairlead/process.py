@@ -152,7 +152,6 @@ def load_policy(
         bundle.serial,
         alarm=alarm,
         registry=bundle.registry(),
-        words=bundle.words(),
         not_after=bundle.manifest.not_after,
     )
     return points, hashlib.sha256(canonical(bundle.manifest)).digest()

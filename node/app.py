@@ -163,9 +163,9 @@ def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
 
 def words_of(policy: PolicyPoints) -> Words:
     """:raises Misconfigured: a policy without its registry."""
-    if policy.words is None:
+    if policy.registry is None:
         raise Misconfigured("the policy has no registry", reasons=("POLICY_EMPTY",))
-    return policy.words
+    return Words.of(policy.registry)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

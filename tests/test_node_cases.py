@@ -15,7 +15,7 @@ from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused, Stale
 from fairlead.leaves import LeafWriter
-from fairlead.policy.agreements import federation_data
+from fairlead.policy.documents import parse_document
 from fairlead.policy.words import Words
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2
@@ -24,7 +24,10 @@ from tests.policy_cases import BASELINE
 from tests.walks import NOW, World, make_world
 
 DAY = 86_400
-WORDS = Words.of_registry(federation_data(BASELINE)["federation"])
+AGREEMENTS = parse_document("agreements", BASELINE["data/agreements.yaml"], [])
+assert AGREEMENTS is not None
+assert AGREEMENTS.registry is not None
+WORDS = Words.of(AGREEMENTS.registry)
 
 
 @pytest.fixture(scope="module")

@@ -29,7 +29,6 @@ from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import ExpiringEngine, PolicyEngine, WasmEngine
-from fairlead.policy.words import Words
 
 DOMAIN = "policy"
 APPROVALS = 2
@@ -96,14 +95,6 @@ class Bundle:
             for document in (federation, own)
             if document
         ]
-
-    def words(self) -> Words:
-        """The words of the federation's registry.
-
-        :raises Misconfigured: the data is wrong (every problem at once).
-        """
-        data = {name: self.files[name] for name in self.manifest.data}
-        return Words.of_registry(federation_data(data)["federation"])
 
 
 def load_bundle(

@@ -31,7 +31,6 @@ from fairlead.policy.reading import (
     read_decision,
     read_records,
 )
-from fairlead.policy.words import Words
 
 Alarm = Callable[[str, str], None]
 """Called with the decision point and a stable code; both are fixed names."""
@@ -62,7 +61,6 @@ class PolicyPoints:
         alarm: Alarm = lambda *_: None,
         registry: Registry | None = None,
         not_after: int = 0,
-        words: Words | None = None,
     ) -> None:
         """:param registry: the words the policy knows, for who must go through all of them.
 
@@ -75,7 +73,6 @@ class PolicyPoints:
         self.serial = serial
         self.registry = registry
         self.not_after = not_after
-        self.words = words
 
     def asking(
         self,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from fairlead.errors import InvalidInput
+from fairlead.policy.documents import Registry
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,15 +18,14 @@ class Words:
     retention_days: int
 
     @classmethod
-    def of_registry(cls, federation: Mapping[str, Any]) -> Words:
-        """Read them from the federation's policy data."""
+    def of(cls, registry: Registry) -> Words:
+        """Those of the federation's registry."""
         return cls(
             purposes={
-                name: frozenset(purpose["legal_bases"])
-                for name, purpose in federation["purposes"].items()
+                name: frozenset(purpose.legal_bases) for name, purpose in registry.purposes.items()
             },
-            schemes=frozenset(federation["schemes"]),
-            retention_days=int(federation["limits"]["retention_days"]),
+            schemes=frozenset(registry.schemes),
+            retention_days=registry.limits.retention_days,
         )
 
     def check_case(self, purpose: str, legal_basis: str, schemes: tuple[str, ...]) -> None:

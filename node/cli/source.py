@@ -141,7 +141,7 @@ def list_(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) ->
     if unready := [entry["source"] for entry in found if entry["state"] != "ready"]:
         say(f"next: fairlead-node source test {unready[0]} --config {config}")
     elif not found:
-        say("next: fairlead-node source add FILE-OR-DATABASE --config {config}")
+        say(f"next: fairlead-node source add FILE-OR-DATABASE --config {config}")
 
 
 def _guesses(guesses: object, *, persons: bool) -> list[dict[str, object]]:
