@@ -146,6 +146,72 @@ class Limits(Table):
     )
 
 
+class Budgets(Table):
+    """How many terms may be asked: by the own users, and of this node (PROTOCOL §3)."""
+
+    user_day: int = Field(
+        default=5_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms of one scheme that one own user may ask in a UTC day",
+    )
+    case_week: int = Field(
+        default=20_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms that may be asked under one case in a week",
+    )
+    partner_day: int = Field(
+        default=50_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms that all own users together may ask in a UTC day",
+    )
+    asked_user_day: int = Field(
+        default=5_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms of one scheme that one user of another partner may "
+        "ask this node in a UTC day",
+    )
+    asked_partner_day: int = Field(
+        default=50_000,
+        ge=1,
+        le=10**9,
+        description="a whole number of terms that another partner may ask this node in a UTC day",
+    )
+
+
+class Guard(Table):
+    """What the guard against enumeration lets one own user ask within 24 hours."""
+
+    longest_run: int = Field(
+        default=128,
+        ge=8,
+        le=10**6,
+        description="a whole number of consecutive serials of one series",
+    )
+    densest_thousand: int = Field(
+        default=200,
+        ge=8,
+        le=1_000,
+        description="a whole number of serials of one series within any thousand numbers",
+    )
+    one_owner: int = Field(
+        default=500,
+        ge=8,
+        le=10**6,
+        description="a whole number of containers of one owner prefix",
+    )
+    one_pattern: int = Field(
+        default=48,
+        ge=8,
+        le=10**6,
+        description="a whole number of plates that differ in two characters only, or of dates of "
+        "birth of one name",
+    )
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -206,6 +272,8 @@ class NodeConfig(_Process):
         description="a whole number of seconds, not more than blind_epoch_s, for which that key "
         "still answers when the next has come",
     )
+    budgets: Budgets = Field(default=Budgets(), description="a table of budgets")
+    guard: Guard = Field(default=Guard(), description="a table of the guard against enumeration")
 
 
 Model = TypeVar("Model", bound=BaseModel)

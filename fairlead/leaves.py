@@ -130,19 +130,27 @@ class LeafWriter:
         return signing.canonical(leaf)
 
     def alarm(
-        self, reasons: Sequence[str], *, subject: str, checkpoints: Sequence[str] = ()
+        self,
+        reasons: Sequence[str],
+        *,
+        subject: str,
+        checkpoints: Sequence[str] = (),
+        user: str = "",
     ) -> bytes:
-        """The leaf of evidence that somebody cheats, with the signed heads that show it."""
+        """The leaf of evidence that somebody cheats: the signed heads that show it, or who."""
+        self.tally.alarmed(reasons[:1])
         leaf = self._leaf(
             pb.LEAF_TYPE_ALARM,
             reasons=list(reasons),
             subject=subject,
             checkpoints=list(checkpoints),
+            user=user,
         )
         return signing.canonical(leaf)
 
     def alert(self, query: Query, recipients: Iterable[str]) -> bytes:
         """The leaf by which an owner's desk learns who asked about an active target, and why."""
+        self.tally.alarmed(["ACTIVE_TARGET"])
         leaf = self._leaf(
             pb.LEAF_TYPE_ALARM,
             reasons=["ACTIVE_TARGET"],

@@ -42,6 +42,7 @@ class Tally:
     leaves: Counter[str] = field(default_factory=Counter)
     legs: Counter[tuple[str, str]] = field(default_factory=Counter)
     refusals: Counter[str] = field(default_factory=Counter)
+    alarms: Counter[str] = field(default_factory=Counter)
     buckets: list[int] = field(default_factory=lambda: [0] * (len(BUCKETS_S) + 1))
     seconds: float = 0.0
     _began: OrderedDict[bytes, float] = field(default_factory=OrderedDict)
@@ -52,9 +53,11 @@ class Tally:
 
     def refused(self, reasons: Iterable[str]) -> None:
         """Something was refused for these codes."""
-        for reason in reasons:
-            known = reason in self.refusals or len(self.refusals) < MAX_LABELS
-            self.refusals[reason if known else OTHER] += 1
+        _count(self.refusals, reasons)
+
+    def alarmed(self, reasons: Iterable[str]) -> None:
+        """An alarm was raised for these codes."""
+        _count(self.alarms, reasons)
 
     def began(self, query_id: bytes) -> None:
         """A query was admitted."""
@@ -77,6 +80,12 @@ class Tally:
     def open(self) -> int:
         """Queries admitted and not closed."""
         return len(self._began)
+
+
+def _count(counter: Counter[str], reasons: Iterable[str]) -> None:
+    for reason in reasons:
+        known = reason in counter or len(counter) < MAX_LABELS
+        counter[reason if known else OTHER] += 1
 
 
 Gauges = Callable[[], Sequence[Gauge]]
@@ -152,6 +161,10 @@ class _Collector:
         for reason, count in sorted(tally.refusals.copy().items()):
             refusals.add_metric([reason], count)
         yield refusals
+        alarms = CounterMetricFamily("fairlead_alarms", "Alarms on the record.", labels=["reason"])
+        for reason, count in sorted(tally.alarms.copy().items()):
+            alarms.add_metric([reason], count)
+        yield alarms
         total, buckets = 0, []
         for limit, count in zip((*map(str, BUCKETS_S), "+Inf"), tally.buckets, strict=True):
             total += count

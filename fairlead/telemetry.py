@@ -47,6 +47,7 @@ class Event(StrEnum):
     CONFIG_LOADED = "config-loaded"
     DENY_LIST_LOADED = "deny-list-loaded"
     DIRECTORY_LOADED = "directory-loaded"
+    ENUMERATION_STOPPED = "enumeration-stopped"
     EXPOSURE_ACCEPTED = "exposure-accepted"
     EXPOSURE_PENDING = "exposure-pending"
     FOREIGN_LOG = "foreign-log"

@@ -12,18 +12,19 @@ from google.protobuf.message import DecodeError
 from fairlead import signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
+from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
 from fairlead.detail import seal_detail
 from fairlead.envelope.answer import sign_answer
 from fairlead.envelope.grant import Grant, verify_grant
 from fairlead.envelope.query import Query
-from fairlead.envelope.question import open_part
+from fairlead.envelope.question import Question, open_part
 from fairlead.errors import Conflict, FairleadError, Forged, Refused
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import LiveDirectory
-from fairlead.policy.decision import Decision, meet
+from fairlead.policy.decision import Decision, denial, meet
 from fairlead.policy.inputs import GrantFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
 from fairlead.receipts import CheckpointStale
@@ -35,6 +36,7 @@ from node.exposure.gate import ExposureGate
 from node.heads import HeadKeeper
 from node.index import Index
 from node.pausing import OWNER_PAUSED, Pause
+from node.spending import BUDGET_EXHAUSTED, OwnerBudgets
 
 SUBJECT = "OwnerService.Answer"
 REMEMBERED = 1024
@@ -60,6 +62,7 @@ class Answering:
         gate: ExposureGate,
         pause: Pause,
         heads: HeadKeeper,
+        budgets: OwnerBudgets,
         index: Index,
         clock: Callable[[], float],
     ) -> None:
@@ -74,6 +77,7 @@ class Answering:
         self._gate = gate
         self._pause = pause
         self._heads = heads
+        self._budgets = budgets
         self._index = index
         self._clock = clock
         self.skew_s: float | None = None
@@ -215,6 +219,7 @@ class Answering:
             events=question.scope.events,
         )
         decision = self._rule(query, facts, grant, int(now))
+        decision, charges = self._afford(decision, query, question)
         detail = seal_detail(
             me,
             query.query_id,
@@ -233,8 +238,14 @@ class Answering:
             intent_leaf_hash=grant.intent_leaf_hash,
         )
         ruling = Ruling(question=question, decision=decision, facts=facts)
-        persist: Callable[[sqlite3.Connection], None] = self._heads.persist(grant.head)
-        return ruling, Intent(leaf=leaf, nonce=nonce, detail=detail, also=persist)
+        persist = self._heads.persist(grant.head)
+        pay = self._budgets.payment(query, charges)
+
+        def also(connection: sqlite3.Connection) -> None:
+            persist(connection)
+            pay(connection)
+
+        return ruling, Intent(leaf=leaf, nonce=nonce, detail=detail, also=also)
 
     def _rule(self, query: Query, facts: QueryFacts, grant: Grant, now: int) -> Decision:
         """This owner's decision met with the gateway's grant: either may only narrow."""
@@ -256,6 +267,21 @@ class Answering:
             policy_serial=own.policy_serial,
         )
         return self._pause.rule(self._gate.rule(meet(own, granted), query))
+
+    def _afford(
+        self, decision: Decision, query: Query, question: Question
+    ) -> tuple[Decision, list[Charge]]:
+        """What is permitted, and paid for; beyond a budget it is a refusal that depends on no
+        record. What is refused costs nothing."""
+        if not decision.permit:
+            return decision, []
+        charges = self._budgets.charges(query, [term.scheme for term in question.terms])
+        try:
+            self._budgets.check(charges)
+        except BudgetExhausted:
+            serial = decision.policy_serial
+            return denial(BUDGET_EXHAUSTED, checks=decision.checks, policy_serial=serial), []
+        return decision, charges
 
     async def _alert(self, query: Query, desks: Collection[str]) -> None:
         """Tell the owner's desk, in its own log, that somebody asks about an active target."""
@@ -283,6 +309,8 @@ class Answering:
         found = Disclosed(answers=[], desks=frozenset())
         if not decision.permit:
             status, reason = query_pb2.STATUS_REFUSED, requester_code(decision)
+            if reason == BUDGET_EXHAUSTED.code:
+                await self._log.append(self._spent(query))
         else:
             try:
                 found = await self._disclosure(query).answer(query, ruling)
@@ -292,6 +320,17 @@ class Answering:
                 get_logger().error(Event.QUERY_REFUSED, error=error)
         answer = self._sign(query, ruling, status, reason=reason, answers=found.answers)
         return answer, found.desks
+
+    def _spent(self, query: Query) -> bytes:
+        """The REFUSAL leaf of a query beyond a budget, beside its INTENT."""
+        return self._leaves.refusal(
+            BudgetExhausted("a budget of an asker is used up"),
+            subject=SUBJECT,
+            partner_id=query.asker.partner_id,
+            user=query.user.spiffe_id,
+            query_id=query.query_id,
+            purpose=query.purpose,
+        )
 
     def _disclosure(self, query: Query) -> Disclosure:
         """Of this owner as the directory of the query describes it."""

@@ -17,7 +17,7 @@ from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 import grpc.aio
 from cryptography import x509
 
-from fairlead import admission, authority, metrics, process, signing
+from fairlead import admission, authority, budgets, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError, Misconfigured
@@ -44,6 +44,7 @@ from node.exposure import acceptance
 from node.exposure.gate import ExposureGate, accepts
 from node.exposure.source import source_facts
 from node.following import Following
+from node.guard import MEMORY_S, Guard
 from node.heads import HeadKeeper
 from node.index import Index
 from node.indexing import INDEX_FILE as INDEX_FILE  # noqa: PLC0414  (known here to others)
@@ -65,6 +66,7 @@ from node.refreshing import Refresher, record_index
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.sources.mapping import load_mapping
+from node.spending import AskerBudgets, OwnerBudgets
 from node.status import Status
 from node.steering import Steering
 from node.vault import Vault
@@ -78,6 +80,7 @@ MIGRATIONS = (
     *cases.MIGRATIONS,
     *acceptance.MIGRATIONS,
     *pausing.MIGRATIONS,
+    *budgets.MIGRATIONS,
     *shelf.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
@@ -268,6 +271,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         heads=heads,
         clock=clock,
     )
+    spending = AskerBudgets(config.budgets, partner_id=config.partner, log=log, clock=clock)
     asking = Asking(
         partner_id=config.partner,
         log=log,
@@ -278,6 +282,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             deny_lists=member.deny_lists,
             policy=policy,
             cases=register,
+            guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
+            budgets=spending,
             clock=clock,
         ),
         cases=register,
@@ -291,10 +297,12 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             heads=heads,
             history=kept,
             sealer=sealer,
+            budgets=spending,
             send=_sender(line, config.limits.deadline_ms / 1000),
             clock=clock,
         ),
         history=kept,
+        budgets=spending,
         clock=clock,
     )
     book = feedback.FeedbackBook(vault)
@@ -342,6 +350,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         gate=steering.owner.gate,
         pause=steering.pause,
         heads=heads,
+        budgets=OwnerBudgets(config.budgets, log=log, clock=clock),
         index=index,
         clock=clock,
     )

@@ -11,14 +11,17 @@ from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
 from fairlead.errors import FairleadError, InvalidInput, Unreachable
 from fairlead.leaves import LeafWriter
+from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from node.batch import Batch
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
+from node.guard import Enumeration
 from node.history import History, unknown_query
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
+from node.spending import AskerBudgets
 
 REFUSAL = "AskingService"
 MAX_ROWS = 32_768
@@ -47,6 +50,7 @@ class Asking:
         sealer: Sealer,
         sending: Sending,
         history: History,
+        budgets: AskerBudgets,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -57,6 +61,7 @@ class Asking:
         self._sealer = sealer
         self._sending = sending
         self._history = history
+        self._budgets = budgets
         self._clock = clock
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
 
@@ -82,10 +87,11 @@ class Asking:
         """Send a drafted query under its user's signature and yield what comes back.
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
-        exactly the drafted mandate, 3. the case is still open and assigned, 4. the whole query
-        verifies as a stranger would verify it, the gateway is not suspended, and the query is
-        durable here, so that it can be taken up again, 5. INTENT is durable in this node's own
-        log, chunk by chunk.
+        exactly the drafted mandate, 3. the case is still open and assigned, the budgets have
+        room, and the guard sees no sweep and remembers the terms, 4. the whole query verifies as
+        a stranger would verify it, the gateway is not suspended, and the query is durable here, so
+        that it can be taken up again, 5. INTENT is durable in this node's own log, chunk by chunk,
+        the first one with what the query spends.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -203,6 +209,10 @@ class Asking:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def budgets(self, user: Identity) -> list[pb.BudgetAccount]:
+        """What is left of every budget the user may ask on."""
+        return self._budgets.listed(user.name, self._cases.visible_to(user))
+
     # ── History ──────────────────────────────────────────────────────────────────────────────
 
     def listed(self, user: Identity) -> list[pb.QuerySummary]:
@@ -272,6 +282,15 @@ class Asking:
             user=user.spiffe_id,
         )
         await self._log.append(leaf)
+        if isinstance(error, Enumeration):
+            await self._alarm(error, user)
+
+    async def _alarm(self, sweep: Enumeration, user: Identity) -> None:
+        """Somebody sweeps: what gave it away, for those who look; no term."""
+        reasons = (str(sweep.sign),)
+        leaf = self._leaves.alarm(reasons, subject="enumeration", user=user.spiffe_id)
+        await self._log.append(leaf)
+        get_logger().error(Event.ENUMERATION_STOPPED, code=sweep.sign, user=user.name)
 
 
 def _stopping() -> Unreachable:

@@ -37,6 +37,8 @@ from fairlead.v1 import query_pb2
 from fairlead.v1.handling_pb2 import Pap
 from fairlead.vocabulary import Event
 from node.cases import Case, CaseRegister, check_handling
+from node.guard import Guard
+from node.spending import AskerBudgets
 
 PREPARATION_S = 600
 MAX_DRAFTS = 32
@@ -71,6 +73,8 @@ class Drafter:
         deny_lists: DenyLists,
         policy: PolicyPoints,
         cases: CaseRegister,
+        guard: Guard,
+        budgets: AskerBudgets,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -78,6 +82,8 @@ class Drafter:
         self._deny_lists = deny_lists
         self._policy = policy
         self._cases = cases
+        self._guard = guard
+        self._budgets = budgets
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
@@ -89,7 +95,9 @@ class Drafter:
         1. Terms and options are read; a typo stops here.
         2. The case is open, and the user assigned to it.
         3. The node's own policy says whom the user may ask.
-        4. The mandate is drafted and kept until it is signed.
+        4. The guard sees no sweep in the terms, beside those of the user's last 24 hours.
+        5. The budgets of the user, the case and the partner have room for it.
+        6. The mandate is drafted and kept until it is signed.
 
         :param certificate: the user's certificate as TLS presented it (DER).
         :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
@@ -117,6 +125,11 @@ class Drafter:
         if not request.partners:
             not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4
+        self._guard.check(user.name, terms)
+        # 5
+        charges = self._budgets.charges(user.name, case.case_id, terms)
+        self._budgets.check(charges)
+        # 6
         session = Ed25519PrivateKey.generate()
         nonces = tuple(os.urandom(32) for _ in terms)
         salts = {p: os.urandom(32) for p in directory.listed}
@@ -168,6 +181,7 @@ class Drafter:
             not_asked=[
                 pb.NotAsked(partner_id=p, reason=reason) for p, reason in sorted(not_asked.items())
             ],
+            spends=self._budgets.costs(charges),
         )
 
     def _candidates(self, request: pb.PrepareRequest, directory: Directory) -> dict[str, Partner]:
@@ -267,7 +281,8 @@ class Drafter:
 
         :returns: the draft and the user's signature, which is not verified here.
         :raises Stale: unknown, expired or somebody else's. :raises Forged: another mandate.
-        :raises Refused: the case was closed meanwhile.
+        :raises Refused: the case was closed, or its budget spent, meanwhile, or a sweep shows
+            beside what the user asked since.
         """
         preparation = self._preparations.pop(request.preparation_id, None)
         owned = preparation is not None and preparation.user.spiffe_id == user.spiffe_id
@@ -279,7 +294,9 @@ class Drafter:
             )
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        self._cases.assigned(preparation.case.case_id, user)
+        case = self._cases.assigned(preparation.case.case_id, user)
+        self._budgets.check(self._budgets.charges(user.name, case.case_id, preparation.terms))
+        self._guard.admit(user.name, preparation.terms)
         return preparation, request.signature
 
 

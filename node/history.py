@@ -9,6 +9,7 @@ encrypted (see :mod:`node.vault`); a finished chunk's reply key is erased.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from fairlead.errors import NotFound
@@ -220,6 +221,16 @@ class History:
             (user, user, MAX_LISTED),
         )
         return [self.summary(bytes(batch_id)) for (batch_id,) in rows]
+
+    def asked_since(self, moment: float) -> Iterator[tuple[str, float, list[tuple[str, str]]]]:
+        """User, unix seconds and terms of every query asked since, the oldest first."""
+        rows = self._vault.read(
+            "SELECT batch_id, user, asked_at FROM batch WHERE asked_at >= ? ORDER BY asked_at",
+            (int(moment),),
+        )
+        for batch_id, user, asked_at in rows:
+            terms = self.opened(bytes(batch_id)).terms
+            yield user, asked_at, [(term.scheme, term.value) for term in terms]
 
     def chunk(self, batch_id: bytes, number: int) -> KeptChunk | None:
         """One chunk, or None when it was never made."""

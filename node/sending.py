@@ -12,6 +12,7 @@ import grpc
 from fairlead import merkle, signing
 from fairlead.admission import remember
 from fairlead.auditlog import AuditLog
+from fairlead.budgets import BudgetExhausted
 from fairlead.detail import seal_detail
 from fairlead.envelope.answer import open_body, verify_answer
 from fairlead.envelope.grant import check_intent
@@ -35,10 +36,12 @@ from node.batch import Batch
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
 from node.sealer import Sealed, Sealer
+from node.spending import AskerBudgets
 
 Events = AsyncGenerator[pb.AskResponse, None]
 GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
 
+SUBJECT = "AskingService.Ask"
 NEVER_SEEN = frozenset({"QUERY_WINDOW", "DIRECTORY_MISMATCH"})
 """What the gateway says of octets that came too late and that it has never seen."""
 LOST = frozenset({"QUERY_INTERRUPTED", "MANDATE_USED", "QUERY_ID_REUSED"})
@@ -82,6 +85,7 @@ class Sending:
         heads: HeadKeeper,
         history: History,
         sealer: Sealer,
+        budgets: AskerBudgets,
         send: GatewayQuery,
         clock: Callable[[], float],
     ) -> None:
@@ -93,6 +97,7 @@ class Sending:
         self._heads = heads
         self._history = history
         self._sealer = sealer
+        self._budgets = budgets
         self._send = send
         self._clock = clock
 
@@ -190,7 +195,10 @@ class Sending:
         """Write the INTENT leaf, once, with its detail sealed to the oversight key.
 
         A chunk made anew takes the place of octets that the gateway said it never saw; owners
-        hold every (session, chunk) to one query, whatever the gateway says.
+        hold every (session, chunk) to one query, whatever the gateway says. The first INTENT of
+        a mandate pays for all of it, in its own transaction.
+
+        :raises BudgetExhausted: another query took what was left; the refusal is on the record.
         """
         if self._log.read("SELECT 1 FROM queries WHERE query_id = ?", (query.query_id,)):
             return
@@ -207,17 +215,25 @@ class Sending:
             commits_to=",".join(sorted(batch.salts)).encode(),
             detail_digest=signing.digest(detail),
         )
-        record, place = remember(query, nonce), (query.session_key, query.chunk)
+        record = remember(query, nonce, self._budgets.payment(batch))
+        place = query.session_key, query.chunk
 
         def replace_record(connection: sqlite3.Connection) -> None:
             connection.execute("DELETE FROM queries WHERE session_key = ? AND chunk = ?", place)
             record(connection)
 
-        await self._log.append(
-            leaf,
-            detail=detail,
-            also=replace_record,
-        )
+        try:
+            await self._log.append(leaf, detail=detail, also=replace_record)
+        except BudgetExhausted as error:
+            refusal = self._leaves.refusal(
+                error,
+                subject=SUBJECT,
+                partner_id=self._partner_id,
+                user=batch.user,
+                query_id=query.query_id,
+            )
+            await self._log.append(refusal)
+            raise
 
     async def _collect(self, opened: _Opened) -> Events:
         try:

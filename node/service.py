@@ -40,6 +40,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ListQueries": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/ShowQuery": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/SendFeedback": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/ListBudgets": users(Role.ANALYST),
 }
 
 
@@ -186,6 +187,12 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         """See :meth:`Feedback.send`."""
         await self._feedback.send(request, self._user())
         return asking_pb2.SendFeedbackResponse()
+
+    async def ListBudgets(  # noqa: N802
+        self, _request: asking_pb2.ListBudgetsRequest, _context: Context
+    ) -> asking_pb2.ListBudgetsResponse:
+        """See :meth:`Asking.budgets`."""
+        return asking_pb2.ListBudgetsResponse(accounts=self._asking.budgets(self._user()))
 
 
 def _certificate(context: Context) -> bytes:

@@ -36,6 +36,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ListQueries": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/ShowQuery": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/SendFeedback": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/ListBudgets": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),

@@ -110,6 +110,7 @@ async def offered(folder: Path) -> set[str]:
             tally = Tally()
             tally.leaf("intent")
             tally.refused(["X"])
+            tally.alarmed(["X"])
             tally.closed(b"", [("p", "answered")])
             registry.register(_Collector(tally, app.gauges))  # type: ignore[arg-type]
             names |= {sample.name for family in registry.collect() for sample in family.samples}

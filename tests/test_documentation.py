@@ -22,7 +22,7 @@ from fairlead.cli import results
 from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
-from fairlead.config import GatewayConfig, Limits, NodeConfig, load
+from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.profile import Profile
 from fairlead.user_authority.config import AuthorityConfig
@@ -252,6 +252,8 @@ KEYS = [
     ("docs/deploy.md", "gateway", fields_of(GatewayConfig, shared=False)),
     ("docs/deploy.md", "node", fields_of(NodeConfig, shared=False)),
     ("docs/deploy.md", "limits", fields_of(Limits)),
+    ("docs/deploy.md", "budgets", fields_of(Budgets)),
+    ("docs/deploy.md", "guard", fields_of(Guard)),
     ("docs/sources.md", "mapping", fields_of(MappingFile)),
     ("docs/sources.md", "identifiers", fields_of(IdentifierColumn)),
     ("docs/sources.md", "time", fields_of(TimeColumn)),
@@ -263,11 +265,11 @@ KEYS = [
 ]  # fmt: skip
 
 
-def as_toml(default: object) -> str:
+def as_toml(name: str, default: object) -> str:
     if default is PydanticUndefined:
         return "required"
     if isinstance(default, BaseModel):
-        return "`[limits]`"
+        return f"`[{name}]`"
     if default is None:
         return "none"
     return f"`{json.dumps(list(default) if isinstance(default, tuple) else default)}`"
@@ -280,7 +282,7 @@ def test_every_key_is_documented_with_its_default(
     """A configuration table lists the model's keys in their order, each with its default."""
     rows = table_after(text_of(page), f"keys: {table}")
     documented = {row[0].strip("`"): row[1] for row in rows}
-    assert documented == {name: as_toml(field.default) for name, field in fields.items()}
+    assert documented == {n: as_toml(n, field.default) for n, field in fields.items()}
     assert all(len(row) == 3 and row[2] for row in rows)
 
 
@@ -308,8 +310,12 @@ def test_the_example_configuration_loads(
     """A reader's copy of an example loads, shows every key, and states the real defaults."""
     settings = load(model, place_example(name, tmp_path))
     assert settings.model_fields_set == model.model_fields.keys()
-    assert settings.limits.model_fields_set == Limits.model_fields.keys()
-    assert (settings.limits, settings.log_level) == (Limits(), "info")
+    for name in model.model_fields:
+        table = getattr(settings, name)
+        if isinstance(table, BaseModel):
+            assert table.model_fields_set == type(table).model_fields.keys()
+            assert table == type(table)()
+    assert settings.log_level == "info"
 
 
 def test_the_example_mappings_load() -> None:

@@ -234,6 +234,7 @@ WRONG: list[tuple[str, Changes, type[FairleadError], str]] = [
     ("another case's statement", {"statement": put(case_commitment=HASH)}, Forged, "STATEMENT"),
     ("a stale statement", {"statement": put(issued_at=int(NOW) - 121)}, Stale, "QUERY_WINDOW"),
     ("a closed case", {"statement": put(case_open=False)}, Refused, "CASE"),
+    ("no guard", {"statement": put(guard_passed=False)}, Refused, "GUARD"),
     ("an unassigned user", {"statement": put(user_assigned=False)}, Refused, "CASE"),
 ]
 

@@ -27,6 +27,7 @@ def test_a_scrape_shows_counters_durations_and_gauges() -> None:
     now[0] = 0.02
     tally.closed(b"q", [("police", "answered")])
     tally.refused(["PURPOSE_NOT_COVERED"])
+    tally.alarmed(["ENUMERATION_RUN"])
     gauge = Gauge(name="fairlead_test", help="A test.", value=3, labels=(("what", "it"),))
     with serving("127.0.0.1:0", tally, lambda: [gauge]) as port:
         text = scrape(port)
@@ -35,6 +36,7 @@ def test_a_scrape_shows_counters_durations_and_gauges() -> None:
     assert 'fairlead_refusals_total{reason="PURPOSE_NOT_COVERED"} 1.0' in text
     assert 'fairlead_query_duration_seconds_bucket{le="0.025"} 1.0' in text
     assert 'fairlead_query_duration_seconds_bucket{le="0.01"} 0.0' in text
+    assert 'fairlead_alarms_total{reason="ENUMERATION_RUN"} 1.0' in text
     assert 'fairlead_test{what="it"} 3.0' in text
     assert "process_resident_memory_bytes" in text
 

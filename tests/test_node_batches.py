@@ -122,8 +122,9 @@ def quiet(text: str, scheme: str | None) -> asking_pb2.Term:
 
 
 def container(serial: int) -> str:
-    """A container number with a right check digit."""
-    front = f"CSQU{serial:06d}"
+    """A container number with a right check digit, scattered as those of a manifest are."""
+    owner = ("CSQU", "MSCU", "TGHU", "MEDU", "HLXU", "TCLU")[serial % 6]
+    front = f"{owner}{serial * 7919 % 1_000_000:06d}"
     return next(
         front + str(digit)
         for digit in range(10)

@@ -20,7 +20,7 @@ def test_every_reason_is_documented_and_no_other() -> None:
     section = DOCUMENT.partition("## Reasons")[2].partition("## ")[0]
     assert len(catalogue) > 30
     assert set(re.findall(r"`([A-Z_]+)`", section)) == catalogue.keys() | {
-        "POLICY_UNAVAILABLE", "OWNER_NOT_READY", "OWNER_PAUSED",
+        "POLICY_UNAVAILABLE", "OWNER_NOT_READY", "OWNER_PAUSED", "BUDGET_EXHAUSTED",
     }  # fmt: skip
 
 

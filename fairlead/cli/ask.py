@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairlead.cli.budgets import costs
 from fairlead.cli.options import (
     PapOption,
     ProfileOption,
@@ -197,6 +198,10 @@ async def _ask(
             name = printable(exposure.display_name)
             say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
         if dry_run:
+            for cost in costs(draft.response.spends):
+                say(
+                    "it would spend {spends} of {left} terms left ({budget} of {of})".format(**cost)
+                )
             say("dry run: nothing was sent")
             _print_dry_run(draft, output)
             return Exit.ANSWERED
@@ -279,6 +284,7 @@ def _print_dry_run(draft: Any, output: RowFormat) -> None:
         for item in draft.response.not_asked
     ]
     if output is RowFormat.JSON:
-        emit_json({"schema": 1, "dry_run": True, "exposures": records})
+        spends = costs(draft.response.spends)
+        emit_json({"schema": 1, "dry_run": True, "exposures": records, "spends": spends})
     else:
         emit_rows(records, columns=("partner", "learns"), output=output)

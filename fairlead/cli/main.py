@@ -17,11 +17,22 @@ app = typer.Typer(
 
 
 def _assemble() -> None:
-    from fairlead.cli import ask, audit, cases, feedback, login, partners, queries, receipts
+    from fairlead.cli import (
+        ask,
+        audit,
+        budgets,
+        cases,
+        feedback,
+        login,
+        partners,
+        queries,
+        receipts,
+    )
 
     app.command("ask")(ask.ask)
     app.command("login")(login.login)
     app.command("partners")(partners.partners)
+    app.command("budgets")(budgets.budgets)
     app.command("feedback")(feedback.feedback)
     app.add_typer(queries.app, name="queries")
     app.add_typer(cases.app, name="cases")

@@ -19,6 +19,7 @@ OWNER_REASONS = frozenset(
     [
         "ASKER_UNKNOWN",
         "BLIND_REQUIRED",
+        "BUDGET_EXHAUSTED",
         "GRANT_EXPIRED",
         "GRANT_MISMATCH",
         "INPUT_INVALID",

@@ -1,8 +1,8 @@
 """Mandate, header and statement: the signed front of a query (PROTOCOL §2).
 
 The user signs the mandate, the mandate's session key signs each query's header, and the
-asker's node signs that the case is open and the user assigned to it. Gateway and owner run
-the same :func:`verify_query`; neither believes the other's verification.
+asker's node signs that the case is open, the user assigned to it, and the guard passed. Gateway
+and owner run the same :func:`verify_query`; neither believes the other's verification.
 """
 
 from __future__ import annotations
@@ -242,6 +242,7 @@ def sign_query(
             case_commitment=content.case_commitment,
             case_open=True,
             user_assigned=True,
+            guard_passed=True,
             policy_serial=policy_serial,
             issued_at=int(now),
         )
@@ -277,13 +278,14 @@ def verify_query(
     5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
        of exactly the terms that stand at its place under the mandate's root.
     6. The asker's node signed that the case is open and the user assigned to it.
+    7. It signed as well that its guard against enumeration let the mandate's terms pass.
 
     :param deny_lists: None only when verifying old evidence offline.
     :param identify: a server's memory of certificates that verified, in front of step 2.
     :raises Forged: a signature or binding is wrong.
     :raises InvalidInput: malformed or beyond a limit.
     :raises Stale: outside its window, or another directory.
-    :raises Refused: the statement does not claim an open case and an assigned user.
+    :raises Refused: the statement does not claim an open case, an assigned user and the guard.
     :raises Unauthenticated: the user's certificate is not acceptable.
     """
     # 1
@@ -309,6 +311,8 @@ def verify_query(
     # 6
     signing.verify(asker.signing_key, "statement", signed.statement, signed.statement_signature)
     _check_statement(statement, header, mandate, signed, now)
+    # 7
+    _check_guard(statement)
     return Query(
         query_id=header.query_id,
         chunk=header.chunk,
@@ -444,4 +448,13 @@ def _check_statement(
             "the asker's node does not vouch for an open case with this user assigned",
             reasons=("CASE",),
             remedy="fairlead cases list",
+        )
+
+
+def _check_guard(statement: pb.NodeStatement) -> None:
+    if not statement.guard_passed:
+        raise Refused(
+            "the asker's node does not vouch that its guard against enumeration saw these terms",
+            reasons=("GUARD",),
+            remedy="the asker's node must run a version that has the guard",
         )

@@ -170,6 +170,7 @@ class PrepareResponse(_message.Message):
     NOT_ASKED_FIELD_NUMBER: _builtins.int
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
+    SPENDS_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     """Mandate, unsigned."""
@@ -197,6 +198,10 @@ class PrepareResponse(_message.Message):
     def not_asked(self) -> _containers.RepeatedCompositeFieldContainer[Global___NotAsked]:
         """Partners that the node's own policy keeps out of this query."""
 
+    @_builtins.property
+    def spends(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetAccount]:
+        """What the query will spend if it is sent; nothing is spent yet."""
+
     def __init__(
         self,
         *,
@@ -210,10 +215,11 @@ class PrepareResponse(_message.Message):
         not_asked: _abc.Iterable[Global___NotAsked] | None = ...,
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
+        spends: _abc.Iterable[Global___BudgetAccount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "tlp", b"tlp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "spends", b"spends", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1035,3 +1041,82 @@ class SendFeedbackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendFeedbackResponse: _TypeAlias = SendFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class ListBudgetsRequest(_message.Message):
+    """Asks for the caller's budgets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsRequest: _TypeAlias = ListBudgetsRequest  # noqa: Y015
+
+@_typing.final
+class ListBudgetsResponse(_message.Message):
+    """One account for each scheme and case the caller may ask under, and the partner's."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accounts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BudgetAccount]: ...
+    def __init__(
+        self,
+        *,
+        accounts: _abc.Iterable[Global___BudgetAccount] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListBudgetsResponse: _TypeAlias = ListBudgetsResponse  # noqa: Y015
+
+@_typing.final
+class BudgetAccount(_message.Message):
+    """How many terms may still be asked on one account."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BUDGET_FIELD_NUMBER: _builtins.int
+    HOLDER_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    LEFT_FIELD_NUMBER: _builtins.int
+    REFILLS_AT_FIELD_NUMBER: _builtins.int
+    SPENDS_FIELD_NUMBER: _builtins.int
+    budget: _builtins.str
+    """The key of the node's configuration that sets the limit."""
+    holder: _builtins.str
+    """What the account is for: a scheme, a case reference, or the partner's id."""
+    limit: _builtins.int
+    left: _builtins.int
+    refills_at: _builtins.int
+    """When it is full again, unix seconds."""
+    spends: _builtins.int
+    """Terms that a drafted query spends on it; 0 in a list."""
+    def __init__(
+        self,
+        *,
+        budget: _builtins.str = ...,
+        holder: _builtins.str = ...,
+        limit: _builtins.int = ...,
+        left: _builtins.int = ...,
+        refills_at: _builtins.int = ...,
+        spends: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["budget", b"budget", "holder", b"holder", "left", b"left", "limit", b"limit", "refills_at", b"refills_at", "spends", b"spends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BudgetAccount: _TypeAlias = BudgetAccount  # noqa: Y015

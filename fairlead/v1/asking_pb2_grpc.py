@@ -90,6 +90,11 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackResponse.FromString,
                 _registered_method=True)
+        self.ListBudgets = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListBudgets',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
@@ -174,6 +179,13 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListBudgets(self, request, context):
+        """What is left of the caller's budgets.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -231,6 +243,11 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     servicer.SendFeedback,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.SendFeedbackResponse.SerializeToString,
+            ),
+            'ListBudgets': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListBudgets,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -531,6 +548,33 @@ class AskingService:
             '/fairlead.v1.AskingService/SendFeedback',
             fairlead_dot_v1_dot_asking__pb2.SendFeedbackRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.SendFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListBudgets(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListBudgets',
+            fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -57,6 +57,8 @@ class AskingServiceStub:
     """What is kept of one query; metadata alone for an auditor."""
     SendFeedback: _grpc.UnaryUnaryMultiCallable[_asking_pb2.SendFeedbackRequest, _asking_pb2.SendFeedbackResponse]
     """Tells an owner, sealed, what its answer was good for."""
+    ListBudgets: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListBudgetsRequest, _asking_pb2.ListBudgetsResponse]
+    """What is left of the caller's budgets."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
@@ -87,6 +89,8 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """What is kept of one query; metadata alone for an auditor."""
     SendFeedback: _aio.UnaryUnaryMultiCallable[_asking_pb2.SendFeedbackRequest, _asking_pb2.SendFeedbackResponse]  # type: ignore[assignment]
     """Tells an owner, sealed, what its answer was good for."""
+    ListBudgets: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListBudgetsRequest, _asking_pb2.ListBudgetsResponse]  # type: ignore[assignment]
+    """What is left of the caller's budgets."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -180,5 +184,13 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.SendFeedbackResponse, _abc.Awaitable[_asking_pb2.SendFeedbackResponse]]:
         """Tells an owner, sealed, what its answer was good for."""
+
+    @_abc_1.abstractmethod
+    def ListBudgets(
+        self,
+        request: _asking_pb2.ListBudgetsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListBudgetsResponse, _abc.Awaitable[_asking_pb2.ListBudgetsResponse]]:
+        """What is left of the caller's budgets."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

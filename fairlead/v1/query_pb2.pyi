@@ -333,7 +333,8 @@ Global___QueryHeader: _TypeAlias = QueryHeader  # noqa: Y015
 @_typing.final
 class NodeStatement(_message.Message):
     """What the asker's node signs (Ed25519, domain "statement"): the case is open, its user is
-    assigned to it, and the node's own policy agreed.
+    assigned to it, the node's own policy agreed, and its guard against enumeration let the mandate's
+    terms pass.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -347,6 +348,7 @@ class NodeStatement(_message.Message):
     USER_ASSIGNED_FIELD_NUMBER: _builtins.int
     POLICY_SERIAL_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
+    GUARD_PASSED_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     header_digest: _builtins.bytes
     mandate_digest: _builtins.bytes
@@ -356,6 +358,8 @@ class NodeStatement(_message.Message):
     user_assigned: _builtins.bool
     policy_serial: _builtins.int
     issued_at: _builtins.int
+    guard_passed: _builtins.bool
+    """The guard saw all terms of the mandate beside its user's last 24 hours. Always true."""
     def __init__(
         self,
         *,
@@ -368,10 +372,11 @@ class NodeStatement(_message.Message):
         user_assigned: _builtins.bool = ...,
         policy_serial: _builtins.int = ...,
         issued_at: _builtins.int = ...,
+        guard_passed: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_commitment", b"case_commitment", "case_open", b"case_open", "header_digest", b"header_digest", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "partner_id", b"partner_id", "policy_serial", b"policy_serial", "query_id", b"query_id", "user_assigned", b"user_assigned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_commitment", b"case_commitment", "case_open", b"case_open", "guard_passed", b"guard_passed", "header_digest", b"header_digest", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "partner_id", b"partner_id", "policy_serial", b"policy_serial", "query_id", b"query_id", "user_assigned", b"user_assigned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -74,6 +74,7 @@ FORGERIES: dict[str, tuple[str, Callable[[Federation], dict[str, Any]]]] = {
         lambda made: {"signs": node_key(made, "police")},
     ),
     "no open case": ("CASE", lambda made: {"statement_before": {"case_open": False}}),
+    "no guard": ("GUARD", lambda made: {"statement_before": {"guard_passed": False}}),
     "an open case, but not the user's": (
         "CASE",
         lambda made: {"statement_before": {"user_assigned": False}},

@@ -312,6 +312,7 @@ QUERIES: dict[
         "SEALING_KEY",
     ),
     "a closed case": (_again(statement={"case_open": False}), DENIED, "CASE"),
+    "no guard": (_again(statement={"guard_passed": False}), DENIED, "GUARD"),
     "a user not assigned": (_again(statement={"user_assigned": False}), DENIED, "CASE"),
     "statement about another case": (
         _again(statement={"case_commitment": bytes(32)}),

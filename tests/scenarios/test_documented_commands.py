@@ -117,6 +117,7 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("Identifiers")
         typist.block("Case and purpose")
         typist.block("Ask")
+        assert "user_day" in typist.block("Budgets")
         typist.block("A file of terms")
         typist.block("History: show, resume, export")
         typist.block("Feedback")
