@@ -41,6 +41,10 @@ from node.guard import Guard
 from node.spending import AskerBudgets
 
 PREPARATION_S = 600
+ROOM = signing.MAX_MESSAGE - 64 * 1024
+"""Octets of all sealed parts of one message: what a gateway takes, without the query's front."""
+PART_OVERHEAD = 2048
+"""Octets of a sealed part beyond the padded question, at most: wrapped key, tags, address."""
 MAX_DRAFTS = 32
 """Unsigned drafts kept for one user; the oldest gives way."""
 
@@ -60,6 +64,20 @@ class Preparation:
     session: Ed25519PrivateKey
     not_asked: Mapping[str, str]
     expires_at: float
+
+
+def check_room(partners: int, terms: int) -> None:
+    """Whether the sealed parts of a chunk for so many partners fit into one message.
+
+    :raises InvalidInput: ``TOO_LARGE``; the remedy says how many partners do.
+    """
+    each = sealing.question_size(min(terms, sealing.MAX_TERMS)) + PART_OVERHEAD
+    if partners * each > ROOM:
+        raise InvalidInput(
+            "so many terms for so many partners do not fit into one message",
+            reasons=("TOO_LARGE",),
+            remedy=f"name at most {ROOM // each} partners with --to, or ask fewer terms at once",
+        )
 
 
 class Drafter:
@@ -94,7 +112,8 @@ class Drafter:
 
         1. Terms and options are read; a typo stops here.
         2. The case is open, and the user assigned to it.
-        3. The node's own policy says whom the user may ask.
+        3. The node's own policy says whom the user may ask, and the parts for all of them fit
+           into one message.
         4. The guard sees no sweep in the terms, beside those of the user's last 24 hours.
         5. The budgets of the user, the case and the partner have room for it.
         6. The mandate is drafted and kept until it is signed.
@@ -122,6 +141,7 @@ class Drafter:
         wanted = self._candidates(request, directory)
         not_asked = self._decide(request, terms, purpose, case, user, wanted, directory, now)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
+        check_room(len(asked), len(terms))
         if not request.partners:
             not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4

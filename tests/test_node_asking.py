@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -30,7 +31,7 @@ from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from fairlead.v1.handling_pb2 import Pap
 from node.app import NodeApp
-from node.drafting import MAX_DRAFTS, PREPARATION_S
+from node.drafting import MAX_DRAFTS, PREPARATION_S, check_room
 from tests.federation import PURPOSE, STORY, Federation, federation, request
 from tests.test_node_batches import container
 from tests.walks import World, world_of
@@ -113,6 +114,30 @@ def place(running: Federation, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 # ── Prepare ──────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("terms", [1, 100, sealing.MAX_TERMS, 10_000])
+def test_what_would_not_fit_into_one_message_is_refused_before_it_is_signed(terms: int) -> None:
+    """As many partners as fit are let through, and one more is told how many do."""
+    chunk = min(terms, sealing.MAX_TERMS)
+    key = sealing.SealingKey.generate().public_bytes()
+    wrapped, sealed = sealing.wrap(bytes(sealing.question_size(chunk)), key, info=b"")
+    part = query_pb2.SealedPart(wrapped_key=wrapped, ciphertext=sealed).SerializeToString()
+    item = query_pb2.AddressedPart(partner_id="p" * 64, part=part)
+    most = next(n for n in itertools.count(1) if not _fits(n + 1, terms))
+    request = gateway_pb2.QueryRequest(parts=[item] * most)
+    assert request.ByteSize() <= signing.MAX_MESSAGE - 64 * 1024
+    with pytest.raises(InvalidInput, match="fit") as refused:
+        check_room(most + 1, terms)
+    assert f"at most {most} partners" in (refused.value.remedy or "")
+
+
+def _fits(partners: int, terms: int) -> bool:
+    try:
+        check_room(partners, terms)
+    except InvalidInput:
+        return False
+    return True
 
 
 async def test_a_draft_is_what_the_user_asked_for_and_is_not_sent(place: Place) -> None:
