@@ -36,8 +36,8 @@ from fairlead.vocabulary import (
     SourceGrade,
     Tlp,
 )
-from node.app import INDEX_FILE, index_keys
 from node.index import Index
+from node.indexing import INDEX_FILE, index_keys
 from node.sources.record import SourceRecord
 
 OWNERS = (3, 5)

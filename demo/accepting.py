@@ -21,11 +21,13 @@ from fairlead.partners import Directory
 from fairlead.policy.points import PolicyPoints
 from fairlead.signing import load_signing_key
 from fairlead.trust import Trust
-from node.app import LOG_FILE, MIGRATIONS, at_rest, log_origin
 from node.exposure.gate import ExposureGate
 from node.exposure.matrix import Exposure, measure
 from node.exposure.source import SourceFacts
+from node.indexing import LOG_FILE
+from node.opening import MIGRATIONS, log_origin
 from node.owner import take
+from node.owning import at_rest
 
 _measured: dict[tuple[object, ...], Exposure] = {}
 

@@ -15,11 +15,12 @@ from fairlead.keyfile import require_private
 from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
 from fairlead.trust import Trust
-from node.app import INDEX_FILE, LOG_FILE, open_index, own_keys
 from node.exposure.acceptance import stored_in, widened
 from node.exposure.gate import accepts
 from node.exposure.matrix import measure
 from node.exposure.source import source_facts
+from node.indexing import INDEX_FILE, LOG_FILE
+from node.opening import open_index, own_keys
 from node.sources.mapping import SourceMapping, load_mapping
 from node.sources.opening import source_of
 from node.sources.source import records_of

@@ -31,9 +31,10 @@ from fairlead.v1 import asking_pb2, gateway_pb2, query_pb2
 from fairlead.vocabulary import Event, Handling, RecordType
 from gateway.app import GatewayApp
 from gateway.app import assemble as assemble_gateway
-from node.app import INDEX_FILE, NodeApp, index_keys
+from node.app import NodeApp
 from node.app import assemble as assemble_node
 from node.index import Index
+from node.indexing import INDEX_FILE, index_keys
 from node.sources.record import SourceRecord
 
 ROOT = Path(__file__).resolve().parent.parent

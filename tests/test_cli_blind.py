@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fairlead.config import Limits
-from node.app import index_keys
+from node.indexing import index_keys
 from tests.blind import require_libsodium
 from tests.federation import STORY, build, federation
 from tests.publications import OWNER, held

@@ -11,8 +11,8 @@ import pytest
 from typer.testing import CliRunner
 
 from fairlead.config import Limits, NodeConfig
-from node.app import index_keys
 from node.cli.main import app
+from node.indexing import index_keys
 from tests.federation import STORY, build, federation
 from tests.test_exposure import MAPPING
 

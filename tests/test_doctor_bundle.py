@@ -7,8 +7,9 @@ import tarfile
 from pathlib import Path
 
 from fairlead.config import NodeConfig
-from node.app import LOG_FILE, at_rest
 from node.doctor import parts, write_bundle
+from node.indexing import LOG_FILE
+from node.owning import at_rest
 from tests.federation import STORY, build, record
 
 CANARIES = ("Wilhelmina Unlikely", "canary-host", "canary-source", "u-dpo", "hunter2")

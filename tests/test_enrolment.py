@@ -22,8 +22,8 @@ from fairlead.phrases import check_phrase
 from fairlead.trust import Trust
 from fairlead.v1 import enrolment_pb2
 from node import enrolling
-from node.app import own_keys
 from node.founding import NodeFolder, found
+from node.opening import own_keys
 from tests.founders import FEDERATION, Founded, card, enrol, founded, node, root_phrase
 
 DAY = 86_400

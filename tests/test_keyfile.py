@@ -20,7 +20,7 @@ from fairlead.errors import FairleadError, Misconfigured
 from fairlead.keyfile import private_folder, read_private, write_private
 from fairlead.sealing import SealingKey
 from gateway.app import own_keys as gateway_keys
-from node.app import own_keys as node_keys
+from node.opening import own_keys as node_keys
 from tests.founders import enrol, founded, node
 
 READ: dict[str, Callable[[Path], object]] = {

@@ -21,7 +21,7 @@ from fairlead import storage
 from fairlead.cli.output import Exit
 from fairlead.config import Limits
 from fairlead.v1 import audit_pb2
-from node.app import LOG_FILE
+from node.indexing import LOG_FILE
 from tests import processes
 from tests.commands import as_user, profile
 from tests.federation import CASE, PURPOSE, ROOT, STORY, Federation, federation

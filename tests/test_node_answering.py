@@ -21,7 +21,8 @@ from fairlead.leaves import LeafWriter
 from fairlead.policy.decision import Decision, Effect, Obligations
 from fairlead.receipts import CheckpointFork
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
-from node.app import INDEX_FILE, NodeApp
+from node.app import NodeApp
+from node.indexing import INDEX_FILE
 from tests.federation import OTHER, STORY, Federation, federation, record
 from tests.walks import PaperLog, Walk, World, world_of
 

@@ -117,7 +117,9 @@ def place(running: Federation, monkeypatch: pytest.MonkeyPatch) -> Place:
 
 
 @pytest.mark.parametrize("terms", [1, 100, sealing.MAX_TERMS, 10_000])
-async def test_what_would_not_fit_into_one_message_is_refused_before_it_is_signed(terms: int) -> None:
+async def test_what_would_not_fit_into_one_message_is_refused_before_it_is_signed(
+    terms: int,
+) -> None:
     """As many partners as fit are let through, and one more is told how many do."""
     chunk = min(terms, sealing.MAX_TERMS)
     key = sealing.SealingKey.generate().public_bytes()

@@ -17,7 +17,7 @@ from fairlead.errors import Forged, Misconfigured, Stale
 from fairlead.snapshot import LEAST
 from fairlead.v1 import audit_pb2
 from fairlead.vocabulary import Event, Handling, RecordType
-from node.app import at_rest
+from node.owning import at_rest
 from node.publication.publisher import Publisher
 from node.sources.record import SourceRecord
 from tests.blind import changed, require_libsodium

@@ -12,9 +12,9 @@ import pytest
 
 from fairlead.policy.decision import Decision, Obligations
 from fairlead.policy.inputs import RecordFacts
-from node.app import at_rest
 from node.exposure.acceptance import Acceptance
 from node.exposure.matrix import Channel, Exposure, Row
+from node.owning import at_rest
 from node.publication.classes import AudienceClass, classes_of
 from node.publication.decision import PublicationPoint, Telling, moments, telling
 from node.publication.kind import AGES, DAY_S, Kind, kind_of

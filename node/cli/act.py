@@ -30,7 +30,7 @@ def act(config: Path, command: str, **fields: object) -> dict[str, Any]:
     telemetry.configure("error")
 
     async def here() -> dict[str, Any]:
-        from node.app import at_rest
+        from node.owning import at_rest
 
         async with at_rest(settings) as steering:
             return dict(await steering.handlers[command](**fields))

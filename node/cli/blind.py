@@ -102,7 +102,7 @@ def _at_rest(settings: NodeConfig, accept_shrunk: bool) -> list[dict[str, Any]]:
     from dataclasses import asdict
 
     from fairlead import telemetry
-    from node.app import at_rest
+    from node.owning import at_rest
     from node.publication.process import Progress
     from node.publication.publishing import lines_document
 

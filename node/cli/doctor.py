@@ -21,9 +21,9 @@ def doctor(
     from fairlead import telemetry
     from fairlead.config import NodeConfig, load
     from fairlead.errors import FairleadError, InvalidInput
-    from node.app import LOG_FILE
     from node.checking import findings
     from node.doctor import parts, write_bundle
+    from node.indexing import LOG_FILE
 
     telemetry.configure("error")
     settings = load(NodeConfig, config)

@@ -20,8 +20,8 @@ def list_feedback(
     """List what others said of this owner's answers, and what was said to others."""
     from fairlead.cli.options import when
     from fairlead.config import NodeConfig, load
-    from node.app import open_vault
     from node.feedback import FeedbackBook
+    from node.opening import open_vault
 
     vault = open_vault(load(NodeConfig, config), readonly=True)
     try:

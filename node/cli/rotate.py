@@ -68,9 +68,9 @@ def tls_certificate(config: ConfigOption = CONFIG) -> None:
 
     async def renew() -> None:
         from fairlead import process
-        from node.app import own_keys, own_node
         from node.certificate import OwnCertificate
         from node.line import GatewayLine
+        from node.opening import own_keys, own_node
 
         member = process.join(settings, time.time)
         partner, _ = own_keys(settings, member)

@@ -12,7 +12,8 @@ import pytest
 from fairlead import metrics, sealing
 from fairlead.config import Budgets, Guard
 from fairlead.v1 import asking_pb2, audit_pb2
-from node.app import HISTORY_FILE, LOG_FILE
+from node.indexing import LOG_FILE
+from node.opening import HISTORY_FILE
 from node.spending import AskerBudgets
 from tests.attacks.evil import alarms, intents, leaves, refusals, refused
 from tests.federation import ANALYST, BOUGHT, Federation, federation, states

@@ -20,8 +20,8 @@ from fairlead.auditlog import AuditLog, LogReport, verify_log
 from fairlead.config import GatewayConfig, Limits, NodeConfig
 from fairlead.evidence import verify_evidence
 from fairlead.v1 import asking_pb2, audit_pb2, owner_pb2, query_pb2
-from node.app import INDEX_FILE, index_keys
 from node.index import Index
+from node.indexing import INDEX_FILE, index_keys
 from tests.federation import (
     STORY,
     Federation,

@@ -16,8 +16,10 @@ from fairlead.errors import PolicyUnavailable, Stale
 from fairlead.identifiers.container import check_digit
 from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
 from fairlead.vocabulary import Event, Handling, RecordType, parse_handling
-from node.app import LOG_FILE, NodeApp, at_rest
+from node.app import NodeApp
 from node.control.client import call
+from node.indexing import LOG_FILE
+from node.owning import at_rest
 from node.sources.record import SourceRecord
 from tests.federation import (
     ANALYST,

@@ -1,0 +1,152 @@
+"""The asker's half of a node: cases, drafts, what is sent, and what is kept of it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
+
+# isort: split
+import grpc.aio
+
+from fairlead.release import ReleaseDesk
+from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
+from node import cases, feedback, history
+from node.asking import Asking
+from node.drafting import Drafter
+from node.following import Following
+from node.guard import MEMORY_S, Guard
+from node.line import GatewayLine
+from node.opening import open_vault, words_of
+from node.parts import Parts
+from node.sealer import Sealer
+from node.sending import GatewayQuery, Sending, gateway_error
+from node.spending import AskerBudgets
+from node.vault import Vault
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """What a node asks with."""
+
+    asking: Asking
+    telling: feedback.Feedback
+    book: feedback.FeedbackBook
+    cases: cases.CaseRegister
+    vault: Vault
+
+
+def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
+    """Put it together over the vault, which it opens.
+
+    :raises Misconfigured: the vault or the policy cannot be used.
+    """
+    config, clock = parts.config, parts.clock
+    register = cases.CaseRegister(
+        parts.log, parts.leaves, words=words_of(parts.policy), clock=clock
+    )
+    vault = open_vault(config)
+    kept = history.History(vault)
+    book = feedback.FeedbackBook(vault)
+    budgets = AskerBudgets(config.budgets, partner_id=config.partner, log=parts.log, clock=clock)
+    sealer = Sealer(
+        partner_id=config.partner,
+        keys=parts.keys,
+        check_clock=following.check_clock,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        policy_serial=parts.policy.serial,
+        heads=parts.heads,
+        clock=clock,
+    )
+    asking = Asking(
+        partner_id=config.partner,
+        log=parts.log,
+        leaves=parts.leaves,
+        drafter=Drafter(
+            partner_id=config.partner,
+            directory=parts.directory,
+            deny_lists=parts.member.deny_lists,
+            policy=parts.policy,
+            cases=register,
+            guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
+            budgets=budgets,
+            clock=clock,
+        ),
+        cases=register,
+        sealer=sealer,
+        sending=_sending(parts, line, kept, sealer, budgets),
+        history=kept,
+        budgets=budgets,
+        clock=clock,
+    )
+    return Asker(
+        asking=asking, telling=_telling(parts, line, kept, book), book=book, cases=register,
+        vault=vault,
+    )  # fmt: skip
+
+
+def _sending(
+    parts: Parts, line: GatewayLine, kept: history.History, sealer: Sealer, budgets: AskerBudgets
+) -> Sending:
+    return Sending(
+        partner_id=parts.config.partner,
+        log=parts.log,
+        leaves=parts.leaves,
+        desk=ReleaseDesk(parts.log, parts.leaves, tick_s=0),
+        policy_serial=parts.policy.serial,
+        heads=parts.heads,
+        history=kept,
+        sealer=sealer,
+        budgets=budgets,
+        send=_sender(line, parts.deadline_s),
+        clock=parts.clock,
+    )
+
+
+def _telling(
+    parts: Parts, line: GatewayLine, kept: history.History, book: feedback.FeedbackBook
+) -> feedback.Feedback:
+    return feedback.Feedback(
+        partner_id=parts.config.partner,
+        keys=parts.keys,
+        log=parts.log,
+        leaves=parts.leaves,
+        directory=parts.directory,
+        history=kept,
+        book=book,
+        forward=_forwarder(line, parts.deadline_s),
+        clock=parts.clock,
+    )
+
+
+def _sender(line: GatewayLine, deadline_s: float) -> GatewayQuery:
+    """Streams one query through the gateway; leaving early cancels the call."""
+
+    async def send(
+        request: gateway_pb2.QueryRequest,
+    ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+        stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
+        call = stub.Query(request, timeout=2 * deadline_s)
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
+
+    return send
+
+
+def _forwarder(line: GatewayLine, deadline_s: float) -> feedback.Forward:
+    """Hands sealed feedback to the gateway."""
+
+    async def forward(signed: query_pb2.SignedFeedback) -> None:
+        stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
+        request = gateway_pb2.GatewayServiceFeedbackRequest(feedback=signed)
+        try:
+            await stub.Feedback(request, timeout=2 * deadline_s)
+        except grpc.aio.AioRpcError as error:
+            raise gateway_error(error, asked=False) from None
+
+    return forward

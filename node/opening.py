@@ -1,0 +1,140 @@
+"""What a node has on its disk: opened and checked, or refused with what to do."""
+
+from __future__ import annotations
+
+import os
+import time
+
+from cryptography import x509
+
+from fairlead import admission, authority, budgets, process, signing
+from fairlead.config import NodeConfig
+from fairlead.errors import Misconfigured
+from fairlead.keyfile import require_private
+from fairlead.keyring import KeyRing
+from fairlead.membership import Membership
+from fairlead.partners import Directory, Partner
+from fairlead.policy.points import PolicyPoints
+from fairlead.policy.words import Words
+from node import cases, feedback, history, pausing
+from node.exposure import acceptance
+from node.index import Index
+from node.indexing import INDEX_FILE, index_keys
+from node.publication import shelf
+from node.vault import Vault
+
+UNKNOWN = "UNKNOWN_PARTNER"
+MIGRATIONS = (
+    *process.MIGRATIONS,
+    *admission.MIGRATIONS,
+    *cases.MIGRATIONS,
+    *acceptance.MIGRATIONS,
+    *pausing.MIGRATIONS,
+    *budgets.MIGRATIONS,
+    *shelf.MIGRATIONS,
+)
+"""Tables of the node in its log's file, in the order in which they were invented."""
+HISTORY_FILE = "history.sqlite"
+HISTORY_KEY_FILE = "history.secret"
+
+
+def log_origin(directory: Directory, partner_id: str) -> str:
+    """Origin line of a partner's own audit log."""
+    return f"{directory.federation}/partner/{partner_id}"
+
+
+def _secret(config: NodeConfig, name: str) -> bytes:
+    """A secret of this node's own, made at first use, readable by its owner alone."""
+    path = config.state_dir / name
+    if not path.exists():
+        config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
+        path.write_bytes(os.urandom(32))
+    return path.read_bytes()
+
+
+def history_key(config: NodeConfig) -> bytes:
+    """The 32-octet key of the history.
+
+    :raises Misconfigured: its file is shorter than the secret that was written.
+    """
+    secret = _secret(config, HISTORY_KEY_FILE)
+    if len(secret) < 32:
+        raise Misconfigured(
+            "the history's secret is shorter than 32 octets", reasons=("HISTORY_KEY",)
+        )
+    return signing.commit(secret, b"history")
+
+
+def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
+    """What this node keeps of its users' queries and of feedback.
+
+    :param readonly: beside the process that serves it.
+    :raises Misconfigured: in use, damaged, or not made yet.
+    """
+    path, key = config.state_dir / HISTORY_FILE, history_key(config)
+    if readonly:
+        return Vault.open_readonly(path, key=key)
+    return Vault.open(path, key=key, migrations=(*history.MIGRATIONS, *feedback.MIGRATIONS))
+
+
+def open_index(config: NodeConfig) -> Index:
+    """The index as last refreshed.
+
+    :raises Misconfigured: not built yet. :raises SourceUnusable: see :meth:`Index.open`.
+    """
+    path = config.state_dir / INDEX_FILE
+    if not path.exists():
+        raise Misconfigured(
+            "this node has no index yet",
+            reasons=("NO_INDEX",),
+            remedy="fairlead-node index --config FILE",
+        )
+    token_key, field_key = index_keys(config)
+    return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
+
+
+def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
+    """The node's partner and keys, among them those of the directory.
+
+    :raises Misconfigured: UNKNOWN_PARTNER, ROOT_UNPINNED, KEY_MISMATCH, or a key file is missing.
+    """
+    directory = member.directory.current
+    partner = directory.partners.get(config.partner)
+    if partner is None:
+        raise Misconfigured(
+            "the directory does not list this partner",
+            reasons=("ROOT_UNPINNED" if config.partner in directory.unpinned else UNKNOWN,),
+            remedy="correct partner in the configuration, pin the own root key, or ask the "
+            "operators to list it",
+        )
+    require_private(config.keys_dir)
+    keys = KeyRing(config.keys_dir)
+    keys.signing(partner.signing_key)
+    keys.sealing(partner.sealing_key)
+    process.material_of(config.keys_dir, member.directory)()
+    return partner, keys
+
+
+def own_node(config: NodeConfig, partner: Partner) -> str:
+    """The SPIFFE id in the node's own certificate.
+
+    :raises Misconfigured: UNKNOWN_NODE, the directory lists another.
+    """
+    certificate = authority.load_certificate(config.keys_dir / "tls.pem")
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    for uri in names.get_values_for_type(x509.UniformResourceIdentifier):
+        if any(node.spiffe_id == uri for node in partner.nodes):
+            return uri
+    raise Misconfigured(
+        "the certificate in the key folder is not this partner's node's",
+        reasons=("UNKNOWN_NODE",),
+        remedy="correct keys_dir, or enrol this node again",
+    )
+
+
+def words_of(policy: PolicyPoints) -> Words:
+    """:raises Misconfigured: a policy without its registry."""
+    if policy.registry is None:
+        raise Misconfigured("the policy has no registry", reasons=("POLICY_EMPTY",))
+    return Words.of(policy.registry)

@@ -1,0 +1,161 @@
+"""What the owner holds in its hands, of a node that runs or of its files at rest."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from fairlead import process
+from fairlead.auditlog import AuditLog
+from fairlead.config import NodeConfig
+from fairlead.keyring import KeyRing
+from fairlead.leaves import LeafWriter
+from fairlead.membership import Membership
+from fairlead.policy.points import PolicyPoints
+from fairlead.release import ReleaseDesk
+from node.counting import Today
+from node.exposure import acceptance
+from node.exposure.gate import ExposureGate
+from node.exposure.source import source_facts
+from node.index import Index
+from node.indexing import INDEX_FILE, LOG_FILE
+from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node
+from node.owner import Owner
+from node.pausing import Pause
+from node.previewing import Previewing
+from node.publication import shelf
+from node.publication.epochs import Epochs
+from node.publication.folder import NAME as BLIND_FOLDER
+from node.publication.folder import Folder
+from node.publication.publisher import Publisher
+from node.publication.publishing import Publishing
+from node.publication.seeds import SeedFile
+from node.sources.mapping import load_mapping
+from node.status import Status
+from node.steering import Steering
+
+
+def steering_of(
+    config: NodeConfig,
+    member: Membership,
+    *,
+    keys: KeyRing,
+    log: AuditLog,
+    leaves: LeafWriter,
+    policy: PolicyPoints,
+    desk: ReleaseDesk,
+    index: Index | None,
+    clock: Callable[[], float],
+) -> Steering:
+    """What the owner holds in its hands, over the parts that answer."""
+    gate = ExposureGate()
+    gate.accept(acceptance.stored(log))
+    pause = Pause(log, leaves, desk, clock=clock)
+    owner = Owner(
+        partner_id=config.partner,
+        directory=lambda: member.directory.current,
+        policy=lambda: policy,
+        sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
+        log=log,
+        leaves=leaves,
+        gate=gate,
+        clock=clock,
+    )
+
+    def indexed() -> Index:
+        return index if index is not None else open_index(config)
+
+    return Steering(
+        look=member.look,
+        owner=owner,
+        pause=pause,
+        previewing=Previewing(
+            owner=config.partner,
+            directory=owner.directory,
+            policy=owner.policy,
+            index=indexed,
+            gate=gate,
+            log=log,
+            leaves=leaves,
+            clock=clock,
+        ),
+        publishing=Publishing(_publisher(config, keys, owner, lambda: indexed().root)),
+        status=Status(
+            partner=config.partner,
+            owner=owner,
+            pause=pause,
+            index=lambda: index,
+            deny_lists=member.deny_lists,
+            certificate=config.keys_dir / "tls.pem",
+            running=False,
+            today=Today(log, config.partner, clock),
+        ),
+    )
+
+
+def _publisher(
+    config: NodeConfig, keys: KeyRing, owner: Owner, root: Callable[[], bytes]
+) -> Publisher:
+    """Who publishes for blind queries."""
+
+    def node() -> str:
+        directory = owner.directory()
+        named = own_node(config, directory.partner(config.partner))
+        return named.removeprefix(f"spiffe://{directory.federation}/")
+
+    epochs = Epochs(length_s=config.blind_epoch_s, overlap_s=config.blind_overlap_s)
+    return Publisher(
+        config=config,
+        node=node,
+        keys=keys,
+        owner=owner,
+        root=root,
+        epochs=epochs,
+        seeds=SeedFile(config.state_dir / BLIND_FOLDER, epochs),
+        shelf=shelf.Shelf(owner.log),
+        folder=Folder(config.state_dir),
+    )
+
+
+@asynccontextmanager
+async def at_rest(
+    config: NodeConfig, *, clock: Callable[[], float] = time.time
+) -> AsyncIterator[Steering]:
+    """The owner's acts on the files of a node that does not run; its log is locked meanwhile.
+
+    :raises FairleadError: configuration, membership or policy do not verify, or the node runs.
+    """
+    member = process.join(config, clock)
+    partner, keys = own_keys(config, member)
+    config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    log = AuditLog.open(
+        config.state_dir / LOG_FILE,
+        origin=log_origin(member.directory.current, config.partner),
+        key=keys.signing(partner.signing_key),
+        former=keys.signing_keys(),
+        clock=clock,
+        migrations=MIGRATIONS,
+    )
+    index = open_index(config) if (config.state_dir / INDEX_FILE).exists() else None
+    try:
+        leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
+        policy, _ = process.load_policy(
+            config, member.trust, now=clock(), minimum_serial=process.active_serial(log, "policy")
+        )
+        yield steering_of(
+            config,
+            member,
+            keys=keys,
+            log=log,
+            leaves=leaves,
+            policy=policy,
+            desk=ReleaseDesk(log, leaves, tick_s=0),
+            index=index,
+            clock=clock,
+        )
+    finally:
+        await asyncio.to_thread(log.close)
+        if index is not None:
+            index.close()
