@@ -18,6 +18,7 @@ import struct
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from fairlead.blinding import EpochSeed, next_seed
@@ -57,7 +58,8 @@ class _Held:
             seeds = tuple(EpochSeed(epoch=epoch, secret=secret) for epoch, secret in rows)
         except (struct.error, InvalidInput):
             raise _damaged() from None
-        if magic != _MAGIC or not 0 < len(seeds) == count:
+        ascending = all(a.epoch < b.epoch for a, b in pairwise(seeds))
+        if magic != _MAGIC or not 0 < len(seeds) == count or not ascending:
             raise _damaged()
         return cls(seen_at=seen_at, length_s=length_s, seeds=seeds)
 

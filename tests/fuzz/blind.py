@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Iterator
 from datetime import date
 from functools import partial
+from pathlib import Path
 
 from fairlead import blinding, ristretto
 from fairlead.blinding import Evaluation
+from fairlead.delta import apply_delta, write_delta
 from fairlead.entries import EntryCodec, Payload
 from fairlead.errors import Misconfigured
+from fairlead.snapshot import Snapshot, write_snapshot
 from fairlead.vocabulary import (
     Europol,
     Event,
@@ -20,6 +26,8 @@ from fairlead.vocabulary import (
     SourceGrade,
     Tlp,
 )
+from node.publication.epochs import Epochs
+from node.publication.seeds import FILE, SeedFile
 from tests.blind import SEED, blinded
 from tests.fuzz.target import Target, text
 
@@ -31,6 +39,7 @@ FEW = 8 * 32
 def targets() -> Iterator[Target]:
     """Every parser of blind queries; without libsodium, those that need none."""
     yield from _entries()
+    yield from _files()
     try:
         ristretto.load()
     except Misconfigured:
@@ -67,6 +76,39 @@ def targets() -> Iterator[Target]:
         seeds=[b"MSCU6639870"],
         attempt=text(partial(blinding.encode_terms, 1, "container")),
     )
+
+
+def _files() -> Iterator[Target]:
+    """Files as they may come from a stranger, or stand in a folder that somebody changed."""
+    folder = Path(tempfile.mkdtemp(prefix="fairlead-fuzz-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    before, after, delta = folder / "before", folder / "after", folder / "delta"
+    rows = [tag.to_bytes(16) + bytes(80) for tag in range(1, 4)]
+    write_snapshot(before, rows[:2])
+    digest = write_snapshot(after, rows[1:])
+    write_delta(delta, before, after)
+
+    def applied(data: bytes) -> None:
+        delta.write_bytes(data)
+        apply_delta(before, delta, after, entries=2, digest=digest)
+
+    def opened(data: bytes) -> None:
+        after.write_bytes(data)
+        Snapshot.open(after, entries=2, digest=digest).close()
+
+    yield Target(name="blind-delta", seeds=[delta.read_bytes()], attempt=applied)
+    yield Target(name="blind-snapshot", seeds=[after.read_bytes()], attempt=opened)
+    epochs = Epochs(length_s=3_600, overlap_s=60)
+    seeds = SeedFile(folder, epochs)
+    seeds.current(7_200)
+
+    def turned(data: bytes) -> None:
+        path = folder / FILE
+        path.write_bytes(data)
+        path.chmod(0o600)
+        seeds.turn(7_300)
+
+    yield Target(name="blind-seeds", seeds=[(folder / FILE).read_bytes()], attempt=turned)
 
 
 def _entries() -> Iterator[Target]:
