@@ -122,6 +122,19 @@ def test_only_what_changed_is_computed_again(tmp_path: Path) -> None:
     assert payload.event is Event.SCAN
 
 
+@pytest.mark.parametrize("kept", [[3], []])
+def test_what_is_gone_from_the_index_is_gone_from_the_snapshot(
+    tmp_path: Path, kept: list[int]
+) -> None:
+    """Wherever a term stood in the order of tokens, nothing of it stays, nor of an empty index."""
+    path = index(tmp_path, [row(n) for n in range(20)])
+    build(path, target(path))
+    index(tmp_path, [row(n) for n in kept])
+    ((built,), computed) = build(path, target(path))
+    assert (built.terms, computed) == (len(kept), 0)
+    assert [n for n in range(20) if found(path, built, n)] == kept
+
+
 def test_another_key_computes_everything_anew(tmp_path: Path) -> None:
     """Entries under a key that was drawn anew in the same epoch are never mixed with old ones."""
     path = index(tmp_path, [row(n) for n in range(5)])
