@@ -278,6 +278,43 @@ async def test_who_narrows_is_not_held_up(tmp_path: Path) -> None:
         assert publisher.published(name, epoch, "container").manifest.serial == 2
 
 
+async def test_an_acceptance_that_changes_meanwhile_signs_nothing(tmp_path: Path) -> None:
+    """What was decided before somebody accepted otherwise is not signed after it."""
+    made = owner_of(tmp_path, [held(STORY)])
+    async with publishing(made) as publisher:
+        acceptance = publisher.owner.gate.acceptance
+        assert acceptance is not None
+        with pytest.raises(Stale) as caught:
+            await publisher.publish(
+                watch=lambda _: publisher.owner.gate.accept(replace(acceptance, digest="1" * 64))
+            )
+        assert caught.value.code == "EXPOSURE_CHANGED"
+        assert publisher.report() == []
+        assert {found.state for found in await publisher.publish()} == {"published"}
+
+
+async def test_a_kind_that_comes_meanwhile_is_published_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A record that arrives between decisions and build stays out, and publishing again, without
+    any other change, brings it in."""
+    made = owner_of(tmp_path, [held(STORY)])
+    decide = Publisher._targets
+
+    async def late(self: Publisher, *given: object) -> object:
+        targets = await decide(self, *given)  # type: ignore[arg-type]
+        reindex(made, [held(STORY), held(OTHER, event=Event.SCAN)])
+        return targets
+
+    async with publishing(made) as publisher:
+        with monkeypatch.context() as patched:
+            patched.setattr(Publisher, "_targets", late)
+            first = line(await publisher.publish(), "customs", PURPOSE)
+            assert first.terms == 1
+        second = line(await publisher.publish(), "customs", PURPOSE)
+        assert (second.state, second.terms) == ("published", 2)
+
+
 async def test_without_acceptance_nothing_is_published(tmp_path: Path) -> None:
     """Nobody accepted what could leave: no seed is drawn, no class is made."""
     made = owner_of(tmp_path, [held(STORY)], unaccepted=[OWNER])

@@ -89,13 +89,15 @@ class Publisher:
         1. The seeds are moved to now. 2. The classes are those of what policy permits and somebody
         accepted; what is published for another is withdrawn. 3. Where nothing changed since,
         nothing is read. 4. Each kind of record that the index holds is decided. 5. Snapshots are
-        built and durable. 6. A snapshot that lost more than a fifth of its terms is an alarm, and
-        held back unless somebody accepted another exposure meanwhile; a changed one's manifest is
-        durable together with its leaf. 7. Files that nobody needs any more go.
+        built and durable. 6. Policy and acceptance are still those; a snapshot that lost more than
+        a fifth of its terms is an alarm, and held back unless somebody accepted another exposure
+        since; a changed one's manifest is durable together with its leaf. 7. Files that nobody
+        needs any more go.
 
         :param accept_shrunk: snapshots may have lost as many terms as they have.
         :raises Misconfigured: ``EXPOSURE_NOT_ACCEPTED``, ``CLOCK_BACKWARDS`` …
         :raises PolicyUnavailable: no decision. :raises SourceUnusable: the index is damaged.
+        :raises Stale: ``EXPOSURE_CHANGED``.
         """
         async with self._busy:
             # 1 and 2
@@ -106,17 +108,18 @@ class Publisher:
             if not accept_shrunk and self._is_current(plan, inputs):
                 return self._unchanged(plan)
             # 4
-            kinds = await self._survey(plan, watch)
+            surveyed, kinds = await self._survey(plan, watch)
             targets = await self._targets(plan, kinds)
             # 5
             root, built = await self._build(plan, targets, watch)
             # 6
+            self._check_same(plan)
             lines = [
                 await self._settle(plan, audience, scheme, made, accept_shrunk)
                 for (audience, scheme), made in zip(plan.snapshots, built, strict=True)
             ]
             # 7
-            if all(line.state != "held" for line in lines):
+            if root == surveyed and all(line.state != "held" for line in lines):
                 self.folder.complete(plan.seed.epoch, self._inputs(plan, root))
             self._tidy(plan.now)
             return lines
@@ -197,12 +200,24 @@ class Publisher:
                 )
                 await self.owner.log.append(leaf, also=put_withdrawn(line))
 
-    async def _survey(self, plan: _Plan, watch: Watch) -> dict[str, list[Kind]]:
+    def _check_same(self, plan: _Plan) -> None:
+        """What was decided under another policy or acceptance is not signed under this one."""
+        acceptance = self.owner.gate.acceptance
+        accepted = bytes.fromhex(acceptance.digest) if acceptance else b""
+        now = (self.owner.policy().serial, accepted)
+        if now != (plan.exposure.policy_serial, plan.accepted):
+            raise Stale(
+                "policy or acceptance changed while it was published",
+                reasons=("EXPOSURE_CHANGED",),
+                remedy="publish again: what was computed is kept",
+            )
+
+    async def _survey(self, plan: _Plan, watch: Watch) -> tuple[bytes, dict[str, list[Kind]]]:
         found = await obeyed(order(self.config, until=plan.until), watch)
         kinds: dict[str, list[Kind]] = {}
         for scheme, document in found["kinds"]:
             kinds.setdefault(scheme, []).append(Kind.from_document(document))
-        return kinds
+        return bytes.fromhex(found["root"]), kinds
 
     async def _targets(self, plan: _Plan, kinds: dict[str, list[Kind]]) -> list[Target]:
         point = PublicationPoint(
