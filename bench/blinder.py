@@ -13,6 +13,7 @@ import json
 import multiprocessing
 import os
 import resource
+import signal
 import sys
 import time
 from collections import deque
@@ -273,7 +274,8 @@ def _batches(path: Path, size: int) -> Iterator[list[str]]:
 
 
 def main() -> None:
-    """Obey until standard input ends."""
+    """Obey until standard input ends, or somebody ends this; the pool ends with it."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
     processes = os.cpu_count() or 1
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
