@@ -284,6 +284,22 @@ def test_entities_that_multiply_are_not_expanded(tmp_path: Path) -> None:
     assert caught.value.code in {"FILE_UNREADABLE", "HEADER"}
 
 
+def test_a_workbook_with_a_flipped_bit_anywhere_reads_or_is_refused(tmp_path: Path) -> None:
+    """A damaged stream, directory or sheet is an unreadable file, whichever library notices it."""
+    write_sheet(tmp_path / "good.xlsx", [GOOD])
+    good = (tmp_path / "good.xlsx").read_bytes()
+    refused = 0
+    for place in range(0, len(good), 3):
+        damaged = bytearray(good)
+        damaged[place] ^= 1 << place % 8
+        (tmp_path / "gate.xlsx").write_bytes(damaged)
+        try:
+            read(opened(tmp_path, "gate.xlsx"))
+        except SourceUnusable:
+            refused += 1
+    assert refused > 100
+
+
 READ_BOUND = """
 import sys
 from pathlib import Path

@@ -8,7 +8,10 @@ unpacks no more than the directory states.
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
@@ -38,7 +41,7 @@ MAX_CELL = 32_767
 _BROKEN = (
     zipfile.BadZipFile, InvalidFileException, ParseError, KeyError, ValueError, TypeError,
     AttributeError, IndexError, OSError, EOFError, NotImplementedError, OverflowError,
-    AssertionError, RuntimeError, MemoryError,
+    AssertionError, RuntimeError, MemoryError, zlib.error, lzma.LZMAError, struct.error,
 )  # fmt: skip
 """What openpyxl and zipfile raise for a workbook that is none, or whose row fills the memory."""
 
