@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -298,6 +299,22 @@ def test_a_workbook_with_a_flipped_bit_anywhere_reads_or_is_refused(tmp_path: Pa
         except SourceUnusable:
             refused += 1
     assert refused > 100
+
+
+@KINDS
+def test_a_file_with_a_flipped_bit_anywhere_reads_or_is_refused(
+    tmp_path: Path, name: str, write: Callable[[Path, Sequence[Sequence[object]]], None]
+) -> None:
+    """Whatever of a file is damaged, also a column's name: it reads, or it is refused."""
+    write(tmp_path / name, [GOOD])
+    good = (tmp_path / name).read_bytes()
+    places = {*range(0, len(good), max(1, len(good) // 60)), good.find(b"box"), len(good) - 1}
+    for place in sorted(places - {-1}):
+        damaged = bytearray(good)
+        damaged[place] ^= 0x80
+        (tmp_path / name).write_bytes(damaged)
+        with suppress(SourceUnusable):
+            read(opened(tmp_path, name))
 
 
 READ_BOUND = """

@@ -10,7 +10,7 @@ from pathlib import Path
 import duckdb
 
 from fairlead.errors import InvalidInput, SourceUnusable
-from node.sources.duck import BATCH_ROWS, MEMORY_MB, confined, unreadable
+from node.sources.duck import BATCH_ROWS, BROKEN, MEMORY_MB, confined, unreadable
 from node.sources.files import file_part
 from node.sources.mapping import SourceMapping
 from node.sources.record import SourceRecord
@@ -118,7 +118,7 @@ class CsvSource:
             result = connection.execute(query, values)
             while rows := result.fetchmany(BATCH_ROWS):
                 yield from rows
-        except duckdb.Error:
+        except BROKEN:
             raise unreadable() from None
 
 

@@ -9,6 +9,9 @@ import duckdb
 from fairlead.errors import SourceUnusable
 
 BATCH_ROWS = 4096
+BROKEN = (duckdb.Error, RuntimeError, UnicodeError)
+"""What DuckDB and its binding raise for a file that is not of its format: a name that is not UTF-8
+is the binding's own error."""
 MEMORY_MB = 256
 """What DuckDB may use for itself."""
 

@@ -6,11 +6,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-import duckdb
 import orjson
 
 from fairlead.errors import InvalidInput, SourceUnusable
-from node.sources.duck import confined, unreadable
+from node.sources.duck import BROKEN, confined, unreadable
 from node.sources.files import Wanted
 from node.sources.row import Row
 from node.sources.text import text_of
@@ -74,7 +73,7 @@ class JsonTable:
                 while rows := result.fetchmany(_BATCH):
                     for (text,) in rows:
                         yield _parsed(text)
-            except duckdb.Error:
+            except BROKEN:
                 raise unreadable() from None
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import duckdb
 
-from node.sources.duck import BATCH_ROWS, confined, unreadable
+from node.sources.duck import BATCH_ROWS, BROKEN, confined, unreadable
 from node.sources.files import Wanted
 from node.sources.fingerprint import fingerprint
 from node.sources.row import Row
@@ -38,7 +38,7 @@ class ParquetTable:
                 for row in rows:
                     too_long = any(cell is not None and len(cell) > MAX_CELL for cell in row)
                     yield "TOO_LONG" if too_long else row
-        except duckdb.Error:
+        except BROKEN:
             raise unreadable() from None
 
 
@@ -49,7 +49,7 @@ def open_parquet(path: Path, wanted: Wanted) -> Iterator[ParquetTable]:
     try:
         try:
             table = ParquetTable(connection, path, wanted.columns)
-        except duckdb.Error:
+        except BROKEN:
             raise unreadable() from None
         yield table
     finally:

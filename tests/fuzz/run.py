@@ -37,8 +37,10 @@ GROUPS = {
     "enrolment": "enrolment-request admission signed-admission invitation",
     "configuration": "node-config gateway-config profile mapping trust",
     "policy": "agreements local-agreements policy-manifest decision",
-    "state": "backup acceptance control terms-*",
-    "tables": "source-* guess",
+    "state": "backup acceptance control terms-csv terms-txt",
+    "texts": "source-csv source-json source-jsonl guess",
+    "parquet": "source-parquet",
+    "workbooks": "source-xlsx terms-xlsx",
     "blind": "blind-*",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
