@@ -49,6 +49,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A kept answer was read or deleted (in a node's log)."""
     LEAF_TYPE_FEEDBACK: _LeafType.ValueType  # 21
     """Feedback on a query was sent, passed on or received."""
+    LEAF_TYPE_PUBLICATION: _LeafType.ValueType  # 22
+    """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -76,6 +78,8 @@ LEAF_TYPE_HISTORY: LeafType.ValueType  # 20
 """A kept answer was read or deleted (in a node's log)."""
 LEAF_TYPE_FEEDBACK: LeafType.ValueType  # 21
 """Feedback on a query was sent, passed on or received."""
+LEAF_TYPE_PUBLICATION: LeafType.ValueType  # 22
+"""A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
@@ -111,6 +115,7 @@ class AuditLeaf(_message.Message):
     SUBJECT_FIELD_NUMBER: _builtins.int
     SIGNATURES_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
+    MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
     time_ms: _builtins.int
@@ -136,6 +141,8 @@ class AuditLeaf(_message.Message):
     """The gateway's INTENT leaf this leaf answers to (in a node's log)."""
     subject: _builtins.str
     """What became active, or which RPC was refused: fixed names only."""
+    manifest_digest: _builtins.bytes
+    """SHA-256 of the manifest as transmitted that a PUBLICATION leaf is about."""
     @_builtins.property
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -187,10 +194,11 @@ class AuditLeaf(_message.Message):
         subject: _builtins.str = ...,
         signatures: _abc.Iterable[_builtins.bytes] | None = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
+        manifest_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "commitment", b"commitment", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "commitment", b"commitment", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -9,6 +9,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -19,6 +20,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _PieceKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _PieceKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_PieceKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    PIECE_KIND_UNSPECIFIED: _PieceKind.ValueType  # 0
+    PIECE_KIND_SNAPSHOT: _PieceKind.ValueType  # 1
+    """The whole snapshot."""
+    PIECE_KIND_DELTA: _PieceKind.ValueType  # 2
+    """What leads to it from the one before."""
+    PIECE_KIND_DECOYS: _PieceKind.ValueType  # 3
+    """The references of decoys, sealed to the reader's oversight key: its node cannot open them."""
+
+class PieceKind(_PieceKind, metaclass=_PieceKindEnumTypeWrapper):
+    """What of a publication is asked for."""
+
+PIECE_KIND_UNSPECIFIED: PieceKind.ValueType  # 0
+PIECE_KIND_SNAPSHOT: PieceKind.ValueType  # 1
+"""The whole snapshot."""
+PIECE_KIND_DELTA: PieceKind.ValueType  # 2
+"""What leads to it from the one before."""
+PIECE_KIND_DECOYS: PieceKind.ValueType  # 3
+"""The references of decoys, sealed to the reader's oversight key: its node cannot open them."""
+Global___PieceKind: _TypeAlias = PieceKind  # noqa: Y015
 
 @_typing.final
 class BlindAudience(_message.Message):
@@ -164,3 +191,57 @@ class SignedBlindManifest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignedBlindManifest: _TypeAlias = SignedBlindManifest  # noqa: Y015
+
+@_typing.final
+class Piece(_message.Message):
+    """A part of a publication."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    manifest: _builtins.bytes
+    """SHA-256 of the manifest as transmitted."""
+    kind: Global___PieceKind.ValueType
+    offset: _builtins.int
+    """Octets before it; a multiple of 1 MiB."""
+    def __init__(
+        self,
+        *,
+        manifest: _builtins.bytes = ...,
+        kind: Global___PieceKind.ValueType = ...,
+        offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "manifest", b"manifest", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Piece: _TypeAlias = Piece  # noqa: Y015
+
+@_typing.final
+class SealedPiece(_message.Message):
+    """At most 1 MiB, sealed by HPKE (RFC 9180) to its reader for this manifest, kind and offset."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEALED_FIELD_NUMBER: _builtins.int
+    SIZE_FIELD_NUMBER: _builtins.int
+    sealed: _builtins.bytes
+    size: _builtins.int
+    """Octets of the whole."""
+    def __init__(
+        self,
+        *,
+        sealed: _builtins.bytes = ...,
+        size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sealed", b"sealed", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SealedPiece: _TypeAlias = SealedPiece  # noqa: Y015

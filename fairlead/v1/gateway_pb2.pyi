@@ -5,6 +5,7 @@ What the gateway offers to the partners' nodes."""
 
 from collections import abc as _abc
 from fairlead.v1 import audit_pb2 as _audit_pb2
+from fairlead.v1 import blind_pb2 as _blind_pb2
 from fairlead.v1 import query_pb2 as _query_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -203,3 +204,189 @@ class GatewayServiceFeedbackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GatewayServiceFeedbackResponse: _TypeAlias = GatewayServiceFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class PublishManifestRequest(_message.Message):
+    """A manifest as its owner signed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    HEAD_SIZE_FIELD_NUMBER: _builtins.int
+    head_size: _builtins.int
+    """Size of the last head of the gateway's log this node accepted; 0 for none."""
+    @_builtins.property
+    def manifest(self) -> _blind_pb2.SignedBlindManifest: ...
+    def __init__(
+        self,
+        *,
+        manifest: _blind_pb2.SignedBlindManifest | None = ...,
+        head_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["head_size", b"head_size", "manifest", b"manifest"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishManifestRequest: _TypeAlias = PublishManifestRequest  # noqa: Y015
+
+@_typing.final
+class PublishManifestResponse(_message.Message):
+    """Either its receipt, or what the line holds at its place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def receipt(self) -> _audit_pb2.Receipt: ...
+    @_builtins.property
+    def newest(self) -> _blind_pb2.SignedBlindManifest:
+        """The newest manifest of the line, where the offered one does not follow it: a node that was
+        restored from a backup goes on from here.
+        """
+
+    def __init__(
+        self,
+        *,
+        receipt: _audit_pb2.Receipt | None = ...,
+        newest: _blind_pb2.SignedBlindManifest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["newest", b"newest", "receipt", b"receipt", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest", b"newest", "receipt", b"receipt", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["receipt", "newest"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___PublishManifestResponse: _TypeAlias = PublishManifestResponse  # noqa: Y015
+
+@_typing.final
+class ListManifestsRequest(_message.Message):
+    """Asks for manifests behind a position."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    HEAD_SIZE_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """Position of the last one the caller has; 0 for none."""
+    head_size: _builtins.int
+    """Size of the last head of the gateway's log this node accepted; 0 for none."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+        head_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after", "head_size", b"head_size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListManifestsRequest: _TypeAlias = ListManifestsRequest  # noqa: Y015
+
+@_typing.final
+class ListManifestsResponse(_message.Message):
+    """Some manifests; "more" when there are others behind them."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANIFESTS_FIELD_NUMBER: _builtins.int
+    MORE_FIELD_NUMBER: _builtins.int
+    more: _builtins.bool
+    @_builtins.property
+    def manifests(self) -> _containers.RepeatedCompositeFieldContainer[Global___PublishedManifest]: ...
+    def __init__(
+        self,
+        *,
+        manifests: _abc.Iterable[Global___PublishedManifest] | None = ...,
+        more: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifests", b"manifests", "more", b"more"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListManifestsResponse: _TypeAlias = ListManifestsResponse  # noqa: Y015
+
+@_typing.final
+class PublishedManifest(_message.Message):
+    """A manifest whose leaf is durable in the gateway's log."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    @_builtins.property
+    def manifest(self) -> _blind_pb2.SignedBlindManifest: ...
+    @_builtins.property
+    def receipt(self) -> _audit_pb2.Receipt: ...
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        manifest: _blind_pb2.SignedBlindManifest | None = ...,
+        receipt: _audit_pb2.Receipt | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "receipt", b"receipt"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["manifest", b"manifest", "position", b"position", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishedManifest: _TypeAlias = PublishedManifest  # noqa: Y015
+
+@_typing.final
+class FetchPublicationRequest(_message.Message):
+    """One piece, by its offset in octets."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OWNER_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
+    owner: _builtins.str
+    """Partner id."""
+    @_builtins.property
+    def piece(self) -> _blind_pb2.Piece: ...
+    def __init__(
+        self,
+        *,
+        owner: _builtins.str = ...,
+        piece: _blind_pb2.Piece | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["owner", b"owner", "piece", b"piece"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchPublicationRequest: _TypeAlias = FetchPublicationRequest  # noqa: Y015
+
+@_typing.final
+class FetchPublicationResponse(_message.Message):
+    """The piece as its owner sealed it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def piece(self) -> _blind_pb2.SealedPiece: ...
+    def __init__(
+        self,
+        *,
+        piece: _blind_pb2.SealedPiece | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchPublicationResponse: _TypeAlias = FetchPublicationResponse  # noqa: Y015

@@ -45,6 +45,21 @@ class GatewayServiceStub:
                 request_serializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackResponse.FromString,
                 _registered_method=True)
+        self.PublishManifest = channel.unary_unary(
+                '/fairlead.v1.GatewayService/PublishManifest',
+                request_serializer=fairlead_dot_v1_dot_gateway__pb2.PublishManifestRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_gateway__pb2.PublishManifestResponse.FromString,
+                _registered_method=True)
+        self.ListManifests = channel.unary_unary(
+                '/fairlead.v1.GatewayService/ListManifests',
+                request_serializer=fairlead_dot_v1_dot_gateway__pb2.ListManifestsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_gateway__pb2.ListManifestsResponse.FromString,
+                _registered_method=True)
+        self.FetchPublication = channel.unary_unary(
+                '/fairlead.v1.GatewayService/FetchPublication',
+                request_serializer=fairlead_dot_v1_dot_gateway__pb2.FetchPublicationRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_gateway__pb2.FetchPublicationResponse.FromString,
+                _registered_method=True)
 
 
 class GatewayServiceServicer:
@@ -66,6 +81,28 @@ class GatewayServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishManifest(self, request, context):
+        """Takes an owner's manifest, once: a second one for the same node, class, epoch, scheme and
+        serial is refused. The same octets again return the same leaf.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListManifests(self, request, context):
+        """The manifests whose class holds the caller, oldest first, each with its receipt.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def FetchPublication(self, request, context):
+        """One piece of what a manifest describes, fetched from its owner and sealed to the caller.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_GatewayServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -78,6 +115,21 @@ def add_GatewayServiceServicer_to_server(servicer, server):
                     servicer.Feedback,
                     request_deserializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackResponse.SerializeToString,
+            ),
+            'PublishManifest': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishManifest,
+                    request_deserializer=fairlead_dot_v1_dot_gateway__pb2.PublishManifestRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_gateway__pb2.PublishManifestResponse.SerializeToString,
+            ),
+            'ListManifests': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListManifests,
+                    request_deserializer=fairlead_dot_v1_dot_gateway__pb2.ListManifestsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_gateway__pb2.ListManifestsResponse.SerializeToString,
+            ),
+            'FetchPublication': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchPublication,
+                    request_deserializer=fairlead_dot_v1_dot_gateway__pb2.FetchPublicationRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_gateway__pb2.FetchPublicationResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -135,6 +187,87 @@ class GatewayService:
             '/fairlead.v1.GatewayService/Feedback',
             fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackRequest.SerializeToString,
             fairlead_dot_v1_dot_gateway__pb2.GatewayServiceFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishManifest(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.GatewayService/PublishManifest',
+            fairlead_dot_v1_dot_gateway__pb2.PublishManifestRequest.SerializeToString,
+            fairlead_dot_v1_dot_gateway__pb2.PublishManifestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListManifests(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.GatewayService/ListManifests',
+            fairlead_dot_v1_dot_gateway__pb2.ListManifestsRequest.SerializeToString,
+            fairlead_dot_v1_dot_gateway__pb2.ListManifestsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchPublication(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.GatewayService/FetchPublication',
+            fairlead_dot_v1_dot_gateway__pb2.FetchPublicationRequest.SerializeToString,
+            fairlead_dot_v1_dot_gateway__pb2.FetchPublicationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -39,6 +39,14 @@ class GatewayServiceStub:
     """
     Feedback: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.GatewayServiceFeedbackRequest, _gateway_pb2.GatewayServiceFeedbackResponse]
     """Passes sealed feedback on an answered query to the owner who answered it, once."""
+    PublishManifest: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.PublishManifestRequest, _gateway_pb2.PublishManifestResponse]
+    """Takes an owner's manifest, once: a second one for the same node, class, epoch, scheme and
+    serial is refused. The same octets again return the same leaf.
+    """
+    ListManifests: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.ListManifestsRequest, _gateway_pb2.ListManifestsResponse]
+    """The manifests whose class holds the caller, oldest first, each with its receipt."""
+    FetchPublication: _grpc.UnaryUnaryMultiCallable[_gateway_pb2.FetchPublicationRequest, _gateway_pb2.FetchPublicationResponse]
+    """One piece of what a manifest describes, fetched from its owner and sealed to the caller."""
 
 @_typing.type_check_only
 class GatewayServiceAsyncStub(GatewayServiceStub):
@@ -51,6 +59,14 @@ class GatewayServiceAsyncStub(GatewayServiceStub):
     """
     Feedback: _aio.UnaryUnaryMultiCallable[_gateway_pb2.GatewayServiceFeedbackRequest, _gateway_pb2.GatewayServiceFeedbackResponse]  # type: ignore[assignment]
     """Passes sealed feedback on an answered query to the owner who answered it, once."""
+    PublishManifest: _aio.UnaryUnaryMultiCallable[_gateway_pb2.PublishManifestRequest, _gateway_pb2.PublishManifestResponse]  # type: ignore[assignment]
+    """Takes an owner's manifest, once: a second one for the same node, class, epoch, scheme and
+    serial is refused. The same octets again return the same leaf.
+    """
+    ListManifests: _aio.UnaryUnaryMultiCallable[_gateway_pb2.ListManifestsRequest, _gateway_pb2.ListManifestsResponse]  # type: ignore[assignment]
+    """The manifests whose class holds the caller, oldest first, each with its receipt."""
+    FetchPublication: _aio.UnaryUnaryMultiCallable[_gateway_pb2.FetchPublicationRequest, _gateway_pb2.FetchPublicationResponse]  # type: ignore[assignment]
+    """One piece of what a manifest describes, fetched from its owner and sealed to the caller."""
 
 class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
     """The exchange. It routes and never reads."""
@@ -72,5 +88,31 @@ class GatewayServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_gateway_pb2.GatewayServiceFeedbackResponse, _abc.Awaitable[_gateway_pb2.GatewayServiceFeedbackResponse]]:
         """Passes sealed feedback on an answered query to the owner who answered it, once."""
+
+    @_abc_1.abstractmethod
+    def PublishManifest(
+        self,
+        request: _gateway_pb2.PublishManifestRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.PublishManifestResponse, _abc.Awaitable[_gateway_pb2.PublishManifestResponse]]:
+        """Takes an owner's manifest, once: a second one for the same node, class, epoch, scheme and
+        serial is refused. The same octets again return the same leaf.
+        """
+
+    @_abc_1.abstractmethod
+    def ListManifests(
+        self,
+        request: _gateway_pb2.ListManifestsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.ListManifestsResponse, _abc.Awaitable[_gateway_pb2.ListManifestsResponse]]:
+        """The manifests whose class holds the caller, oldest first, each with its receipt."""
+
+    @_abc_1.abstractmethod
+    def FetchPublication(
+        self,
+        request: _gateway_pb2.FetchPublicationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_gateway_pb2.FetchPublicationResponse, _abc.Awaitable[_gateway_pb2.FetchPublicationResponse]]:
+        """One piece of what a manifest describes, fetched from its owner and sealed to the caller."""
 
 def add_GatewayServiceServicer_to_server(servicer: GatewayServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,26 +23,31 @@ _sym_db = _symbol_database.Default()
 
 
 from fairlead.v1 import audit_pb2 as fairlead_dot_v1_dot_audit__pb2
+from fairlead.v1 import blind_pb2 as fairlead_dot_v1_dot_blind__pb2
 from fairlead.v1 import query_pb2 as fairlead_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61irlead/v1/owner.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/query.proto\"\xae\x01\n\rAnswerRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12\x0c\n\x04part\x18\x02 \x01(\x0c\x12\r\n\x05grant\x18\x03 \x01(\x0c\x12\x17\n\x0fgrant_statement\x18\x04 \x01(\x0c\x12\x17\n\x0fgrant_signature\x18\x05 \x01(\x0c\x12%\n\x07receipt\x18\x06 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"v\n\x0e\x41nswerResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswerH\x00\x12-\n\x05stale\x18\x02 \x01(\x0b\x32\x1c.fairlead.v1.CheckpointStaleH\x00\x42\x08\n\x06result\"\x1f\n\x0f\x43heckpointStale\x12\x0c\n\x04size\x18\x01 \x01(\x04\"L\n\x1bOwnerServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\"\x1e\n\x1cOwnerServiceFeedbackResponse2\xb2\x01\n\x0cOwnerService\x12\x41\n\x06\x41nswer\x12\x1a.fairlead.v1.AnswerRequest\x1a\x1b.fairlead.v1.AnswerResponse\x12_\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12(.fairlead.v1.OwnerServiceFeedbackRequest\x1a).fairlead.v1.OwnerServiceFeedbackResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61irlead/v1/owner.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/blind.proto\x1a\x17\x66\x61irlead/v1/query.proto\"\xae\x01\n\rAnswerRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12\x0c\n\x04part\x18\x02 \x01(\x0c\x12\r\n\x05grant\x18\x03 \x01(\x0c\x12\x17\n\x0fgrant_statement\x18\x04 \x01(\x0c\x12\x17\n\x0fgrant_signature\x18\x05 \x01(\x0c\x12%\n\x07receipt\x18\x06 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"v\n\x0e\x41nswerResponse\x12+\n\x06\x61nswer\x18\x01 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswerH\x00\x12-\n\x05stale\x18\x02 \x01(\x0b\x32\x1c.fairlead.v1.CheckpointStaleH\x00\x42\x08\n\x06result\"\x1f\n\x0f\x43heckpointStale\x12\x0c\n\x04size\x18\x01 \x01(\x04\"L\n\x1bOwnerServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\"\x1e\n\x1cOwnerServiceFeedbackResponse\"C\n\x0e\x44\x65liverRequest\x12\x0e\n\x06reader\x18\x01 \x01(\t\x12!\n\x05piece\x18\x02 \x01(\x0b\x32\x12.fairlead.v1.Piece\":\n\x0f\x44\x65liverResponse\x12\'\n\x05piece\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SealedPiece2\xf8\x01\n\x0cOwnerService\x12\x41\n\x06\x41nswer\x12\x1a.fairlead.v1.AnswerRequest\x1a\x1b.fairlead.v1.AnswerResponse\x12_\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12(.fairlead.v1.OwnerServiceFeedbackRequest\x1a).fairlead.v1.OwnerServiceFeedbackResponse\x12\x44\n\x07\x44\x65liver\x12\x1b.fairlead.v1.DeliverRequest\x1a\x1c.fairlead.v1.DeliverResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.owner_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ANSWERREQUEST']._serialized_start=91
-  _globals['_ANSWERREQUEST']._serialized_end=265
-  _globals['_ANSWERRESPONSE']._serialized_start=267
-  _globals['_ANSWERRESPONSE']._serialized_end=385
-  _globals['_CHECKPOINTSTALE']._serialized_start=387
-  _globals['_CHECKPOINTSTALE']._serialized_end=418
-  _globals['_OWNERSERVICEFEEDBACKREQUEST']._serialized_start=420
-  _globals['_OWNERSERVICEFEEDBACKREQUEST']._serialized_end=496
-  _globals['_OWNERSERVICEFEEDBACKRESPONSE']._serialized_start=498
-  _globals['_OWNERSERVICEFEEDBACKRESPONSE']._serialized_end=528
-  _globals['_OWNERSERVICE']._serialized_start=531
-  _globals['_OWNERSERVICE']._serialized_end=709
+  _globals['_ANSWERREQUEST']._serialized_start=116
+  _globals['_ANSWERREQUEST']._serialized_end=290
+  _globals['_ANSWERRESPONSE']._serialized_start=292
+  _globals['_ANSWERRESPONSE']._serialized_end=410
+  _globals['_CHECKPOINTSTALE']._serialized_start=412
+  _globals['_CHECKPOINTSTALE']._serialized_end=443
+  _globals['_OWNERSERVICEFEEDBACKREQUEST']._serialized_start=445
+  _globals['_OWNERSERVICEFEEDBACKREQUEST']._serialized_end=521
+  _globals['_OWNERSERVICEFEEDBACKRESPONSE']._serialized_start=523
+  _globals['_OWNERSERVICEFEEDBACKRESPONSE']._serialized_end=553
+  _globals['_DELIVERREQUEST']._serialized_start=555
+  _globals['_DELIVERREQUEST']._serialized_end=622
+  _globals['_DELIVERRESPONSE']._serialized_start=624
+  _globals['_DELIVERRESPONSE']._serialized_end=682
+  _globals['_OWNERSERVICE']._serialized_start=685
+  _globals['_OWNERSERVICE']._serialized_end=933
 # @@protoc_insertion_point(module_scope)

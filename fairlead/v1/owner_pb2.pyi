@@ -4,6 +4,7 @@ isort:skip_file
 What an owner's node offers to the gateway."""
 
 from fairlead.v1 import audit_pb2 as _audit_pb2
+from fairlead.v1 import blind_pb2 as _blind_pb2
 from fairlead.v1 import query_pb2 as _query_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -145,3 +146,51 @@ class OwnerServiceFeedbackResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OwnerServiceFeedbackResponse: _TypeAlias = OwnerServiceFeedbackResponse  # noqa: Y015
+
+@_typing.final
+class DeliverRequest(_message.Message):
+    """A piece for one reader."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    READER_FIELD_NUMBER: _builtins.int
+    PIECE_FIELD_NUMBER: _builtins.int
+    reader: _builtins.str
+    """Partner id; it is sealed to that partner's key, so nobody else can make use of it."""
+    @_builtins.property
+    def piece(self) -> _blind_pb2.Piece: ...
+    def __init__(
+        self,
+        *,
+        reader: _builtins.str = ...,
+        piece: _blind_pb2.Piece | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece", "reader", b"reader"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverRequest: _TypeAlias = DeliverRequest  # noqa: Y015
+
+@_typing.final
+class DeliverResponse(_message.Message):
+    """The piece."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PIECE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def piece(self) -> _blind_pb2.SealedPiece: ...
+    def __init__(
+        self,
+        *,
+        piece: _blind_pb2.SealedPiece | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["piece", b"piece"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DeliverResponse: _TypeAlias = DeliverResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class OwnerServiceStub:
                 request_serializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackResponse.FromString,
                 _registered_method=True)
+        self.Deliver = channel.unary_unary(
+                '/fairlead.v1.OwnerService/Deliver',
+                request_serializer=fairlead_dot_v1_dot_owner__pb2.DeliverRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_owner__pb2.DeliverResponse.FromString,
+                _registered_method=True)
 
 
 class OwnerServiceServicer:
@@ -65,6 +70,13 @@ class OwnerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Deliver(self, request, context):
+        """Seals one piece of a publication to a member of its class, whoever brings the request.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OwnerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +89,11 @@ def add_OwnerServiceServicer_to_server(servicer, server):
                     servicer.Feedback,
                     request_deserializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackResponse.SerializeToString,
+            ),
+            'Deliver': grpc.unary_unary_rpc_method_handler(
+                    servicer.Deliver,
+                    request_deserializer=fairlead_dot_v1_dot_owner__pb2.DeliverRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_owner__pb2.DeliverResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +151,33 @@ class OwnerService:
             '/fairlead.v1.OwnerService/Feedback',
             fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackRequest.SerializeToString,
             fairlead_dot_v1_dot_owner__pb2.OwnerServiceFeedbackResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Deliver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.OwnerService/Deliver',
+            fairlead_dot_v1_dot_owner__pb2.DeliverRequest.SerializeToString,
+            fairlead_dot_v1_dot_owner__pb2.DeliverResponse.FromString,
             options,
             channel_credentials,
             insecure,

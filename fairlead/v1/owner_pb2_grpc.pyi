@@ -37,6 +37,8 @@ class OwnerServiceStub:
     """Verifies mandate, grant and receipt itself, decides itself, answers sealed to the asker."""
     Feedback: _grpc.UnaryUnaryMultiCallable[_owner_pb2.OwnerServiceFeedbackRequest, _owner_pb2.OwnerServiceFeedbackResponse]
     """Takes sealed feedback on a query this owner answered."""
+    Deliver: _grpc.UnaryUnaryMultiCallable[_owner_pb2.DeliverRequest, _owner_pb2.DeliverResponse]
+    """Seals one piece of a publication to a member of its class, whoever brings the request."""
 
 @_typing.type_check_only
 class OwnerServiceAsyncStub(OwnerServiceStub):
@@ -47,6 +49,8 @@ class OwnerServiceAsyncStub(OwnerServiceStub):
     """Verifies mandate, grant and receipt itself, decides itself, answers sealed to the asker."""
     Feedback: _aio.UnaryUnaryMultiCallable[_owner_pb2.OwnerServiceFeedbackRequest, _owner_pb2.OwnerServiceFeedbackResponse]  # type: ignore[assignment]
     """Takes sealed feedback on a query this owner answered."""
+    Deliver: _aio.UnaryUnaryMultiCallable[_owner_pb2.DeliverRequest, _owner_pb2.DeliverResponse]  # type: ignore[assignment]
+    """Seals one piece of a publication to a member of its class, whoever brings the request."""
 
 class OwnerServiceServicer(metaclass=_abc_1.ABCMeta):
     """An owner answers for itself."""
@@ -66,5 +70,13 @@ class OwnerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_owner_pb2.OwnerServiceFeedbackResponse, _abc.Awaitable[_owner_pb2.OwnerServiceFeedbackResponse]]:
         """Takes sealed feedback on a query this owner answered."""
+
+    @_abc_1.abstractmethod
+    def Deliver(
+        self,
+        request: _owner_pb2.DeliverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_owner_pb2.DeliverResponse, _abc.Awaitable[_owner_pb2.DeliverResponse]]:
+        """Seals one piece of a publication to a member of its class, whoever brings the request."""
 
 def add_OwnerServiceServicer_to_server(servicer: OwnerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -145,7 +145,7 @@ class Mandate(_message.Message):
     term_count: _builtins.int
     terms_root: _builtins.bytes
     """RFC 6962 root over the leaves of all terms; every leaf holds a 32-byte random nonce. The
-    terms travel in chunks of 512, which are complete subtrees.
+    terms travel in chunks of 512, or blind of 1,024, which are complete subtrees.
     """
     issued_at: _builtins.int
     """Unix seconds; at most 24 hours apart."""
@@ -284,11 +284,14 @@ class QueryHeader(_message.Message):
     DIRECTORY_SERIAL_FIELD_NUMBER: _builtins.int
     CHUNK_ROOT_FIELD_NUMBER: _builtins.int
     CHUNK_PATH_FIELD_NUMBER: _builtins.int
+    ELEMENT_COUNT_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """UUIDv7, 16 bytes."""
     mandate_digest: _builtins.bytes
     chunk: _builtins.int
-    """Which 512 of the mandate's terms, counted from 0; only the last chunk may hold fewer."""
+    """Which 512 of the mandate's terms, in blind mode which 1,024, counted from 0; only the last
+    chunk may hold fewer.
+    """
     term_count: _builtins.int
     """Terms of this chunk."""
     issued_at: _builtins.int
@@ -298,6 +301,8 @@ class QueryHeader(_message.Message):
     directory_serial: _builtins.int
     chunk_root: _builtins.bytes
     """RFC 6962 root over this chunk's leaves."""
+    element_count: _builtins.int
+    """Blinded elements that each owner is sent, the same number for all; 0 in sealed mode."""
     @_builtins.property
     def part_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One per directory partner in the order of their ids: SHA-256 of the part for an asked
@@ -321,10 +326,11 @@ class QueryHeader(_message.Message):
         directory_serial: _builtins.int = ...,
         chunk_root: _builtins.bytes = ...,
         chunk_path: _abc.Iterable[_builtins.bytes] | None = ...,
+        element_count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "chunk_path", b"chunk_path", "chunk_root", b"chunk_root", "directory_serial", b"directory_serial", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "part_digests", b"part_digests", "query_id", b"query_id", "reply_key", b"reply_key", "term_count", b"term_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "chunk_path", b"chunk_path", "chunk_root", b"chunk_root", "directory_serial", b"directory_serial", "element_count", b"element_count", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "part_digests", b"part_digests", "query_id", b"query_id", "reply_key", b"reply_key", "term_count", b"term_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -485,6 +491,7 @@ class Question(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
+    BLINDED_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
     partner_salt: _builtins.bytes
@@ -501,6 +508,10 @@ class Question(_message.Message):
     def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty means any event."""
 
+    @_builtins.property
+    def blinded(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlindedTerms]:
+        """In blind mode instead of terms and scope: one for each scheme of the chunk, sorted by scheme."""
+
     def __init__(
         self,
         *,
@@ -513,14 +524,47 @@ class Question(_message.Message):
         events: _abc.Iterable[_builtins.str] | None = ...,
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
+        blinded: _abc.Iterable[Global___BlindedTerms] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "pap", b"pap", "partner_id", b"partner_id", "partner_salt", b"partner_salt", "query_id", b"query_id", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded", b"blinded", "events", b"events", "pap", b"pap", "partner_id", b"partner_id", "partner_salt", b"partner_salt", "query_id", b"query_id", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Question: _TypeAlias = Question  # noqa: Y015
+
+@_typing.final
+class BlindedTerms(_message.Message):
+    """The terms of one scheme, blinded for one owner (RFC 9497, ristretto255-SHA512)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    AUDIENCE_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    ELEMENTS_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    audience: _builtins.bytes
+    """Audience class and epoch of the snapshot that they will be looked up in: they name the key."""
+    epoch: _builtins.int
+    elements: _builtins.bytes
+    """Rows of 32 octets: the match keys of every term in the order of the chunk."""
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        audience: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        elements: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience", "elements", b"elements", "epoch", b"epoch", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BlindedTerms: _TypeAlias = BlindedTerms  # noqa: Y015
 
 @_typing.final
 class Obligations(_message.Message):
@@ -742,12 +786,17 @@ class AnswerBody(_message.Message):
     PARTNER_ID_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    EVALUATED_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
     retention_days: _builtins.int
     """Days the asker may keep this answer, plus one; 0 means that the owner sets no limit."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermAnswer]: ...
+    @_builtins.property
+    def evaluated(self) -> _containers.RepeatedCompositeFieldContainer[Global___EvaluatedTerms]:
+        """In blind mode instead of answers, in the order of Question.blinded."""
+
     def __init__(
         self,
         *,
@@ -755,14 +804,47 @@ class AnswerBody(_message.Message):
         partner_id: _builtins.str = ...,
         answers: _abc.Iterable[Global___TermAnswer] | None = ...,
         retention_days: _builtins.int = ...,
+        evaluated: _abc.Iterable[Global___EvaluatedTerms] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "partner_id", b"partner_id", "query_id", b"query_id", "retention_days", b"retention_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "evaluated", b"evaluated", "partner_id", b"partner_id", "query_id", b"query_id", "retention_days", b"retention_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AnswerBody: _TypeAlias = AnswerBody  # noqa: Y015
+
+@_typing.final
+class EvaluatedTerms(_message.Message):
+    """Blinded elements under the owner's key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ELEMENTS_FIELD_NUMBER: _builtins.int
+    PROOFS_FIELD_NUMBER: _builtins.int
+    MANIFEST_FIELD_NUMBER: _builtins.int
+    elements: _builtins.bytes
+    """Rows of 32 octets, in the order asked."""
+    proofs: _builtins.bytes
+    """A batched DLEQ proof of 64 octets for each 1,000 elements."""
+    manifest: _builtins.bytes
+    """SHA-256 of the newest manifest of this audience, epoch and scheme: the asker sees whether its
+    snapshot is behind.
+    """
+    def __init__(
+        self,
+        *,
+        elements: _builtins.bytes = ...,
+        proofs: _builtins.bytes = ...,
+        manifest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["elements", b"elements", "manifest", b"manifest", "proofs", b"proofs"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___EvaluatedTerms: _TypeAlias = EvaluatedTerms  # noqa: Y015
 
 @_typing.final
 class TermAnswer(_message.Message):
@@ -776,6 +858,7 @@ class TermAnswer(_message.Message):
     CONTACT_DESK_FIELD_NUMBER: _builtins.int
     RECORDS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
+    GRADE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position of the term in the question."""
     hit: _builtins.bool
@@ -785,6 +868,8 @@ class TermAnswer(_message.Message):
     contact_desk: _builtins.str
     more: _builtins.bool
     """More records may be disclosed than fit the fixed size; a follow-up query narrows them."""
+    grade: _builtins.str
+    """How well a person matched: "strong", "medium" or "weak"; empty for every other scheme."""
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]: ...
     def __init__(
@@ -796,10 +881,11 @@ class TermAnswer(_message.Message):
         contact_desk: _builtins.str = ...,
         records: _abc.Iterable[Global___Record] | None = ...,
         more: _builtins.bool = ...,
+        grade: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_desk", b"contact_desk", "count_band", b"count_band", "hit", b"hit", "index", b"index", "more", b"more", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_desk", b"contact_desk", "count_band", b"count_band", "grade", b"grade", "hit", b"hit", "index", b"index", "more", b"more", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
