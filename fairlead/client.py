@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
 from fairlead.certificates import SpiffeId
-from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
+from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, chunk_count
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
     WINDOW_S,
@@ -45,6 +45,12 @@ class Draft:
     request: pb.PrepareRequest
     response: pb.PrepareResponse
     legal_basis: str
+    mode: int
+
+    @property
+    def blind(self) -> bool:
+        """Whether partners would learn the number of terms and not the terms."""
+        return self.mode == query_pb2.MODE_BLIND
 
     @property
     def exposures(self) -> Sequence[pb.Exposure]:
@@ -65,7 +71,8 @@ def check_draft(
 
     1. It names this user's certificate, partner and federation, begins now and lives at most
        24 hours.
-    2. Purpose and mode are those asked for.
+    2. Purpose and mode are those asked for; a mode that the user left open is what the draft says,
+       for the user to see.
     3. Its terms, period, events and handling are exactly the user's; handling that the user left
        to the case is what the draft says, for the user to see.
     4. Its case is the user's.
@@ -87,7 +94,8 @@ def check_draft(
     if not mine or not begins_now or not 0 < lifetime <= MANDATE_LIFETIME_S:
         raise _differs("USER")
     # 2
-    if (mandate.purpose, mandate.mode) != (request.purpose, request.mode):
+    mode = request.mode or mandate.mode
+    if (mandate.purpose, mandate.mode) != (request.purpose, mode):
         raise _differs("PURPOSE")
     # 3
     nonces = response.nonces
@@ -117,7 +125,9 @@ def check_draft(
         raise _differs("CASE")
     # 5
     _check_partners(request, response, mandate)
-    return Draft(request=request, response=response, legal_basis=mandate.legal_basis)
+    return Draft(
+        request=request, response=response, legal_basis=mandate.legal_basis, mode=mandate.mode
+    )
 
 
 def _check_partners(
@@ -196,7 +206,7 @@ class NodeClient:
         :raises grpc.RpcError: refused at home or by the gateway.
         """
         mandate = draft.response.mandate
-        chunks = chunk_count(len(draft.request.terms))
+        chunks = chunk_count(len(draft.request.terms), draft.mode)
         call = self.stub.Ask(
             pb.AskRequest(
                 preparation_id=draft.response.preparation_id,
@@ -218,7 +228,7 @@ class NodeClient:
         :raises grpc.RpcError: refused at home or by the gateway.
         """
         call = self.stub.Resume(
-            pb.ResumeRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S * MAX_CHUNKS
+            pb.ResumeRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S * MAX_BLIND_CHUNKS
         )
         try:
             async for response in call:

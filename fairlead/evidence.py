@@ -106,6 +106,7 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
             query_id=query.query_id,
             header_digest=query.header_digest,
             terms=query.term_count,
+            elements=query.element_count,
             owner=directory.partner(name),
         )
         seen[name] = (answer.digest, answer.status, answer.reason)

@@ -9,6 +9,11 @@ Fixed sizes (octets of plaintext before sealing), with *n* terms:
 
 * question: 1,024 + 256·n
 * answer: 4,096 for one term, else 4,096 + 256·n
+
+and of a blind query with *n* blinded elements, the same for every owner:
+
+* question: 4,096 + 32·n
+* answer: 4,096 + 32·n, and 64 for each 1,000 elements begun
 """
 
 from __future__ import annotations
@@ -26,6 +31,12 @@ from fairlead.keyfile import read_private
 
 MAX_TERMS = 512
 """Terms in one sealed query."""
+
+MAX_BLIND_TERMS = 1024
+"""Terms in one blind query."""
+
+MAX_ELEMENTS = 4096
+"""Blinded elements in one blind query."""
 
 PUBLIC_KEY_SIZE = 1184 + 32
 SEED_SIZE = 64 + 32
@@ -179,6 +190,16 @@ def question_size(terms: int) -> int:
 def answer_size(terms: int) -> int:
     """Octets of a padded answer about ``terms`` terms."""
     return 4096 if terms == 1 else 4096 + 256 * terms
+
+
+def blind_question_size(elements: int) -> int:
+    """Octets of a padded question of ``elements`` blinded elements."""
+    return 4096 + 32 * elements
+
+
+def blind_answer_size(elements: int) -> int:
+    """Octets of a padded answer to them."""
+    return 4096 + 32 * elements + 64 * -(-elements // 1000)
 
 
 def pad(data: bytes, size: int) -> bytes:

@@ -6,9 +6,10 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 
-from fairlead import sealing, signing
+from fairlead import signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.certificates import Identity
+from fairlead.envelope.answer import body_size
 from fairlead.envelope.query import Query
 from fairlead.errors import Forged, Stale
 from fairlead.facts import party_facts, query_facts, refusal_of, user_facts
@@ -101,7 +102,8 @@ class Tactical:
             return
         try:
             parts = admitted.decision.parts
-            each = sealing.answer_size(admitted.query.term_count) + ANSWER_OVERHEAD
+            query = admitted.query
+            each = body_size(query.term_count, query.element_count) + ANSWER_OVERHEAD
             octets = len(parts) * each
             run = self._runs.start(admitted.query.query_id, octets)
             entry.opened.set_result(run)

@@ -191,6 +191,7 @@ class Walk:
                 query_id=self._query.query_id,
                 header_digest=self._query.header_digest,
                 terms=self._query.term_count,
+                elements=self._query.element_count,
                 owner=self._query.directory.partners[leg.partner_id],
             )
         except FairleadError as error:

@@ -7,6 +7,7 @@ import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError
 
 from fairlead import signing
@@ -16,10 +17,11 @@ from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
 from fairlead.detail import seal_detail
 from fairlead.envelope.answer import sign_answer
+from fairlead.envelope.blinded import BlindedTerms, open_blind_part, sign_blind_answer
 from fairlead.envelope.grant import Grant, verify_grant
-from fairlead.envelope.query import Query
+from fairlead.envelope.query import ANY, Query, Scope
 from fairlead.envelope.question import Question, open_part
-from fairlead.errors import Conflict, FairleadError, Forged, Refused
+from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Refused, Stale
 from fairlead.facts import party_facts, query_facts, requester_code, window_days
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
@@ -32,6 +34,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
 from node.disclosing import Disclosed, Disclosure, Ruling
+from node.evaluation import Evaluation, Keyed, evaluate, reason_of
 from node.exposure.gate import ExposureGate
 from node.heads import HeadKeeper
 from node.index import Index
@@ -43,6 +46,8 @@ REMEMBERED = 1024
 ALLOWANCE_S, ALLOWANCE_PER_TERM_S = 0.030, 0.006
 """Every answer is held this long after its arrival, whatever was found: more than the work for
 one term, and for each further one, usually takes. Late answers wait for the next multiple."""
+ALLOWANCE_PER_ELEMENT_S = 0.000_2
+"""The same of a blinded element, whose evaluation depends on nothing that is held."""
 
 
 class Answering:
@@ -63,6 +68,7 @@ class Answering:
         pause: Pause,
         heads: HeadKeeper,
         budgets: OwnerBudgets,
+        evaluation: Evaluation,
         index: Index,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +84,7 @@ class Answering:
         self._pause = pause
         self._heads = heads
         self._budgets = budgets
+        self._evaluation = evaluation
         self._index = index
         self._clock = clock
         self.skew_s: float | None = None
@@ -143,7 +150,7 @@ class Answering:
             status=header.status,
             answer_digest=signing.digest(answer.header),
         )
-        allowance = ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (query.term_count - 1)
+        allowance = _allowance_s(query)
         told = asyncio.ensure_future(self._alert(query, desks))
         try:
             # Together, so that telling a desk costs the answer no commit of its own.
@@ -206,29 +213,12 @@ class Answering:
         )
         self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
-        question = open_part(
-            request.part,
-            query,
-            owner=owner,
-            key=self._keys.sealing(me.sealing_key),
-            directory=directory,
-        )
-        facts = query_facts(
-            query,
-            window_days=window_days(question.scope.since, question.scope.until, now),
-            events=question.scope.events,
-        )
+        question, blinded = self._open(request.part, query)
+        facts = _facts(query, question.scope, now)
         decision = self._rule(query, facts, grant, int(now))
-        decision, charges = self._afford(decision, query, question)
-        detail = seal_detail(
-            me,
-            query.query_id,
-            {
-                "terms": [(term.scheme, term.value) for term in question.terms],
-                "tlp": question.scope.tlp,
-                "pap": question.scope.pap,
-            },
-        )
+        decision, keyed = self._keyed(decision, query, blinded)
+        decision, charges = self._afford(decision, query, question, blinded)
+        detail = seal_detail(me, query.query_id, _detail(question, blinded))
         leaf, nonce = self._leaves.intent(
             query,
             rules=decision.rules,
@@ -237,7 +227,7 @@ class Answering:
             detail_digest=signing.digest(detail),
             intent_leaf_hash=grant.intent_leaf_hash,
         )
-        ruling = Ruling(question=question, decision=decision, facts=facts)
+        ruling = Ruling(question=question, decision=decision, facts=facts, keyed=keyed)
         persist = self._heads.persist(grant.head)
         pay = self._budgets.payment(query, charges)
 
@@ -246,6 +236,27 @@ class Answering:
             pay(connection)
 
         return ruling, Intent(leaf=leaf, nonce=nonce, detail=detail, also=also)
+
+    def _open(self, part: bytes, query: Query) -> tuple[Question, tuple[BlindedTerms, ...]]:
+        """The part's terms and scope, or nothing of both and its blinded elements."""
+        owner, directory = self._partner_id, query.directory
+        key = self._keys.sealing(directory.partner(owner).sealing_key)
+        if query.mode == query_pb2.MODE_BLIND:
+            blinded = open_blind_part(part, query, owner=owner, key=key, directory=directory)
+            return Question(terms=(), scope=ANY), blinded
+        return open_part(part, query, owner=owner, key=key, directory=directory), ()
+
+    def _keyed(
+        self, decision: Decision, query: Query, blinded: Sequence[BlindedTerms]
+    ) -> tuple[Decision, tuple[Keyed, ...]]:
+        """What is permitted, with the keys that answer it; without one it is a refusal."""
+        if not decision.permit or not blinded:
+            return decision, ()
+        try:
+            return decision, self._evaluation.keyed(query, blinded)
+        except (Refused, Stale) as error:
+            serial = decision.policy_serial
+            return denial(reason_of(error), checks=decision.checks, policy_serial=serial), ()
 
     def _rule(self, query: Query, facts: QueryFacts, grant: Grant, now: int) -> Decision:
         """This owner's decision met with the gateway's grant: either may only narrow."""
@@ -269,13 +280,19 @@ class Answering:
         return self._pause.rule(self._gate.rule(meet(own, granted), query))
 
     def _afford(
-        self, decision: Decision, query: Query, question: Question
+        self,
+        decision: Decision,
+        query: Query,
+        question: Question,
+        blinded: Sequence[BlindedTerms],
     ) -> tuple[Decision, list[Charge]]:
         """What is permitted, and paid for; beyond a budget it is a refusal that depends on no
         record. What is refused costs nothing."""
         if not decision.permit:
             return decision, []
-        charges = self._budgets.charges(query, [term.scheme for term in question.terms])
+        schemes = [term.scheme for term in question.terms]
+        schemes += [item.scheme for item in blinded for _ in range(item.terms)]
+        charges = self._budgets.charges(query, schemes)
         try:
             self._budgets.check(charges)
         except BudgetExhausted:
@@ -311,6 +328,8 @@ class Answering:
             status, reason = query_pb2.STATUS_REFUSED, requester_code(decision)
             if reason == BUDGET_EXHAUSTED.code:
                 await self._log.append(self._spent(query))
+        elif ruling.keyed:
+            return await self._evaluated(query, ruling), found.desks
         else:
             try:
                 found = await self._disclosure(query).answer(query, ruling)
@@ -320,6 +339,36 @@ class Answering:
                 get_logger().error(Event.QUERY_REFUSED, error=error)
         answer = self._sign(query, ruling, status, reason=reason, answers=found.answers)
         return answer, found.desks
+
+    async def _evaluated(self, query: Query, ruling: Ruling) -> query_pb2.SignedAnswer:
+        """The signed evaluations; what is no point is refused, whatever else was asked."""
+        try:
+            evaluated = await asyncio.to_thread(evaluate, ruling.keyed)
+        except InvalidInput as error:
+            await self._log.append(
+                self._leaves.refusal(
+                    error,
+                    subject=SUBJECT,
+                    partner_id=query.asker.partner_id,
+                    user=query.user.spiffe_id,
+                    query_id=query.query_id,
+                )
+            )
+            refused = query_pb2.STATUS_REFUSED
+            return self._sign(query, ruling, refused, reason="INPUT_INVALID", answers=())
+        return sign_blind_answer(
+            query,
+            self._partner_id,
+            evaluated,
+            key=self._signing_key(query),
+            policy_serial=ruling.decision.policy_serial,
+            index_age_s=int(self._index.age_s(self._clock())),
+            index_root=self._index.root,
+            retention_days=ruling.decision.obligations.retention_days,
+        )
+
+    def _signing_key(self, query: Query) -> Ed25519PrivateKey:
+        return self._keys.signing(query.directory.partner(self._partner_id).signing_key)
 
     def _spent(self, query: Query) -> bytes:
         """The REFUSAL leaf of a query beyond a budget, beside its INTENT."""
@@ -354,7 +403,7 @@ class Answering:
         return sign_answer(
             query,
             self._partner_id,
-            key=self._keys.signing(query.directory.partner(self._partner_id).signing_key),
+            key=self._signing_key(query),
             status=status,
             reason=reason,
             answers=answers,
@@ -364,6 +413,29 @@ class Answering:
             paused_since=self._pause.since or int(self._clock()),
             retention_days=ruling.decision.obligations.retention_days,
         )
+
+
+def _allowance_s(query: Query) -> float:
+    if query.element_count:
+        return ALLOWANCE_S + ALLOWANCE_PER_ELEMENT_S * query.element_count
+    return ALLOWANCE_S + ALLOWANCE_PER_TERM_S * (query.term_count - 1)
+
+
+def _facts(query: Query, scope: Scope, now: float) -> QueryFacts:
+    """What policy may know. A blind query's period stays with its asker; how far back its class
+    may reach was decided when it was published, so here the shortest question is judged."""
+    days = window_days(scope.since, scope.until, now)
+    return query_facts(query, window_days=1 if query.element_count else days, events=scope.events)
+
+
+def _detail(question: Question, blinded: Sequence[BlindedTerms]) -> dict[str, object]:
+    if blinded:
+        return {"blinded": [(item.scheme, item.terms) for item in blinded]}
+    return {
+        "terms": [(term.scheme, term.value) for term in question.terms],
+        "tlp": question.scope.tlp,
+        "pap": question.scope.pap,
+    }
 
 
 def _claimed_serial(request: owner_pb2.AnswerRequest) -> int:

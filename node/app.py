@@ -15,7 +15,7 @@ from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 from fairlead import admission, metrics, process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
-from fairlead.errors import FairleadError
+from fairlead.errors import FairleadError, NotFound
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Partner
@@ -26,9 +26,11 @@ from node import cases, service
 from node.answering import Answering
 from node.asker import Asker, open_asker
 from node.asking import Asking
+from node.blinded import Library, Usable
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.denying import OwnDenyList
+from node.evaluation import Evaluation
 from node.exposure import acceptance
 from node.exposure.gate import accepts
 from node.following import Following
@@ -137,7 +139,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
     own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
     member.on_change.append(own_entry)
-    asker = open_asker(parts, line, following)
+    asker = open_asker(parts, line, following, _library())
     answering, steering = _owner(parts, line, index)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
@@ -165,6 +167,20 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
         ),
     )
+
+
+def _library() -> Library:
+    return NoLibrary()
+
+
+class NoLibrary:
+    """Holds nothing."""
+
+    def usable(self, owner: str, *, purpose: str, scheme: str) -> Usable:  # noqa: ARG002
+        raise NotFound("no snapshot is held", reasons=("NO_SNAPSHOT",))
+
+    def of_class(self, owner: str, *, audience: bytes, epoch: int, scheme: str) -> Usable:  # noqa: ARG002
+        raise NotFound("no snapshot is held", reasons=("NO_SNAPSHOT",))
 
 
 def _line(parts: Parts) -> GatewayLine:
@@ -207,6 +223,7 @@ def _owner(parts: Parts, line: GatewayLine, index: Index) -> tuple[Answering, St
         pause=steering.pause,
         heads=parts.heads,
         budgets=OwnerBudgets(config.budgets, log=log, clock=clock),
+        evaluation=Evaluation(steering.publishing.publisher, clock=clock),
         index=index,
         clock=clock,
     )

@@ -14,6 +14,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
 from node import cases, feedback, history
 from node.asking import Asking
+from node.blinded import Library
 from node.drafting import Drafter
 from node.following import Following
 from node.guard import MEMORY_S, Guard
@@ -37,7 +38,7 @@ class Asker:
     vault: Vault
 
 
-def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
+def open_asker(parts: Parts, line: GatewayLine, following: Following, library: Library) -> Asker:
     """Put it together over the vault, which it opens.
 
     :raises Misconfigured: the vault or the policy cannot be used.
@@ -58,6 +59,7 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
         deny_lists=parts.member.deny_lists,
         policy_serial=parts.policy.serial,
         heads=parts.heads,
+        library=library,
         clock=clock,
     )
     asking = Asking(
@@ -72,11 +74,12 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
             cases=register,
             guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
             budgets=budgets,
+            library=library,
             clock=clock,
         ),
         cases=register,
         sealer=sealer,
-        sending=_sending(parts, line, kept, sealer, budgets),
+        sending=_sending(parts, line, kept, sealer, budgets, library),
         history=kept,
         budgets=budgets,
         clock=clock,
@@ -88,7 +91,12 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
 
 
 def _sending(
-    parts: Parts, line: GatewayLine, kept: history.History, sealer: Sealer, budgets: AskerBudgets
+    parts: Parts,
+    line: GatewayLine,
+    kept: history.History,
+    sealer: Sealer,
+    budgets: AskerBudgets,
+    library: Library,
 ) -> Sending:
     return Sending(
         partner_id=parts.config.partner,
@@ -99,6 +107,7 @@ def _sending(
         heads=parts.heads,
         history=kept,
         sealer=sealer,
+        library=library,
         budgets=budgets,
         send=_sender(line, parts.deadline_s),
         clock=parts.clock,

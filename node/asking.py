@@ -100,7 +100,7 @@ class Asking:
             preparation, signature = self._drafter.take(request, user)
             batch = self._batch(preparation, signature, certificate, request)
             # 4
-            sealed = self._sealer.seal(batch, 0, query_id=batch.batch_id)
+            sealed = await self._sealer.seal(batch, 0, query_id=batch.batch_id)
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
         except FairleadError as error:
             await self._refuse(error, "Ask", user)

@@ -9,8 +9,7 @@ from dataclasses import dataclass
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import sealing
-from fairlead.envelope.chunk import Chunk, chunk_count, chunks_of
+from fairlead.envelope.chunk import Chunk, chunk_count, chunk_size, chunks_of
 from fairlead.envelope.query import (
     Scope,
     term_leaf,
@@ -45,7 +44,12 @@ class Batch:
     @property
     def chunks(self) -> int:
         """How many chunks its terms make."""
-        return chunk_count(len(self.terms))
+        return chunk_count(len(self.terms), self.mode)
+
+    @property
+    def mode(self) -> int:
+        """``MODE_SEALED`` or ``MODE_BLIND``."""
+        return self.content.mode
 
     @property
     def content(self) -> query_pb2.Mandate:
@@ -54,8 +58,8 @@ class Batch:
 
     def of_chunk(self, number: int) -> tuple[Sequence[tuple[str, str]], Sequence[bytes]]:
         """The terms of one chunk and their nonces."""
-        first = number * sealing.MAX_TERMS
-        part = slice(first, first + sealing.MAX_TERMS)
+        size = chunk_size(self.mode)
+        part = slice(number * size, (number + 1) * size)
         return self.terms[part], self.nonces[part]
 
     def cut(self) -> tuple[Chunk, ...]:
@@ -64,7 +68,7 @@ class Batch:
             term_leaf(scheme, value, nonce, self.scope)
             for (scheme, value), nonce in zip(self.terms, self.nonces, strict=True)
         ]
-        return chunks_of(leaves)
+        return chunks_of(leaves, self.mode)
 
     def summary(self) -> pb.QuerySummary:
         """What anybody may know of it who may know that it was asked."""
@@ -79,6 +83,7 @@ class Batch:
             tlp=self.scope.tlp,  # type: ignore[arg-type]
             pap=self.scope.pap,  # type: ignore[arg-type]
             partners=sorted(self.salts),
+            mode=self.content.mode,
         )
 
     def opened(self) -> pb.AskResponse.Batch:

@@ -18,6 +18,7 @@ from fairlead.policy.decision import Decision, capped, meet
 from fairlead.policy.inputs import QueryFacts, RecordFacts
 from fairlead.policy.points import UNAVAILABLE, PolicyPoints
 from fairlead.v1 import handling_pb2, query_pb2
+from node.evaluation import Keyed
 from node.exposure.gate import Asked, ExposureGate
 from node.index import Index, IndexedRecord
 
@@ -55,11 +56,13 @@ class Sized(Asked, Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ruling:
-    """What this owner decided before looking at any record."""
+    """What this owner decided before looking at any record; ``keyed`` is what a blind query, whose
+    question is empty, is answered with."""
 
     question: Question
     decision: Decision
     facts: QueryFacts
+    keyed: tuple[Keyed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

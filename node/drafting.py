@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
 from fairlead.certificates import Identity
-from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
+from fairlead.envelope.chunk import chunk_count, max_terms
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
     Scope,
@@ -28,6 +29,7 @@ from fairlead.errors import (
     Unauthenticated,
 )
 from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
+from fairlead.identifiers.matching import keys_per_term
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.policy.inputs import CaseFacts, QueryFacts
@@ -36,8 +38,10 @@ from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from fairlead.v1.handling_pb2 import Pap
 from fairlead.vocabulary import Event
+from node.blinded import BlindPlan, Library
 from node.cases import Case, CaseRegister, check_handling
 from node.guard import Guard
+from node.sealer import no_snapshots
 from node.spending import AskerBudgets
 
 PREPARATION_S = 600
@@ -66,12 +70,35 @@ class Preparation:
     expires_at: float
 
 
-def check_room(partners: int, terms: int) -> None:
-    """Whether the sealed parts of a chunk for so many partners fit into one message.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Asking:
+    """What is wanted, by whom, and when: all that decides whom the question may reach."""
 
+    request: pb.PrepareRequest
+    terms: tuple[tuple[str, str], ...]
+    purpose: str
+    case: Case
+    user: Identity
+    wanted: Mapping[str, Partner]
+    directory: Directory
+    now: float
+
+    @property
+    def covert(self) -> bool:
+        """Nobody may notice: the handling of the question or of its case is PAP RED."""
+        return Pap.PAP_RED in (self.request.pap, self.case.pap)
+
+
+def check_room(partners: int, terms: int, elements: int = 0) -> None:
+    """Whether the parts of a chunk for so many partners fit into one message.
+
+    :param elements: blinded elements of all terms; 0 in sealed mode.
     :raises InvalidInput: ``TOO_LARGE``; the remedy says how many partners do.
     """
     each = sealing.question_size(min(terms, sealing.MAX_TERMS)) + PART_OVERHEAD
+    if elements:
+        most = min(elements, sealing.MAX_ELEMENTS)
+        each = sealing.blind_question_size(most) + PART_OVERHEAD
     if partners * each > ROOM:
         raise InvalidInput(
             "so many terms for so many partners do not fit into one message",
@@ -93,6 +120,7 @@ class Drafter:
         cases: CaseRegister,
         guard: Guard,
         budgets: AskerBudgets,
+        library: Library,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -102,6 +130,7 @@ class Drafter:
         self._cases = cases
         self._guard = guard
         self._budgets = budgets
+        self._library = library
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
@@ -127,21 +156,20 @@ class Drafter:
         user.check_schemes(scheme for scheme, _ in terms)
         _check_window(request, now)
         purpose = check_code(request.purpose)
-        mode_name(request.mode)
-        if request.mode == query_pb2.MODE_BLIND:
-            raise Refused(
-                "this node cannot ask blind yet",
-                reasons=("BLIND_UNSUPPORTED",),
-                remedy="fairlead ask … --mode sealed, where policy permits it",
-            )
+        if request.mode:
+            mode_name(request.mode)
         # 2
         case = self._cases.assigned(request.case_id, user)
-        scope = _scope(request, case)
         # 3
         wanted = self._candidates(request, directory)
-        not_asked = self._decide(request, terms, purpose, case, user, wanted, directory, now)
+        asking = _Asking(
+            request=request, terms=terms, purpose=purpose, case=case, user=user, wanted=wanted,
+            directory=directory, now=now,
+        )  # fmt: skip
+        mode, not_asked = self._mode(asking)
+        scope = _scope(request, case, mode)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
-        check_room(len(asked), len(terms))
+        check_room(len(asked), len(terms), _elements(terms) if mode == query_pb2.MODE_BLIND else 0)
         if not request.partners:
             not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4
@@ -160,7 +188,7 @@ class Drafter:
             purpose=purpose,
             legal_basis=case.legal_basis,
             case_commitment=signing.commit(case.nonce, case.case_id.encode()),
-            mode=query_pb2.MODE_SEALED,
+            mode=mode,
             terms=terms,
             nonces=nonces,
             scope=scope,
@@ -168,14 +196,14 @@ class Drafter:
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
-            lifetime_s=mandate_lifetime_s(len(terms)),
+            lifetime_s=mandate_lifetime_s(len(terms), mode),
         )
         preparation_id = self._remember(
             Preparation(
                 user=user,
                 case=case,
                 mandate=mandate,
-                mode=query_pb2.MODE_SEALED,
+                mode=mode,
                 terms=terms,
                 nonces=nonces,
                 salts={p: salts[p] for p in asked},
@@ -192,7 +220,11 @@ class Drafter:
             case_nonce=case.nonce,
             partner_salts=list(salts.values()),
             exposures=[
-                pb.Exposure(partner_id=p, display_name=partner.display_name, learns="term")
+                pb.Exposure(
+                    partner_id=p,
+                    display_name=partner.display_name,
+                    learns="count" if mode == query_pb2.MODE_BLIND else "term",
+                )
                 for p, partner in asked.items()
             ],
             directory_partners=list(directory.listed),
@@ -221,35 +253,61 @@ class Drafter:
             )
         return wanted
 
-    def _decide(
-        self,
-        request: pb.PrepareRequest,
-        terms: tuple[tuple[str, str], ...],
-        purpose: str,
-        case: Case,
-        user: Identity,
-        wanted: Mapping[str, Partner],
-        directory: Directory,
-        now: float,
-    ) -> dict[str, str]:
-        """Who will not be asked, and why (reason code).
+    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str]]:
+        """The mode of the question, and who will not be asked, and why (reason code).
+
+        Where the user leaves the mode open, it is sealed when policy lets every partner that may
+        be asked at all be asked so, and blind else, or when PAP is RED: from blind nothing falls
+        to sealed.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
+        wanted = asking.request.mode
+        if wanted == query_pb2.MODE_SEALED:
+            return wanted, self._decide(asking, "sealed")
+        if not wanted and not asking.covert:
+            try:
+                codes = self._decide(asking, "sealed")
+            except Refused as error:
+                if "BLIND_REQUIRED" not in error.reasons:
+                    raise
+            else:
+                if "BLIND_REQUIRED" not in codes.values():
+                    return query_pb2.MODE_SEALED, codes
+        codes = self._decide(asking, "blind")
+        return query_pb2.MODE_BLIND, codes | self._without_snapshot(asking, codes)
+
+    def _without_snapshot(self, asking: _Asking, codes: Mapping[str, str]) -> Mapping[str, str]:
+        """Partners who may be asked blind and whose snapshot cannot be looked up in.
+
+        :raises Refused: there is no other one.
+        """
+        owners = [p for p in asking.wanted if p not in codes]
+        plan = BlindPlan.make(self._library, owners, purpose=asking.purpose, terms=asking.terms)
+        if not plan.places:
+            raise no_snapshots(plan.left_out)
+        return plan.left_out
+
+    def _decide(self, asking: _Asking, mode: Literal["sealed", "blind"]) -> dict[str, str]:
+        """Who will not be asked in this mode, and why (reason code).
+
+        :raises Refused: the node's own policy permits nobody to be asked.
+        """
+        request, case, wanted, now = asking.request, asking.case, asking.wanted, asking.now
         facts = QueryFacts(
-            mode="sealed",
-            purpose=purpose,
+            mode=mode,
+            purpose=asking.purpose,
             legal_basis=case.legal_basis,
-            schemes=tuple(sorted({scheme for scheme, _ in terms})),
-            term_count=len(terms),
+            schemes=tuple(sorted({scheme for scheme, _ in asking.terms})),
+            term_count=len(asking.terms),
             window_days=window_days(request.since, request.until, now),
             events=tuple(sorted(set(request.events))),
         )
         overall, decisions = self._policy.asking(
             now=int(now),
             query=facts,
-            asker=party_facts(directory.partner(self._partner_id)),
-            user=user_facts(user),
+            asker=party_facts(asking.directory.partner(self._partner_id)),
+            user=user_facts(asking.user),
             case=CaseFacts(
                 open=True,
                 assigned=True,
@@ -320,25 +378,31 @@ class Drafter:
         return preparation, request.signature
 
 
-def mandate_lifetime_s(terms: int) -> int:
+def _elements(terms: Sequence[tuple[str, str]]) -> int:
+    """Blinded elements of these terms."""
+    return sum(keys_per_term(scheme) for scheme, _ in terms)
+
+
+def mandate_lifetime_s(terms: int, mode: int = query_pb2.MODE_SEALED) -> int:
     """An hour, and a quarter of one for each further chunk, so that a long query can be taken up
     again after an interruption; at most 24 hours."""
-    return min(3600 + 900 * (chunk_count(terms) - 1), MANDATE_LIFETIME_S)
+    return min(3600 + 900 * (chunk_count(terms, mode) - 1), MANDATE_LIFETIME_S)
 
 
-def _scope(request: pb.PrepareRequest, case: Case) -> Scope:
+def _scope(request: pb.PrepareRequest, case: Case, mode: int) -> Scope:
     """What the question reaches, with the case's handling where the user states none.
 
     :raises Refused: PAP_RED: an owner that sees the term could act on it.
     """
     check_handling(request.tlp, request.pap)
     pap = request.pap or case.pap
-    if Pap.PAP_RED in (pap, case.pap):  # what an approver set, no member takes back
+    red = Pap.PAP_RED in (pap, case.pap)  # what an approver set, no member takes back
+    if red and mode == query_pb2.MODE_SEALED:
         raise Refused(
             "PAP RED forbids what the subject could notice, and a sealed query shows the term to "
             "its owners; nothing was sent",
             reasons=("PAP_RED",),
-            remedy="fairlead ask … --pap AMBER, unless the case says RED, or a blind query",
+            remedy="fairlead ask … --mode blind, or --pap AMBER unless the case says RED",
         )
     return Scope(
         since=request.since,
@@ -350,7 +414,7 @@ def _scope(request: pb.PrepareRequest, case: Case) -> Scope:
 
 
 def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
-    if not 0 < len(request.terms) <= MAX_CHUNKS * sealing.MAX_TERMS:
+    if not 0 < len(request.terms) <= max_terms(query_pb2.MODE_SEALED):
         raise InvalidInput(
             "a query has 1 to 65,536 terms, of which policy allows fewer",
             reasons=("TERM_COUNT",),

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
-from fairlead import sealing, signing
+from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
+from fairlead.envelope.chunk import chunk_size
 from fairlead.envelope.feedback import (
     PER_QUERY,
     open_feedback,
@@ -196,6 +197,13 @@ class Feedback:
         batch_id = self._history.find(request.query_id)
         if self._history.owner(batch_id) != user.name:
             raise unknown_query()
+        mode = self._history.summary(batch_id).mode
+        if mode == query_pb2.MODE_BLIND:
+            raise Refused(
+                "feedback on a blind query would tell its owner that something was found",
+                reasons=("BLIND_FEEDBACK",),
+                remedy="ask that owner sealed first, then give feedback on that query",
+            )
         ids = self._history.chunk_ids(batch_id)
         number = ids.index(request.query_id) if request.query_id in ids else 0
         if request.HasField("term"):
@@ -207,7 +215,7 @@ class Feedback:
                     reasons=("TERM_UNKNOWN",),
                     remedy="fairlead queries show QUERY",
                 )
-            number = terms.index(wanted) // sealing.MAX_TERMS
+            number = terms.index(wanted) // chunk_size(mode)
         for line in self._history.lines(batch_id, number, now):
             if line.partner_id == request.partner_id and line.status == query_pb2.STATUS_ANSWERED:
                 return ids[number]

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import orjson
 
 from fairlead import sealing
+from fairlead.envelope.blinded import seal_blind_part
 from fairlead.envelope.chunk import Chunk
 from fairlead.envelope.query import Query, partner_digest, sign_query, uuid7, verify_query
 from fairlead.envelope.question import seal_part
+from fairlead.errors import Refused
 from fairlead.keyring import KeyRing
 from fairlead.partners import DenyLists, Directories, Directory, directory_mismatch
 from fairlead.receipts import Head
 from fairlead.v1 import gateway_pb2, query_pb2
 from node.batch import Batch
+from node.blinded import BlindChunk, BlindPlan, Library
 from node.heads import HeadKeeper
 
 
@@ -27,6 +31,13 @@ class Sealed:
     query: Query
     reply_key: sealing.SealingKey
     base: Head | None
+    plan: BlindPlan | None = None
+    """How it was blinded, in blind mode."""
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """Partners that a part is addressed to."""
+        return frozenset(part.partner_id for part in self.request.parts)
 
     def to_bytes(self) -> bytes:
         """To be encrypted and kept."""
@@ -35,6 +46,7 @@ class Sealed:
             "request": self.request.SerializeToString(deterministic=True).hex(),
             "reply": self.reply_key.to_seed().hex(),
             "base": head and [head.origin, head.size, head.root.hex(), head.checkpoint],
+            "plan": self.plan and self.plan.to_document(),
         }
         return orjson.dumps(kept)
 
@@ -52,6 +64,7 @@ class Sealer:
         deny_lists: DenyLists,
         policy_serial: int,
         heads: HeadKeeper,
+        library: Library,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -61,30 +74,28 @@ class Sealer:
         self._deny_lists = deny_lists
         self._policy_serial = policy_serial
         self._heads = heads
+        self._library = library
         self._clock = clock
         self._cut: tuple[bytes, tuple[Chunk, ...]] = (b"", ())
 
-    def seal(self, batch: Batch, number: int, *, query_id: bytes = b"") -> Sealed:
+    async def seal(self, batch: Batch, number: int, *, query_id: bytes = b"") -> Sealed:
         """Make a chunk's octets and verify them as a stranger would.
 
-        :raises FairleadError: they do not verify, or the gateway is suspended.
+        :raises FairleadError: they do not verify, the gateway is suspended, or, in blind mode, no
+            partner's snapshot can be used.
         """
         self._check_clock()
         now, directory = self._clock(), self._directory_of(batch)
         node_key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id, reply_key = query_id or uuid7(now), sealing.SealingKey.generate()
-        terms, nonces = batch.of_chunk(number)
-        parts = {
-            p: seal_part(
-                query_id=query_id,
-                owner=directory.partner(p),
-                salt=salt,
-                terms=terms,
-                nonces=nonces,
-                scope=batch.scope,
-            )
-            for p, salt in batch.salts.items()
-        }
+        plan, elements = None, 0
+        if batch.mode == query_pb2.MODE_BLIND:
+            plan = self._plan(batch, number)
+            chunk = BlindChunk(plan, number, batch.of_chunk(number)[0])
+            elements = chunk.element_count
+            parts = await asyncio.to_thread(_blind_parts, batch, chunk, query_id, directory)
+        else:
+            parts = _sealed_parts(batch, number, query_id, directory)
         signed = sign_query(
             mandate=batch.mandate,
             mandate_signature=batch.signature,
@@ -97,6 +108,7 @@ class Sealer:
             directory=directory,
             policy_serial=self._policy_serial,
             chunk=self._chunk(batch, number),
+            element_count=elements,
             now=now,
         )
         # The deny list was consulted when this user's connection was checked.
@@ -107,7 +119,8 @@ class Sealer:
             parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],
             head_size=self._heads.size,
         )
-        return Sealed(request=request, query=query, reply_key=reply_key, base=self._heads.head)
+        base = self._heads.head
+        return Sealed(request=request, query=query, reply_key=reply_key, base=base, plan=plan)
 
     def read(self, octets: bytes) -> Sealed:
         """A chunk kept by :meth:`seal`, as it was made.
@@ -125,7 +138,20 @@ class Sealer:
             origin, size, root, checkpoint = kept["base"]
             base = Head(origin=origin, size=size, root=bytes.fromhex(root), checkpoint=checkpoint)
         reply_key = sealing.SealingKey(bytes.fromhex(kept["reply"]))
-        return Sealed(request=request, query=query, reply_key=reply_key, base=base)
+        plan = BlindPlan.from_document(kept["plan"]) if kept["plan"] else None
+        return Sealed(request=request, query=query, reply_key=reply_key, base=base, plan=plan)
+
+    def _plan(self, batch: Batch, number: int) -> BlindPlan:
+        """:raises Refused: nobody's snapshot can be used; the code is the first partner's."""
+        plan = BlindPlan.make(
+            self._library,
+            sorted(batch.salts),
+            purpose=batch.content.purpose,
+            terms=batch.of_chunk(number)[0],
+        )
+        if not plan.places:
+            raise no_snapshots(plan.left_out)
+        return plan
 
     def _directory_of(self, batch: Batch) -> Directory:
         """The newest directory that the gateway serves and that lists whom the mandate counts.
@@ -142,6 +168,46 @@ class Sealer:
         if self._cut[0] != batch.mandate:
             self._cut = (batch.mandate, batch.cut())
         return self._cut[1][number]
+
+
+def no_snapshots(left_out: Mapping[str, str]) -> Refused:
+    """Nobody can be asked blind, and why."""
+    return Refused(
+        "no partner can be asked blind: this node holds no snapshot of theirs that is current",
+        reasons=tuple(sorted(set(left_out.values()))),
+        remedy="fairlead-node snapshots   (at your node) says which are held and since when",
+    )
+
+
+def _sealed_parts(
+    batch: Batch, number: int, query_id: bytes, directory: Directory
+) -> dict[str, bytes]:
+    terms, nonces = batch.of_chunk(number)
+    return {
+        p: seal_part(
+            query_id=query_id,
+            owner=directory.partner(p),
+            salt=salt,
+            terms=terms,
+            nonces=nonces,
+            scope=batch.scope,
+        )
+        for p, salt in batch.salts.items()
+    }
+
+
+def _blind_parts(
+    batch: Batch, chunk: BlindChunk, query_id: bytes, directory: Directory
+) -> dict[str, bytes]:
+    return {
+        p: seal_blind_part(
+            query_id=query_id,
+            owner=directory.partner(p),
+            salt=batch.salts[p],
+            blinded=[asked for asked, _ in chunk.for_owner(p)],
+        )
+        for p in chunk.plan.places
+    }
 
 
 def _counts(batch: Batch, directory: Directory) -> bool:

@@ -15,6 +15,7 @@ from fairlead.auditlog import AuditLog
 from fairlead.budgets import BudgetExhausted
 from fairlead.detail import seal_detail
 from fairlead.envelope.answer import open_body, verify_answer
+from fairlead.envelope.blinded import open_blind_body
 from fairlead.envelope.grant import check_intent
 from fairlead.envelope.outcome import (
     WITHOUT_ANSWER,
@@ -33,6 +34,7 @@ from fairlead.server import REASON_KEY
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.batch import Batch
+from node.blinded import SNAPSHOT_BEHIND, BlindChunk, Library, find
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
 from node.sealer import Sealed, Sealer
@@ -85,6 +87,7 @@ class Sending:
         heads: HeadKeeper,
         history: History,
         sealer: Sealer,
+        library: Library,
         budgets: AskerBudgets,
         send: GatewayQuery,
         clock: Callable[[], float],
@@ -97,6 +100,7 @@ class Sending:
         self._heads = heads
         self._history = history
         self._sealer = sealer
+        self._library = library
         self._budgets = budgets
         self._send = send
         self._clock = clock
@@ -156,7 +160,7 @@ class Sending:
             async for event in self._give_up(batch, number, query_id, status, "MANDATE_EXPIRED"):
                 yield event
             return
-        sealed = self._sealer.seal(batch, number)
+        sealed = await self._sealer.seal(batch, number)
         query_id = sealed.query.query_id
         await self._history.put_chunk(batch.batch_id, number, query_id, sealed.to_bytes())
         try:
@@ -171,19 +175,21 @@ class Sending:
                 yield event
 
     async def _sent(self, batch: Batch, sealed: Sealed, *, again: bool) -> Events:
-        await self._intent(batch, sealed.query)
+        await self._intent(batch, sealed)
         self._heads.recall(sealed.base)
         lines = self._history.lines(batch.batch_id, sealed.query.chunk, self._clock())
         opened = _Opened(
             batch=batch,
             sealed=sealed,
             evidence=pb.Evidence(query=sealed.request.query),
-            asked=frozenset(batch.salts),
+            asked=sealed.asked,
             asked_from=sealed.request.head_size,
             again=again,
             shown=frozenset(line.partner_id for line in lines),
         )
         try:
+            for event in await self._left_out(opened):
+                yield event
             async for event in self._collect(opened):
                 yield event
         finally:
@@ -191,7 +197,17 @@ class Sending:
             persist = self._heads.persist(self._heads.head)
             await asyncio.shield(self._log.append(leaf, also=persist))
 
-    async def _intent(self, batch: Batch, query: Query) -> None:
+    async def _left_out(self, opened: _Opened) -> list[pb.AskResponse]:
+        """Partners of the mandate whom this chunk does not ask, because their snapshot cannot be
+        used."""
+        plan, lines = opened.sealed.plan, []
+        for partner_id, reason in plan.left_out.items() if plan else ():
+            line = _line(opened.number, partner_id, query_pb2.STATUS_NOT_ASKED, reason)
+            await self._keep(opened.batch, opened.number, line)
+            lines.append(pb.AskResponse(partner=line))
+        return lines
+
+    async def _intent(self, batch: Batch, sealed: Sealed) -> None:
         """Write the INTENT leaf, once, with its detail sealed to the oversight key.
 
         A chunk made anew takes the place of octets that the gateway said it never saw; owners
@@ -200,19 +216,19 @@ class Sending:
 
         :raises BudgetExhausted: another query took what was left; the refusal is on the record.
         """
+        query = sealed.query
         if self._log.read("SELECT 1 FROM queries WHERE query_id = ?", (query.query_id,)):
             return
         terms, _ = batch.of_chunk(query.chunk)
-        detail = seal_detail(
-            query.asker,
-            query.query_id,
-            {"case": batch.case_id, "terms": list(terms)},
-        )
+        content: dict[str, object] = {"case": batch.case_id, "terms": list(terms)}
+        if sealed.plan is not None:
+            content["blind"] = sealed.plan.to_document()
+        detail = seal_detail(query.asker, query.query_id, content)
         leaf, nonce = self._leaves.intent(
             query,
             rules=(),
             policy_serial=self._policy_serial,
-            commits_to=",".join(sorted(batch.salts)).encode(),
+            commits_to=",".join(sorted(sealed.asked)).encode(),
             detail_digest=signing.digest(detail),
         )
         record = remember(query, nonce, self._budgets.payment(batch))
@@ -314,6 +330,7 @@ class Sending:
             query_id=query.query_id,
             header_digest=query.header_digest,
             terms=query.term_count,
+            elements=query.element_count,
             owner=owner,
         )
         opened.states[event.partner_id] = PartnerState(
@@ -329,26 +346,59 @@ class Sending:
             status=answer.status,  # type: ignore[arg-type]
             answer_digest=answer.digest,
         )
-        shown, reason, body = answer.status, answer.reason, query_pb2.AnswerBody()
-        if answer.status == query_pb2.STATUS_ANSWERED:
-            try:
-                body = open_body(
-                    event.answer,
-                    query_id=query.query_id,
-                    owner=event.partner_id,
-                    terms=query.term_count,
-                    key=opened.sealed.reply_key,
-                )
-            except FairleadError as error:  # the owner's doing: it spoils its own line only
-                shown, reason = query_pb2.STATUS_INVALID, error.code
-        await self._desk.release(released)
-        line = _line(opened.number, event.partner_id, shown, reason)
+        line, limit = _line(opened.number, event.partner_id, answer.status, answer.reason), None
         line.index_age_s = answer.index_age_s
         line.paused_since = answer.paused_since
-        line.answers.extend(body.answers)
-        limit = body.retention_days - 1 if body.retention_days else None
+        if answer.status == query_pb2.STATUS_ANSWERED:
+            try:
+                limit = await self._read(opened, event, line)
+            except FairleadError as error:  # the owner's doing: it spoils its own line only
+                line = _line(opened.number, event.partner_id, query_pb2.STATUS_INVALID, error.code)
+                await self._tell_of(error)
+        await self._desk.release(released)
         await self._keep(opened.batch, opened.number, line, retention_days=limit)
         return line
+
+    async def _read(
+        self, opened: _Opened, event: gateway_pb2.PartnerEvent, line: pb.OpenedAnswer
+    ) -> int | None:
+        """Put what an answer says into its line; how many days it may be kept.
+
+        :raises FairleadError: it does not open, or not as it should.
+        """
+        query, sealed, owner = opened.query, opened.sealed, event.partner_id
+        if sealed.plan is None:
+            body = open_body(
+                event.answer,
+                query_id=query.query_id,
+                owner=owner,
+                terms=query.term_count,
+                key=sealed.reply_key,
+            )
+            line.answers.extend(body.answers)
+            return body.retention_days - 1 if body.retention_days else None
+        terms = opened.batch.of_chunk(opened.number)[0]
+        chunk = BlindChunk(sealed.plan, opened.number, terms)
+        asked = await asyncio.to_thread(chunk.for_owner, owner)
+        evaluated, days = open_blind_body(
+            event.answer,
+            query_id=query.query_id,
+            owner=owner,
+            asked=[item for item, _ in asked],
+            key=sealed.reply_key,
+        )
+        found = await asyncio.to_thread(
+            find, self._library, owner, terms, asked, evaluated, opened.batch.scope, self._clock()
+        )
+        line.answers.extend(found.answers)
+        line.index_age_s += found.age_s
+        line.reason = SNAPSHOT_BEHIND if found.behind else ""
+        return days
+
+    async def _tell_of(self, error: FairleadError) -> None:
+        """A proof that does not hold is evidence against its owner."""
+        if "BLIND_PROOF" in error.reasons:
+            await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
 
     def _closed(self, opened: _Opened, closed: gateway_pb2.Closed) -> pb.Evidence:
         """The gateway's statement covers everybody asked and agrees with what arrived here."""

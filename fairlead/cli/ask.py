@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
@@ -23,10 +24,14 @@ from fairlead.cli.options import (
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, printable, say
 from fairlead.cli.results import Result, gather, keep, show, word
 from fairlead.cli.terms import TermsFile, read_terms
-from fairlead.errors import InvalidInput, Misconfigured, Refused
+from fairlead.errors import InvalidInput, Misconfigured
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
+
+
+_MODES = {"auto": 0, "sealed": 1, "blind": 2}
+"""The wire's numbers; auto leaves the mode to policy."""
 
 
 class ModeWord(StrEnum):
@@ -75,7 +80,7 @@ def ask(
     Exit codes: 0 answered (hit or no hit), 2 usage, 4 not enrolled, 5 refused by policy,
     7 partial (somebody could not be reached), 8 a check failed.
     """
-    from fairlead.v1 import asking_pb2, query_pb2
+    from fairlead.v1 import asking_pb2
 
     now = time.time()
     if receipt is not None and not receipt.absolute().parent.is_dir():
@@ -99,7 +104,7 @@ def ask(
         terms=listed.terms,
         case_id=case,
         purpose=purpose,
-        mode=query_pb2.MODE_BLIND if mode is ModeWord.BLIND else query_pb2.MODE_SEALED,
+        mode=_MODES[mode],  # type: ignore[arg-type]
         since=moment(since, now=now),
         until=moment(until, now=now),
         events=event or [],
@@ -110,7 +115,6 @@ def ask(
         _ask(
             request,
             listed.rows,
-            mode,
             dry_run=dry_run,
             on_hit=exit_code,
             receipt=receipt,
@@ -179,7 +183,6 @@ def recognise(text: str, scheme: str | None, *, aloud: bool = True) -> asking_pb
 async def _ask(
     request: asking_pb2.PrepareRequest,
     rows: Sequence[asking_pb2.Row],
-    mode: ModeWord,
     *,
     dry_run: bool,
     on_hit: bool,
@@ -189,12 +192,11 @@ async def _ask(
 ) -> int:
     client, settings, folder = connect(profile)
     async with client:
-        draft = await _prepare(client, request, mode)
+        draft = await client.prepare(request)
         say(f"legal basis of the case: {printable(draft.legal_basis)}")
         say(f"handling of the question: {_handled(draft)}")
+        what = _learnt(request.terms, blind=draft.blind)
         for exposure in draft.exposures:
-            count = len(request.terms)
-            what = "this term" if count == 1 else f"these {count} terms"
             name = printable(exposure.display_name)
             say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
         if dry_run:
@@ -207,7 +209,7 @@ async def _ask(
             return Exit.ANSWERED
         return await finish(
             client.ask(draft, rows=rows),
-            Result(terms=list(request.terms), rows=list(rows)),
+            Result(mode=draft.mode, terms=list(request.terms), rows=list(rows)),
             output=output,
             receipt=receipt or folder / settings.receipts,
             on_hit=on_hit,
@@ -221,22 +223,12 @@ def _handled(draft: Any) -> str:
     return f"{tlp}, {pap}".replace("_", ":", 1).replace("PAP_", "PAP:").replace("_", "+")
 
 
-async def _prepare(client: Any, request: asking_pb2.PrepareRequest, mode: ModeWord) -> Any:
-    """Draft; ``auto`` says that blind would be needed instead of falling to sealed."""
-    import grpc
-
-    try:
-        return await client.prepare(request)
-    except grpc.aio.AioRpcError as error:
-        told = {value for key, value in error.trailing_metadata() or () if key == "fairlead-reason"}
-        if mode is ModeWord.AUTO and "BLIND_REQUIRED" in told:
-            raise Refused(
-                "policy requires a blind query here, which this version cannot ask; auto never "
-                "falls from blind to sealed, and nothing was sent",
-                reasons=("BLIND_REQUIRED",),
-                remedy="ask a partner that may be asked sealed: --to PARTNER",
-            ) from None
-        raise
+def _learnt(terms: Sequence[asking_pb2.Term], *, blind: bool) -> str:
+    """What of the terms a partner will learn."""
+    if blind:
+        counted = sorted(Counter(term.scheme for term in terms).items())
+        return "the number of terms, not which: " + ", ".join(f"{n} {s}" for s, n in counted)
+    return "this term" if len(terms) == 1 else f"these {len(terms)} terms"
 
 
 async def finish(

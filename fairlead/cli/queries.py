@@ -9,7 +9,7 @@ import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect, query_reference, when
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, say
-from fairlead.cli.results import Result, gather, show, word
+from fairlead.cli.results import BLIND, Result, gather, show, word
 
 app = typer.Typer(help="Show, resume and export queries asked before.", no_args_is_help=True)
 COLUMNS = ("query", "asked_at", "user", "case", "purpose", "terms", "state", "kept_until")
@@ -111,6 +111,7 @@ def _record(summary: Any) -> dict[str, object]:
         "user": summary.user,
         "case": summary.case_id,
         "purpose": summary.purpose,
+        "mode": "blind" if summary.mode == BLIND else "sealed",
         "terms": summary.terms,
         "state": "complete" if done else "interrupted",
         "tlp": word(Tlp, summary.tlp, "TLP_"),

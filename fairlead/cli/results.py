@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import sys
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -25,8 +26,12 @@ from fairlead.cli.output import (
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
 
-CHUNK = 512
-"""Terms in one chunk."""
+CHUNK, BLIND_CHUNK = 512, 1024
+"""Terms in one chunk of a sealed query and of a blind one."""
+BLIND = 2
+"""The wire's number of the mode."""
+FOLLOWED = 3
+"""Hits whose next step is printed."""
 STATUS_WORDS = {
     1: "answered",
     2: "refused",
@@ -47,6 +52,9 @@ class Result:
     and chunk; ``done`` are the chunks that have their last line."""
 
     query_id: str = ""
+    mode: int = 0
+    case: str = ""
+    purpose: str = ""
     terms: Sequence[asking_pb2.Term] = ()
     rows: Sequence[asking_pb2.Row] = ()
     partners: list[dict[str, Any]] = field(default_factory=list)
@@ -54,9 +62,19 @@ class Result:
     done: set[int] = field(default_factory=set)
 
     @property
+    def blind(self) -> bool:
+        """Whether no partner learnt the terms."""
+        return self.mode == BLIND
+
+    @property
+    def chunk(self) -> int:
+        """Terms in each chunk but the last one."""
+        return BLIND_CHUNK if self.blind else CHUNK
+
+    @property
     def chunks(self) -> int:
         """How many chunks the terms make."""
-        return -(-len(self.terms) // CHUNK)
+        return -(-len(self.terms) // self.chunk)
 
     @property
     def complete(self) -> bool:
@@ -102,8 +120,8 @@ class Result:
         row: dict[str, Any] = {"row": number, "input": text, "scheme": None, "term": None}
         if not term:
             return {**row, "result": "not asked", "reason": reason, "partners": []}
-        asked, chunk = self.terms[term - 1], (term - 1) // CHUNK
-        partners = [_of_term(line, (term - 1) % CHUNK) for line in lines.get(chunk, ())]
+        asked, (chunk, place) = self.terms[term - 1], divmod(term - 1, self.chunk)
+        partners = [_of_term(line, place) for line in lines.get(chunk, ())]
         result = _result(partners, done=chunk in self.done)
         row |= {"scheme": asked.scheme, "term": asked.value}
         return {**row, "result": result, "reason": "", "partners": partners}
@@ -119,7 +137,7 @@ def _by_chunk(lines: Sequence[dict[str, Any]]) -> dict[int, list[dict[str, Any]]
 def _of_term(line: dict[str, Any], place: int) -> dict[str, Any]:
     """One partner's line about one term."""
     said = line["answers"][place] if place < len(line["answers"]) else {}
-    known = {key: value for key, value in said.items() if key != "term"}
+    known = {key: value for key, value in said.items() if key not in {"scheme", "term"}}
     head = {key: line[key] for key in ("partner", "status", "reason", "index_age_s")}
     return {**head, **known}
 
@@ -147,7 +165,7 @@ async def gather(
         if kind == "batch":
             _begin(result, event.batch)
         elif kind == "partner":
-            line = line_of(event.partner, result.terms)
+            line = line_of(event.partner, result)
             result.add(line)
             if live and result.chunks == 1:
                 took = time.monotonic() - started
@@ -162,7 +180,8 @@ async def gather(
 
 
 def _begin(result: Result, batch: asking_pb2.AskResponse.Batch) -> None:
-    result.query_id = batch.summary.query_id.hex()
+    result.query_id, result.mode = batch.summary.query_id.hex(), batch.summary.mode
+    result.case, result.purpose = batch.summary.case_id, batch.summary.purpose
     if not result.terms:
         result.terms, result.rows = list(batch.terms), list(batch.rows)
     if result.chunks > 1 or result.rows:
@@ -175,23 +194,25 @@ def _begin(result: Result, batch: asking_pb2.AskResponse.Batch) -> None:
 def _progress(result: Result, took: float) -> None:
     if result.chunks < 2 or took <= 0:
         return
-    asked = min(len(result.done) * CHUNK, len(result.terms))
+    asked = min(len(result.done) * result.chunk, len(result.terms))
     rate = asked / took
     left = (len(result.terms) - asked) / rate
     say(f"  {asked:,} of {len(result.terms):,} terms, {rate:,.0f} a second, {left:,.0f} s left")
 
 
-def line_of(answer: asking_pb2.OpenedAnswer, terms: Sequence[asking_pb2.Term]) -> dict[str, Any]:
+def line_of(answer: asking_pb2.OpenedAnswer, result: Result) -> dict[str, Any]:
     """One partner's line about one chunk."""
-    first = answer.chunk * CHUNK
+    terms, first = result.terms, answer.chunk * result.chunk
     answers = [
         {
-            "term": terms[first + item.index].value if first + item.index < len(terms) else "",
+            **_named(terms, first + item.index),
             "hit": item.hit,
             "count": item.count_band,
             "contact_desk": item.contact_desk,
             "records": [_record(record) for record in item.records],
             "more": item.more,
+            "grade": item.grade,
+            "outside": item.outside,
         }
         for item in answer.answers
     ]
@@ -206,6 +227,12 @@ def line_of(answer: asking_pb2.OpenedAnswer, terms: Sequence[asking_pb2.Term]) -
         "hits": sum(bool(item["hit"]) for item in answers),
         "answers": answers,
     }
+
+
+def _named(terms: Sequence[asking_pb2.Term], place: int) -> dict[str, str]:
+    if place >= len(terms):
+        return {"scheme": "", "term": ""}
+    return {"scheme": terms[place].scheme, "term": terms[place].value}
 
 
 def _record(record: Any) -> dict[str, Any]:
@@ -241,8 +268,8 @@ def summary(line: dict[str, Any]) -> str:
         return f"{line['status']} {line['reason']}".rstrip() + lasting
     if not line["hits"]:
         return "no hit"
-    counts = [item["count"] for item in line["answers"] if item["hit"] and item["count"]]
-    return f"HIT {', '.join(counts)}".rstrip()
+    said = [item["count"] or item["grade"] for item in line["answers"] if item["hit"]]
+    return f"HIT {', '.join(filter(None, said))}".rstrip()
 
 
 def _span(seconds: int) -> str:
@@ -267,12 +294,15 @@ def show(result: Result, output: RowFormat, receipts: Sequence[Path]) -> None:
         document = {
             "schema": 1,
             "query_id": result.query_id,
+            "mode": "blind" if result.blind else "sealed",
             "partners": lines,
             "receipt": str(receipts[0]) if receipts else None,
         }
         emit_json(document)
     else:
         _show_lines(result)
+    if output is RowFormat.TABLE and result.blind:
+        _follow_up(result)
     if output is RowFormat.TABLE and receipts:
         named = " ".join(str(path) for path in receipts)
         say(f"receipt: {named}\nnext: fairlead receipts verify {named}")
@@ -280,6 +310,28 @@ def show(result: Result, output: RowFormat, receipts: Sequence[Path]) -> None:
         say(
             "error: this result is not complete [INCOMPLETE]\n"
             f"next: fairlead queries resume {result.query_id or 'QUERY'}"
+        )
+
+
+def _follow_up(result: Result) -> None:
+    """What to do about blind hits, and what it would reveal."""
+    hits = [
+        (line["partner"], item)
+        for line in result.partners
+        for item in line["answers"]
+        if item["hit"]
+    ]
+    for partner, item in hits[:FOLLOWED]:
+        say(
+            f"next: fairlead ask {shlex.quote(printable(item['term']))} --scheme {item['scheme']} "
+            f"--case {shlex.quote(result.case)} --purpose {result.purpose} "
+            f"--to {printable(partner)} --mode sealed"
+        )
+    if hits:
+        more = f" ({len(hits) - FOLLOWED} more hits)" if len(hits) > FOLLOWED else ""
+        say(
+            "that would show this partner the term, and the gateway that there was a hit; "
+            f"where policy refuses it, call the contact desk{more}"
         )
 
 
@@ -298,6 +350,7 @@ def _show_file(result: Result, output: RowFormat, receipts: Sequence[Path]) -> N
         document = {
             "schema": 1,
             "query_id": result.query_id,
+            "mode": "blind" if result.blind else "sealed",
             "complete": result.complete,
             "rows": rows,
             "receipts": [str(path) for path in receipts],
@@ -349,6 +402,8 @@ def show_hit(partner: str, item: dict[str, Any]) -> None:
         emit_table(
             ("time", "event", "fields", "withheld"), [line for row in rows for line in wrapped(row)]
         )
+    if item["outside"]:
+        say("the newest record lies outside the period or events asked; older ones may lie within")
     if item["more"]:
         say("more records may be disclosed: narrow with --since, --until or --event")
 

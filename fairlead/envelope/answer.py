@@ -19,7 +19,10 @@ OWNER_REASONS = frozenset(
     [
         "ASKER_UNKNOWN",
         "BLIND_REQUIRED",
+        "BLIND_CLASS",
         "BUDGET_EXHAUSTED",
+        "CLASS_OVER",
+        "EPOCH_OVER",
         "GRANT_EXPIRED",
         "GRANT_MISMATCH",
         "INPUT_INVALID",
@@ -113,25 +116,61 @@ def sign_answer(
         )
         padded = sealing.pad(signing.canonical(content), sealing.answer_size(query.term_count))
         body = sealing.seal(padded, query.reply_key, info=answer_info(query.query_id, owner))
-    header = signing.canonical(
-        pb.AnswerHeader(
-            query_id=query.query_id,
-            partner_id=owner,
-            status=status,  # type: ignore[arg-type]
-            reason=reason if not reason or reason in OWNER_REASONS else "POLICY",
-            policy_serial=policy_serial,
-            index_age_s=index_age_s,
-            index_root=index_root,
-            body_digest=signing.digest(body),
-            header_digest=query.header_digest,
-            paused_since=paused_since if reason == PAUSED else 0,
-        )
+    header = header_of(
+        query,
+        owner,
+        body,
+        status=status,
+        reason=reason,
+        policy_serial=policy_serial,
+        index_age_s=index_age_s,
+        index_root=index_root,
+        paused_since=paused_since,
     )
     return pb.SignedAnswer(header=header, signature=signing.sign(key, "answer", header), body=body)
 
 
+def header_of(
+    query: Query,
+    owner: str,
+    body: bytes,
+    *,
+    status: int,
+    reason: str = "",
+    policy_serial: int,
+    index_age_s: int,
+    index_root: bytes,
+    paused_since: int = 0,
+) -> bytes:
+    """The clear header over a sealed body, to be signed in the domain "answer"."""
+    header = pb.AnswerHeader(
+        query_id=query.query_id,
+        partner_id=owner,
+        status=status,  # type: ignore[arg-type]
+        reason=reason if not reason or reason in OWNER_REASONS else "POLICY",
+        policy_serial=policy_serial,
+        index_age_s=index_age_s,
+        index_root=index_root,
+        body_digest=signing.digest(body),
+        header_digest=query.header_digest,
+        paused_since=paused_since if reason == PAUSED else 0,
+    )
+    return signing.canonical(header)
+
+
+def body_size(terms: int, elements: int = 0) -> int:
+    """Octets of the padded body of an answer to so many terms, or to blinded elements."""
+    return sealing.blind_answer_size(elements) if elements else sealing.answer_size(terms)
+
+
 def verify_answer(
-    signed: pb.SignedAnswer, *, query_id: bytes, header_digest: bytes, terms: int, owner: Partner
+    signed: pb.SignedAnswer,
+    *,
+    query_id: bytes,
+    header_digest: bytes,
+    terms: int,
+    owner: Partner,
+    elements: int = 0,
 ) -> Answer:
     """Verify one answer without opening it; the gateway does this, and so does the asker.
 
@@ -141,6 +180,7 @@ def verify_answer(
        a refusal; since when an owner pauses stands only where it says that it does.
     4. The body is the signed one, of exactly the agreed size, empty unless answered.
 
+    :param elements: blinded elements asked; 0 in sealed mode.
     :raises Forged: any of it is wrong. :raises InvalidInput: malformed.
     """
     # 1
@@ -160,7 +200,7 @@ def verify_answer(
         raise InvalidInput("an answer says since when its owner pauses", reasons=("STATUS",))
     # 4
     answered = header.status == pb.STATUS_ANSWERED
-    size = sealing.answer_size(terms) + SEAL_OVERHEAD if answered else 0
+    size = body_size(terms, elements) + SEAL_OVERHEAD if answered else 0
     if len(signed.body) != size or signing.digest(signed.body) != header.body_digest:
         raise Forged("an answer's body is not the signed one", reasons=("ANSWER_BODY",))
     return Answer(
@@ -190,11 +230,22 @@ def open_body(
     signed: pb.SignedAnswer, *, query_id: bytes, owner: str, terms: int, key: sealing.SealingKey
 ) -> pb.AnswerBody:
     """The same with what the owner says about keeping it."""
+    size = sealing.answer_size(terms)
+    body = open_framed(signed, query_id=query_id, owner=owner, size=size, key=key)
+    if [item.index for item in body.answers] != list(range(terms)) or body.evaluated:
+        raise Forged("an answer does not cover every term", reasons=("ANSWER_TERMS",))
+    return body
+
+
+def open_framed(
+    signed: pb.SignedAnswer, *, query_id: bytes, owner: str, size: int, key: sealing.SealingKey
+) -> pb.AnswerBody:
+    """A body of ``size`` padded octets as its owner sealed it, whatever it holds.
+
+    :raises Forged: not sealed to this query, or wrongly framed.
+    """
     padded = key.open(signed.body, info=answer_info(query_id, owner))
-    content = sealing.unpad(padded, sealing.answer_size(terms))
-    body = signing.parse_canonical(pb.AnswerBody, content)
+    body = signing.parse_canonical(pb.AnswerBody, sealing.unpad(padded, size))
     if (body.query_id, body.partner_id) != (query_id, owner):
         raise Forged("an answer's body is of another query", reasons=("ANSWER_BINDING",))
-    if [item.index for item in body.answers] != list(range(terms)):
-        raise Forged("an answer does not cover every term", reasons=("ANSWER_TERMS",))
     return body

@@ -1,4 +1,7 @@
-"""Chunks: 512 aligned terms of a mandate, each a complete subtree under its root (ADR 13)."""
+"""Chunks: aligned terms of a mandate, each a complete subtree under its root (ADR 13).
+
+A sealed query's chunks have 512 terms, a blind one's 1,024 (ADR 19).
+"""
 
 from __future__ import annotations
 
@@ -10,18 +13,35 @@ from fairlead.errors import Forged, InvalidInput
 from fairlead.v1 import query_pb2 as pb
 
 MAX_CHUNKS = 128
-"""Chunks under one mandate: 65,536 terms. Policy decides how many of them anybody may ask."""
+"""Chunks under one sealed mandate: 65,536 terms. Policy decides how many anybody may ask."""
+MAX_BLIND_CHUNKS = 1024
+"""Chunks under one blind mandate: 1,048,576 terms."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """One chunk of a mandate's terms: terms [512·number, 512·number + term_count), the root over
-    their leaves, and the audit path from there to the mandate's root, sibling first."""
+    """One chunk of a mandate's terms: those from ``number`` times :func:`chunk_size` on, the root
+    over their leaves, and the audit path from there to the mandate's root, sibling first."""
 
     number: int
     term_count: int
     root: bytes
     path: tuple[bytes, ...]
+
+
+def chunk_size(mode: int) -> int:
+    """Terms in every chunk but the last one."""
+    return sealing.MAX_BLIND_TERMS if mode == pb.MODE_BLIND else sealing.MAX_TERMS
+
+
+def max_chunks(mode: int) -> int:
+    """Chunks under one mandate, at most."""
+    return MAX_BLIND_CHUNKS if mode == pb.MODE_BLIND else MAX_CHUNKS
+
+
+def max_terms(mode: int) -> int:
+    """Terms under one mandate, at most."""
+    return max_chunks(mode) * chunk_size(mode)
 
 
 def root_of(leaves: Sequence[bytes]) -> bytes:
@@ -32,13 +52,13 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return tree.root()
 
 
-def chunks_of(leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
+def chunks_of(leaves: Sequence[bytes], mode: int = pb.MODE_SEALED) -> tuple[Chunk, ...]:
     """Cut the leaves into chunks.
 
-    RFC 6962 splits at powers of two, so every 512 aligned leaves are a complete subtree, and the
-    tree above them is the tree over their roots.
+    RFC 6962 splits at powers of two, so aligned leaves of such a number are a complete subtree,
+    and the tree above them is the tree over their roots.
     """
-    size = sealing.MAX_TERMS
+    size = chunk_size(mode)
     parts = [leaves[start : start + size] for start in range(0, len(leaves), size)]
     tree = merkle.Tree()
     for part in parts:
@@ -54,28 +74,29 @@ def chunks_of(leaves: Sequence[bytes]) -> tuple[Chunk, ...]:
     )
 
 
-def chunk_count(terms: int) -> int:
+def chunk_count(terms: int, mode: int = pb.MODE_SEALED) -> int:
     """How many chunks hold ``terms`` terms."""
-    return -(-terms // sealing.MAX_TERMS)
+    return -(-terms // chunk_size(mode))
 
 
 def check_chunk(header: pb.QueryHeader, mandate: pb.Mandate) -> None:
-    """The header's terms are those at its place: 512, or in the last chunk what is left.
+    """The header's terms are those at its place: a full chunk, or in the last what is left.
 
     :raises InvalidInput: TERM_COUNT or CHUNK_PATH: no such chunk, or malformed.
     :raises Forged: CHUNK_PATH: its root does not stand there under the mandate's.
     """
-    first = header.chunk * sealing.MAX_TERMS
-    if not 0 < header.term_count == min(sealing.MAX_TERMS, mandate.term_count - first):
+    size = chunk_size(mandate.mode)
+    left = mandate.term_count - header.chunk * size
+    if not 0 < header.term_count == min(size, left):
         raise InvalidInput("a header's terms are not its mandate's", reasons=("TERM_COUNT",))
     shaped = len(header.chunk_root) == merkle.HASH_SIZE
-    if not shaped or len(header.chunk_path) > MAX_CHUNKS.bit_length():
+    if not shaped or len(header.chunk_path) > max_chunks(mandate.mode).bit_length():
         raise InvalidInput("a chunk's path has the wrong shape", reasons=("CHUNK_PATH",))
     try:
         merkle.verify_inclusion(
             leaf=header.chunk_root,
             index=header.chunk,
-            size=chunk_count(mandate.term_count),
+            size=chunk_count(mandate.term_count, mandate.mode),
             proof=header.chunk_path,
             root=mandate.terms_root,
         )

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
-from fairlead.envelope.chunk import MAX_CHUNKS, Chunk, check_chunk, root_of
+from fairlead.envelope.chunk import Chunk, check_chunk, max_terms, root_of
 from fairlead.errors import Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
@@ -59,6 +59,8 @@ class Query:
     schemes: tuple[str, ...]
     term_count: int
     mandate_terms: int
+    element_count: int
+    """Blinded elements each owner is sent; 0 unless the mode is blind."""
     chunk_root: bytes
     case_commitment: bytes
     mandate_id: bytes
@@ -208,11 +210,13 @@ def sign_query(
     policy_serial: int,
     now: float,
     chunk: Chunk | None = None,
+    element_count: int = 0,
     random: Random = os.urandom,
 ) -> pb.SignedQuery:
     """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
 
     :param chunk: which of the mandate's terms; None when one chunk holds them all.
+    :param element_count: blinded elements in each part; 0 in sealed mode.
     """
     content = signing.parse_canonical(pb.Mandate, mandate)
     if chunk is None:
@@ -225,6 +229,7 @@ def sign_query(
             term_count=chunk.term_count,
             chunk_root=chunk.root,
             chunk_path=chunk.path,
+            element_count=element_count,
             issued_at=int(now),
             reply_key=reply_key,
             part_digests=[
@@ -276,7 +281,8 @@ def verify_query(
     3. The user signed the mandate.
     4. The mandate is in force and within its limits.
     5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
-       of exactly the terms that stand at its place under the mandate's root.
+       of exactly the terms that stand at its place under the mandate's root, and of as many
+       blinded elements as its mode allows.
     6. The asker's node signed that the case is open and the user assigned to it.
     7. It signed as well that its guard against enumeration let the mandate's terms pass.
 
@@ -325,6 +331,7 @@ def verify_query(
         schemes=tuple(mandate.schemes),
         term_count=header.term_count,
         mandate_terms=mandate.term_count,
+        element_count=header.element_count,
         chunk_root=header.chunk_root,
         case_commitment=mandate.case_commitment,
         mandate_id=mandate.mandate_id,
@@ -392,7 +399,7 @@ def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> Non
         check_code(scheme)
     _check_hashes(mandate.partner_digests, len(directory.listed))
     _check_hashes([mandate.terms_root, mandate.case_commitment, mandate.session_key], 3)
-    if not 0 < mandate.term_count <= MAX_CHUNKS * sealing.MAX_TERMS:
+    if not 0 < mandate.term_count <= max_terms(mandate.mode):
         raise InvalidInput("a mandate has too few or too many terms", reasons=("TERM_COUNT",))
     if not 0 < mandate.expires_at - mandate.issued_at <= MANDATE_LIFETIME_S:
         raise InvalidInput("a mandate lives longer than allowed", reasons=("MANDATE_LIFETIME",))
@@ -417,8 +424,17 @@ def _check_header(
             remedy=CLOCK_REMEDY,
         )
     check_chunk(header, mandate)
+    _check_elements(header, mandate.mode)
     _check_hashes(header.part_digests, len(directory.listed))
     sealing.check_public_key(header.reply_key)
+
+
+def _check_elements(header: pb.QueryHeader, mode: int) -> None:
+    """A blind chunk has one element or more for each of its terms, a sealed one has none."""
+    count, least = header.element_count, header.term_count if mode == pb.MODE_BLIND else 0
+    most = sealing.MAX_ELEMENTS if least else 0
+    if not least <= count <= most:
+        raise InvalidInput("a header's elements do not fit its mode", reasons=("ELEMENTS",))
 
 
 def _check_statement(

@@ -79,22 +79,17 @@ def open_part(
 
     :raises Forged: any binding is wrong. :raises InvalidInput: malformed or beyond a limit.
     """
-    # 1
-    place = directory.place(owner)
-    if signing.digest(part) != query.part_digests[place]:
-        raise Forged("a part is not the one the header names", reasons=("PART_DIGEST",))
-    # 2
-    sealed = signing.parse_canonical(pb.SealedPart, part)
-    padded = sealing.unwrap(
-        sealed.wrapped_key, sealed.ciphertext, key, info=part_info(query.query_id, owner)
-    )
-    content = sealing.unpad(padded, sealing.question_size(query.term_count))
+    # 1 and 2
+    size = sealing.question_size(query.term_count)
+    content = unsealed(part, query, owner=owner, key=key, directory=directory, size=size)
     question = signing.parse_canonical(pb.Question, content)
     if question.query_id != query.query_id or question.partner_id != owner:
         raise Forged("a part is for another query or owner", reasons=("PART_BINDING",))
+    if question.blinded:
+        raise InvalidInput("a sealed part holds blinded elements", reasons=("BLIND_PART",))
     # 3
     salted = partner_digest(question.partner_salt, owner, query.mandate_id, asked=True)
-    if salted != query.partner_digests[place]:
+    if salted != query.partner_digests[directory.place(owner)]:
         raise Forged("the user's mandate does not name this owner", reasons=("NOT_WANTED",))
     # 4
     scope = Scope(
@@ -111,6 +106,29 @@ def open_part(
     return Question(
         terms=tuple(_term(term, query.schemes) for term in question.terms),
         scope=scope,
+    )
+
+
+def unsealed(
+    part: bytes,
+    query: Query,
+    *,
+    owner: str,
+    key: sealing.SealingKey,
+    directory: Directory,
+    size: int,
+) -> bytes:
+    """The content of a part that the header commits to at its owner's place.
+
+    :param size: octets of the padded content.
+    :raises Forged: another part, not this owner's, or of another size.
+    """
+    if signing.digest(part) != query.part_digests[directory.place(owner)]:
+        raise Forged("a part is not the one the header names", reasons=("PART_DIGEST",))
+    sealed = signing.parse_canonical(pb.SealedPart, part)
+    info = part_info(query.query_id, owner)
+    return sealing.unpad(
+        sealing.unwrap(sealed.wrapped_key, sealed.ciphertext, key, info=info), size
     )
 
 

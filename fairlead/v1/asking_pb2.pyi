@@ -66,6 +66,7 @@ class PrepareRequest(_message.Message):
     case_id: _builtins.str
     purpose: _builtins.str
     mode: _query_pb2.Mode.ValueType
+    """Unspecified means as policy says: sealed where every partner may be asked so, else blind."""
     since: _builtins.int
     until: _builtins.int
     tlp: _handling_pb2.Tlp.ValueType
@@ -113,7 +114,7 @@ class Exposure(_message.Message):
     partner_id: _builtins.str
     display_name: _builtins.str
     learns: _builtins.str
-    """"term" in sealed mode."""
+    """"term" in sealed mode, "count" in blind mode: the schemes and how many terms."""
     def __init__(
         self,
         *,
@@ -424,7 +425,7 @@ class OpenedAnswer(_message.Message):
     paused_since: _builtins.int
     """As the owner's signed header says it; 0 unless the reason is OWNER_PAUSED."""
     chunk: _builtins.int
-    """Which 512 of the terms."""
+    """Which chunk of the terms: 512, or blind 1,024 of them."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.TermAnswer]:
         """"index" counts from the first term of the chunk."""
@@ -823,6 +824,7 @@ class QuerySummary(_message.Message):
     PAP_FIELD_NUMBER: _builtins.int
     KEPT_UNTIL_FIELD_NUMBER: _builtins.int
     PARTNERS_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """The id it is resumed by: that of its first chunk when it was sent."""
     user: _builtins.str
@@ -838,6 +840,7 @@ class QuerySummary(_message.Message):
     pap: _handling_pb2.Pap.ValueType
     kept_until: _builtins.int
     """When the last answer kept is deleted, unix seconds."""
+    mode: _query_pb2.Mode.ValueType
     @_builtins.property
     def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Partners asked."""
@@ -857,10 +860,11 @@ class QuerySummary(_message.Message):
         pap: _handling_pb2.Pap.ValueType = ...,
         kept_until: _builtins.int = ...,
         partners: _abc.Iterable[_builtins.str] | None = ...,
+        mode: _query_pb2.Mode.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -859,6 +859,7 @@ class TermAnswer(_message.Message):
     RECORDS_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     GRADE_FIELD_NUMBER: _builtins.int
+    OUTSIDE_FIELD_NUMBER: _builtins.int
     index: _builtins.int
     """Position of the term in the question."""
     hit: _builtins.bool
@@ -870,6 +871,10 @@ class TermAnswer(_message.Message):
     """More records may be disclosed than fit the fixed size; a follow-up query narrows them."""
     grade: _builtins.str
     """How well a person matched: "strong", "medium" or "weak"; empty for every other scheme."""
+    outside: _builtins.bool
+    """The newest record that a blind hit tells of lies outside the period or events asked; whether
+    older ones lie within is not known.
+    """
     @_builtins.property
     def records(self) -> _containers.RepeatedCompositeFieldContainer[Global___Record]: ...
     def __init__(
@@ -882,10 +887,11 @@ class TermAnswer(_message.Message):
         records: _abc.Iterable[Global___Record] | None = ...,
         more: _builtins.bool = ...,
         grade: _builtins.str = ...,
+        outside: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_desk", b"contact_desk", "count_band", b"count_band", "grade", b"grade", "hit", b"hit", "index", b"index", "more", b"more", "records", b"records"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_desk", b"contact_desk", "count_band", b"count_band", "grade", b"grade", "hit", b"hit", "index", b"index", "more", b"more", "outside", b"outside", "records", b"records"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
