@@ -23,6 +23,9 @@ from gateway.tactical import Tactical
 AUTHORISATION: Authorisation = {
     "/fairlead.v1.GatewayService/Query": NODES,
     "/fairlead.v1.GatewayService/Feedback": NODES,
+    "/fairlead.v1.GatewayService/PublishManifest": NODES,
+    "/fairlead.v1.GatewayService/ListManifests": NODES,
+    "/fairlead.v1.GatewayService/FetchPublication": NODES,
     "/fairlead.v1.FederationService/Follow": NODES,
     "/fairlead.v1.FederationService/PublishDenyList": NODES,
     "/fairlead.v1.FederationService/Renew": NODES,

@@ -275,7 +275,7 @@ class Drafter:
                 if "BLIND_REQUIRED" not in codes.values():
                     return query_pb2.MODE_SEALED, codes
         codes = self._decide(asking, "blind")
-        return query_pb2.MODE_BLIND, codes | self._without_snapshot(asking, codes)
+        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}
 
     def _without_snapshot(self, asking: _Asking, codes: Mapping[str, str]) -> Mapping[str, str]:
         """Partners who may be asked blind and whose snapshot cannot be looked up in.

@@ -34,6 +34,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/OpenCase": users(Role.APPROVER),
     "/fairlead.v1.AskingService/ListCases": users(Role.ANALYST, Role.APPROVER, Role.AUDITOR),
     "/fairlead.v1.OwnerService/Feedback": GATEWAYS,
+    "/fairlead.v1.OwnerService/Deliver": GATEWAYS,
     "/fairlead.v1.AskingService/AssignCase": users(Role.APPROVER),
     "/fairlead.v1.AskingService/CloseCase": users(Role.APPROVER),
     "/fairlead.v1.AskingService/Resume": users(Role.ANALYST),

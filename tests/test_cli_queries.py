@@ -137,7 +137,7 @@ async def test_handling_is_said_and_travels(made: Federation) -> None:
     assert "handling of the question: TLP:AMBER+STRICT, PAP:GREEN" in ended.err
     (newest, *_) = (await as_user(made, "queries", "list", "--output", "json")).json
     assert (newest["tlp"], newest["pap"]) == ("AMBER_STRICT", "GREEN")
-    red = await as_user(made, "ask", STORY, *QUESTION, "--pap", "RED")
+    red = await as_user(made, "ask", STORY, *QUESTION, "--pap", "RED", "--mode", "sealed")
     assert red.code == Exit.REFUSED
     assert "PAP_RED" in red.err
     assert "next:" in red.err

@@ -165,7 +165,7 @@ async def gather(
         if kind == "batch":
             _begin(result, event.batch)
         elif kind == "partner":
-            line = line_of(event.partner, result)
+            line = line_of(event.partner, result.terms, result.chunk)
             result.add(line)
             if live and result.chunks == 1:
                 took = time.monotonic() - started
@@ -200,9 +200,11 @@ def _progress(result: Result, took: float) -> None:
     say(f"  {asked:,} of {len(result.terms):,} terms, {rate:,.0f} a second, {left:,.0f} s left")
 
 
-def line_of(answer: asking_pb2.OpenedAnswer, result: Result) -> dict[str, Any]:
-    """One partner's line about one chunk."""
-    terms, first = result.terms, answer.chunk * result.chunk
+def line_of(
+    answer: asking_pb2.OpenedAnswer, terms: Sequence[asking_pb2.Term], size: int = CHUNK
+) -> dict[str, Any]:
+    """One partner's line about one chunk of ``size`` terms."""
+    first = answer.chunk * size
     answers = [
         {
             **_named(terms, first + item.index),

@@ -690,7 +690,7 @@ DRAFTS: dict[str, tuple[dict[str, object], grpc.StatusCode, str]] = {
     "a partner nobody knows": ({"partners": ["nobody"]}, ABSENT, "UNKNOWN_PARTNER"),
     "oneself": ({"partners": ["customs"]}, ABSENT, "ASKS_ITSELF"),
     "no case": ({"case_id": "CASE-9"}, DENIED, "CASE_NOT_ASSIGNED"),
-    "blind": ({"mode": query_pb2.MODE_BLIND}, DENIED, "BLIND_UNSUPPORTED"),
+    "blind": ({"mode": query_pb2.MODE_BLIND}, DENIED, "NO_SNAPSHOT"),
 }
 
 
