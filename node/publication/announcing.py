@@ -1,4 +1,4 @@
-"""Announcing: every manifest goes to the gateway, and counts as published once its receipt is here."""
+"""Announcing: a manifest goes to the gateway, and is published once its receipt is here."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Delivering what was published, piece by piece, sealed to its reader, whoever brings the request."""
+"""Delivering what was published, piece by piece, sealed to its reader, whoever asks for it."""
 
 from __future__ import annotations
 

@@ -44,6 +44,7 @@ _NEWEST = f"""
 _ANSWERING = f"""
     SELECT {_COLUMNS} FROM blind_manifest WHERE answers_until > ? ORDER BY line, serial
 """  # noqa: S608
+_OF_LINE = f"SELECT {_COLUMNS} FROM blind_manifest WHERE line = ?"  # noqa: S608
 _PUT = """
     INSERT INTO blind_manifest
         (line, serial, terms, accepted, answers_until, manifest, signature)
@@ -142,10 +143,7 @@ class Shelf:
 
     def of_line(self, line: bytes) -> list[tuple[Manifest, bool]]:
         """Every manifest of a line that is kept, and whether the gateway's receipt for it is."""
-        rows = self._log.read(
-            f"SELECT {_COLUMNS} FROM blind_manifest WHERE line = ?",
-            (line,),  # noqa: S608
-        )
+        rows = self._log.read(_OF_LINE, (line,))
         return [(item.manifest, item.announced) for item in map(_published, rows)]
 
     def delivers(self, manifest: Manifest, now: float) -> bool:
