@@ -138,8 +138,10 @@ async def test_a_class_without_the_asker_or_the_purpose_gets_no_evaluation(place
     others = [
         item.manifest
         for item in publisher_of(place).shelf.answering(time.time())
-        if (item.manifest.scheme == "container"
-        and not {PURPOSE} <= set(item.manifest.audience.purposes))
+        if (
+            item.manifest.scheme == "container"
+            and not {PURPOSE} <= set(item.manifest.audience.purposes)
+        )
         or "customs" not in item.manifest.audience.partners
     ]
     assert others
