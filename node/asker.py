@@ -127,7 +127,7 @@ def _sending(
         heads=parts.heads,
         history=kept,
         sealer=sealer,
-        library=snapshots,
+        library=library,
         budgets=budgets,
         send=_sender(line, parts.deadline_s),
         clock=parts.clock,

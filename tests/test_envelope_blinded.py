@@ -141,8 +141,10 @@ def test_an_asker_who_changes_a_blind_part_is_refused(
     assert caught.value.code == code
 
 
-@pytest.mark.parametrize(("count", "mode"), [(0, pb.MODE_BLIND), (1, pb.MODE_BLIND),
-                                             (5000, pb.MODE_BLIND), (2, pb.MODE_SEALED)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("count", "mode"),
+    [(0, pb.MODE_BLIND), (1, pb.MODE_BLIND), (5000, pb.MODE_BLIND), (2, pb.MODE_SEALED)],
+)
 def test_a_headers_elements_fit_its_mode(world: World, count: int, mode: int) -> None:
     """A blind chunk has an element for each of its two terms at least, a sealed one has none."""
     walk = blind_walk(world, blinded(terms=2)).resigned(
