@@ -22,7 +22,8 @@ _LINE = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a publication is: in ``phase`` (``survey``: records read; ``evaluate``: entries of the
-    index looked at; ``write``: snapshots written), ``done`` of ``total``."""
+    index looked at; ``match``: match keys looked at; ``write``: snapshots written), ``done`` of
+    ``total``."""
 
     phase: str
     done: int
