@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import random
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import replace
@@ -29,6 +31,7 @@ from node.publication.build import ENTRIES_FILE, Build, Built
 from node.publication.claims import Claim, Claims, where_claimed
 from node.publication.decision import Telling
 from node.publication.folder import SUFFIX
+from node.publication.process import surroundings
 from node.publication.target import Target
 from node.publication.terms import TermReader
 from node.sources.record import SourceRecord
@@ -274,6 +277,24 @@ def test_a_time_is_masked_by_where_it_stands() -> None:
     places = {where_claimed(p, k, t) for p in (0, 1) for k in (b"k" * 16, b"l" * 16)
               for t in (b"t" * 16, b"u" * 16)}  # fmt: skip
     assert len(places) == 8
+
+
+def test_what_is_sorted_outside_memory_lies_in_the_state_folder(tmp_path: Path) -> None:
+    """SQLite's files without a name are made where the child is told: room there is enough."""
+    probe = (
+        "import os, sqlite3; from node.publication.claims import Claim, Claims\n"
+        "claims = Claims(); claims.__enter__()\n"
+        "claims.add([Claim(0, os.urandom(16), b't', b'm', b'r', b'p' * 2000)] * 20_000)\n"
+        "print([os.readlink(f'/proc/self/fd/{n}') for n in os.listdir('/proc/self/fd')\n"
+        "       if os.path.islink(f'/proc/self/fd/{n}')])\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", probe], env=surroundings(tmp_path), capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert f"{tmp_path}/" in done.stdout
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_claims_that_cannot_be_kept_say_so() -> None:
