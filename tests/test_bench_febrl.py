@@ -27,8 +27,8 @@ def written(folder: Path, rows: tuple[str, ...] = _ROWS) -> Path:
 
 
 def test_pairs_are_counted_both_ways_and_lost_ones_too(tmp_path: Path) -> None:
-    """Four records of one person and two of another make fourteen pairs. One date of birth is
-    misspelt and one missing, so six are found; a stranger of that day shares one word."""
+    """Of fourteen pairs six are found, because one date of birth is misspelt and one missing, and
+    a stranger of that day shares one word."""
     figures = febrl.measure(febrl.read(written(tmp_path)))
     assert figures["pairs"] == 14
     assert figures["recall"] == round(6 / 14, 4)

@@ -71,8 +71,8 @@ def test_a_person_is_asked_and_held_by_the_keys_of_the_table(row: dict[str, str]
 @settings(max_examples=400, deadline=None)
 @given(TEXTS)
 def test_every_person_costs_the_same(text: str) -> None:
-    """An attack: the number of elements that counts the words of a name. Whatever the text is,
-    lone surrogates and nothing included, there are as many keys, and no two are one."""
+    """An attack: to count the words of a name by its elements; whatever the text is, lone
+    surrogates and nothing included, there are as many keys, and no two are one."""
     keys = asked_keys("person", text)
     assert keys == asked_keys("person", text)
     assert len(set(values(keys))) == len(keys) == keys_per_term("person") == PERSON_KEYS
