@@ -36,6 +36,19 @@ _ASKED_WORDS = 2
 _PERSON_VALUE = re.compile(r"([^|?0-9][^|]*)\|([0-9]{4}-[0-9]{2}-[0-9]{2})", re.DOTALL)
 _LETTER = re.compile(r"[A-Z]")
 
+_A_LEAD = (
+    "this kind of identifier is a lead and never a hit: it is not published for blind queries",
+    "ask sealed (--mode sealed), or by an identifier that can be a hit",
+)
+_LEADS = {
+    "person-name": (
+        "person-name is a lead and never a hit: it is not published for blind queries",
+        "ask --scheme person with the full date of birth, as in Jansen, Jan|1980-02-01, or by an "
+        "identity-document, a badge, a driver-card, a phone or an email; or ask --mode sealed",
+    ),
+}
+"""Schemes that no owner publishes: why, and what would work."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MatchKey:
@@ -78,20 +91,9 @@ def check_blind(scheme: str) -> None:
         and never a hit.
     """
     found = CATALOGUE.get(scheme)
-    if found is None or found.ceiling is None:
-        return
-    remedy = "ask sealed (--mode sealed), or by an identifier that can be a hit"
-    if found.personal:
-        remedy = (
-            "ask --scheme person with the full date of birth, as in Jansen, Jan|1980-02-01, or "
-            "by an identity-document, a badge, a driver-card, a phone or an email; or ask sealed "
-            "(--mode sealed)"
-        )
-    raise InvalidInput(
-        f"{scheme} is a lead and never a hit: nobody publishes it, so it cannot be asked blind",
-        reasons=("BLIND_IMPOSSIBLE",),
-        remedy=remedy,
-    )
+    if found is not None and found.ceiling is not None:
+        message, remedy = _LEADS.get(scheme, _A_LEAD)
+        raise InvalidInput(message, reasons=("BLIND_IMPOSSIBLE",), remedy=remedy)
 
 
 def _person_keys(value: str, most: int) -> tuple[MatchKey, ...]:
