@@ -43,8 +43,11 @@ _A_LEAD = (
 _LEADS = {
     "person-name": (
         "person-name is a lead and never a hit: it is not published for blind queries",
-        "ask --scheme person with the full date of birth, as in Jansen, Jan|1980-02-01, or by an "
-        "identity-document, a badge, a driver-card, a phone or an email; or ask --mode sealed",
+        (
+            "ask --scheme person with the full date of birth, as in Jansen, Jan|1980-02-01, or by "
+            "an identity-document, a badge, a driver-card, a phone or an email; or ask --mode "
+            "sealed"
+        ),
     ),
 }
 """Schemes that no owner publishes: why, and what would work."""
