@@ -143,9 +143,11 @@ async def test_an_owner_keeps_within_its_limits(
         await stage.offer(third.signed)
     stage.now += 3_600
     assert (await stage.offer(third.signed)).HasField("receipt")
-    monkeypatch.setattr(rules, "PER_EPOCH", 2)
-    with pytest.raises(Overloaded):
-        await stage.offer(stage.make(rows(10, version=3)).signed)
+    for limit in ("PER_EPOCH", "PER_OWNER"):
+        with monkeypatch.context() as patched:
+            patched.setattr(rules, limit, 2)
+            with pytest.raises(Overloaded):
+                await stage.offer(stage.make(rows(10, version=3)).signed)
 
 
 async def test_readers_are_listed_what_is_meant_for_them(stage: Stage) -> None:
