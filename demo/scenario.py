@@ -101,17 +101,18 @@ class Scenario:
             "Owners publish sealed indexes ahead of time, and the police's node holds them "
             "before anybody asks."
         )
-        arguments = ("ask", self._story.quiet_container, "--case", CASE, "--purpose", PURPOSE)
+        config = str(self._federation.config(POLICE[0]))
         deadline, held = time.monotonic() + SNAPSHOTS_S, -1
         while held < len(PRIVATE):
             if time.monotonic() > deadline:
                 raise AssertionError("the publications did not arrive")
-            done = run_module(
-                "fairlead.cli.main", *arguments, *BLIND, "--dry-run", "--output", "json",
-                profile=self._federation.profile(*POLICE), expect=(0, 5),
-            )  # fmt: skip
-            said = json.loads(done.stdout)["exposures"] if done.stdout else []
-            before, held = held, sum(line["learns"] == "count" for line in said)
+            done = run_module("node.cli.main", "snapshots", "--config", config, "--output", "json")
+            owners = {
+                row["owner"]
+                for row in json.loads(done.stdout)["snapshots"]
+                if row["scheme"] == "container" and PURPOSE in row["purposes"]
+            }
+            before, held = held, len(owners & set(PRIVATE))
             if held != before:
                 say(f"  snapshots held: {held} of {len(PRIVATE)}")
             if held < len(PRIVATE):

@@ -198,7 +198,8 @@ class LeafWriter:
         """The leaf of something the owner did at its own node, by a command of its own.
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
-            ``bundle-made``, ``blind-published``, ``blind-withdrawn`` or ``blind-recovered``.
+            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted`` or
+            ``blind-recovered``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """
