@@ -162,7 +162,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
-            member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
+            member,
+            log,
+            config.keys_dir,
+            clock=clock,
+            more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker)],
         ),
     )
 
@@ -231,7 +235,15 @@ def _bind(parts: Parts, answering: Answering, asker: Asker) -> Server:
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
     return process.bind(
-        service.services(partner, answering, asker.asking, asker.telling, asker.cases, directory),
+        service.services(
+            partner,
+            answering,
+            asker.asking,
+            asker.approvals,
+            asker.telling,
+            asker.cases,
+            directory,
+        ),
         config=parts.config,
         material=process.material_of(
             parts.config.keys_dir,
@@ -281,10 +293,18 @@ async def _keep_house(parts: Parts, asker: Asker, publisher: Publisher) -> None:
             get_logger().error(Event.BLIND_NOT_TURNED, error=error)
         try:
             await asker.asking.expire()
+            await asker.approvals.expire()
             await asker.book.expire(parts.clock() - retention_s)
         except (FairleadError, sqlite3.Error) as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _overdue_gauge(asker: Asker) -> metrics.Gauge:
+    meaning = "Reviews by a supervisor that are overdue."
+    return metrics.Gauge(
+        name="fairlead_reviews_overdue", help=meaning, value=asker.approvals.overdue()
+    )
 
 
 def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:

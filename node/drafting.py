@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
+from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
 from fairlead.envelope.chunk import MAX_CHUNKS, chunk_count
 from fairlead.envelope.query import (
@@ -38,6 +39,8 @@ from fairlead.v1.handling_pb2 import Pap
 from fairlead.vocabulary import Event
 from node.cases import Case, CaseRegister, check_handling
 from node.guard import Guard
+from node.held import Held
+from node.reviews import Reviews
 from node.spending import AskerBudgets
 
 PREPARATION_S = 600
@@ -63,6 +66,8 @@ class Preparation:
     scope: Scope
     session: Ed25519PrivateKey
     not_asked: Mapping[str, str]
+    urgent: bool
+    """It exceeds a budget, and asks an approver to let it."""
     expires_at: float
 
 
@@ -93,6 +98,8 @@ class Drafter:
         cases: CaseRegister,
         guard: Guard,
         budgets: AskerBudgets,
+        held: Held,
+        reviews: Reviews,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -102,6 +109,8 @@ class Drafter:
         self._cases = cases
         self._guard = guard
         self._budgets = budgets
+        self._held = held
+        self._reviews = reviews
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
@@ -112,10 +121,12 @@ class Drafter:
 
         1. Terms and options are read; a typo stops here.
         2. The case is open, and the user assigned to it.
-        3. The node's own policy says whom the user may ask, and the parts for all of them fit
-           into one message.
+        3. The node's own policy says whom the user may ask and how many second persons must
+           agree, and the parts for all of them fit into one message.
         4. The guard sees no sweep in the terms, beside those of the user's last 24 hours.
-        5. The budgets of the user, the case and the partner have room for it.
+        5. The budgets of the user, the case and the partner have room for it, or it is urgent
+           and no earlier urgent query of the user waits for its review; and not too many queries
+           of the user wait for a second person.
         6. The mandate is drafted and kept until it is signed.
 
         :param certificate: the user's certificate as TLS presented it (DER).
@@ -139,7 +150,9 @@ class Drafter:
         scope = _scope(request, case)
         # 3
         wanted = self._candidates(request, directory)
-        not_asked = self._decide(request, terms, purpose, case, user, wanted, directory, now)
+        not_asked, approvals = self._decide(
+            request, terms, purpose, case, user, wanted, directory, now
+        )
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
         check_room(len(asked), len(terms))
         if not request.partners:
@@ -148,7 +161,10 @@ class Drafter:
         self._guard.check(user.name, terms)
         # 5
         charges = self._budgets.charges(user.name, case.case_id, terms)
-        self._budgets.check(charges)
+        urgent = self._urgent(charges, request, user)
+        approvals = max(approvals, int(urgent))
+        if approvals:
+            self._held.check_room(user.name)
         # 6
         session = Ed25519PrivateKey.generate()
         nonces = tuple(os.urandom(32) for _ in terms)
@@ -168,7 +184,8 @@ class Drafter:
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
-            lifetime_s=mandate_lifetime_s(len(terms)),
+            lifetime_s=MANDATE_LIFETIME_S if approvals else mandate_lifetime_s(len(terms)),
+            required_approvals=approvals,
         )
         preparation_id = self._remember(
             Preparation(
@@ -182,6 +199,7 @@ class Drafter:
                 scope=scope,
                 session=session,
                 not_asked=not_asked,
+                urgent=urgent,
                 expires_at=now + PREPARATION_S,
             )
         )
@@ -231,8 +249,8 @@ class Drafter:
         wanted: Mapping[str, Partner],
         directory: Directory,
         now: float,
-    ) -> dict[str, str]:
-        """Who will not be asked, and why (reason code).
+    ) -> tuple[dict[str, str], int]:
+        """Who will not be asked, and why (reason code); and how many people must approve.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
@@ -262,13 +280,6 @@ class Drafter:
         )
         if not overall.permit:
             raise refusal_of(overall)
-        if overall.obligations.approvals:
-            raise Refused(
-                "policy wants a second person for this query, which this version cannot ask; "
-                "nothing was sent",
-                reasons=("APPROVAL_REQUIRED",),
-                remedy="ask about fewer terms at a time: split the file",
-            )
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))
@@ -276,7 +287,24 @@ class Drafter:
         codes |= {p: "SUSPENDED" for p, partner in wanted.items() if self._suspended(partner, now)}
         if len(codes) == len(wanted):
             raise Refused("every partner wanted is suspended", reasons=("SUSPENDED",))
-        return codes
+        return codes, overall.obligations.approvals
+
+    def _urgent(
+        self, charges: Sequence[Charge], request: pb.PrepareRequest, user: Identity
+    ) -> bool:
+        """Whether a query exceeds a budget and its user asks an approver to let it.
+
+        :raises BudgetExhausted: it exceeds one and is not urgent. :raises Refused: an earlier
+            urgent one was not reviewed.
+        """
+        try:
+            self._budgets.check(charges)
+        except BudgetExhausted:
+            if not request.urgent:
+                raise
+            self._reviews.check_reviewed(user.spiffe_id)
+            return True
+        return False
 
     def _suspended(self, partner: Partner, now: float) -> bool:
         try:
@@ -314,10 +342,23 @@ class Drafter:
             )
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        case = self._cases.assigned(preparation.case.case_id, user)
-        self._budgets.check(self._budgets.charges(user.name, case.case_id, preparation.terms))
-        self._guard.admit(user.name, preparation.terms)
+        self.admit(preparation.case.case_id, user, preparation.terms, urgent=preparation.urgent)
         return preparation, request.signature
+
+    def admit(
+        self, case_id: str, user: Identity, terms: Sequence[tuple[str, str]], *, urgent: bool
+    ) -> None:
+        """What is true of a query when it was drafted is true still.
+
+        :raises Refused: its case was closed, its budget spent, an urgent one not reviewed, or a
+            sweep shows.
+        """
+        case = self._cases.assigned(case_id, user)
+        if urgent:
+            self._reviews.check_reviewed(user.spiffe_id)
+        else:
+            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms))
+        self._guard.admit(user.name, terms)
 
 
 def mandate_lifetime_s(terms: int) -> int:

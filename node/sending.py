@@ -35,6 +35,7 @@ from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.batch import Batch
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
+from node.reviews import Kind, Reviews
 from node.sealer import Sealed, Sealer
 from node.spending import AskerBudgets
 
@@ -86,6 +87,7 @@ class Sending:
         history: History,
         sealer: Sealer,
         budgets: AskerBudgets,
+        reviews: Reviews,
         send: GatewayQuery,
         clock: Callable[[], float],
     ) -> None:
@@ -98,6 +100,7 @@ class Sending:
         self._history = history
         self._sealer = sealer
         self._budgets = budgets
+        self._reviews = reviews
         self._send = send
         self._clock = clock
 
@@ -196,7 +199,8 @@ class Sending:
 
         A chunk made anew takes the place of octets that the gateway said it never saw; owners
         hold every (session, chunk) to one query, whatever the gateway says. The first INTENT of
-        a mandate pays for all of it, in its own transaction.
+        a mandate pays for all of it, in its own transaction, where it is also drawn, or not, for a
+        supervisor: the leaf's commitment covers which.
 
         :raises BudgetExhausted: another query took what was left; the refusal is on the record.
         """
@@ -208,14 +212,15 @@ class Sending:
             query.query_id,
             {"case": batch.case_id, "terms": list(terms)},
         )
+        drawn = not self._budgets.paid(batch) and self._reviews.draw()
         leaf, nonce = self._leaves.intent(
             query,
             rules=(),
             policy_serial=self._policy_serial,
-            commits_to=",".join(sorted(batch.salts)).encode(),
+            commits_to=",".join(sorted(batch.salts)).encode() + (b"\x00sample" if drawn else b""),
             detail_digest=signing.digest(detail),
         )
-        record = remember(query, nonce, self._budgets.payment(batch))
+        record = remember(query, nonce, self._first(batch, query, drawn=drawn))
         place = query.session_key, query.chunk
 
         def replace_record(connection: sqlite3.Connection) -> None:
@@ -234,6 +239,26 @@ class Sending:
             )
             await self._log.append(refusal)
             raise
+
+    def _first(
+        self, batch: Batch, query: Query, *, drawn: bool
+    ) -> Callable[[sqlite3.Connection], None]:
+        """What a mandate's first INTENT brings with it: it is paid for, and perhaps reviewed."""
+        pay = self._budgets.payment(batch, beyond=query.urgent)
+        if not drawn:
+            return pay
+        review = self._reviews.opening(
+            Kind.SAMPLE,
+            query_id=batch.batch_id,
+            user=batch.user,
+            mandate_digest=query.mandate_digest,
+        )
+
+        def both(connection: sqlite3.Connection) -> None:
+            pay(connection)
+            review(connection)
+
+        return both
 
     async def _collect(self, opened: _Opened) -> Events:
         try:

@@ -51,6 +51,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """Feedback on a query was sent, passed on or received."""
     LEAF_TYPE_PUBLICATION: _LeafType.ValueType  # 22
     """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
+    LEAF_TYPE_APPROVAL: _LeafType.ValueType  # 23
+    """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -80,6 +82,8 @@ LEAF_TYPE_FEEDBACK: LeafType.ValueType  # 21
 """Feedback on a query was sent, passed on or received."""
 LEAF_TYPE_PUBLICATION: LeafType.ValueType  # 22
 """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
+LEAF_TYPE_APPROVAL: LeafType.ValueType  # 23
+"""A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
