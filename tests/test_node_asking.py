@@ -33,7 +33,6 @@ from fairlead.v1.handling_pb2 import Pap
 from node.app import NodeApp
 from node.drafting import MAX_DRAFTS, PREPARATION_S, check_room
 from tests.federation import PURPOSE, STORY, Federation, federation, request
-from tests.test_node_batches import container
 from tests.walks import World, world_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -205,12 +204,6 @@ REFUSED: list[tuple[str, dict[str, Any], type[FairleadError], str]] = [
     ("another purpose than the case's", {"purpose": "customs-risk"}, Refused, ""),
     ("a purpose policy does not know", {"purpose": "curiosity"}, Refused, ""),
     ("no beginning", {"since": 0}, Refused, "WINDOW_TOO_LONG"),
-    (
-        "so many terms that a second person must agree",
-        {"terms": [pb.Term(scheme="container", value=container(n)) for n in range(1001)]},
-        Refused,
-        "APPROVAL_REQUIRED",
-    ),
 ]
 
 
