@@ -24,6 +24,7 @@ from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from node import cases, service
 from node.answering import Answering
+from node.approvals import Approvals
 from node.asker import Asker, open_asker
 from node.asking import Asking
 from node.certificate import OwnCertificate
@@ -60,6 +61,7 @@ class NodeApp:
     server: Server
     log: AuditLog
     asking: Asking
+    approvals: Approvals
     answering: Answering
     cases: cases.CaseRegister
     line: GatewayLine
@@ -147,6 +149,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         server=server,
         log=log,
         asking=asker.asking,
+        approvals=asker.approvals,
         answering=answering,
         cases=asker.cases,
         line=line,
