@@ -178,7 +178,7 @@ def _one(found: list[Waiting], reference: bytes) -> Waiting:
 def _say_signed(waiting: Waiting) -> None:
     mandate = waiting.mandate
     say(
-        f"you sign that {printable(waiting.requester)} may ask {mandate.term_count} terms "
+        f"you sign that {printable(waiting.requester)} may ask {mandate.term_count:,} terms "
         f"({', '.join(printable(scheme) for scheme in mandate.schemes)}) {waiting.mode}, for "
         f"{printable(mandate.purpose)} on {printable(mandate.legal_basis)}, once, until "
         f"{when(mandate.expires_at)}"

@@ -171,21 +171,23 @@ async def test_a_node_that_demands_nobody_is_stopped_by_the_gateways_policy(tmp_
 
 async def test_the_gateway_cannot_take_an_approval_away_or_add_urgency(tmp_path: Path) -> None:
     """An owner misses what the mandate demands, and believes no approval changed on the way."""
-    async with federation(tmp_path, partners=PARTNERS, more_users=MORE_USERS) as made:
-        async with EvilGateway(made) as gateway:
-            template = await gateway.request(craft(made))
-            honest = craft(made, **approving(made, SECOND))
-            template.part = honest.parts[OWNER]
-            template.query.CopyFrom(honest.signed)
-            del template.query.approvals[:]
-            with refused("APPROVAL_REQUIRED"):
-                await gateway.send(template)
-            template.query.CopyFrom(honest.signed)
-            made_urgent = query_pb2.Approval.FromString(honest.signed.approvals[0].approval)
-            made_urgent.urgent = True
-            template.query.approvals[0].approval = signing.canonical(made_urgent)
-            with refused("SIGNATURE"):
-                await gateway.send(template)
+    async with (
+        federation(tmp_path, partners=PARTNERS, more_users=MORE_USERS) as made,
+        EvilGateway(made) as gateway,
+    ):
+        template = await gateway.request(craft(made))
+        honest = craft(made, **approving(made, SECOND))
+        template.part = honest.parts[OWNER]
+        template.query.CopyFrom(honest.signed)
+        del template.query.approvals[:]
+        with refused("APPROVAL_REQUIRED"):
+            await gateway.send(template)
+        template.query.CopyFrom(honest.signed)
+        made_urgent = query_pb2.Approval.FromString(honest.signed.approvals[0].approval)
+        made_urgent.urgent = True
+        template.query.approvals[0].approval = signing.canonical(made_urgent)
+        with refused("SIGNATURE"):
+            await gateway.send(template)
 
 
 async def test_a_node_that_marks_a_query_approved_sends_nothing(tmp_path: Path) -> None:
@@ -317,7 +319,7 @@ async def test_urgency_is_no_way_around_the_guard_or_a_missing_review(tmp_path: 
             leaf = node.approvals._leaves.approval(subject="approval-read", query_id=waiting)
             await node.log.append(leaf, also=lambda c: c.execute(overdue))
             with refused("REVIEW_OVERDUE"):
-                await urgent(4)
+                await made.draft(client, container(4), urgent=True)
             with refused("REVIEW_OVERDUE"):
                 await approver.approve(pending[waiting])
             with refused("REVIEW_OVERDUE"):

@@ -17,9 +17,10 @@ from tests.attacks.evil import alarms, intents, leaves, refusals, refused
 from tests.commands import Ended, as_user
 from tests.federation import CASE, PURPOSE, STORY, Federation, federation, states
 from tests.test_node_batches import container
+from tests.typist import blocks
 
 pytestmark = pytest.mark.timeout(120)
-OWNER = "terminal-north"
+OWNER, PAGE = "terminal-north", "docs/approvals.md"
 QUESTION = ("--case", CASE, "--purpose", PURPOSE)
 TERMS = (STORY, container(1), container(2))
 
@@ -293,3 +294,35 @@ async def test_without_a_second_person_nothing_changes(tmp_path: Path) -> None:
         assert found.status == query_pb2.STATUS_ANSWERED
         async with made.client(*THIRD) as client:
             assert await client.pending() == []
+
+
+async def test_the_page_on_approvals_is_typed(tmp_path: Path) -> None:
+    """Every command of the page, in its order, each as the person who would type it."""
+    async with watched(tmp_path, asker=Budgets(user_day=3), percent=100) as made:
+        known = {"01a20160aaf07d1e9be1f5c8c5d75a2f": await held(made, *map(container, (7, 8, 9)))}
+        file = made.folder / "manifest.csv"
+        file.write_text("term\n" + "".join(f"{term}\n" for term in TERMS))
+        known |= {"manifest.csv": str(file), "2026-ROT-0417": CASE}
+        commands = [command.line for block in blocks(PAGE) for command in block.commands]
+        shown = [word for line in commands for word in line.split() if len(word) == 32]
+        for line in commands:
+            words = [known.get(word, word) for word in line.split()[1:]]
+            user = {"approvals": "u-c04" if "reviews" in words else "u-c02"}.get(words[0], "u-c01")
+            ended = await as_user(made, *words, user=user)
+            if words[0] == "ask":
+                assert ended.code == Exit.PARTIAL, (line, ended.err)
+                fresh = next(word for word in shown if word not in known)
+                known[fresh] = await newest(made)
+            else:
+                assert ended.code == Exit.ANSWERED, (line, ended.err)
+        assert len(known) == 5
+        assert await state(made, known["01a20160aaf07d1e9be1f5c8c5d75a2f"]) == "denied"
+        assert [list(leaf.reasons) for leaf in alarms(made.nodes["customs"].log)] == [
+            ["REVIEW_OBJECTED"]
+        ]
+
+
+async def newest(made: Federation) -> str:
+    """The id of the query asked last."""
+    ended = await as_user(made, "queries", "list", "--output", "json")
+    return str(ended.json[0]["query"])
