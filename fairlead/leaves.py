@@ -78,7 +78,8 @@ class LeafWriter:
             commitment=signing.commit(nonce, commits_to),
             detail_digest=detail_digest,
             intent_leaf_hash=intent_leaf_hash,
-            signatures=[query.mandate_signature, query.statement_signature],
+            signatures=query.signatures,
+            approvers=query.approvers,
         )
         return signing.canonical(leaf), nonce
 

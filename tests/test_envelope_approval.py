@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -10,7 +11,13 @@ from hypothesis import strategies as st
 
 from certs.dev.lists import deny
 from fairlead import signing
-from fairlead.envelope.approval import EARLY_S, MAX_APPROVALS, sign_approval
+from fairlead.envelope.approval import (
+    EARLY_S,
+    MAX_APPROVALS,
+    check_approver,
+    check_second,
+    sign_approval,
+)
 from fairlead.envelope.query import verify_query
 from fairlead.errors import FairleadError, Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.partners import DenyLists
@@ -146,6 +153,20 @@ def test_nobody_approves_an_own_query(world: World) -> None:
     with pytest.raises(Refused) as caught:
         approved(demanding(world, user=BOTH), BOTH).verify()
     assert caught.value.code == "APPROVER_IS_REQUESTER"
+
+
+def test_a_service_is_no_second_person_and_its_person_does_not_approve_it(world: World) -> None:
+    """A service user approves nothing; who answers for one does not approve what it asks."""
+    service = replace(world.user(*SECOND), responsible="u-c04", schemes=frozenset({"container"}))
+    with pytest.raises(Refused) as caught:
+        check_approver(service, "customs")
+    assert caught.value.code == "APPROVER_ROLE"
+    check_approver(world.user(*THIRD), "customs")
+    asking = replace(world.user(*ANALYST), responsible="u-c04")
+    with pytest.raises(Refused) as caught:
+        check_second(world.user(*THIRD), asking)
+    assert caught.value.code == "APPROVER_IS_REQUESTER"
+    check_second(world.user(*SECOND), asking)
 
 
 def test_one_person_is_not_two(world: World) -> None:

@@ -33,6 +33,7 @@ from fairlead.v1.handling_pb2 import Pap
 from node.app import NodeApp
 from node.drafting import MAX_DRAFTS, PREPARATION_S, check_room
 from tests.federation import PURPOSE, STORY, Federation, federation, request
+from tests.test_node_batches import container
 from tests.walks import World, world_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -230,6 +231,18 @@ async def test_an_analyst_without_a_case_is_refused(place: Place) -> None:
     with pytest.raises(Refused) as caught:
         await place.prepare(request(STORY), user="u-c03")
     assert caught.value.code == "CASE_NOT_ASSIGNED"
+
+
+async def test_a_large_batch_is_drafted_for_a_second_person(place: Place) -> None:
+    """Above the policy's number the mandate demands somebody else, who has a day; below it
+    nobody, and an hour; `--urgent` changes nothing within the budgets."""
+    for count, needed, lifetime in ((1001, 1, 24 * 3600), (1, 0, 3600)):
+        terms = [pb.Term(scheme="container", value=container(n)) for n in range(count)]
+        drafted = await place.prepare(request(terms=terms, urgent=True))
+        mandate = query_pb2.Mandate.FromString(drafted.mandate)
+        assert mandate.required_approvals == needed
+        assert mandate.expires_at - mandate.issued_at == lifetime
+    assert place.sent == []
 
 
 async def test_who_is_not_wanted_is_not_in_the_mandate(place: Place) -> None:

@@ -68,16 +68,28 @@ class Query:
     reply_key: bytes
     session_key: bytes
     required_approvals: int
-    approvals: int
-    """How many different people at the asker approved the mandate, the requester not among them."""
+    approvers: tuple[str, ...]
+    """SPIFFE ids of the people at the asker who approved the mandate, the requester not among
+    them, in the order of their approvals."""
     urgent: bool
     """One of them lets it exceed budgets."""
     mandate_digest: bytes
     header_digest: bytes
     mandate_signature: bytes
     statement_signature: bytes
+    approval_signatures: tuple[bytes, ...]
     policy_serial: int
     expires_at: int
+
+    @property
+    def approvals(self) -> int:
+        """How many second persons let it go."""
+        return len(self.approvers)
+
+    @property
+    def signatures(self) -> list[bytes]:
+        """What makes its INTENT leaf evidence: of the mandate, the statement, the approvals."""
+        return [self.mandate_signature, self.statement_signature, *self.approval_signatures]
 
     @property
     def mode_name(self) -> str:
@@ -357,12 +369,13 @@ def verify_query(
         reply_key=header.reply_key,
         session_key=mandate.session_key,
         required_approvals=mandate.required_approvals,
-        approvals=len(approved.people),
+        approvers=tuple(person.spiffe_id for person in approved.people),
         urgent=approved.urgent,
         mandate_digest=signing.digest(signed.mandate),
         header_digest=signing.digest(signed.header),
         mandate_signature=signed.mandate_signature,
         statement_signature=signed.statement_signature,
+        approval_signatures=tuple(item.signature for item in signed.approvals),
         policy_serial=statement.policy_serial,
         expires_at=mandate.expires_at,
     )

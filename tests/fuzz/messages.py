@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from fairlead import authority, door, sealing, signing
+from fairlead.approving import check_pending
 from fairlead.certificates import SpiffeId, identity_from_certificate
 from fairlead.config import Limits
-from fairlead.approving import check_pending
 from fairlead.envelope.answer import SEAL_OVERHEAD, answer_info, open_answer, verify_answer
 from fairlead.envelope.approval import DOMAIN, sign_approval
 from fairlead.envelope.feedback import (

@@ -118,7 +118,10 @@ async def test_a_large_batch_waits_for_a_second_person_and_is_then_sent(tmp_path
         assert sent.code == Exit.ANSWERED, sent.err
         assert [line["hits"] for line in sent.json["partners"]] == [1]
         assert await state(made, query) == "complete"
-        assert intents(made.gateway.log) == intents(made.nodes[OWNER].log) == 1
+        for log in (made.gateway.log, made.nodes["customs"].log, made.nodes[OWNER].log):
+            (leaf,) = leaves(log, audit_pb2.LEAF_TYPE_INTENT)
+            assert list(leaf.approvers) == ["spiffe://fairlead.demo/partner/customs/user/u-c02"]
+            assert len(leaf.signatures) == 3
         verified = await as_user(made, "receipts", "verify", sent.json["receipt"])
         assert verified.code == Exit.ANSWERED, verified.err
         again = await as_user(made, "approvals", "approve", query, user="u-c04")
