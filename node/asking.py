@@ -122,8 +122,9 @@ class Asking:
     async def _hold(self, batch: Batch, user: Identity, *, urgent: bool) -> Hold:
         """Keep a query for a second person; nothing of it is sent.
 
-        :raises Forged: its user did not sign it.
+        :raises Forged: its user did not sign it. :raises Refused: too many of theirs wait.
         """
+        self._held.check_room(user.name)
         signing.verify_as_user(user.public_key, "mandate", batch.mandate, batch.signature)
         leaf = self._leaves.approval(
             subject="approval-asked",

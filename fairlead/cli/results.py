@@ -199,6 +199,9 @@ def _wait(result: Result, pending: asking_pb2.AskResponse.Pending) -> None:
     if over:
         say(f"{result.approval} by the second person; nothing was sent")
         return
+    if result.approval == "approved":
+        say(f"approved; nothing was sent yet\nnext: fairlead queries resume {result.query_id}")
+        return
     count = pending.approvals
     who = "an approver" if count == 1 else f"{count} approvers"
     say(

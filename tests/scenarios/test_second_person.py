@@ -41,6 +41,7 @@ async def watched(
         start=False,
         more_users={"customs": MORE_USERS["customs"]},
         second_person_above=above,
+        deadline_ms=20_000,
     ) as made:
         reviews = Reviews(sample_percent=percent)
         for partner, limits in (("customs", asker), (OWNER, owner)):
@@ -113,6 +114,9 @@ async def test_a_large_batch_waits_for_a_second_person_and_is_then_sent(tmp_path
             "approval-read",
             "approval-given",
         ]
+
+        shown = await as_user(made, "queries", "show", query)
+        assert "approved; nothing was sent yet" in shown.err
 
         sent = await as_user(made, "queries", "resume", query, "--output", "json")
         assert sent.code == Exit.ANSWERED, sent.err
