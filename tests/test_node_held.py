@@ -155,7 +155,8 @@ class Life(RuleBasedStateMachine):
     @precondition(lambda self: self.state == NONE)
     @rule(required=st.integers(1, 3), urgent=st.booleans())
     def ask(self, required: int, urgent: bool) -> None:
-        self.required, self.state = required, PENDING
+        over = self.place.clock.now >= int(NOW) + LIFE_S
+        self.required, self.state = required, EXPIRED if over else PENDING
         asyncio.run(self.place.held.begin(waiting(required=required), urgent=urgent))
 
     @rule()
