@@ -40,6 +40,8 @@ class Batch:
     rows: tuple[pb.Row, ...]
     asked_at: int
     case_retention_days: int
+    approvals: tuple[bytes, ...] = ()
+    """Signed approvals so far, each as transmitted."""
 
     @property
     def chunks(self) -> int:
@@ -55,6 +57,10 @@ class Batch:
     def content(self) -> query_pb2.Mandate:
         """The mandate, read."""
         return query_pb2.Mandate.FromString(self.mandate)
+
+    def signed_approvals(self) -> list[query_pb2.SignedApproval]:
+        """The approvals, read."""
+        return [query_pb2.SignedApproval.FromString(item) for item in self.approvals]
 
     def of_chunk(self, number: int) -> tuple[Sequence[tuple[str, str]], Sequence[bytes]]:
         """The terms of one chunk and their nonces."""
@@ -122,6 +128,7 @@ class Batch:
                 "rows": [[row.text, row.term, row.reason] for row in self.rows],
                 "asked_at": self.asked_at,
                 "case_retention_days": self.case_retention_days,
+                "approvals": [_text(item) for item in self.approvals],
             }
         )
 
@@ -147,6 +154,7 @@ class Batch:
             rows=tuple(pb.Row(text=text, term=term, reason=r) for text, term, r in kept["rows"]),
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
+            approvals=tuple(_octets(item) for item in kept.get("approvals", ())),
         )
 
 

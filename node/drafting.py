@@ -11,6 +11,7 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import identifiers, sealing, signing
+from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
 from fairlead.envelope.chunk import chunk_count, max_terms
 from fairlead.envelope.query import (
@@ -41,6 +42,8 @@ from fairlead.vocabulary import Event
 from node.blinded import BlindPlan, Library
 from node.cases import Case, CaseRegister, check_handling
 from node.guard import Guard
+from node.held import Held
+from node.reviews import Reviews
 from node.sealer import no_snapshots
 from node.spending import AskerBudgets
 
@@ -67,6 +70,8 @@ class Preparation:
     scope: Scope
     session: Ed25519PrivateKey
     not_asked: Mapping[str, str]
+    urgent: bool
+    """It exceeds a budget, and asks an approver to let it."""
     expires_at: float
 
 
@@ -121,6 +126,8 @@ class Drafter:
         guard: Guard,
         budgets: AskerBudgets,
         library: Library,
+        held: Held,
+        reviews: Reviews,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -131,6 +138,8 @@ class Drafter:
         self._guard = guard
         self._budgets = budgets
         self._library = library
+        self._held = held
+        self._reviews = reviews
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
@@ -141,10 +150,12 @@ class Drafter:
 
         1. Terms and options are read; a typo stops here.
         2. The case is open, and the user assigned to it.
-        3. The node's own policy says whom the user may ask, and the parts for all of them fit
-           into one message.
+        3. The node's own policy says whom the user may ask and how many second persons must
+           agree, and the parts for all of them fit into one message.
         4. The guard sees no sweep in the terms, beside those of the user's last 24 hours.
-        5. The budgets of the user, the case and the partner have room for it.
+        5. The budgets of the user, the case and the partner have room for it, or it is urgent
+           and no earlier urgent query of the user waits for its review; and not too many queries
+           of the user wait for a second person.
         6. The mandate is drafted and kept until it is signed.
 
         :param certificate: the user's certificate as TLS presented it (DER).
@@ -166,7 +177,7 @@ class Drafter:
             request=request, terms=terms, purpose=purpose, case=case, user=user, wanted=wanted,
             directory=directory, now=now,
         )  # fmt: skip
-        mode, not_asked = self._mode(asking)
+        mode, not_asked, approvals = self._mode(asking)
         scope = _scope(request, case, mode)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
         check_room(len(asked), len(terms), _elements(terms) if mode == query_pb2.MODE_BLIND else 0)
@@ -176,7 +187,10 @@ class Drafter:
         self._guard.check(user.name, terms)
         # 5
         charges = self._budgets.charges(user.name, case.case_id, terms)
-        self._budgets.check(charges)
+        urgent = self._urgent(charges, request, user)
+        approvals = max(approvals, int(urgent))
+        if approvals:
+            self._held.check_room(user.name)
         # 6
         session = Ed25519PrivateKey.generate()
         nonces = tuple(os.urandom(32) for _ in terms)
@@ -196,7 +210,8 @@ class Drafter:
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
-            lifetime_s=mandate_lifetime_s(len(terms), mode),
+            lifetime_s=MANDATE_LIFETIME_S if approvals else mandate_lifetime_s(len(terms), mode),
+            required_approvals=approvals,
         )
         preparation_id = self._remember(
             Preparation(
@@ -210,6 +225,7 @@ class Drafter:
                 scope=scope,
                 session=session,
                 not_asked=not_asked,
+                urgent=urgent,
                 expires_at=now + PREPARATION_S,
             )
         )
@@ -253,8 +269,9 @@ class Drafter:
             )
         return wanted
 
-    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str]]:
-        """The mode of the question, and who will not be asked, and why (reason code).
+    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str], int]:
+        """The mode of the question; who will not be asked, and why (reason code); and how many
+        people must approve.
 
         Where the user leaves the mode open, it is sealed when policy lets every partner that may
         be asked at all be asked so, and blind else, or when PAP is RED: from blind nothing falls
@@ -264,20 +281,20 @@ class Drafter:
         """
         wanted = asking.request.mode
         if wanted == query_pb2.MODE_SEALED:
-            return wanted, self._decide(asking, "sealed")
+            return wanted, *self._decide(asking, "sealed")
         if not wanted and not asking.covert:
             try:
-                codes = self._decide(asking, "sealed")
+                codes, approvals = self._decide(asking, "sealed")
             except Refused as error:
                 if "BLIND_REQUIRED" not in error.reasons:
                     raise
             else:
                 if "BLIND_REQUIRED" not in codes.values():
-                    return query_pb2.MODE_SEALED, codes
+                    return query_pb2.MODE_SEALED, codes, approvals
         for scheme in {scheme for scheme, _ in asking.terms}:
             check_blind(scheme)
-        codes = self._decide(asking, "blind")
-        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}
+        codes, approvals = self._decide(asking, "blind")
+        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}, approvals
 
     def _without_snapshot(self, asking: _Asking, codes: Mapping[str, str]) -> Mapping[str, str]:
         """Partners who may be asked blind and whose snapshot cannot be looked up in.
@@ -290,8 +307,11 @@ class Drafter:
             raise no_snapshots(plan.left_out)
         return plan.left_out
 
-    def _decide(self, asking: _Asking, mode: Literal["sealed", "blind"]) -> dict[str, str]:
-        """Who will not be asked in this mode, and why (reason code).
+    def _decide(
+        self, asking: _Asking, mode: Literal["sealed", "blind"]
+    ) -> tuple[dict[str, str], int]:
+        """Who will not be asked in this mode, and why (reason code); and how many people must
+        approve.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
@@ -322,13 +342,6 @@ class Drafter:
         )
         if not overall.permit:
             raise refusal_of(overall)
-        if overall.obligations.approvals:
-            raise Refused(
-                "policy wants a second person for this query, which this version cannot ask; "
-                "nothing was sent",
-                reasons=("APPROVAL_REQUIRED",),
-                remedy="ask about fewer terms at a time: split the file",
-            )
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))
@@ -336,7 +349,24 @@ class Drafter:
         codes |= {p: "SUSPENDED" for p, partner in wanted.items() if self._suspended(partner, now)}
         if len(codes) == len(wanted):
             raise Refused("every partner wanted is suspended", reasons=("SUSPENDED",))
-        return codes
+        return codes, overall.obligations.approvals
+
+    def _urgent(
+        self, charges: Sequence[Charge], request: pb.PrepareRequest, user: Identity
+    ) -> bool:
+        """Whether a query exceeds a budget and its user asks an approver to let it.
+
+        :raises BudgetExhausted: it exceeds one and is not urgent. :raises Refused: an earlier
+            urgent one was not reviewed.
+        """
+        try:
+            self._budgets.check(charges)
+        except BudgetExhausted:
+            if not request.urgent:
+                raise
+            self._reviews.check_reviewed(user.spiffe_id)
+            return True
+        return False
 
     def _suspended(self, partner: Partner, now: float) -> bool:
         try:
@@ -374,10 +404,23 @@ class Drafter:
             )
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        case = self._cases.assigned(preparation.case.case_id, user)
-        self._budgets.check(self._budgets.charges(user.name, case.case_id, preparation.terms))
-        self._guard.admit(user.name, preparation.terms)
+        self.admit(preparation.case.case_id, user, preparation.terms, urgent=preparation.urgent)
         return preparation, request.signature
+
+    def admit(
+        self, case_id: str, user: Identity, terms: Sequence[tuple[str, str]], *, urgent: bool
+    ) -> None:
+        """What is true of a query when it was drafted is true still.
+
+        :raises Refused: its case was closed, its budget spent, an urgent one not reviewed, or a
+            sweep shows.
+        """
+        case = self._cases.assigned(case_id, user)
+        if urgent:
+            self._reviews.check_reviewed(user.spiffe_id)
+        else:
+            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms))
+        self._guard.admit(user.name, terms)
 
 
 def _elements(terms: Sequence[tuple[str, str]]) -> int:

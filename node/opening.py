@@ -16,7 +16,7 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, feedback, history, pausing, snapshots
+from node import cases, feedback, held, history, pausing, reviews, snapshots
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -33,6 +33,7 @@ MIGRATIONS = (
     *budgets.MIGRATIONS,
     *shelf.MIGRATIONS,
     *snapshots.MIGRATIONS,
+    *reviews.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
@@ -76,7 +77,8 @@ def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     path, key = config.state_dir / HISTORY_FILE, history_key(config)
     if readonly:
         return Vault.open_readonly(path, key=key)
-    return Vault.open(path, key=key, migrations=(*history.MIGRATIONS, *feedback.MIGRATIONS))
+    migrations = (*history.MIGRATIONS, *feedback.MIGRATIONS, *held.MIGRATIONS)
+    return Vault.open(path, key=key, migrations=migrations)
 
 
 def open_index(config: NodeConfig) -> Index:
