@@ -31,10 +31,12 @@ from fairlead.receipts import CheckpointStale
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from node.decoys import DecoyBook
 from node.disclosing import Disclosed, Disclosure, Ruling
 from node.exposure.gate import ExposureGate
 from node.heads import HeadKeeper
 from node.index import Index
+from node.oversight import Outbox
 from node.pausing import OWNER_PAUSED, Pause
 from node.spending import BUDGET_EXHAUSTED, OwnerBudgets
 
@@ -63,6 +65,8 @@ class Answering:
         pause: Pause,
         heads: HeadKeeper,
         budgets: OwnerBudgets,
+        decoys: DecoyBook,
+        outbox: Outbox,
         index: Index,
         clock: Callable[[], float],
     ) -> None:
@@ -78,6 +82,8 @@ class Answering:
         self._pause = pause
         self._heads = heads
         self._budgets = budgets
+        self._decoys = decoys
+        self._outbox = outbox
         self._index = index
         self._clock = clock
         self.skew_s: float | None = None
@@ -106,9 +112,10 @@ class Answering:
         except Replayed:
             return await self._replay(request, peer)
         try:
-            answer, desks = await self._compose(admitted.query, admitted.decision)
+            answer, found = await self._compose(admitted.query, admitted.decision)
+            self._look(admitted.query, admitted.decision, found)
             try:
-                await self._release(admitted.query, answer, arrived, desks)
+                await self._release(admitted.query, answer, arrived, found.desks)
             except Refused:  # the owner paused while this was composed: it stays here
                 answer = self._paused(admitted.query, admitted.decision)
                 await self._release(admitted.query, answer, arrived, ())
@@ -298,8 +305,8 @@ class Answering:
 
     async def _compose(
         self, query: Query, ruling: Ruling
-    ) -> tuple[query_pb2.SignedAnswer, Collection[str]]:
-        """The signed answer, and the desks to tell.
+    ) -> tuple[query_pb2.SignedAnswer, Disclosed]:
+        """The signed answer, and what was found for it.
 
         What fails after the records were looked up may depend on them, so it fails without a
         reason in clear: OVERLOADED, with an ALARM leaf that says why.
@@ -319,7 +326,15 @@ class Answering:
                 await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
                 get_logger().error(Event.QUERY_REFUSED, error=error)
         answer = self._sign(query, ruling, status, reason=reason, answers=found.answers)
-        return answer, found.desks
+        return answer, found
+
+    def _look(self, query: Query, ruling: Ruling, found: Disclosed) -> None:
+        """Tell the own oversight, later, of decoys that were asked about. A term that a record has
+        come to hold since is none; the asker's answer is made, and the same either way."""
+        terms = [(term.scheme, term.value) for term in ruling.question.terms]
+        held = {t for t, a in zip(terms, found.answers, strict=False) if a.hit}
+        named = self._decoys.named(term for term in terms if term not in held)
+        self._outbox.looked(query, named)
 
     def _spent(self, query: Query) -> bytes:
         """The REFUSAL leaf of a query beyond a budget, beside its INTENT."""

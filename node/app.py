@@ -22,7 +22,7 @@ from fairlead.partners import Partner
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
-from node import cases, service
+from node import cases, oversight, service
 from node.answering import Answering
 from node.asker import Asker, open_asker
 from node.asking import Asking
@@ -37,6 +37,7 @@ from node.index import Index
 from node.indexing import LOG_FILE
 from node.line import GatewayLine
 from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node, words_of
+from node.oversight import Outbox
 from node.own_entry import OwnEntry
 from node.owning import steering_of
 from node.parts import Parts
@@ -66,6 +67,7 @@ class NodeApp:
     member: Membership
     following: Following
     tasks: process.Tasks
+    outbox: Outbox
     index: Index
     refresher: Refresher
     steering: Steering
@@ -138,7 +140,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
     member.on_change.append(own_entry)
     asker = open_asker(parts, line, following)
-    answering, steering = _owner(parts, line, index)
+    outbox = _outbox(parts)
+    answering, steering = _owner(parts, line, index, outbox)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
     server = _bind(parts, answering, asker)
@@ -152,7 +155,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         line=line,
         member=member,
         following=following,
-        tasks=_tasks(parts, partner, line, following, failed),
+        tasks=_tasks(parts, partner, line, following, failed, outbox),
+        outbox=outbox,
         index=index,
         refresher=refresher,
         steering=steering,
@@ -172,7 +176,21 @@ def _line(parts: Parts) -> GatewayLine:
     return GatewayLine(parts.config.gateway, parts.directory, material)
 
 
-def _owner(parts: Parts, line: GatewayLine, index: Index) -> tuple[Answering, Steering]:
+def _outbox(parts: Parts) -> Outbox:
+    """What the partner's oversight is told."""
+    return Outbox(
+        parts.config.state_dir / oversight.FOLDER,
+        partner=lambda: parts.directory.current.partner(parts.config.partner),
+        key=parts.keys.signing,
+        log=parts.log,
+        leaves=parts.leaves,
+        clock=parts.clock,
+    )
+
+
+def _owner(
+    parts: Parts, line: GatewayLine, index: Index, outbox: Outbox
+) -> tuple[Answering, Steering]:
     """The owner's half: what answers, and what the owner steers it by."""
     config, log, leaves, clock = parts.config, parts.log, parts.leaves, parts.clock
     desk = ReleaseDesk(log, leaves, tick_s=parts.directory.current.release_tick_s)
@@ -207,6 +225,8 @@ def _owner(parts: Parts, line: GatewayLine, index: Index) -> tuple[Answering, St
         pause=steering.pause,
         heads=parts.heads,
         budgets=OwnerBudgets(config.budgets, log=log, clock=clock),
+        decoys=steering.decoying.book,
+        outbox=outbox,
         index=index,
         clock=clock,
     )
@@ -246,8 +266,9 @@ def _bind(parts: Parts, answering: Answering, asker: Asker) -> Server:
 
 
 def _tasks(
-    parts: Parts, partner: Partner, line: GatewayLine, following: Following, failed: process.Failed
-) -> process.Tasks:
+    parts: Parts, partner: Partner, line: GatewayLine, following: Following,
+    failed: process.Failed, outbox: Outbox,
+) -> process.Tasks:  # fmt: skip
     """What runs beside the server."""
     config, member = parts.config, parts.member
     node = own_node(config, partner)
@@ -257,7 +278,7 @@ def _tasks(
         if config.user_deny_list
         else []
     )
-    return process.Tasks(failed, member.watch(), following.run(), own.watch(), *lists)
+    return process.Tasks(failed, member.watch(), following.run(), own.watch(), outbox.run(), *lists)
 
 
 async def _reachable(line: GatewayLine) -> bool:

@@ -16,7 +16,7 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, feedback, history, pausing
+from node import cases, decoys, feedback, history, pausing
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -32,6 +32,7 @@ MIGRATIONS = (
     *pausing.MIGRATIONS,
     *budgets.MIGRATIONS,
     *shelf.MIGRATIONS,
+    *decoys.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
@@ -85,13 +86,18 @@ def open_index(config: NodeConfig) -> Index:
     """
     path = config.state_dir / INDEX_FILE
     if not path.exists():
-        raise Misconfigured(
-            "this node has no index yet",
-            reasons=("NO_INDEX",),
-            remedy="fairlead-node index --config FILE",
-        )
+        raise no_index()
     token_key, field_key = index_keys(config)
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
+
+
+def no_index() -> Misconfigured:
+    """The error for an index that was never built."""
+    return Misconfigured(
+        "this node has no index yet",
+        reasons=("NO_INDEX",),
+        remedy="fairlead-node index --config FILE",
+    )
 
 
 def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:

@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from fairlead import process
 from fairlead.auditlog import AuditLog
@@ -16,16 +17,18 @@ from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
 from fairlead.release import ReleaseDesk
 from node.counting import Today
+from node.decoys import DecoyBook
 from node.exposure import acceptance
 from node.exposure.gate import ExposureGate
 from node.exposure.source import source_facts
 from node.index import Index
-from node.indexing import INDEX_FILE, LOG_FILE
-from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node
+from node.indexing import INDEX_FILE, LOG_FILE, index_keys
+from node.opening import MIGRATIONS, log_origin, no_index, open_index, own_keys, own_node
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
 from node.publication import shelf
+from node.publication.decoying import Decoying
 from node.publication.epochs import Epochs
 from node.publication.folder import NAME as BLIND_FOLDER
 from node.publication.folder import Folder
@@ -67,10 +70,12 @@ def steering_of(
     def indexed() -> Index:
         return index if index is not None else open_index(config)
 
+    decoying = _decoying(config, keys, owner)
     return Steering(
         look=member.look,
         owner=owner,
         pause=pause,
+        decoying=decoying,
         previewing=Previewing(
             owner=config.partner,
             directory=owner.directory,
@@ -81,7 +86,9 @@ def steering_of(
             leaves=leaves,
             clock=clock,
         ),
-        publishing=Publishing(_publisher(config, keys, owner, lambda: indexed().root)),
+        publishing=Publishing(
+            _publisher(config, keys, owner, decoying.book, lambda: indexed().root)
+        ),
         status=Status(
             partner=config.partner,
             owner=owner,
@@ -95,8 +102,34 @@ def steering_of(
     )
 
 
+def _decoying(config: NodeConfig, keys: KeyRing, owner: Owner) -> Decoying:
+    """Who keeps decoys."""
+
+    def path() -> Path:
+        path = config.state_dir / INDEX_FILE
+        if not path.exists():
+            raise no_index()
+        return path
+
+    of_index = index_keys(config)
+    book = DecoyBook(
+        owner.log,
+        owner.leaves,
+        keys=of_index,
+        kept_s=config.blind_epoch_s + config.blind_overlap_s,
+        clock=owner.clock,
+    )
+    return Decoying(
+        book=book,
+        index=path,
+        keys=of_index,
+        owner=lambda: owner.directory().partner(config.partner),
+        sign=keys.signing,
+    )
+
+
 def _publisher(
-    config: NodeConfig, keys: KeyRing, owner: Owner, root: Callable[[], bytes]
+    config: NodeConfig, keys: KeyRing, owner: Owner, decoys: DecoyBook, root: Callable[[], bytes]
 ) -> Publisher:
     """Who publishes for blind queries."""
 
@@ -116,6 +149,7 @@ def _publisher(
         seeds=SeedFile(config.state_dir / BLIND_FOLDER, epochs),
         shelf=shelf.Shelf(owner.log),
         folder=Folder(config.state_dir),
+        decoys=decoys,
     )
 
 

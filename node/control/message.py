@@ -46,6 +46,13 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         "bundle-made": {},
         "blind-publish": {"accept_shrunk": (bool, False)},
         "blind-status": {},
+        "decoys-add": {
+            "scheme": (str, True),
+            "value": (str, False),
+            "generate": (int, False),
+        },
+        "decoys-list": {},
+        "decoys-remove": {"decoy": (str, True)},
     }
 )
 """Command → field → its type, and whether it must be there."""

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 from fairlead.blinding import encode_terms
@@ -61,6 +62,8 @@ class Build:
     until: int
     token_key: bytes
     report: Report
+    decoys: Iterable[HeldTerm] = ()
+    """Terms that are none of the index's, in the order of their tokens."""
     workers: int = 0
     computed: int = 0
     _numbers: tuple[int, ...] = ()
@@ -85,7 +88,8 @@ class Build:
             return [self._write(file, place) for place in range(len(self.targets))]
 
     def _update(self, file: EntryFile, workers: Workers) -> None:
-        terms = self.reader.held(lambda done, total: self.report("evaluate", done, total))
+        held = self.reader.held(lambda done, total: self.report("evaluate", done, total))
+        terms = heapq.merge(held, self.decoys, key=attrgetter("token"))
         references, after = References(self.token_key), b""
         while True:
             wanted: list[dict[bytes, _Wanted]] = [{} for _ in self.targets]

@@ -17,6 +17,7 @@ from fairlead.identifiers import NORM_VERSION
 from fairlead.keyring import KeyRing
 from fairlead.partners import Partner
 from fairlead.telemetry import Event, get_logger
+from node.decoys import DecoyBook
 from node.exposure.matrix import Exposure
 from node.owner import EXPOSURE_REMEDY, Owner
 from node.publication.build import Built
@@ -81,6 +82,7 @@ class Publisher:
     seeds: SeedFile
     shelf: Shelf
     folder: Folder
+    decoys: DecoyBook
     _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, *, accept_shrunk: bool = False, watch: Watch = silent) -> list[Line]:
@@ -244,7 +246,11 @@ class Publisher:
         self, plan: _Plan, targets: Sequence[Target], watch: Watch
     ) -> tuple[bytes, list[Built]]:
         documents = [target.to_document() for target in targets]
-        ordered = order(self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents)
+        ordered = order(
+            self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents,
+            decoys=[decoy.to_document() for decoy in self.decoys.in_force()],
+            since=self.epochs.begins_at(plan.seed.epoch),
+        )  # fmt: skip
         found = await obeyed(ordered, watch)
         built = [
             Built(terms=b["terms"], entries=b["entries"], digest=bytes.fromhex(b["digest"]))
@@ -337,6 +343,7 @@ class Publisher:
             plan.accepted,
             bytes.fromhex(plan.exposure.digest),
             plan.owner.contact_desk.encode(),
+            self.decoys.print(),
             *keys,
             *names,
         )
