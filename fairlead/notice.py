@@ -2,7 +2,7 @@
 
 A notice is JSON, signed by the node, framed and padded to one of :data:`RUNGS`, and sealed by HPKE
 to the partner's oversight key. Its number counts the notices of a series, from 1, so that one that
-was taken away is missed. A series ends with the file that counts it (a restored node begins another).
+was taken away is missed. A restored node begins another series.
 
 There are three kinds. *Hits*: the references of all hits of one blind query, decoys or not, also of
 none. *Follow-ups*: the sealed queries of others that named a decoy of this owner; one is written
@@ -12,8 +12,9 @@ for this oversight, unopened.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import orjson
@@ -239,11 +240,12 @@ def _read(document: Any) -> Notice:
     number = _number(document["number"])
     if number < 1:
         raise ValueError
+    content = _READERS[kind](said)
     return Notice(
         series=_octets(document["series"], SERIES_SIZE),
         number=number,
         at=_number(document["at"]),
-        content={"hits": _hits, "follow-ups": _follow_ups, "delivered": _delivered}[kind](said),
+        content=content,
     )
 
 
@@ -281,6 +283,11 @@ def _delivered(said: Any) -> Delivered:
         manifest=_octets(said["manifest"], DIGEST_SIZE),
         sealed=sealed,
     )
+
+
+_READERS: Mapping[str, Callable[[Any], Content]] = MappingProxyType(
+    {"hits": _hits, "follow-ups": _follow_ups, "delivered": _delivered}
+)
 
 
 def _asked(said: Any) -> Asked:

@@ -1,4 +1,4 @@
-"""The decoys of this owner: identifiers that no record of its names, published like those of records.
+"""The decoys of this owner: identifiers of no record, published like those of records.
 
 They stand in the node's log file, each encrypted under a key that follows from the index's secret,
 and every change goes with a leaf that commits to it. Whoever administers the node can read them
@@ -41,8 +41,8 @@ _SECRET = 32
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Decoy:
-    """An invented identifier. ``id`` (8 octets) is what alerts call it; from ``secret`` (32) follows
-    what it looks like. Times are unix seconds; ``removed_at`` is 0 as long as it is in force."""
+    """An invented identifier. ``id`` (8 octets) is what alerts call it; what it looks like
+    follows from ``secret`` (32). Times are unix seconds; ``removed_at`` is 0 as long as it is in force."""
 
     id: bytes
     scheme: str
@@ -150,7 +150,7 @@ class DecoyBook:
             )
             for value in values
         ]
-        await self._change("decoys-added", made, lambda c: [self._insert(c, d) for d in made])
+        await self._change("decoys-added", made, lambda c: self._insert(c, made))
         return made
 
     async def remove(self, decoy_id: bytes) -> Decoy:
@@ -181,11 +181,12 @@ class DecoyBook:
         await self._log.append(self._leaves.owner(subject, digest=commitment(decoys)), also=also)
         self._found = None
 
-    def _insert(self, connection: sqlite3.Connection, decoy: Decoy) -> None:
-        nonce = self._random(_NONCE)
-        said = orjson.dumps(decoy.to_document())
-        sealed = nonce + self._cipher.encrypt(nonce, said, decoy.id)
-        connection.execute("INSERT INTO decoy VALUES (?, ?, 0)", (decoy.id, sealed))
+    def _insert(self, connection: sqlite3.Connection, decoys: Sequence[Decoy]) -> None:
+        for decoy in decoys:
+            nonce = self._random(_NONCE)
+            said = orjson.dumps(decoy.to_document())
+            sealed = nonce + self._cipher.encrypt(nonce, said, decoy.id)
+            connection.execute("INSERT INTO decoy VALUES (?, ?, 0)", (decoy.id, sealed))
 
     def _all(self) -> dict[bytes, Decoy]:
         """Id → decoy. Those that another secret encrypted are no decoys any more: neither token

@@ -1,7 +1,7 @@
-"""What a node tells its partner's oversight: numbered files in a folder, sealed as they are written.
+"""What a node tells its partner's oversight: numbered files, sealed as they are written.
 
 The node can neither read them again nor take one away unnoticed: the next one's number tells.
-``fairlead-oversight`` takes them from there. It is another process with a key that the node has not.
+``fairlead-oversight`` takes them from there: another process, with a key that the node has not.
 """
 
 from __future__ import annotations
@@ -227,8 +227,8 @@ class Spool:
             self._outbox.parent.chmod(0o750)
             self._outbox.chmod(0o770)
 
-    def _waiting(self) -> Iterator[str]:
-        return (name for name in os.listdir(self._outbox) if name.endswith(SUFFIX))
+    def _waiting(self) -> Iterator[Path]:
+        return self._outbox.glob(f"*{SUFFIX}")
 
     def _read_counter(self) -> tuple[bytes, int]:
         """Series and the last number; a counter that is missing or damaged begins a series."""

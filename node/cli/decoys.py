@@ -1,4 +1,4 @@
-"""``fairlead-node decoys``: invented identifiers that alarm the oversight of whoever asks for them."""
+"""``fairlead-node decoys``: invented identifiers that alarm the oversight of who asks for them."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def remove(
     config: ConfigOption = CONFIG,
     output: OutputOption = Format.TABLE,
 ) -> None:
-    """End a decoy; who has an older snapshot still finds it, and alarms, until the epoch is over."""
+    """End a decoy; in an older snapshot it is still found, and alarms, until the epoch is over."""
     from node.cli.act import act
 
     emit(act(config, "decoys-remove", decoy=decoy)["decoys"], columns=COLUMNS, output=output)

@@ -127,7 +127,8 @@ class Decoying:
     async def generate(self, scheme: str, count: int) -> list[Decoy]:
         """Invent some and take them.
 
-        :raises InvalidInput: ``DECOY_COUNT``, ``DECOY_SCHEME``. :raises NotFound: ``DECOY_PATTERN``.
+        :raises InvalidInput: ``DECOY_COUNT`` or ``DECOY_SCHEME``.
+        :raises NotFound: ``DECOY_PATTERN``.
         """
         if not 1 <= count <= MAX_GENERATED:
             raise InvalidInput(
