@@ -42,7 +42,7 @@ _SECRET = 32
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Decoy:
     """An invented identifier. ``id`` (8 octets) is what alerts call it; what it looks like
-    follows from ``secret`` (32). Times are unix seconds; ``removed_at`` is 0 as long as it is in force."""
+    follows from ``secret`` (32). Times are unix seconds; ``removed_at`` is 0 while it is in force."""
 
     id: bytes
     scheme: str

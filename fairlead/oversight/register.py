@@ -169,7 +169,7 @@ class Register:
             "SELECT DISTINCT owner, manifest FROM hit WHERE told_at < ? AND NOT EXISTS (SELECT 1 "
             "FROM decoy_list l WHERE l.owner = hit.owner AND l.manifest = hit.manifest)",
             before,
-        )  # type: ignore[return-value]
+        )
 
     def forget(self, now: int) -> None:
         """Delete what can be matched no longer."""
@@ -201,8 +201,8 @@ class Register:
         """Keep an alert and its leaf; False when it was raised before."""
         try:
             self._rows(
-                "INSERT INTO alert (identity, reason, at, raised_at, owner, partner, user, purpose, "
-                "query_id, case_commitment, decoy, count, acknowledged_at, acknowledged_by) "
+                "INSERT INTO alert (identity, reason, at, raised_at, owner, partner, user, "
+                "purpose, query_id, case_commitment, decoy, count, acknowledged_at, acknowledged_by) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')",
                 alert.identity, alert.reason.value, alert.at, now, alert.owner, alert.partner,
                 alert.user, alert.purpose, alert.query_id, alert.case_commitment, alert.decoy,
