@@ -24,11 +24,12 @@ from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from node import cases, oversight, service
 from node.answering import Answering
-from node.asker import Asker, open_asker
+from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.denying import OwnDenyList
+from node.exchange import GatewayExchange
 from node.exposure import acceptance
 from node.exposure.gate import accepts
 from node.following import Following
@@ -36,6 +37,7 @@ from node.heads import HeadKeeper
 from node.index import Index
 from node.indexing import LOG_FILE
 from node.line import GatewayLine
+from node.offering import Offering, open_offering
 from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node, words_of
 from node.oversight import Outbox
 from node.own_entry import OwnEntry
@@ -43,6 +45,7 @@ from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
 from node.refreshing import Refresher, record_index
+from node.snapshots import Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
@@ -63,6 +66,8 @@ class NodeApp:
     asking: Asking
     answering: Answering
     cases: cases.CaseRegister
+    snapshots: Snapshots
+    offering: Offering
     line: GatewayLine
     member: Membership
     following: Following
@@ -139,12 +144,15 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
     own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
     member.on_change.append(own_entry)
-    asker = open_asker(parts, line, following)
+    exchange = GatewayExchange(line, deadline_s=parts.deadline_s)
+    asker = open_asker(parts, line, following, open_snapshots(parts, exchange))
     outbox = _outbox(parts)
     answering, steering = _owner(parts, line, index, outbox)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
-    server = _bind(parts, answering, asker)
+    steering.snapshots = asker.snapshots.report
+    offering = open_offering(parts, exchange, steering, refresher)
+    server = _bind(parts, answering, asker, offering)
     refresher.start()
     return NodeApp(
         server=server,
@@ -152,10 +160,12 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         asking=asker.asking,
         answering=answering,
         cases=asker.cases,
+        snapshots=asker.snapshots,
+        offering=offering,
         line=line,
         member=member,
         following=following,
-        tasks=_tasks(parts, partner, line, following, failed, outbox),
+        tasks=_tasks(parts, partner, line, following, asker, offering, outbox, failed),
         outbox=outbox,
         index=index,
         refresher=refresher,
@@ -247,11 +257,19 @@ def _refresher(parts: Parts, index: Index) -> Refresher:
     )
 
 
-def _bind(parts: Parts, answering: Answering, asker: Asker) -> Server:
+def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) -> Server:
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
     return process.bind(
-        service.services(partner, answering, asker.asking, asker.telling, asker.cases, directory),
+        service.services(
+            partner,
+            answering,
+            asker.asking,
+            asker.telling,
+            asker.cases,
+            directory,
+            offering.delivery,
+        ),
         config=parts.config,
         material=process.material_of(
             parts.config.keys_dir,
@@ -266,10 +284,16 @@ def _bind(parts: Parts, answering: Answering, asker: Asker) -> Server:
 
 
 def _tasks(
-    parts: Parts, partner: Partner, line: GatewayLine, following: Following,
-    failed: process.Failed, outbox: Outbox,
-) -> process.Tasks:  # fmt: skip
-    """What runs beside the server."""
+    parts: Parts,
+    partner: Partner,
+    line: GatewayLine,
+    following: Following,
+    asker: Asker,
+    offering: Offering,
+    outbox: Outbox,
+    failed: process.Failed,
+) -> process.Tasks:
+    """What runs beside the server. Whoever has no sources publishes when told to."""
     config, member = parts.config, parts.member
     node = own_node(config, partner)
     own = OwnCertificate(config.keys_dir, node, line, clock=parts.clock)
@@ -278,7 +302,11 @@ def _tasks(
         if config.user_deny_list
         else []
     )
-    return process.Tasks(failed, member.watch(), following.run(), own.watch(), outbox.run(), *lists)
+    published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
+    return process.Tasks(
+        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), outbox.run(),
+        *published, *lists,
+    )  # fmt: skip
 
 
 async def _reachable(line: GatewayLine) -> bool:

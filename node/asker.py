@@ -22,6 +22,7 @@ from node.opening import open_vault, words_of
 from node.parts import Parts
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
+from node.snapshots import Exchange, Snapshots
 from node.spending import AskerBudgets
 from node.vault import Vault
 
@@ -35,9 +36,28 @@ class Asker:
     book: feedback.FeedbackBook
     cases: cases.CaseRegister
     vault: Vault
+    snapshots: Snapshots
 
 
-def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
+def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
+    """What is held of others' publications; it is opened when it runs."""
+    return Snapshots(
+        partner_id=parts.config.partner,
+        state=parts.config.state_dir,
+        directory=parts.directory,
+        keys=parts.keys,
+        log=parts.log,
+        leaves=parts.leaves,
+        heads=parts.heads,
+        exchange=exchange,
+        policy_serial=parts.policy.serial,
+        clock=parts.clock,
+    )
+
+
+def open_asker(
+    parts: Parts, line: GatewayLine, following: Following, snapshots: Snapshots
+) -> Asker:
     """Put it together over the vault, which it opens.
 
     :raises Misconfigured: the vault or the policy cannot be used.
@@ -83,7 +103,7 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following) -> Asker:
     )
     return Asker(
         asking=asking, telling=_telling(parts, line, kept, book), book=book, cases=register,
-        vault=vault,
+        vault=vault, snapshots=snapshots,
     )  # fmt: skip
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 from fairlead import process
 from fairlead.auditlog import AuditLog
@@ -16,6 +17,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
 from fairlead.release import ReleaseDesk
+from node import snapshots
 from node.counting import Today
 from node.decoys import DecoyBook
 from node.exposure import acceptance
@@ -99,6 +101,7 @@ def steering_of(
             running=False,
             today=Today(log, config.partner, clock),
         ),
+        snapshots=_held(log, clock),
     )
 
 
@@ -126,6 +129,18 @@ def _decoying(config: NodeConfig, keys: KeyRing, owner: Owner) -> Decoying:
         owner=lambda: owner.directory().partner(config.partner),
         sign=keys.signing,
     )
+
+
+def _held(log: AuditLog, clock: Callable[[], float]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """What a node at rest holds of others' publications; nobody confirms it."""
+
+    async def report() -> dict[str, Any]:
+        now = clock()
+        held = snapshots.HeldShelf(log).manifests(now)
+        rows = [snapshots.report_row(item, now=now, confirmed_at=None) for item in held]
+        return {"snapshots": rows, "waiting": 0}
+
+    return report
 
 
 def _publisher(

@@ -39,6 +39,8 @@ class Steering:
     publishing: Publishing
     decoying: Decoying
     status: Status
+    snapshots: Callable[[], Awaitable[Json]]
+    """Tells what of others' publications is held."""
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -53,6 +55,7 @@ class Steering:
             "bundle-made": self._bundle_made,
             "blind-publish": self._after_look(self.publishing.publish),
             "blind-status": self.publishing.status,
+            "snapshots": self._snapshots,
             "decoys-add": self._add_decoys,
             "decoys-list": self._list_decoys,
             "decoys-remove": self._remove_decoy,
@@ -64,6 +67,9 @@ class Steering:
             return await act(**fields)
 
         return looked
+
+    async def _snapshots(self) -> Json:
+        return await self.snapshots()
 
     async def _pause(self, *, reason: str, for_s: int = 0) -> Json:
         paused = await self.pause.begin(reason, for_s=for_s)

@@ -1,8 +1,8 @@
 """Match keys: what a blind query looks a term up by (PROTOCOL §3).
 
 Most schemes have one, the canonical value itself. A scheme with several has families of keys, each
-with the grade of a hit by it. An asker blinds :func:`asked_keys`, whose number depends on the scheme
-alone, so that the number of elements tells nothing about a term; an owner publishes
+with the grade of a hit by it. An asker blinds :func:`asked_keys`, whose number depends on the
+scheme alone, so that the number of elements tells nothing about a term; an owner publishes
 :func:`held_keys`.
 """
 

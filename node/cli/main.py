@@ -21,6 +21,7 @@ from node.cli import (
     pause,
     preview,
     rotate,
+    snapshots,
     source,
     status,
 )
@@ -50,6 +51,7 @@ app.command("preview")(preview.preview)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("status")(status.status)
+app.command("snapshots")(snapshots.snapshots)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 

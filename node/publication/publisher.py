@@ -11,8 +11,8 @@ from fairlead import signing
 from fairlead.blinding import EpochSeed, PrivateKey, epoch_key
 from fairlead.config import NodeConfig
 from fairlead.delta import write_delta
-from fairlead.envelope.manifest import Manifest, sign_manifest
-from fairlead.errors import Misconfigured, Stale
+from fairlead.envelope.manifest import DOMAIN, Manifest, sign_manifest
+from fairlead.errors import Forged, Misconfigured, Stale
 from fairlead.identifiers import NORM_VERSION
 from fairlead.keyring import KeyRing
 from fairlead.partners import Partner
@@ -83,7 +83,7 @@ class Publisher:
     shelf: Shelf
     folder: Folder
     decoys: DecoyBook
-    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, *, accept_shrunk: bool = False, watch: Watch = silent) -> list[Line]:
         """Publish what has changed; nothing when nothing has.
@@ -101,7 +101,7 @@ class Publisher:
         :raises PolicyUnavailable: no decision. :raises SourceUnusable: the index is damaged.
         :raises Stale: ``EXPOSURE_CHANGED``.
         """
-        async with self._busy:
+        async with self.busy:
             # 1 and 2
             plan = await self._plan()
             await self._withdraw(plan)
@@ -136,8 +136,8 @@ class Publisher:
         self._tidy(now)
 
     def _tidy(self, now: float) -> None:
-        answering = [item.manifest for item in self.shelf.answering(now)]
-        self.folder.tidy(answering, self.epochs, now)
+        delivering = [item.manifest for item in self.shelf.delivering(now)]
+        self.folder.tidy(delivering, self.epochs, now)
 
     def published(self, audience: bytes, epoch: int, scheme: str) -> Published:
         """What answers for a class, by its name, in an epoch and scheme.
@@ -264,7 +264,7 @@ class Publisher:
         line = line_of(audience.audience, scheme)
         before, held = self.shelf.newest(line), self.shelf.held(line)
         manifest = self._manifest(plan, audience, scheme, built, before)
-        if before is not None and not before.withdrawn and _same(before.manifest, manifest):
+        if before is not None and self._stands(plan, before, manifest):
             if held is not None:
                 leaf = self.owner.leaves.owner("blind-recovered", schemes=[scheme])
                 await self.owner.log.append(leaf, also=put_released(line))
@@ -282,6 +282,17 @@ class Publisher:
         await self.owner.log.append(leaf, also=put_published(line, item))
         get_logger().info(Event.BLIND_PUBLISHED, epoch=manifest.epoch, size=manifest.entry_count)
         return Line.of(audience, "published", manifest, built.terms)
+
+    def _stands(self, plan: _Plan, before: Published, manifest: Manifest) -> bool:
+        """Whether the one before says the same, under the key that readers know now."""
+        if before.withdrawn or not _same(before.manifest, manifest):
+            return False
+        octets, signature = before.signed.manifest, before.signed.signature
+        try:
+            signing.verify(plan.owner.signing_key, DOMAIN, octets, signature)
+        except Forged:
+            return False
+        return True
 
     async def _delta(self, before: Published | None, manifest: Manifest) -> None:
         """Beside a snapshot, what leads to it from the one before it of the same key."""
@@ -343,6 +354,7 @@ class Publisher:
             plan.accepted,
             bytes.fromhex(plan.exposure.digest),
             plan.owner.contact_desk.encode(),
+            plan.owner.signing_key,
             self.decoys.print(),
             *keys,
             *names,
