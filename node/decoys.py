@@ -42,7 +42,8 @@ _SECRET = 32
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Decoy:
     """An invented identifier. ``id`` (8 octets) is what alerts call it; what it looks like
-    follows from ``secret`` (32). Times are unix seconds; ``removed_at`` is 0 while it is in force."""
+    follows from ``secret`` (32). Times are unix seconds; one in force has a
+    ``removed_at`` of 0."""
 
     id: bytes
     scheme: str
@@ -103,6 +104,10 @@ class DecoyBook:
         """Those of which an entry may be found, removed ones among them."""
         since = self._clock() - self._kept_s
         return [d for d in self._all().values() if not d.removed_at or d.removed_at > since]
+
+    def to_documents(self) -> list[dict[str, Any]]:
+        """Those in force, for another process."""
+        return [decoy.to_document() for decoy in self.in_force()]
 
     def token(self, decoy: Decoy) -> bytes:
         """The index's token of its identifier: 16 octets."""

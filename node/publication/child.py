@@ -60,7 +60,7 @@ def obey(document: Mapping[str, Any], say: Say) -> dict[str, Any]:
             decoys=decoy_terms(
                 reader,
                 [Decoy.from_document(decoy) for decoy in document.get("decoys", ())],
-                since=int(document.get("since", 0)),
+                since=int(document["epoch"]) * config.blind_epoch_s,
             ),
         )
         built = [

@@ -248,8 +248,7 @@ class Publisher:
         documents = [target.to_document() for target in targets]
         ordered = order(
             self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents,
-            decoys=[decoy.to_document() for decoy in self.decoys.in_force()],
-            since=self.epochs.begins_at(plan.seed.epoch),
+            decoys=self.decoys.to_documents(),
         )  # fmt: skip
         found = await obeyed(ordered, watch)
         built = [
