@@ -231,15 +231,18 @@ class Spool:
         return self._outbox.glob(f"*{SUFFIX}")
 
     def _read_counter(self) -> tuple[bytes, int]:
-        """Series and the last number; a counter that is missing or damaged begins a series."""
+        """Series and the last number. A counter that is missing or damaged begins a series, behind
+        whatever still waits of another."""
         try:
             series, number = self._counter.read_text("ascii").split()
             found = bytes.fromhex(series), int(number)
+            if len(found[0]) == SERIES_SIZE and found[1] > 0:
+                return found
         except (OSError, ValueError):
-            return self._random(SERIES_SIZE), 0
-        if len(found[0]) != SERIES_SIZE or found[1] < 0:
-            return self._random(SERIES_SIZE), 0
-        return found
+            pass
+        waiting = (path.stem for path in self._waiting())
+        last = max((int(name) for name in waiting if name.isdecimal()), default=0)
+        return self._random(SERIES_SIZE), last
 
     def _repair(self, last: int) -> None:
         for path in self._outbox.glob(".*"):

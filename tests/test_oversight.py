@@ -19,6 +19,7 @@ from fairlead.notice import Hits, Notice, seal_notice
 from fairlead.oversight import founding, taking
 from fairlead.oversight.app import LOG_FILE, open_journal, origin
 from fairlead.oversight.config import OversightConfig
+from fairlead.oversight.register import Position
 from fairlead.sealing import SealingKey
 from node.oversight import COUNTER, OUTBOX
 from tests.oversights import MANIFEST, OWNER, READER, Watched, asked, watched
@@ -217,6 +218,26 @@ async def test_a_counter_that_begins_again_is_an_alert(made: Watched) -> None:
     await made.restarted().hits(asked(2), [])
     made.look()
     assert made.reasons() == ["NOTICES_BEGUN_ANEW"]
+    assert made.register.position() == position_of(made, 1)
+
+
+async def test_a_counter_that_begins_again_overwrites_nothing(made: Watched) -> None:
+    """What waits of the series before is still taken, and the new one goes on behind it."""
+    for number in range(3):
+        await made.outbox.hits(asked(number), [])
+    (made.folder / COUNTER).unlink()
+    await made.restarted().hits(asked(3), [])
+    assert len(made.files) == 4
+    assert made.look() == 4
+    assert made.reasons() == ["NOTICES_BEGUN_ANEW"]
+    assert made.register.position() == position_of(made, 4)
+
+
+def position_of(made: Watched, number: int) -> Position:
+    """The newest notice, as the node's counter has it."""
+    series, last = (made.folder / COUNTER).read_text().split()
+    assert int(last) == number
+    return Position(series=bytes.fromhex(series), number=number, at=int(made.clock()))
 
 
 async def test_silence_is_an_alert_once(made: Watched) -> None:

@@ -202,8 +202,8 @@ class Register:
         try:
             self._rows(
                 "INSERT INTO alert (identity, reason, at, raised_at, owner, partner, user, "
-                "purpose, query_id, case_commitment, decoy, count, acknowledged_at, acknowledged_by) "
-                "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')",
+                "purpose, query_id, case_commitment, decoy, count, acknowledged_at, "
+                "acknowledged_by) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0, '')",
                 alert.identity, alert.reason.value, alert.at, now, alert.owner, alert.partner,
                 alert.user, alert.purpose, alert.query_id, alert.case_commitment, alert.decoy,
                 alert.count,

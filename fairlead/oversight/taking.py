@@ -141,12 +141,11 @@ class Taking:
     def _skips(self, notice: Notice, before: tuple[bytes, int, int] | None, now: int) -> bool:
         """Whether numbers are missing before a notice that may still come: look again."""
         position = self.register.position()
-        same = position is not None and position.series == notice.series
-        last = position.number if position and same else 0
-        if notice.number <= last + 1 or self.register.taken(notice.series, notice.number):
+        if position is not None and position.series != notice.series:
+            return False  # another series is an alert of its own, or was over
+        last = position.number if position else 0
+        if notice.number <= last + 1:
             return False
-        if not same and self.register.known_series(notice.series):
-            return False  # of a series that was over
         gap = (notice.series, last, notice.number)
         if before != gap:
             self._gap = gap
@@ -170,7 +169,9 @@ class Taking:
             return 0
         if taken is None:
             position = self.register.position()
-            if position is not None and position.series != series:
+            newest = position is None or (position.series == series and position.number < number)
+            if position is not None and not self.register.known_series(series):
+                newest = True
                 self._alert(
                     Alert(
                         reason=Reason.NOTICES_BEGUN_ANEW,
@@ -181,7 +182,7 @@ class Taking:
             with self.register.change():
                 raised = self._said(notice, now)
                 self.register.take(series, number, digest, now)
-                if position is None or position.series != series or position.number < number:
+                if newest:
                     self.register.advance(Position(series=series, number=number, at=now))
             for alert in raised:
                 self._shout(alert)
