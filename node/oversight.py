@@ -257,6 +257,7 @@ def _durable(path: Path, data: bytes, *, mode: int) -> None:
     fresh = path.with_name(f"{path.name}.new")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, mode)
     with os.fdopen(handle, "wb") as file:
+        os.fchmod(handle, mode)  # whatever the umask of a locked down service
         file.write(data)
         file.flush()
         os.fsync(file.fileno())

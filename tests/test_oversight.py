@@ -18,7 +18,6 @@ from fairlead.journal import drain_if_free
 from fairlead.notice import Hits, Notice, seal_notice
 from fairlead.oversight import founding, taking
 from fairlead.oversight.app import LOG_FILE, open_journal, origin
-from fairlead.oversight.config import OversightConfig
 from fairlead.oversight.register import Position
 from fairlead.sealing import SealingKey
 from node.oversight import COUNTER, OUTBOX
@@ -309,11 +308,3 @@ def test_an_oversight_makes_its_own_key(tmp_path: Path) -> None:
         founding.found(tmp_path / "o", partner="police", **settings)  # type: ignore[arg-type]
     with pytest.raises(Misconfigured):
         taking.load_keys(tmp_path)
-
-
-def test_the_example_names_every_key() -> None:
-    """The configuration has the keys of the page, no others."""
-    assert set(OversightConfig.model_fields) == {
-        "federation", "partner", "outbox", "state_dir", "keys_dir", "directory", "trust",
-        "log_level",
-    }  # fmt: skip
