@@ -145,7 +145,7 @@ def listed(
 
 @alerts.command("acknowledge")
 def acknowledge(
-    number: Annotated[int, typer.Argument(help="The alert's number.")],
+    number: Annotated[str, typer.Argument(help="The alert's number.")],
     by: Annotated[str, typer.Option("--by", help="Your pseudonym, written into the leaf.")],
     config: ConfigOption = CONFIG,
 ) -> None:
@@ -158,7 +158,8 @@ def acknowledge(
     check_code(by)
     with _opened(config) as (settings, register):
         with register.change():
-            found = register.acknowledge(number, by, int(time.time()))
+            wanted = int(number) if number.isdecimal() else 0
+            found = register.acknowledge(wanted, by, int(time.time()))
             if not found["acknowledged_at"]:
                 leaf = leaf_writer(settings).owner(
                     "alert-acknowledged", user=by, reasons=[found["reason"]],
