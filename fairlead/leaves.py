@@ -202,8 +202,9 @@ class LeafWriter:
         """The leaf of something the owner did at its own node, by a command of its own.
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
-            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-recovered``,
-            ``decoys-added`` or ``decoys-removed``; in an oversight's log ``alert-acknowledged``.
+            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
+            ``blind-recovered``, ``decoys-added`` or ``decoys-removed``; in an oversight's log
+            ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """

@@ -32,12 +32,11 @@ Key = tuple[bytes, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A verified manifest that is receipted, and when it was listed (unix seconds)."""
+    """A verified manifest, and the receipt for it."""
 
     signed: blind_pb2.SignedBlindManifest
     manifest: Manifest
     receipt: audit_pb2.Receipt
-    listed_at: float
 
 
 @dataclass(slots=True)
@@ -148,17 +147,15 @@ class Listed:
             raise Forged("a manifest has no receipt", reasons=("MANIFEST_RECEIPT",))
         self.heads.accept(item.receipt, asked_from=size)
         check_accepted(item.receipt.leaf, manifest)
-        self._wait(item, manifest, now)
+        self._wait(item, manifest)
 
-    def _wait(self, item: gateway_pb2.PublishedManifest, manifest: Manifest, now: float) -> None:
+    def _wait(self, item: gateway_pb2.PublishedManifest, manifest: Manifest) -> None:
         key = manifest.line, manifest.epoch
         if key not in self.waiting and len(self.waiting) >= MAX_WAITING:
             self._later(manifest.line)
             return
         queue = self.waiting.setdefault(key, Queue())
-        queue.queue.append(
-            Waiting(signed=item.manifest, manifest=manifest, receipt=item.receipt, listed_at=now)
-        )
+        queue.queue.append(Waiting(signed=item.manifest, manifest=manifest, receipt=item.receipt))
         del queue.queue[:-MAX_QUEUE]
 
     async def _refused(self, signed: blind_pb2.SignedBlindManifest, error: FairleadError) -> None:
