@@ -215,7 +215,9 @@ class Publisher:
             )
 
     async def _survey(self, plan: _Plan, watch: Watch) -> tuple[bytes, dict[str, list[Kind]]]:
-        found = await obeyed(order(self.config, until=plan.until), watch)
+        found = await obeyed(
+            order(self.config, until=plan.until), watch, state_dir=self.config.state_dir
+        )
         kinds: dict[str, list[Kind]] = {}
         for scheme, document in found["kinds"]:
             kinds.setdefault(scheme, []).append(Kind.from_document(document))
@@ -250,7 +252,7 @@ class Publisher:
             self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents,
             decoys=self.decoys.to_documents(),
         )  # fmt: skip
-        found = await obeyed(ordered, watch)
+        found = await obeyed(ordered, watch, state_dir=self.config.state_dir)
         built = [
             Built(terms=b["terms"], entries=b["entries"], digest=bytes.fromhex(b["digest"]))
             for b in found["built"]

@@ -76,6 +76,14 @@ class TermReader:
         """The token of a term: 16 octets."""
         return self._codec.token(scheme, value)
 
+    def mask(self, where: bytes, moment: int) -> bytes:
+        """8 octets that hide a time (unix seconds); ``where`` is unlike that of any other time."""
+        return self._codec.mask(where, moment)
+
+    def unmask(self, where: bytes, masked: bytes) -> int:
+        """The reverse of :meth:`mask`."""
+        return self._codec.unmask(where, masked)
+
     def kinds(self, until: int, progress: Progress) -> set[tuple[str, Kind]]:
         """Every (scheme, kind) of records whose retention reaches ``until`` (unix seconds)."""
         found: set[tuple[str, Kind]] = set()
@@ -111,6 +119,12 @@ class TermReader:
             statement = f"{_ENTRIES} WHERE token {compared} ? ORDER BY token, part, key"
             for found, rows in groupby(self._rows(statement, (token,)), key=itemgetter(0)):
                 yield HeldTerm(token=found, records=self._opened(self._newest(rows)))
+
+    def term(self, token: bytes) -> HeldTerm:
+        """One term again."""
+        statement = "SELECT token, part, key, moment FROM entry WHERE token = ? ORDER BY part, key"
+        entries = self._newest(self._rows(statement, (token,)))
+        return HeldTerm(token=token, records=self._opened(entries))
 
     def _newest(self, rows: Iterator[_Entry]) -> list[tuple[int, bytes, int]]:
         """Time, key and part of a term's newest records, however many it has."""
