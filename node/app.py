@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -26,6 +26,7 @@ from node import cases, oversight, service
 from node.answering import Answering
 from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
+from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.denying import OwnDenyList
@@ -45,7 +46,7 @@ from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
 from node.refreshing import Refresher, record_index
-from node.snapshots import Snapshots
+from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
@@ -147,6 +148,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     exchange = GatewayExchange(line, deadline_s=parts.deadline_s)
     asker = open_asker(parts, line, following, open_snapshots(parts, exchange))
     outbox = _outbox(parts)
+    carrier = _carrier(parts, asker, outbox)
     answering, steering = _owner(parts, line, index, outbox)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
@@ -165,7 +167,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         line=line,
         member=member,
         following=following,
-        tasks=_tasks(parts, partner, line, following, asker, offering, outbox, failed),
+        tasks=_tasks(
+            parts, partner, line, following, asker, offering, [outbox.run(), carrier.run()], failed
+        ),
         outbox=outbox,
         index=index,
         refresher=refresher,
@@ -196,6 +200,18 @@ def _outbox(parts: Parts) -> Outbox:
         leaves=parts.leaves,
         clock=parts.clock,
     )
+
+
+def _carrier(parts: Parts, asker: Asker, outbox: Outbox) -> DecoyCarrier:
+    """What brings it others' decoys."""
+    carrier = DecoyCarrier(
+        held=lambda: HeldShelf(parts.log).manifests(parts.clock()),
+        fetch=asker.snapshots.fetcher.decoys,
+        hand_on=outbox.decoys,
+        clock=parts.clock,
+    )
+    asker.snapshots.on_change.append(carrier.took_over)
+    return carrier
 
 
 def _owner(
@@ -290,7 +306,7 @@ def _tasks(
     following: Following,
     asker: Asker,
     offering: Offering,
-    outbox: Outbox,
+    told: Sequence[Coroutine[None, None, None]],
     failed: process.Failed,
 ) -> process.Tasks:
     """What runs beside the server. Whoever has no sources publishes when told to."""
@@ -304,7 +320,7 @@ def _tasks(
     )
     published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
     return process.Tasks(
-        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), outbox.run(),
+        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), *told,
         *published, *lists,
     )  # fmt: skip
 

@@ -16,19 +16,20 @@ from fairlead import identifiers
 from fairlead.auditlog import AuditLog
 from fairlead.blinding import blind, derive_blinds, encode_terms, evaluate, finalise
 from fairlead.entries import EntryCodec, Payload
+from fairlead.envelope.manifest import Manifest
 from fairlead.identifiers import NORM_VERSION
 from fairlead.snapshot import Snapshot
 from fairlead.v1 import asking_pb2, query_pb2
 from node.oversight import FOLDER
 from node.owning import at_rest
 from node.publication.publisher import Publisher
-from node.publication.shelf import Published, line_of
+from node.publication.shelf import line_of
 from tests.blind import SEED, require_libsodium
 from tests.federation import CASE, OTHER, STORY, Federation, federation, states
 from tests.live import until
 from tests.oversights import asked, outbox, oversight_of
 from tests.processes import OVERSIGHT, command, oversight_process
-from tests.publications import OWNER, held, line, owner_of
+from tests.publications import OWNER, held, holds, line, owner_of
 
 require_libsodium()
 READER, PURPOSE = "customs", "drug-trafficking"
@@ -54,9 +55,8 @@ async def raised(config: Path, count: int) -> list[dict[str, Any]]:
     return found
 
 
-def asked_blind(publisher: Publisher, published: Published, term: str) -> Payload | None:
+def asked_blind(publisher: Publisher, manifest: Manifest, term: str) -> Payload | None:
     """One blind question from one end to the other: what its user is shown of a term."""
-    manifest = published.manifest
     value = identifiers.normalise(manifest.scheme, term).value
     inputs = encode_terms(NORM_VERSION, manifest.scheme, [value])
     sent = blind(inputs, derive_blinds(SEED, owner=OWNER, chunk=0, count=1))
@@ -89,11 +89,11 @@ async def test_every_blind_hit_on_a_decoy_alerts_the_oversight_and_looks_like_an
         found = line(await publisher.publish(), READER, PURPOSE)
         published = publisher.shelf.newest(line_of(found.audience.audience, found.scheme))
         assert published is not None
-        record = asked_blind(publisher, published, STORY)
+        record = asked_blind(publisher, published.manifest, STORY)
         assert record is not None
         shown = set()
         for number, decoy in enumerate(decoys):
-            payload = asked_blind(publisher, published, decoy.value)
+            payload = asked_blind(publisher, published.manifest, decoy.value)
             assert payload is not None
             shown.add((payload.record_type, payload.event, payload.handling, payload.desk))
             refs = [(OWNER, published.manifest.digest, p.ref) for p in (payload, record)]
@@ -161,3 +161,32 @@ async def test_a_sealed_question_about_a_decoy_alerts_its_owner_and_answers_as_e
             assert (row["decoy"], row["purpose"]) == (decoy.id.hex(), PURPOSE)
             await until(lambda: not list((state / FOLDER / "outbox").glob("*.notice")))
             assert len(await alerts(config)) == 1
+
+
+async def test_decoys_reach_the_readers_oversight_with_the_snapshot(tmp_path: Path) -> None:
+    """Published, announced, fetched and carried over a running federation: a hit of the reader on
+    what its node was delivered is an alert at its oversight; in its node's files no reference of a
+    decoy stands in clear."""
+    async with federation(
+        tmp_path, partners=(READER, OWNER), records={OWNER: [held(STORY)]}
+    ) as made:
+        owner, reader = made.nodes[OWNER], made.nodes[READER]
+        await owner.steering.decoying.add("container", OTHER)
+        await owner.steering.publishing.publish()
+        await owner.steering.publishing.ended()
+        owner.offering.announcer.wake()
+        await until(lambda: holds(reader, owner, OTHER))
+        usable = reader.snapshots.usable(OWNER, purpose=PURPOSE, scheme="container")
+        publisher = owner.steering.publishing.publisher
+        payload = asked_blind(publisher, usable.manifest, OTHER)
+        assert payload is not None
+        state = made.node_configs[READER].state_dir
+        config = oversight_of(made.layout, tmp_path / "oversight", READER, state)
+        async with oversight_process(config):
+            refs = [(OWNER, usable.manifest.digest, payload.ref)]
+            await reader.outbox.hits(asked(1), refs)
+            (row,) = await raised(config, 1)
+        assert (row["reason"], row["owner"], row["query"]) == (
+            "DECOY_HIT", OWNER, asked(1).query_id.hex(),
+        )  # fmt: skip
+        assert not any(payload.ref in p.read_bytes() for p in state.rglob("*") if p.is_file())
