@@ -62,12 +62,14 @@ class Taking:
     def look(self) -> int:
         """Take what has come; how many notices.
 
-        1. The directory says who may have signed. 2. In the order of their names, each file is
-        opened and its signature verified; what is no notice is moved away, and an alert. 3. A
-        number that is skipped must be missing at two looks before it is an alert: files appear one
-        by one. 4. One that comes again is removed; another under a number that was taken is an
-        alert. 5. What it says is matched, and durable with its number, before the file goes. 6.
-        Silence is an alert too, and so are hits whose owner's decoys never came.
+        1. The directory says who may have signed; one that does not verify changes nobody.
+        2. In the order of their names, each file is opened and its signature verified; what is no
+           notice is moved away, and an alert.
+        3. A number that is skipped must be missing at two looks before it is an alert: files
+           appear one by one.
+        4. One that comes again is removed; another under a number that was taken is an alert.
+        5. What it says is matched, and durable with its number, before the file goes.
+        6. Silence is an alert too, and so are hits whose owner's decoys never came.
         """
         now = int(self.clock())
         # 1
