@@ -76,6 +76,8 @@ async def test_whoever_asked_sealed_is_told_at_the_next_tick_decoy_or_not(
     """While the answer is made nothing is written; then one notice of one size either way; and
     none while nobody asks, until an hour is over."""
     query = world.walk().verify()
+    await made.outbox.tick()
+    made.look()
     made.outbox.looked(query, ())
     assert made.files == []
     await made.outbox.tick()

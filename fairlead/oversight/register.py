@@ -197,7 +197,7 @@ class Register:
 
     # ── Alerts and leaves ────────────────────────────────────────────────────────────────────
 
-    def raise_(self, alert: Alert, leaf: bytes, now: int) -> bool:
+    def enter(self, alert: Alert, leaf: bytes, now: int) -> bool:
         """Keep an alert and its leaf; False when it was raised before."""
         try:
             self._rows(

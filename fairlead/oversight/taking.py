@@ -257,7 +257,7 @@ class Taking:
             partner_id=alert.owner or alert.partner,
             query_id=alert.query_id,
         )
-        return self.register.raise_(alert, leaf, int(self.clock()))
+        return self.register.enter(alert, leaf, int(self.clock()))
 
     def _shout(self, alert: Alert) -> None:
         get_logger().error(
