@@ -262,6 +262,24 @@ async def test_a_directory_that_does_not_verify_changes_nobody(made: Watched) ->
     assert made.reasons() == []
 
 
+async def test_a_file_that_cannot_be_removed_is_taken_once(
+    world: World, made: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An oversight without the right to remove files still alerts, once, and goes on."""
+    await made.outbox.decoys(OWNER, MANIFEST, a_list(world, [DECOY]))
+    await made.outbox.hits(asked(), [(OWNER, MANIFEST, DECOY)])
+
+    def refused(_path: Path) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "unlink", refused)
+    assert made.look(4) == 2
+    assert len(made.files) == 2
+    monkeypatch.undo()
+    made.look()
+    assert (made.reasons(), made.files) == (["DECOY_HIT"], [])
+
+
 # ── The officer ──────────────────────────────────────────────────────────────────────────────
 
 

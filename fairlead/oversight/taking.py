@@ -27,6 +27,8 @@ SUBJECT = "oversight"
 SILENT_S = 3 * 3_600
 UNMATCHED_S = 3_600
 """How long an owner's decoys may come after the first hits in its snapshot were told."""
+SWEEP_S = 60
+"""How often it is looked for lists that never came, and forgotten what is over."""
 MAX_QUARANTINED = 1_000
 MAX_KEYS = 16
 _NAME = re.compile(r"([0-9]{12})\.notice\Z")
@@ -58,6 +60,8 @@ class Taking:
     clock: Callable[[], float]
     _gap: tuple[bytes, int, int] | None = field(default=None)
     _directory: tuple[int, int] | None = field(default=None)
+    _swept_at: int = 0
+    _trouble: dict[str, str] = field(default_factory=dict)
 
     def look(self) -> int:
         """Take what has come; how many notices.
@@ -96,7 +100,7 @@ class Taking:
         except FileNotFoundError:
             return []
         except OSError as error:
-            get_logger().error(Event.OVERSIGHT_NOT_READ, error=error)
+            self._complain(Event.OVERSIGHT_NOT_READ, "outbox", error)
             return []
         return names
 
@@ -114,7 +118,7 @@ class Taking:
             if named is None or int(named[1]) != notice.number:
                 raise Forged("a notice has another's name", reasons=("NOTICE",))
         except OSError as error:
-            get_logger().error(Event.OVERSIGHT_NOT_READ, error=error)
+            self._complain(Event.OVERSIGHT_NOT_READ, "file", error)
             return None, b""
         except FairleadError:
             self._put_away(path, data, now)
@@ -188,8 +192,10 @@ class Taking:
                     self.register.advance(Position(series=series, number=number, at=now))
             for alert in raised:
                 self._shout(alert)
-        with suppress(OSError):
+        try:
             path.unlink()
+        except OSError as error:  # it is taken, and known when it is met again
+            self._complain(Event.OVERSIGHT_NOT_READ, "remove", error)
         return int(taken is None)
 
     # ── What a notice says ───────────────────────────────────────────────────────────────────
@@ -233,6 +239,9 @@ class Taking:
             reason, since = Reason.NOTICES_SILENT, position.number.to_bytes(8, "big")
             about = identity(reason, position.series, since)
             self._alert(Alert(reason=reason, identity=about, at=position.at))
+        if now - self._swept_at < SWEEP_S:
+            return
+        self._swept_at = now
         for owner, manifest in self.register.unmatched(now - UNMATCHED_S):
             reason = Reason.DECOYS_MISSING
             about = identity(reason, owner.encode(), manifest)
@@ -271,6 +280,12 @@ class Taking:
             case_commitment=alert.case_commitment or None,
         )
 
+    def _complain(self, event: Event, what: str, error: Exception) -> None:
+        """A line in the operator's log when something begins to fail, not every two seconds."""
+        if self._trouble.get(what) != type(error).__name__:
+            self._trouble[what] = type(error).__name__
+            get_logger().error(event, error=error)
+
     # ── Who signs ────────────────────────────────────────────────────────────────────────────
 
     def _learn_signers(self, now: int) -> None:
@@ -283,8 +298,9 @@ class Taking:
                 return
             directory = Trust.load(self.config.trust).directory(self.config.directory, now=now)
         except (OSError, FairleadError) as error:
-            get_logger().error(Event.MEMBERSHIP_PROBLEM, error=error)
+            self._complain(Event.MEMBERSHIP_PROBLEM, "directory", error)
             return
+        self._trouble.pop("directory", None)
         self._directory = seen
         with self.register.change():
             keys = [(p.partner_id, p.signing_key) for p in directory.partners.values()]
