@@ -137,6 +137,7 @@ class Announcer:
                 )
             adopted = Published(signed=newest, manifest=found, terms=0, accepted=held.accepted)
             leaf = owner.leaves.owner("blind-adopted", schemes=[found.scheme], digest=found.digest)
+            self.publisher.folder.forget(found.epoch)
             await owner.log.append(leaf, also=put_adopted(adopted))
         return True
 

@@ -202,6 +202,7 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         deploy.block("Status and support")
         deploy.block("The index")
         deploy.block("What partners may ask blind")
+        operate.block("What others published for us")
         users.block("People")
         users.block("People")
         users.block("People")
