@@ -204,6 +204,7 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         deploy.block("Status and support")
         deploy.block("The index")
         deploy.block("What partners may ask blind")
+        operate.block("What others published for us")
         oversight.block("Set an oversight up")
         assert "MSCU1234566" in oversight.block("Decoys")
         (tmp_path / "node" / "state" / "oversight" / "outbox" / "forged").touch()
