@@ -16,7 +16,7 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, feedback, held, history, pausing, reviews, snapshots
+from node import cases, decoys, feedback, held, history, pausing, reviews, snapshots
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -34,6 +34,7 @@ MIGRATIONS = (
     *shelf.MIGRATIONS,
     *snapshots.MIGRATIONS,
     *reviews.MIGRATIONS,
+    *decoys.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 HISTORY_FILE = "history.sqlite"
@@ -88,13 +89,18 @@ def open_index(config: NodeConfig) -> Index:
     """
     path = config.state_dir / INDEX_FILE
     if not path.exists():
-        raise Misconfigured(
-            "this node has no index yet",
-            reasons=("NO_INDEX",),
-            remedy="fairlead-node index --config FILE",
-        )
+        raise no_index()
     token_key, field_key = index_keys(config)
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
+
+
+def no_index() -> Misconfigured:
+    """The error for an index that was never built."""
+    return Misconfigured(
+        "this node has no index yet",
+        reasons=("NO_INDEX",),
+        remedy="fairlead-node index --config FILE",
+    )
 
 
 def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:

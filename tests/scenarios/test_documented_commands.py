@@ -32,11 +32,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 README = "README.md"
 ASK, DEPLOY, OPERATE = "docs/ask.md", "docs/deploy.md", "docs/operate.md"
-SOURCES, USERS = "docs/sources.md", "docs/users.md"
+SOURCES, USERS, OVERSIGHT = "docs/sources.md", "docs/users.md", "docs/oversight.md"
 PLATE = "NL:74BXK3"
 
 
-@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS])
+@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT])
 def test_every_command_stands_in_a_block_that_is_typed(page: str) -> None:
     """No ``$`` stands where the typist does not look for one."""
     found = [command for block in blocks(page) for command in block.commands]
@@ -181,6 +181,8 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
             only=lambda block: not mentions(block, "releases"),
         )  # fmt: skip
 
+        oversight = officer(machine)
+
         operate.block("Found a federation")
         phrases.update(already_there(tmp_path))
         users.block("Set an authority up")
@@ -202,6 +204,12 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         deploy.block("Status and support")
         deploy.block("The index")
         deploy.block("What partners may ask blind")
+        operate.block("What others published for us")
+        oversight.block("Set an oversight up")
+        assert "MSCU1234566" in oversight.block("Decoys")
+        (tmp_path / "node" / "state" / "oversight" / "outbox" / "forged").touch()
+        machine.heard_in(tmp_path / "fairlead-oversight-oversight-toml.log", "oversight-alert")
+        oversight.block("Alerts")
         users.block("People")
         users.block("People")
         users.block("People")
@@ -210,7 +218,7 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         operate.block("Backup and restore")
         operate.block("The directory changes")
         operate.block("Keys and certificates rotate")
-        for typist in (operate, deploy, users, sources):
+        for typist in (operate, deploy, users, sources, oversight):
             typist.done()
 
 
@@ -272,6 +280,18 @@ def people(machine: Machine, address: str) -> Typist:
                 lambda: machine.heard("its fingerprint, [^\n]*: ([0-9a-f]{64})$"),
             "lsjk7-bvyw7-nfgzm-jfgqb-qerz3-4":
                 lambda: machine.heard("one-time code of u-c01.*\n.* --code ([a-z0-9-]+)$"),
+        },
+    )  # fmt: skip
+
+
+def officer(machine: Machine) -> Typist:
+    """Who types docs/oversight.md: terminal-east's oversight, and its IT for the decoys."""
+    return Typist(
+        OVERSIGHT, machine, machine.home,
+        values={
+            "node.toml": "node/node.toml",
+            "oversight.toml": "oversight/oversight.toml",
+            "5f0c1b7e9a4d2b8f": lambda: machine.heard("^([0-9a-f]{16}) .*MSCU1234566"),
         },
     )  # fmt: skip
 
