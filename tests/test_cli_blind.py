@@ -109,7 +109,7 @@ async def test_what_others_published_is_shown(tmp_path: Path) -> None:
         await owner.steering.publishing.publish()
         await owner.steering.publishing.ended()
         owner.offering.announcer.wake()
-        await until(lambda: holds(reader, owner, STORY))
+        await until(lambda: holds(reader, owner, STORY), patience_s=200.0)
         shown = await asyncio.to_thread(typed, config, "snapshots", "--output", "json")
         rows = [r for r in json.loads(shown.stdout)["snapshots"] if r["scheme"] == "container"]
         assert {(row["owner"], row["entries"], row["serial"]) for row in rows} == {(OWNER, 1024, 1)}
