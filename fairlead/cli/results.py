@@ -442,18 +442,18 @@ def _show_lines(result: Result) -> None:
     )
     for line in result.partners:
         for item in line["answers"]:
-            show_hit(line["partner"], item)
+            show_hit(line["partner"], item, days=result.blind)
 
 
-def show_hit(partner: str, item: dict[str, Any]) -> None:
-    """One partner's records about one term, for a person."""
+def show_hit(partner: str, item: dict[str, Any], *, days: bool = False) -> None:
+    """One partner's records about one term, for a person; ``days``: no time of day is known."""
     if not item["hit"]:
         return
     desk = f"; contact {item['contact_desk']}" if item["contact_desk"] else ""
     sys.stdout.write(f"\n{printable(partner)} on {printable(item['term'])}{printable(desk)}\n")
     rows = [
         (
-            (record["occurred_at"] or "–")[:16].replace("T", " ") + "Z",
+            _time(record["occurred_at"], days=days),
             record["event"] or record["type"],
             ", ".join(f"{name}={value}" for name, value in record["fields"].items()),
             ", ".join(record["withheld"]),
@@ -468,6 +468,12 @@ def show_hit(partner: str, item: dict[str, Any]) -> None:
         say("the newest record lies outside the period or events asked; older ones may lie within")
     if item["more"]:
         say("more records may be disclosed: narrow with --since, --until or --event")
+
+
+def _time(occurred_at: str | None, *, days: bool) -> str:
+    if occurred_at is None:
+        return "–"
+    return occurred_at[:10] if days else occurred_at[:16].replace("T", " ") + "Z"
 
 
 def _age(seconds: int | None) -> str:

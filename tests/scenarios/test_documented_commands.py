@@ -7,6 +7,7 @@ of its own, test_seventh_partner.py.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from demo.federation import run_module, wait_for
 from demo.story import Clock
 from fairlead import signing
 from fairlead.enrolment.invitation import Invitation
@@ -117,6 +119,8 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("Identifiers")
         typist.block("Case and purpose")
         typist.block("Ask")
+        published(demo)
+        typist.block("Blind")
         assert "user_day" in typist.block("Budgets")
         typist.block("A file of terms")
         typist.block("History: show, resume, export")
@@ -124,6 +128,22 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("When the case is over")
         typist.block("Receipts")
         typist.done()
+
+
+def published(demo: Path) -> None:
+    """Wait until customs' node holds what some owner publishes of containers."""
+    config = demo / ".demo" / "config" / "customs.toml"
+
+    def held() -> bool:
+        done = run_module(
+            "node.cli.main", "snapshots", "--config", str(config), "--output", "json"
+        )
+        rows = json.loads(done.stdout)["snapshots"]
+        return any(
+            row["scheme"] == "container" and "drug-trafficking" in row["purposes"] for row in rows
+        )
+
+    wait_for(held, 120, "a publication")
 
 
 def iso(seconds: int) -> str:
