@@ -49,6 +49,7 @@ from node.snapshots import Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
+from node.watches import Watches
 
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
@@ -67,6 +68,7 @@ class NodeApp:
     answering: Answering
     cases: cases.CaseRegister
     snapshots: Snapshots
+    watches: Watches
     offering: Offering
     line: GatewayLine
     member: Membership
@@ -159,6 +161,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         answering=answering,
         cases=asker.cases,
         snapshots=asker.snapshots,
+        watches=asker.watches,
         offering=offering,
         line=line,
         member=member,
@@ -247,6 +250,7 @@ def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) 
             partner,
             answering,
             asker.asking,
+            asker.watches,
             asker.telling,
             asker.cases,
             directory,
@@ -285,8 +289,8 @@ def _tasks(
     )
     published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
     return process.Tasks(
-        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), *published,
-        *lists,
+        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(),
+        asker.watches.run(), *published, *lists,
     )  # fmt: skip
 
 

@@ -19,13 +19,14 @@ from node.drafting import Drafter
 from node.following import Following
 from node.guard import MEMORY_S, Guard
 from node.line import GatewayLine
-from node.opening import open_vault, words_of
+from node.opening import open_vault, watch_key, words_of
 from node.parts import Parts
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.snapshots import Exchange, Snapshots
 from node.spending import AskerBudgets
-from node.vault import Vault
+from node.vault import Cipher, Vault
+from node.watches import Watches, WatchShelf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +39,7 @@ class Asker:
     cases: cases.CaseRegister
     vault: Vault
     snapshots: Snapshots
+    watches: Watches
 
 
 def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
@@ -71,6 +73,7 @@ def open_asker(
     kept = history.History(vault)
     book = feedback.FeedbackBook(vault)
     budgets = AskerBudgets(config.budgets, partner_id=config.partner, log=parts.log, clock=clock)
+    watching = _watches(parts, vault, register, snapshots)
     sealer = Sealer(
         partner_id=config.partner,
         keys=parts.keys,
@@ -99,15 +102,36 @@ def open_asker(
         ),
         cases=register,
         sealer=sealer,
-        sending=_sending(parts, line, kept, sealer, budgets, snapshots),
+        sending=_sending(parts, line, kept, sealer, budgets, snapshots, watching),
         history=kept,
         budgets=budgets,
+        watches=watching,
         clock=clock,
     )
     return Asker(
         asking=asking, telling=_telling(parts, line, kept, book), book=book, cases=register,
-        vault=vault, snapshots=snapshots,
+        vault=vault, snapshots=snapshots, watches=watching,
     )  # fmt: skip
+
+
+def _watches(
+    parts: Parts, vault: Vault, register: cases.CaseRegister, snapshots: Snapshots
+) -> Watches:
+    """What stands of blind queries; woken by later snapshots and by changes of cases."""
+    found = Watches(
+        shelf=WatchShelf(vault, Cipher(watch_key(parts.config))),
+        log=parts.log,
+        leaves=parts.leaves,
+        cases=register,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        library=snapshots,
+        policy_serial=parts.policy.serial,
+        clock=parts.clock,
+    )
+    snapshots.on_change.append(found.wake)
+    register.on_change.append(found.wake)
+    return found
 
 
 def _sending(
@@ -117,6 +141,7 @@ def _sending(
     sealer: Sealer,
     budgets: AskerBudgets,
     library: Library,
+    watching: Watches,
 ) -> Sending:
     return Sending(
         partner_id=parts.config.partner,
@@ -129,6 +154,7 @@ def _sending(
         sealer=sealer,
         library=library,
         budgets=budgets,
+        watches=watching,
         send=_sender(line, parts.deadline_s),
         clock=parts.clock,
     )

@@ -40,6 +40,9 @@ class Batch:
     rows: tuple[pb.Row, ...]
     asked_at: int
     case_retention_days: int
+    watch: bytes = b""
+    """A ``pb.WatchOrder``, when it stands; with its user's signature."""
+    watch_signature: bytes = b""
 
     @property
     def chunks(self) -> int:
@@ -122,6 +125,8 @@ class Batch:
                 "rows": [[row.text, row.term, row.reason] for row in self.rows],
                 "asked_at": self.asked_at,
                 "case_retention_days": self.case_retention_days,
+                "watch": _text(self.watch),
+                "watch_signature": _text(self.watch_signature),
             }
         )
 
@@ -147,6 +152,8 @@ class Batch:
             rows=tuple(pb.Row(text=text, term=term, reason=r) for text, term, r in kept["rows"]),
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
+            watch=_octets(kept.get("watch", "")),
+            watch_signature=_octets(kept.get("watch_signature", "")),
         )
 
 

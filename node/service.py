@@ -23,6 +23,7 @@ from node.asking import Asking
 from node.cases import CaseRegister
 from node.feedback import Feedback
 from node.publication.delivery import Delivery
+from node.watches import Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,6 +44,9 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ShowQuery": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/SendFeedback": users(Role.ANALYST),
     "/fairlead.v1.AskingService/ListBudgets": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/ListWatches": users(Role.ANALYST, Role.AUDITOR),
+    "/fairlead.v1.AskingService/ShowWatch": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/RemoveWatch": users(Role.ANALYST),
 }
 
 
@@ -81,12 +85,14 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self,
         partner_id: str,
         asking: Asking,
+        watches: Watches,
         feedback: Feedback,
         cases: CaseRegister,
         directory: Directories,
     ) -> None:
         self._partner_id = partner_id
         self._asking = asking
+        self._watches = watches
         self._feedback = feedback
         self._cases = cases
         self._directory = directory
@@ -203,6 +209,25 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         """See :meth:`Asking.budgets`."""
         return asking_pb2.ListBudgetsResponse(accounts=self._asking.budgets(self._user()))
 
+    async def ListWatches(  # noqa: N802
+        self, _request: asking_pb2.ListWatchesRequest, _context: Context
+    ) -> asking_pb2.ListWatchesResponse:
+        """See :meth:`Watches.listed`."""
+        return asking_pb2.ListWatchesResponse(watches=self._watches.listed(self._user()))
+
+    async def ShowWatch(  # noqa: N802
+        self, request: asking_pb2.ShowWatchRequest, _context: Context
+    ) -> asking_pb2.ShowWatchResponse:
+        """See :meth:`Watches.show`."""
+        return await self._watches.show(request.watch_id, self._user())
+
+    async def RemoveWatch(  # noqa: N802
+        self, request: asking_pb2.RemoveWatchRequest, _context: Context
+    ) -> asking_pb2.RemoveWatchResponse:
+        """See :meth:`Watches.remove`."""
+        await self._watches.remove(request.watch_id, self._user())
+        return asking_pb2.RemoveWatchResponse()
+
 
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
@@ -213,6 +238,7 @@ def services(
     partner_id: str,
     answering: Answering,
     asking: Asking,
+    watches: Watches,
     feedback: Feedback,
     cases: CaseRegister,
     directory: Directories,
@@ -228,6 +254,8 @@ def services(
         ),
         Service(
             descriptor=asking_pb2.DESCRIPTOR.services_by_name["AskingService"],
-            register=partial(user, AskingServicer(partner_id, asking, feedback, cases, directory)),
+            register=partial(
+                user, AskingServicer(partner_id, asking, watches, feedback, cases, directory)
+            ),
         ),
     ]

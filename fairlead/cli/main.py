@@ -27,6 +27,7 @@ def _assemble() -> None:
         partners,
         queries,
         receipts,
+        watch,
     )
 
     app.command("ask")(ask.ask)
@@ -35,6 +36,7 @@ def _assemble() -> None:
     app.command("budgets")(budgets.budgets)
     app.command("feedback")(feedback.feedback)
     app.add_typer(queries.app, name="queries")
+    app.add_typer(watch.app, name="watch")
     app.add_typer(cases.app, name="cases")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
