@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
 
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError
@@ -22,7 +34,7 @@ from node.watches.watch import Watch, Watched
 from tests.blind import require_libsodium
 from tests.libraries import TODAY, payload
 from tests.walks import NOW, OWNER, World, make_world
-from tests.watched import DAY_S, OTHER, TERM, Bench
+from tests.watched import CASE, DAY_S, OTHER, TERM, Bench
 
 require_libsodium()
 
@@ -283,9 +295,7 @@ def _signed_again(bench: Bench, batch: Batch) -> Batch:
     order.mandate_digest = signing.digest(batch.mandate)
     data = signing.canonical(order)
     key = signing.load_user_key(bench.world.opened.layout.user("customs", "u-c01") / "user.key")
-    return replace(
-        batch, watch=data, watch_signature=signing.sign_as_user(key, "watch", data)
-    )
+    return replace(batch, watch=data, watch_signature=signing.sign_as_user(key, "watch", data))
 
 
 def _too_many(bench: Bench) -> Batch:
@@ -375,3 +385,128 @@ async def test_nothing_of_a_watch_is_in_clear(bench: Bench) -> None:
         tuple(rows)
     )
 
+
+# ── Every sequence ───────────────────────────────────────────────────────────────────────────
+
+
+class Standing(RuleBasedStateMachine):
+    """A user, an owner, an approver and time, in any order, against what must always hold."""
+
+    keys: World
+
+    @initialize()
+    def begin(self) -> None:
+        """A case, a snapshot without the term, and a watch on it."""
+        self.loop = asyncio.new_event_loop()
+        self.home = TemporaryDirectory(dir=os.environ.get("TMPDIR"))
+        self.bench = Bench(self.keys, Path(self.home.name))
+        self.run(self.bench.open_case(members=["u-c01", "u-c03"]))
+        self.epoch, self.has, self.ended = 3, False, False
+        self.publish(has=False)
+        self.name = self.run(self.bench.watched(until=NOW + 5 * DAY_S))
+        self.ends_at = NOW + 5 * DAY_S
+
+    def run(self, work: Any) -> Any:
+        """One step of a user or of the node."""
+        return self.loop.run_until_complete(work)
+
+    def look(self) -> None:
+        """What the node does after each step; twice is as once."""
+        self.run(self.bench.watches.look())
+        before = self.bench.subjects()
+        self.run(self.bench.watches.look())
+        assert self.bench.subjects() == before
+
+    @rule(has=st.booleans())
+    def publish(self, has: bool) -> None:
+        """The owner's next snapshot of the epoch."""
+        self.has = has
+        self.bench.library.publish(
+            {TERM: payload(bytes([self.bench.library.serial % 250 + 1]) * 16)} if has else {},
+            epoch=self.epoch, ends_at=int(NOW) + self.epoch * DAY_S,
+        )  # fmt: skip
+        before = self._said() if hasattr(self, "name") else None
+        if before is None:
+            return
+        state = self.bench.state(self.name)
+        self.look()
+        after = self._said()
+        if state != "active":
+            assert not {"appeared", "changed", "disappeared"} & set(after[len(before) :])
+
+    @rule(has=st.booleans())
+    def next_epoch(self, has: bool) -> None:
+        """Another key: what was evaluated opens nothing any more."""
+        self.epoch += 1
+        self.publish(has)
+
+    @rule(hours=st.integers(1, 30))
+    def wait(self, hours: int) -> None:
+        """Time goes on."""
+        self.bench.now += hours * 3600
+        self.look()
+
+    @rule(member=st.booleans())
+    def assign(self, member: bool) -> None:
+        """The approver takes the user off the case, and on again."""
+        change = {"add": ["u-c01"], "remove": []} if member else {"add": [], "remove": ["u-c01"]}
+        self.run(self.bench.cases.assign(CASE, self.bench.approver, **change))
+        self.look()
+
+    @rule()
+    def restart(self) -> None:
+        """The node starts again."""
+        self.bench.watches = self.bench.opened()
+        self.look()
+
+    @rule()
+    def renew(self) -> None:
+        """The user signs anew, where that is let."""
+        batch = self.bench.batch(renews=self.name)
+        try:
+            self.bench.watches.check(batch)
+        except FairleadError:
+            assert self.bench.state(self.name) in {"ended", ""}
+            return
+        assert self.bench.state(self.name) != "ended"
+        self.ends_at = self.bench.now + 7 * DAY_S
+        self.run(self.bench.watches.begin(batch))
+        self.run(self.bench.watches.keep(batch, self.bench.found(batch), None))
+        self.look()
+
+    def _said(self) -> list[str]:
+        return [kind for kind, _ in self.run(self.bench.news(self.name))]
+
+    @invariant()
+    def never_silently_blind(self) -> None:
+        """Not active means that the user was told; ended is for good, and keeps nothing."""
+        if not hasattr(self, "name"):
+            return
+        state, said = self.bench.state(self.name), self._said()
+        live = [place for place in self.bench.places(self.name) if not place.over]
+        assert len(self.bench.outputs()) == len(live)
+        if state == "must_renew":
+            assert "must_renew" in said
+        if self.ended or state == "ended":
+            self.ended = True
+            assert (state, said[-1], live) == ("ended", "ended", [])
+        if state == "active":
+            member = "u-c01" in self.bench.cases.get(CASE).members
+            assert member
+            assert self.bench.now < min(self.ends_at, *(place.ends_at for place in live))
+            assert bool(live[0].known) == self.has
+
+    def teardown(self) -> None:
+        """Let go of the files."""
+        if hasattr(self, "bench"):
+            self.bench.close()
+            self.loop.close()
+            self.home.cleanup()
+
+
+def test_a_watch_is_never_silently_blind_whatever_happens(world: World) -> None:
+    """Active, must be renewed, ended: over any sequence of what users, owners and time do."""
+    Standing.keys = world
+    run_state_machine_as_test(
+        Standing, settings=settings(max_examples=25, stateful_step_count=20, deadline=None)
+    )
