@@ -37,9 +37,9 @@ def check_order(batch: Batch, now: float) -> pb.WatchOrder:
     # 2
     if batch.mode != query_pb2.MODE_BLIND or len(batch.terms) > MAX_TERMS:
         raise Refused(
-            f"only a blind query of at most {MAX_TERMS} terms can stand",
+            "only a blind query of few terms can stand",
             reasons=("WATCH_SIZE",),
-            remedy="watch fewer terms: fairlead watch add --help",
+            remedy=f"watch at most {MAX_TERMS} terms at a time: fairlead watch add --help",
         )
     # 3
     if not now < order.until <= now + MAX_FOR_S:

@@ -7,13 +7,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from demo.accepting import accept_sources
+from fairlead import signing
 from fairlead.cli.output import Exit
+from fairlead.client import Standing
 from fairlead.errors import FairleadError
-from fairlead.v1 import asking_pb2, audit_pb2
+from fairlead.v1 import asking_pb2, audit_pb2, query_pb2
 from node.snapshots import Snapshots
 from tests.blind import require_libsodium
 from tests.commands import as_user
@@ -127,10 +130,7 @@ async def added(made: Federation, *terms: str) -> str:
 
 
 async def test_what_comes_and_goes_at_a_source_reaches_the_watch(made: Federation) -> None:
-    """Within the product's limits; nothing leaves the node, and each look is a leaf without a term.
-
-    A refresh of the source, a publication by itself, an announcement, a delta, a look.
-    """
+    """Within the product's limits; nothing leaves the node, and no leaf holds a term."""
     name = await added(made, STORY, OTHER)
     assert watch_of(made, name).state == asking_pb2.WATCH_STATE_ACTIVE
     sent = intents(made)
@@ -145,11 +145,11 @@ async def test_what_comes_and_goes_at_a_source_reaches_the_watch(made: Federatio
     assert (news["kind"], news["partner"], news["term"]) == ("appeared", OWNER, STORY)
     assert news["answer"]["records"][0]["event"] == "gate-in"
     assert watch_of(made, name).unread == 0
-    write_source(gate, STORY)
+    write_source(gate, OTHER)
     await until(lambda: watch_of(made, name).unread == 1, patience_s=WATCHED_S)
     shown = await as_user(made, "watch", "show", name)
     assert "disappeared" in shown.out
-    assert OTHER in shown.out
+    assert OTHER not in shown.out
     # The question was asked once, and only the asker's own log speaks of the rest.
     assert intents(made) == sent
     told = subjects(made)
@@ -167,6 +167,28 @@ def intents(made: Federation) -> list[int]:
     apps = [made.gateway, *made.nodes.values()]
     kind = audit_pb2.LEAF_TYPE_INTENT
     return [sum(leaf.type == kind for leaf in leaves(app.log)) for app in apps]  # type: ignore[union-attr]
+
+
+async def test_an_order_that_the_user_did_not_sign_sends_nothing(made: Federation) -> None:
+    """Whoever drafts for a user cannot make the question stand, nor for longer."""
+    sent = intents(made)
+    async with made.client() as client:
+        draft = await made.draft(client, STORY, mode=query_pb2.MODE_BLIND)
+        order = client._order(draft.response.mandate, Standing(until=int(time.time()) + 3600))
+        longer = asking_pb2.WatchOrder.FromString(order["watch"])
+        longer.until += 3600
+        asked = asking_pb2.AskRequest(
+            preparation_id=draft.response.preparation_id,
+            mandate=draft.response.mandate,
+            signature=signing.sign_as_user(client._key, "mandate", draft.response.mandate),
+            watch=signing.canonical(longer),
+            watch_signature=order["watch_signature"],
+        )
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            async for _ in client.stub.Ask(asked, timeout=10):
+                pass
+    assert dict(caught.value.trailing_metadata())["fairlead-reason"] == "SIGNATURE"
+    assert intents(made) == sent
 
 
 async def test_a_renewed_watch_is_signed_and_paid_for_again(made: Federation) -> None:
