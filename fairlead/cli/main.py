@@ -22,6 +22,7 @@ def _assemble() -> None:
         audit,
         budgets,
         cases,
+        cover,
         feedback,
         login,
         partners,
@@ -31,6 +32,7 @@ def _assemble() -> None:
     )
 
     app.command("ask")(ask.ask)
+    app.command("cover")(cover.cover)
     app.command("login")(login.login)
     app.command("partners")(partners.partners)
     app.command("budgets")(budgets.budgets)
