@@ -21,6 +21,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from fairlead.certificates import Role
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError
 from fairlead.partners import Directory
@@ -79,6 +80,8 @@ async def test_news_are_unread_until_they_are_shown(bench: Bench) -> None:
     bench.library.publish({TERM: payload(b"t" * 16)})
     await bench.watches.look()
     assert [w.unread for w in bench.watches.listed(bench.user)] == [1]
+    auditor = replace(bench.approver, roles=frozenset({Role.AUDITOR}))
+    assert [(w.watch_id, w.unread) for w in bench.watches.listed(auditor)] == [(name, 0)]
     shown = await bench.watches.show(name, bench.user)
     (item,) = shown.news
     assert (item.unread, item.partner_id, item.answer.records[0].ref) == (True, OWNER, b"t" * 16)

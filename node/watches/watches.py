@@ -297,7 +297,11 @@ class Watches:
     def listed(self, user: Identity) -> list[pb.Watch]:
         """The user's own watches; those of the whole partner for an auditor."""
         whose = None if Role.AUDITOR in user.roles else user.name
-        return [self._told(watch) for watch in self._shelf.watches(whose)]
+        told = [self._told(watch) for watch in self._shelf.watches(whose)]
+        for watch in told:
+            if watch.user != user.name:
+                watch.unread = 0  # that there is something is its user's to know
+        return told
 
     async def show(self, watch_id: bytes, user: Identity) -> pb.ShowWatchResponse:
         """One own watch; what it noticed counts as read from now on. On the record.

@@ -22,11 +22,21 @@ from fairlead.envelope.feedback import (
 from fairlead.envelope.grant import verify_grant
 from fairlead.envelope.manifest import verify_manifest
 from fairlead.envelope.outcome import verify_outcome
-from fairlead.envelope.query import Query, verify_query
+from fairlead.envelope.query import ANY, Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.receipts import Head, open_checkpoint, parse_proof, verify_receipt
-from fairlead.v1 import audit_pb2, blind_pb2, directory_pb2, gateway_pb2, owner_pb2, query_pb2
+from fairlead.v1 import (
+    asking_pb2,
+    audit_pb2,
+    blind_pb2,
+    directory_pb2,
+    gateway_pb2,
+    owner_pb2,
+    query_pb2,
+)
+from node.batch import Batch
+from node.watches.order import check_order
 from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
 from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build
@@ -84,6 +94,44 @@ class World:
             signed.statement = statement
             signed.statement_signature = signing.sign(self.asker_key, "statement", statement)
         return self.verify(signed)
+
+    def watch_order(self, octets: bytes) -> object:
+        """Any order of a watch under the user's signature."""
+        batch = Batch(
+            batch_id=self.query.query_id,
+            user=self.query.user.spiffe_id,
+            user_name=self.query.user.name,
+            case_id="CASE-1",
+            mandate=self.blind_mandate(),
+            signature=b"",
+            certificate=self.crafted.signed.user_certificate,
+            session=self.crafted.session,
+            terms=(),
+            nonces=(),
+            salts={},
+            scope=ANY,
+            not_asked={},
+            rows=(),
+            asked_at=int(self.now),
+            case_retention_days=1,
+            watch=octets,
+            watch_signature=signing.sign_as_user(self.person, "watch", octets),
+        )
+        return check_order(batch, self.now)
+
+    def blind_mandate(self) -> bytes:
+        """The honest mandate in the other mode."""
+        mandate = query_pb2.Mandate.FromString(self.crafted.signed.mandate)
+        mandate.mode = query_pb2.MODE_BLIND
+        return signing.canonical(mandate)
+
+    def seed_order(self) -> bytes:
+        """A right one."""
+        return signing.canonical(
+            asking_pb2.WatchOrder(
+                mandate_digest=signing.digest(self.blind_mandate()), until=int(self.now) + 3600
+            )
+        )
 
     def question(self, content: bytes) -> object:
         """Any question, sealed to its owner and named by the header."""
@@ -309,6 +357,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield one("mandate", signed.mandate, lambda data: world.resigned(mandate=data))
     yield one("header", signed.header, lambda data: world.resigned(header=data))
     yield one("statement", signed.statement, lambda data: world.resigned(statement=data))
+    yield one("watch-order", world.seed_order(), world.watch_order)
     question = signing.canonical(
         query_pb2.Question(query_id=world.query.query_id, partner_id=OWNER)
     )
