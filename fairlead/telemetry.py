@@ -96,6 +96,9 @@ class Event(StrEnum):
     TASK_ENDED = "task-ended"
     UNHANDLED = "unhandled"
     UNREGISTERED = "unregistered"
+    WATCHES_NOT_CHECKED = "watches-not-checked"
+    WATCH_NEWS = "watch-news"
+    WATCH_OVER = "watch-over"
 
 
 class Class(StrEnum):

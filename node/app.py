@@ -18,6 +18,7 @@ from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
+from fairlead.notice import Asked
 from fairlead.partners import Partner
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
@@ -27,6 +28,7 @@ from node.answering import Answering
 from node.approvals import Approvals
 from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
+from node.blinded import AskedBlind
 from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
@@ -52,6 +54,7 @@ from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
+from node.watches import Watches
 
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
@@ -71,6 +74,7 @@ class NodeApp:
     answering: Answering
     cases: cases.CaseRegister
     snapshots: Snapshots
+    watches: Watches
     offering: Offering
     line: GatewayLine
     member: Membership
@@ -151,6 +155,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     exchange = GatewayExchange(line, deadline_s=parts.deadline_s)
     asker = open_asker(parts, line, following, open_snapshots(parts, exchange))
     outbox = _outbox(parts)
+    asker.watches.on_hits = partial(_tell_oversight, parts, outbox)
     carrier = _carrier(parts, asker, outbox)
     answering, steering = _owner(parts, line, index, outbox)
     refresher = _refresher(parts, index)
@@ -167,6 +172,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         answering=answering,
         cases=asker.cases,
         snapshots=asker.snapshots,
+        watches=asker.watches,
         offering=offering,
         line=line,
         member=member,
@@ -208,6 +214,21 @@ def _outbox(parts: Parts) -> Outbox:
         leaves=parts.leaves,
         clock=parts.clock,
     )
+
+
+async def _tell_oversight(
+    parts: Parts, outbox: Outbox, asked: AskedBlind, refs: Sequence[tuple[str, bytes, bytes]]
+) -> None:
+    """What a blind query, or a look of a watch, found: for the own oversight's eyes."""
+    told = Asked(
+        query_id=asked.query_id,
+        partner=parts.config.partner,
+        user=asked.user.rpartition("/")[2],
+        purpose=asked.purpose,
+        case_commitment=asked.case_commitment,
+        at=int(parts.clock()),
+    )
+    await outbox.hits(told, refs)
 
 
 def _carrier(parts: Parts, asker: Asker, outbox: Outbox) -> DecoyCarrier:
@@ -291,6 +312,7 @@ def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) 
             answering,
             asker.asking,
             asker.approvals,
+            asker.watches,
             asker.telling,
             asker.cases,
             directory,
@@ -330,8 +352,8 @@ def _tasks(
     )
     published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
     return process.Tasks(
-        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), *told,
-        *published, *lists,
+        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(),
+        asker.watches.run(), *told, *published, *lists,
     )  # fmt: skip
 
 

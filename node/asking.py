@@ -24,6 +24,7 @@ from node.history import History, unknown_query
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
 from node.spending import AskerBudgets
+from node.watches import Watches
 
 REFUSAL = "AskingService"
 MAX_ROWS = 32_768
@@ -54,6 +55,7 @@ class Asking:
         history: History,
         held: Held,
         budgets: AskerBudgets,
+        watches: Watches,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -66,6 +68,7 @@ class Asking:
         self._history = history
         self._held = held
         self._budgets = budgets
+        self._watches = watches
         self._clock = clock
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
 
@@ -92,11 +95,11 @@ class Asking:
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
         exactly the drafted mandate, 3. the case is still open and assigned, the budgets have
-        room, and the guard sees no sweep and remembers the terms, 4. a query that needs a second
-        person is durable here and goes no further until it is approved and resumed; of any other
-        the whole verifies as a stranger would verify it, the gateway is not suspended, and it is
-        durable here, so that it can be taken up again, 5. INTENT is durable in this node's own log,
-        chunk by chunk, the first one with what the query spends.
+        room, and the guard sees no sweep and remembers the terms, and what is to stand may, 4. a
+        query that needs a second person is durable here and goes no further until it is approved
+        and resumed; of any other the whole verifies as a stranger would verify it, the gateway is
+        not suspended, and it is durable here, so that it can be taken up again, 5. INTENT is
+        durable in this node's own log, chunk by chunk, the first one with what the query spends.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -105,6 +108,8 @@ class Asking:
             preparation, signature = self._drafter.take(request, user)
             batch = self._batch(preparation, signature, certificate, request)
             # 4
+            if batch.watch:
+                self._watches.check(batch)
             if batch.content.required_approvals:
                 hold = await self._hold(batch, user, urgent=preparation.urgent)
                 yield pb.AskResponse(batch=self._opened(batch.batch_id))
@@ -112,6 +117,8 @@ class Asking:
                 return
             sealed = await self._sealer.seal(batch, 0, query_id=batch.batch_id)
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
+            if batch.watch:
+                await self._watches.begin(batch)
         except FairleadError as error:
             await self._refuse(error, "Ask", user)
             raise
@@ -167,6 +174,8 @@ class Asking:
             rows=_rows(request.rows, len(made.terms)),
             asked_at=int(now),
             case_retention_days=made.case.retention_days,
+            watch=request.watch,
+            watch_signature=request.watch_signature,
         )
 
     async def resume(self, query_id: bytes, user: Identity) -> Events:

@@ -16,7 +16,7 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, decoys, feedback, held, history, pausing, reviews, snapshots
+from node import cases, decoys, feedback, held, history, pausing, reviews, snapshots, watches
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -37,8 +37,16 @@ MIGRATIONS = (
     *decoys.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
+VAULT_MIGRATIONS = (
+    *history.MIGRATIONS,
+    *feedback.MIGRATIONS,
+    *held.MIGRATIONS,
+    *watches.MIGRATIONS,
+)
+"""Tables of the vault, in the same order."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
+WATCH_KEY_FILE = "watches.secret"
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -69,6 +77,22 @@ def history_key(config: NodeConfig) -> bytes:
     return signing.commit(secret, b"history")
 
 
+def watch_key(config: NodeConfig) -> bytes:
+    """The 32-octet key of what is evaluated for watches; no backup holds its secret, so that an
+    old archive looks nothing up.
+
+    :raises Misconfigured: its file is shorter than the secret that was written.
+    """
+    secret = _secret(config, WATCH_KEY_FILE)
+    if len(secret) < 32:
+        raise Misconfigured(
+            "the watches' secret is shorter than 32 octets",
+            reasons=("HISTORY_KEY",),
+            remedy="remove watches.secret under state_dir: every watch must then be renewed",
+        )
+    return signing.commit(secret, b"watches")
+
+
 def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     """What this node keeps of its users' queries and of feedback.
 
@@ -78,8 +102,7 @@ def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     path, key = config.state_dir / HISTORY_FILE, history_key(config)
     if readonly:
         return Vault.open_readonly(path, key=key)
-    migrations = (*history.MIGRATIONS, *feedback.MIGRATIONS, *held.MIGRATIONS)
-    return Vault.open(path, key=key, migrations=migrations)
+    return Vault.open(path, key=key, migrations=VAULT_MIGRATIONS)
 
 
 def open_index(config: NodeConfig) -> Index:

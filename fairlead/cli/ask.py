@@ -198,13 +198,7 @@ async def _ask(
     client, settings, folder = connect(profile)
     async with client:
         draft = await client.prepare(request)
-        say(f"legal basis of the case: {printable(draft.legal_basis)}")
-        say(f"handling of the question: {_handled(draft)}")
-        what = _learnt(request.terms, blind=draft.blind)
-        for exposure in draft.exposures:
-            name = printable(exposure.display_name)
-            say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
-        _say_second(draft)
+        announce(draft, request.terms)
         if dry_run:
             for cost in costs(draft.response.spends):
                 say(
@@ -220,6 +214,17 @@ async def _ask(
             receipt=receipt or folder / settings.receipts,
             on_hit=on_hit,
         )
+
+
+def announce(draft: Any, terms: Sequence[asking_pb2.Term]) -> None:
+    """Say what is about to be signed, and who will learn what."""
+    say(f"legal basis of the case: {printable(draft.legal_basis)}")
+    say(f"handling of the question: {_handled(draft)}")
+    what = _learnt(terms, blind=draft.blind)
+    for exposure in draft.exposures:
+        name = printable(exposure.display_name)
+        say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
+    _say_second(draft)
 
 
 def _say_second(draft: Any) -> None:

@@ -258,19 +258,7 @@ def line_of(
 ) -> dict[str, Any]:
     """One partner's line about one chunk of ``size`` terms."""
     first = answer.chunk * size
-    answers = [
-        {
-            **_named(terms, first + item.index),
-            "hit": item.hit,
-            "count": item.count_band,
-            "contact_desk": item.contact_desk,
-            "records": [_record(record) for record in item.records],
-            "more": item.more,
-            "grade": item.grade,
-            "outside": item.outside,
-        }
-        for item in answer.answers
-    ]
+    answers = [answer_of(item, *_named(terms, first + item.index)) for item in answer.answers]
     answered = answer.status == 1
     return {
         "partner": answer.partner_id,
@@ -284,10 +272,25 @@ def line_of(
     }
 
 
-def _named(terms: Sequence[asking_pb2.Term], place: int) -> dict[str, str]:
+def answer_of(item: Any, scheme: str, term: str) -> dict[str, Any]:
+    """What one partner says about one term."""
+    return {
+        "scheme": scheme,
+        "term": term,
+        "hit": item.hit,
+        "count": item.count_band,
+        "contact_desk": item.contact_desk,
+        "records": [_record(record) for record in item.records],
+        "more": item.more,
+        "grade": item.grade,
+        "outside": item.outside,
+    }
+
+
+def _named(terms: Sequence[asking_pb2.Term], place: int) -> tuple[str, str]:
     if place >= len(terms):
-        return {"scheme": "", "term": ""}
-    return {"scheme": terms[place].scheme, "term": terms[place].value}
+        return "", ""
+    return terms[place].scheme, terms[place].value
 
 
 def _record(record: Any) -> dict[str, Any]:

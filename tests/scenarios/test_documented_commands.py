@@ -111,6 +111,8 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
                 "2026-11-02T09:12:00Z": iso(story.at(0, "09:12")),
                 "2026-11-04T05:07:00Z": iso(story.at(2, "05:07")),
                 "01a2016075bf7aa8a6996f8c21e3189d": first,
+                "01a2016160e07a6c8f0b6a3d5e9c4b21":
+                    lambda: machine.heard("watch ([0-9a-f]{32}) stands until"),
                 ".demo/receipts/01a2016288b979bd85cdcc25e0115ed5.json":
                     lambda: f".demo/receipts/{first()}.json",
             },
@@ -125,6 +127,8 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("A file of terms")
         typist.block("History: show, resume, export")
         typist.block("Feedback")
+        typist.block("Watch")
+        typist.block("Cover")
         typist.block("When the case is over")
         typist.block("Receipts")
         typist.done()
@@ -135,9 +139,7 @@ def published(demo: Path) -> None:
     config = demo / ".demo" / "config" / "customs.toml"
 
     def held() -> bool:
-        done = run_module(
-            "node.cli.main", "snapshots", "--config", str(config), "--output", "json"
-        )
+        done = run_module("node.cli.main", "snapshots", "--config", str(config), "--output", "json")
         rows = json.loads(done.stdout)["snapshots"]
         return any(
             row["scheme"] == "container" and "drug-trafficking" in row["purposes"] for row in rows
