@@ -9,10 +9,11 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.rows import InventedRows
+from bench.rows import PURPOSE, InventedRows
 from fairlead.config import NodeConfig, load
 from node.index import IndexWriter, Progress
 from node.indexing import INDEX_FILE, index_keys
@@ -28,14 +29,18 @@ class Indexer:
         self._config = config
         self._now = int(time.time())
         self._version = 0
+        self._purposes: tuple[str, ...] = (PURPOSE,)
         self._said = time.monotonic()
 
-    def build(self, rows: int) -> dict[str, Any]:
+    def build(self, rows: int, purposes: Sequence[str] = (PURPOSE,)) -> dict[str, Any]:
         """Index ``rows`` records from nothing; the octets are those of the finished file."""
+        self._purposes = tuple(purposes)
         path = self._config.state_dir / INDEX_FILE
         self._config.state_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
         began = time.perf_counter()
-        self._refresh(InventedRows(name=MAIN, rows=rows, now=self._now))
+        self._refresh(
+            InventedRows(name=MAIN, rows=rows, now=self._now, purposes=self._purposes)
+        )
         seconds = time.perf_counter() - began
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"seconds": seconds, "rss_mb": peak_kib / 1024, "octets": path.stat().st_size}
@@ -47,8 +52,9 @@ class Indexer:
             self._version += 1
             self._refresh(
                 InventedRows(
-                    name=MOVING, rows=rows, now=self._now, first=first, version=self._version
-                )
+                    name=MOVING, rows=rows, now=self._now, first=first, version=self._version,
+                    purposes=self._purposes,
+                )  # fmt: skip
             )
             rounds += 1
         elapsed = time.perf_counter() - began

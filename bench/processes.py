@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -16,6 +18,9 @@ from bench.federation import ROOT
 
 START_S = 60.0
 STOP_S = 15.0
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)"""
+_LIBC = ctypes.CDLL(None)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -145,9 +150,15 @@ class Children:
                 stdout=pipe if pipe == subprocess.PIPE else errors,
                 stderr=errors,
                 text=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  a benchmark starts no threads before
             )
         self._children.append(Child(name=name, process=process, log=log))
         return self._children[-1]
+
+
+def _end_with_parent() -> None:
+    """In the child: whatever ends the benchmark, SIGKILL too, tells this process to stop."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_serving(*children: Child) -> None:
