@@ -38,9 +38,7 @@ class Indexer:
         path = self._config.state_dir / INDEX_FILE
         self._config.state_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
         began = time.perf_counter()
-        self._refresh(
-            InventedRows(name=MAIN, rows=rows, now=self._now, purposes=self._purposes)
-        )
+        self._refresh(InventedRows(name=MAIN, rows=rows, now=self._now, purposes=self._purposes))
         seconds = time.perf_counter() - began
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"seconds": seconds, "rss_mb": peak_kib / 1024, "octets": path.stat().st_size}
@@ -52,9 +50,13 @@ class Indexer:
             self._version += 1
             self._refresh(
                 InventedRows(
-                    name=MOVING, rows=rows, now=self._now, first=first, version=self._version,
+                    name=MOVING,
+                    rows=rows,
+                    now=self._now,
+                    first=first,
+                    version=self._version,
                     purposes=self._purposes,
-                )  # fmt: skip
+                )
             )
             rounds += 1
         elapsed = time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""Owners with an index and what they publish of it, by the product: indexed, accepted, published."""
+"""Owners with an index, and what they publish of it, all by the product."""
 
 from __future__ import annotations
 
@@ -27,6 +27,8 @@ LOOK_S = 0.05
 WAIT_S = 3_600.0
 OCTETS_A_RECORD = 1_100
 """Of an owner's disk: its index, the entries as they are computed, the snapshot."""
+READER_OCTETS = 250
+"""Of a reader's disk: a snapshot, and its pieces while they come."""
 
 Say = Callable[[str], None]
 
