@@ -43,6 +43,16 @@ class Indexer:
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"seconds": seconds, "rss_mb": peak_kib / 1024, "octets": path.stat().st_size}
 
+    def add(self, rows: int, first: int, purposes: Sequence[str] = (PURPOSE,)) -> dict[str, Any]:
+        """Index ``rows`` records beside those of ``main``, about the containers from ``first``."""
+        began = time.perf_counter()
+        self._refresh(
+            InventedRows(
+                name=MOVING, rows=rows, now=self._now, first=first, purposes=tuple(purposes)
+            )
+        )
+        return {"seconds": time.perf_counter() - began}
+
     def churn(self, rows: int, first: int, seconds: float) -> dict[str, Any]:
         """Replace the content of ``rows`` records again and again; the rows of ``main`` stay."""
         began, rounds = time.perf_counter(), 0
@@ -90,7 +100,7 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        done = {"build": indexer.build, "churn": indexer.churn}[order.pop("do")](**order)
+        done = getattr(indexer, order.pop("do"))(**order)
         print(json.dumps(done), flush=True)
 
 
