@@ -149,21 +149,17 @@ def protocol(folder: Path, scale: Scale, *, alone: bool) -> dict[str, Any]:
     files = write_values(folder, scale)
     rounds, skipped = Rounds(), []
     with Children(folder) as children:
-        peer = None if alone else start_peer(folder)
+        peer = None if alone else start_peer(children)
         if peer is None:
             why = "was not asked for" if alone else "cannot be installed here"
             skipped.append(f"vs_openmined_cpu: {PEER} {why}")
         ours = children.obedient("blinder", "bench.blinder", str(folder))
-        try:
-            for number in range(1, scale.rounds + 1):
-                one_round(number, ours, peer, files, rounds)
-                say(f"round {number} of {scale.rounds}: {progress(rounds)}")
-            say(f"looking up {scale.misses:,} values that nobody holds")
-            missed = ours.order(do="misses", epoch=scale.rounds, values=files["misses"])
-            memory = ours.order(do="memory")
-        finally:
-            if peer is not None:
-                peer.stop()
+        for number in range(1, scale.rounds + 1):
+            one_round(number, ours, peer, files, rounds)
+            say(f"round {number} of {scale.rounds}: {progress(rounds)}")
+        say(f"looking up {scale.misses:,} values that nobody holds")
+        missed = ours.order(do="misses", epoch=scale.rounds, values=files["misses"])
+        memory = ours.order(do="memory")
     return summary(scale, rounds, missed, memory, skipped)
 
 
@@ -224,7 +220,7 @@ def write_values(folder: Path, scale: Scale) -> dict[str, str]:
     }
 
 
-def start_peer(folder: Path) -> Child | None:
+def start_peer(children: Children) -> Child | None:
     """openmined-psi in its own environment, installed when it is not there; None: it cannot be."""
     python = PEER_FOLDER / "bin" / "python"
     steps = [
@@ -238,15 +234,7 @@ def start_peer(folder: Path) -> Child | None:
             if subprocess.run(step, capture_output=True, check=False).returncode:
                 say(f"SKIPPED: {PEER} cannot be installed; nothing is compared with it")
                 return None
-    log = folder / "openmined.log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [str(python), str(ROOT / "bench" / "openmined.py")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-        )  # fmt: skip
-    child = Child(name="openmined", process=process, log=log)
-    child.hear()
-    return child
+    return children.foreign("openmined", str(python), str(ROOT / "bench" / "openmined.py"))
 
 
 def progress(rounds: Rounds) -> str:

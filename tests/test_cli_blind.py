@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from fairlead.config import Limits
+from node.control.message import COMMANDS
 from node.indexing import index_keys
+from node.owning import at_rest
 from tests.blind import require_libsodium
 from tests.federation import STORY, build, federation
 from tests.publications import OWNER, held
@@ -92,3 +94,13 @@ async def test_a_running_node_publishes_itself(tmp_path: Path) -> None:
         assert refused.exit_code == 3
         status = await asyncio.to_thread(typed, config, "blind", "status", "--output", "json")
         assert json.loads(status.stdout)["last"]["error"]["reasons"] == ["EXPOSURE_NOT_ACCEPTED"]
+
+
+async def test_a_running_node_knows_every_act_of_its_owner(tmp_path: Path) -> None:
+    """What the owner can do on a node at rest can be asked of a running one, and nothing else."""
+    made = build(
+        tmp_path, partners=("customs", OWNER), records=None, local_policy=None, tick_ms=5,
+        limits=Limits(),
+    )  # fmt: skip
+    async with at_rest(made.node_configs[OWNER]) as steering:
+        assert steering.handlers.keys() == COMMANDS.keys()
