@@ -112,7 +112,7 @@ async def _ask(
 ) -> None:
     analyst = walk.Walk(federation, ())
     await analyst.open_case()
-    terms = _terms(scale)
+    terms, pauses = _terms(scale), Random(1)
     async with analyst.client() as client:
         for mode in (SEALED, BLIND):  # connections, first use of everything
             await _one(client, owners, terms[0], mode)
@@ -122,6 +122,8 @@ async def _ask(
             for place, term in enumerate(terms[number * scale.pairs :][: scale.pairs]):
                 turns = ((SEALED, sealed), (BLIND, blind))
                 for mode, times in turns if place % 2 else reversed(turns):
+                    # else each query would begin with the tick on which the one before it ended
+                    await asyncio.sleep(pauses.uniform(0, TICK_MS / 1000))
                     began = time.perf_counter()
                     right = await _one(client, owners, term, mode)
                     times.append((time.perf_counter() - began) * 1000)

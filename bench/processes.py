@@ -17,7 +17,7 @@ from typing import Any, Self
 
 from bench.federation import ROOT
 
-START_S = 60.0
+START_S = 180.0
 STOP_S = 15.0
 _PR_SET_PDEATHSIG = 1
 """prctl(2)"""
