@@ -23,7 +23,7 @@ ADOPTED = """\
 schema: 1
 adopt: [public-asks-private, demo-sealed-trafficking]
 """
-LOOK_S = 0.05
+LOOK_S = 0.2
 WAIT_S = 3_600.0
 OCTETS_A_RECORD = 1_100
 """Of an owner's disk: its index, the entries as they are computed, the snapshot."""
