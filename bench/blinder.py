@@ -9,6 +9,7 @@ is made for its own sake by the same process: their CPU time is M, the unit, and
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -29,7 +30,7 @@ from typing import Any
 from fairlead import blinding, ristretto
 from fairlead.entries import ENTRY_SIZE, EntryCodec, pack_payload
 from fairlead.identifiers import NORM_VERSION
-from fairlead.snapshot import Snapshot, write_snapshot
+from fairlead.snapshot import Snapshot, padded_count, write_snapshot
 from fairlead.vocabulary import (
     Europol,
     Event,
@@ -40,7 +41,6 @@ from fairlead.vocabulary import (
     SourceGrade,
     Tlp,
 )
-from node.publication.target import Target
 
 OWNER, NODE, SCHEME = "terminal-north", "partner/terminal-north/node/main", "container"
 AUDIENCE = bytes(range(32))
@@ -114,12 +114,6 @@ class Owner:
         key = blinding.epoch_key(seed, node=NODE, audience=AUDIENCE, scheme=SCHEME)
         return cls(key, EntryCodec(audience=AUDIENCE, epoch=epoch))
 
-    def target(self, epoch: int) -> Target:
-        """What is published under this key, for its fillers."""
-        return Target(
-            audience=AUDIENCE, epoch=epoch, scheme=SCHEME, scalar=self.key.scalar, desk=0, told={}
-        )
-
 
 def encoded(values: Sequence[str]) -> list[bytes]:
     """Canonical values as inputs."""
@@ -160,6 +154,14 @@ def in_order(chunks: Iterable[bytes]) -> Iterator[bytes]:
         buckets[number] = bytearray()
 
 
+def fillers(count: int) -> bytes:
+    """Entries that are none, up to the next rung, at the cost of a publication's own."""
+    return b"".join(
+        hashlib.shake_256(AUDIENCE + place.to_bytes(8, "big")).digest(ENTRY_SIZE)
+        for place in range(padded_count(count) - count)
+    )
+
+
 def cpu_so_far(_: int) -> tuple[int, float]:
     """This process of the pool and its CPU time; waits a moment so that another gets the next."""
     time.sleep(0.05)
@@ -198,7 +200,7 @@ class Blinder:
                 started.setdefault(pid, 0.0)
                 count += len(sealed) // ENTRY_SIZE
                 yield sealed
-            yield b"".join(Owner.at(epoch).target(epoch).fillers(count))
+            yield fillers(count)
 
         self._digest = write_snapshot(self._path, in_order(chunks()))
         pooled = sum(ended.values()) - sum(started.values()) - meter.unit_s
