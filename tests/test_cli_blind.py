@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from fairlead.config import Limits
+from node.control.message import COMMANDS
 from node.indexing import index_keys
+from node.owning import at_rest
 from tests.blind import require_libsodium
 from tests.federation import STORY, build, federation
 from tests.live import until
@@ -120,3 +122,13 @@ async def test_what_others_published_is_shown(tmp_path: Path) -> None:
         kept = [r for r in json.loads(rest.stdout)["snapshots"] if r["scheme"] == "container"]
         assert [row["entries"] for row in kept] == [row["entries"] for row in rows]
         assert {row["confirmed_s"] for row in kept} == {None}
+
+
+async def test_a_running_node_knows_every_act_of_its_owner(tmp_path: Path) -> None:
+    """What the owner can do on a node at rest can be asked of a running one, and nothing else."""
+    made = build(
+        tmp_path, partners=("customs", OWNER), records=None, local_policy=None, tick_ms=5,
+        limits=Limits(),
+    )  # fmt: skip
+    async with at_rest(made.node_configs[OWNER]) as steering:
+        assert steering.handlers.keys() == COMMANDS.keys()
