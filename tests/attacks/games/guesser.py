@@ -1,0 +1,212 @@
+"""The attacker's judgement: four classifiers, fitted and chosen on one half of the trials.
+
+Every number is cut into at most sixteen bins at the quantiles of the fitting half. Of the numbers,
+one alone, the best thirty-two as a naive Bayes, and the same as a logistic regression may guess;
+of the octets, the field whose repetitions tell most. Which of the four guesses is decided on a
+third of the training half that was kept apart; the other half of the trials is seen once.
+"""
+
+from __future__ import annotations
+
+import math
+from array import array
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import compress
+
+BINS = 16
+BEST = 32
+ROUNDS, STEP, DECAY = 60, 0.5, 0.002
+ABSENT = -1e9
+
+Guess = Callable[[int], float]
+"""Trial → how much speaks for label 1; negative for label 0."""
+
+
+@dataclass(slots=True)
+class Table:
+    """Trials in rows, what was seen in columns; whatever a trial lacks is :data:`ABSENT`."""
+
+    size: int = 0
+    numbers: dict[str, array[float]] = field(default_factory=dict)
+    prints: dict[str, array[int]] = field(default_factory=dict)
+
+    def add(self, numbers: Mapping[str, float], prints: Mapping[str, int]) -> None:
+        """Add one trial."""
+        _append(self.numbers, numbers, self.size, "f", ABSENT)
+        _append(self.prints, prints, self.size, "q", 0)
+        self.size += 1
+
+
+def _append(
+    columns: dict[str, array], row: Mapping[str, float], size: int, kind: str, absent: float
+) -> None:
+    for name, value in row.items():
+        column = columns.get(name)
+        if column is None:
+            column = columns[name] = array(kind, [absent]) * size  # type: ignore[call-overload]
+        column.append(value)
+    for column in columns.values():
+        if len(column) == size:
+            column.append(absent)
+
+
+@dataclass(slots=True)
+class Binned:
+    """A table whose numbers are small: one octet a trial and column."""
+
+    size: int
+    train: Sequence[int]
+    columns: dict[str, bytes]
+    prints: dict[str, array[int]]
+
+
+def binned(table: Table, train: Sequence[int]) -> Binned:
+    """Cut every column that is not constant at the quantiles of the training half."""
+    columns = {}
+    for name, values in table.numbers.items():
+        seen = sorted(values[i] for i in train)
+        if seen[0] == seen[-1]:
+            continue
+        distinct = sorted(set(seen))
+        if len(distinct) > BINS:
+            distinct = sorted({seen[len(seen) * n // BINS] for n in range(1, BINS)})
+        else:
+            distinct = distinct[1:]
+        columns[name] = bytes([bisect_right(distinct, value) for value in values])
+    repeated = {
+        name: prints
+        for name, prints in table.prints.items()
+        if len({prints[i] for i in train}) not in {1, len(train)}
+    }
+    return Binned(size=table.size, train=train, columns=columns, prints=repeated)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """How a guesser did on the half it had not seen, and what it went by."""
+
+    right: int
+    of: int
+    by: str
+
+
+def judge(seen: Binned, labels: Sequence[int]) -> Verdict:
+    """Fit on two thirds of the training half, choose on the rest, fit again, score the others."""
+    train = list(seen.train)
+    cut = len(train) * 2 // 3
+    fitting, choosing = train[:cut], train[cut:]
+    best = max(
+        KINDS, key=lambda kind: _right(KINDS[kind](seen, labels, fitting)[0], labels, choosing)
+    )
+    guess, by = KINDS[best](seen, labels, train)
+    known = set(train)
+    scored = [i for i in range(seen.size) if i not in known]
+    return Verdict(right=_right(guess, labels, scored), of=len(scored), by=f"{best}: {by}")
+
+
+def _right(guess: Guess, labels: Sequence[int], trials: Sequence[int]) -> int:
+    return sum((guess(i) > 0) == labels[i] for i in trials)
+
+
+# ── Numbers ──────────────────────────────────────────────────────────────────────────────────
+
+
+def _leanings(column: bytes, labels: Sequence[int], fit: Sequence[int]) -> tuple[float, list[float]]:
+    """How much a column tells (nats a trial), and what each of its bins says for label 1."""
+    values = bytes(map(column.__getitem__, fit))
+    ones = bytes(compress(values, map(labels.__getitem__, fit)))
+    size, of_one = len(values), len(ones)
+    of_zero, told, leanings = size - of_one, 0.0, []
+    for n in range(BINS + 1):
+        both = values.count(n)
+        one = ones.count(n)
+        p, q = (one + 0.5) / (of_one + 8), (both - one + 0.5) / (of_zero + 8)
+        leaning = math.log(p / q)
+        leanings.append(leaning)
+        told += (one / size - (both - one) / size) * leaning
+    return told, leanings
+
+
+def _ranked(
+    seen: Binned, labels: Sequence[int], fit: Sequence[int]
+) -> list[tuple[float, str, list[float]]]:
+    found = [
+        (told, name, leanings)
+        for name, column in seen.columns.items()
+        for told, leanings in [_leanings(column, labels, fit)]
+    ]
+    found.sort(reverse=True)
+    return found[:BEST]
+
+
+def one_number(seen: Binned, labels: Sequence[int], fit: Sequence[int]) -> tuple[Guess, str]:
+    """The column that tells most, bin by bin."""
+    ranked = _ranked(seen, labels, fit)
+    if not ranked:
+        return (lambda _: 0.0), "nothing"
+    _, name, leanings = ranked[0]
+    column = seen.columns[name]
+    return (lambda i: leanings[column[i]]), name
+
+
+def many_numbers(seen: Binned, labels: Sequence[int], fit: Sequence[int]) -> tuple[Guess, str]:
+    """Naive Bayes over the columns that tell most."""
+    chosen = [(seen.columns[name], leanings) for _, name, leanings in _ranked(seen, labels, fit)]
+    return (lambda i: sum(said[column[i]] for column, said in chosen)), f"{len(chosen)} columns"
+
+
+def weighted_numbers(seen: Binned, labels: Sequence[int], fit: Sequence[int]) -> tuple[Guess, str]:
+    """Logistic regression over what those columns' bins say."""
+    chosen = [(seen.columns[name], leanings) for _, name, leanings in _ranked(seen, labels, fit)]
+    if not chosen:
+        return (lambda _: 0.0), "nothing"
+
+    def row(i: int) -> list[float]:
+        return [said[column[i]] for column, said in chosen]
+
+    rows = [row(i) for i in fit]
+    wanted = [labels[i] for i in fit]
+    weights = [1 / len(chosen)] * len(chosen)
+    for _ in range(ROUNDS):
+        slope = [0.0] * len(weights)
+        for values, label in zip(rows, wanted, strict=True):
+            score = sum(map(float.__mul__, weights, values))
+            error = label - 1 / (1 + math.exp(-max(-30.0, min(30.0, score))))
+            slope = [s + error * v for s, v in zip(slope, values, strict=True)]
+        weights = [
+            w * (1 - DECAY) + STEP * s / len(rows) for w, s in zip(weights, slope, strict=True)
+        ]
+    return (lambda i: sum(map(float.__mul__, weights, row(i)))), f"{len(chosen)} columns"
+
+
+# ── Octets ───────────────────────────────────────────────────────────────────────────────────
+
+
+def remembered(seen: Binned, labels: Sequence[int], fit: Sequence[int]) -> tuple[Guess, str]:
+    """The field whose octets, seen before with a label, told most about the next one."""
+    best: tuple[int, str, Counter[int]] | None = None
+    for name, prints in seen.prints.items():
+        votes, right = Counter[int](), 0
+        for i in fit:
+            lean = votes[prints[i]]
+            right += lean != 0 and (lean > 0) == labels[i]
+            right -= lean != 0 and (lean > 0) != labels[i]
+            votes[prints[i]] += 1 if labels[i] else -1
+        if best is None or right > best[0]:
+            best = right, name, votes
+    if best is None:
+        return (lambda _: 0.0), "nothing"
+    _, name, tally = best
+    prints = seen.prints[name]
+    return (lambda i: tally[prints[i]]), name
+
+
+KINDS: dict[str, Callable[[Binned, Sequence[int], Sequence[int]], tuple[Guess, str]]] = {
+    "one number": one_number,
+    "naive Bayes": many_numbers,
+    "logistic regression": weighted_numbers,
+    "repeated octets": remembered,
+}
