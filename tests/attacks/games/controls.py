@@ -25,7 +25,7 @@ from tests.attacks.games.trials import Ground
 ONE = (1).to_bytes(32, "little")
 BUCKET = 2
 """Octets of a tag that name a bucket: one of 65,536."""
-LATE_S = 0.02
+LATE_S = 0.05
 
 Patch = tuple[object, str, object]
 
@@ -118,7 +118,7 @@ def sorted_terms(_: Ground) -> Sequence[Patch]:
 def blinding_off(_: Ground) -> Sequence[Patch]:
     """Every blind is one: an element is the term's own point."""
 
-    def blinds(_seed: bytes, *, owner: str, chunk: int, count: int) -> bytes:  # noqa: ARG001
+    def blinds(_seed: bytes, *, owner: str, chunk: int, count: int) -> bytes:
         return ONE * count
 
     return [(blinding, "derive_blinds", blinds)]
@@ -137,7 +137,7 @@ def answer_when_ready(ground: Ground) -> Sequence[Patch]:
 
 
 CONTROLS = {
-    "sizes_not_fixed": Control(game="asked", view="wire", patches=sizes_not_fixed),
+    "sizes_not_fixed": Control(game="asked", view="gateway", patches=sizes_not_fixed),
     "bucket_fetch": Control(game="asked", view="owner", patches=bucket_fetch),
     "sorted_terms": Control(game="order", view="owner", patches=sorted_terms),
     "blinding_off": Control(game="again", view="owner", patches=blinding_off),

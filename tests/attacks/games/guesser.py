@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import compress
 
-BINS = 16
+BINS, PER_BIN = 16, 12
+"""Bins of a number, at most, and trials of the training half that a bin takes at least."""
 BEST = 32
 ROUNDS, STEP, DECAY = 60, 0.5, 0.002
 ABSENT = -1e9
@@ -65,14 +66,14 @@ class Binned:
 
 def binned(table: Table, train: Sequence[int]) -> Binned:
     """Cut every column that is not constant at the quantiles of the training half."""
-    columns = {}
+    columns, most = {}, max(2, min(BINS, len(train) // PER_BIN))
     for name, values in table.numbers.items():
         seen = sorted(values[i] for i in train)
         if seen[0] == seen[-1]:
             continue
         distinct = sorted(set(seen))
-        if len(distinct) > BINS:
-            distinct = sorted({seen[len(seen) * n // BINS] for n in range(1, BINS)})
+        if len(distinct) > most:
+            distinct = sorted({seen[len(seen) * n // most] for n in range(1, most)})
         else:
             distinct = distinct[1:]
         columns[name] = bytes([bisect_right(distinct, value) for value in values])
@@ -114,8 +115,11 @@ def _right(guess: Guess, labels: Sequence[int], trials: Sequence[int]) -> int:
 # ── Numbers ──────────────────────────────────────────────────────────────────────────────────
 
 
-def _leanings(column: bytes, labels: Sequence[int], fit: Sequence[int]) -> tuple[float, list[float]]:
-    """How much a column tells (nats a trial), and what each of its bins says for label 1."""
+def _leanings(
+    column: bytes, labels: Sequence[int], fit: Sequence[int]
+) -> tuple[float, list[float]]:
+    """How much a column tells (nats a trial, less what chance tells in as many bins), and what
+    each of its bins says for label 1."""
     values = bytes(map(column.__getitem__, fit))
     ones = bytes(compress(values, map(labels.__getitem__, fit)))
     size, of_one = len(values), len(ones)
@@ -123,6 +127,7 @@ def _leanings(column: bytes, labels: Sequence[int], fit: Sequence[int]) -> tuple
     for n in range(BINS + 1):
         both = values.count(n)
         one = ones.count(n)
+        told -= (both > 0) / size
         p, q = (one + 0.5) / (of_one + 8), (both - one + 0.5) / (of_zero + 8)
         leaning = math.log(p / q)
         leanings.append(leaning)

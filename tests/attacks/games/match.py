@@ -8,7 +8,7 @@ from pathlib import Path
 
 from tests.attacks.games.controls import CONTROLS
 from tests.attacks.games.guesser import Table, Verdict, binned, judge
-from tests.attacks.games.trials import GAMES, Ground, ground, tables
+from tests.attacks.games.trials import Ground, ground, tables
 from tests.attacks.games.views import VIEWS
 
 
@@ -47,7 +47,8 @@ async def match(folder: Path, *, trials: int, control_trials: int, seed: int) ->
     async with ground(folder, seed) as played:
         for name, control in CONTROLS.items():
             with control.within(played):
-                seen, labels = await _played(played, control_trials)
+                short = control.game in {"asked", "hit"}
+                seen, labels = await _played(played, control_trials, short=short)
             verdicts = _judged(seen[control.view], {control.game: labels[control.game]}, seed)
             score.controls[name] = verdicts[control.game]
         seen, labels = await _played(played, trials)
@@ -59,11 +60,11 @@ async def match(folder: Path, *, trials: int, control_trials: int, seed: int) ->
 
 
 async def _played(
-    played: Ground, trials: int
+    played: Ground, trials: int, *, short: bool = False
 ) -> tuple[dict[str, Table], dict[str, list[int]]]:
     seen, labels = tables()
     for _ in range(trials):
-        await played.play(seen, labels)
+        await played.play(seen, labels, short=short)
     return seen, labels
 
 
@@ -71,4 +72,4 @@ def _judged(table: Table, labels: dict[str, list[int]], seed: int) -> dict[str, 
     """Train on one random half of the trials and score on the other."""
     half = random.Random(seed).sample(range(table.size), table.size // 2)
     cut = binned(table, half)
-    return {game: judge(cut, labels[game]) for game in GAMES if game in labels}
+    return {game: judge(cut, labels[game]) for game in labels}

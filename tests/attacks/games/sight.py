@@ -25,9 +25,10 @@ INNER: dict[tuple[str, str], type[Message]] = {
     ("Closed", "outcome"): query_pb2.Outcome,
 }
 """Octets that are messages themselves."""
-DERIVED = {("AnswerRequest", "query"), ("Receipt", "consistency")}
-"""Fields of which the size is enough: the query came as a request, the nodes of a tree follow from
-leaves that are seen as they are written."""
+TREE = {("Receipt", "consistency")}
+"""Of these fields the size is enough: they are nodes of a tree whose leaves are seen ..."""
+PASSED_ON = {("AnswerRequest", "query"), *TREE}
+"""... and what a gateway passes on, it was sent."""
 ROW = 32
 """Octets of an element."""
 _TOP = bytes(octet >> 5 for octet in range(256))
@@ -62,10 +63,10 @@ class Sight:
         """Octets were seen."""
         self.octets[self._named(name)] = octets
 
-    def message(self, name: str, message: Message, *, all_of_it: bool = False) -> None:
+    def message(self, name: str, message: Message, *, passed_on: bool = False) -> None:
         """A message was seen: every field of it, and of the messages in its octets."""
         self.number(f"{name}.size", message.ByteSize())
-        for path, value in fields(message, () if all_of_it else DERIVED):
+        for path, value in fields(message, PASSED_ON if passed_on else TREE):
             if isinstance(value, bytes):
                 self.put(f"{name}.{path}", value)
             else:
@@ -102,7 +103,8 @@ class Sight:
         return found, {name: hash(octets) for name, octets in self.octets.items()}
 
     def _times(self) -> Iterator[tuple[str, float]]:
-        """When each event came: since the first, since the one before, and in which order."""
+        """When each event came: since the first, since the one before, in which order, and how
+        long it took from each landmark of a query to each other."""
         moments = sorted(self._moments, key=lambda item: item[1])
         if not moments:
             return
@@ -115,6 +117,29 @@ class Sight:
             before = moment
         counts = Counter(name.partition("#")[0] for name, _ in moments)
         yield from ((f"{name}.events", count) for name, count in counts.items())
+        marks = self._landmarks(moments)
+        for number, (name, moment) in enumerate(marks):
+            for later, then in marks[number + 1 :]:
+                yield f"{name} to {later}", then - moment
+
+    @staticmethod
+    def _landmarks(moments: list[tuple[str, float]]) -> list[tuple[str, float]]:
+        """The first and the last of each kind of event but rows and lines, by name."""
+        found: dict[str, float] = {}
+        for name, moment in moments:
+            kind = name.partition("#")[0]
+            if kind[2:].startswith(("sql", "line")):
+                continue
+            found.setdefault(f"{kind} first", moment)
+            found[f"{kind} last"] = moment
+        return sorted(found.items())
+
+    def records(self, kind: str, sizes: list[int]) -> None:
+        """The sizes of one direction's records, whatever order they came in."""
+        self.number(f"{kind}.total", sum(sizes))
+        self.number(f"{kind}.records", len(sizes))
+        for place, size in enumerate(sorted(sizes, reverse=True)[:6]):
+            self.number(f"{kind}.largest {place}", size)
 
     def _relations(self) -> Iterator[tuple[str, float]]:
         """What the second query has in common with the first."""
@@ -130,7 +155,7 @@ class Sight:
         yield "elements in common", len(first & second)
 
 
-def fields(message: Message, derived: Container[tuple[str, str]] = DERIVED) -> Iterator[tuple[str, Any]]:
+def fields(message: Message, derived: Container[tuple[str, str]]) -> Iterator[tuple[str, Any]]:
     """Every scalar of a message as a number or octets, with its path."""
     kind = message.DESCRIPTOR.name
     for field, value in message.ListFields():

@@ -10,29 +10,39 @@ from __future__ import annotations
 
 import asyncio
 import random
+import re
+import shutil
+import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from fairlead import signing
 from fairlead.client import NodeClient
 from fairlead.config import Budgets, Guard, Limits
+from fairlead.policy.bundle import publish
+from fairlead.sealing import MAX_BLIND_TERMS
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.attacks.games.guesser import Table
 from tests.attacks.games.views import VIEWS, Watch, watching
 from tests.attacks.games.wire import Relay
 from tests.delivered import delivered
-from tests.federation import ANALYST, Federation, build, free_ports, request, states
-from tests.publications import held
+from tests.federation import ANALYST, ROOT, Federation, build, free_ports, request
+from tests.publications import DAY_S, held
 
 ASKER, OWNER, OTHER = "customs", "terminal-north", "oceanic-line"
 GAMES = ("asked", "hit", "order", "many", "again")
+BATCH_GAME = "chunks"
 PLATE, BOX = "vehicle-plate", "container"
 HELD = {False: "DE:B1", True: "DE:WWWXY98765Z"}
 """By the coin ``asked``: a short term and a long one, both held by the owner."""
 ABSENT = {False: "DE:K2", True: "DE:WWWUV43210Q"}
 HELD_SET = ((PLATE, "NL:AB123C"), (BOX, "MSCU6639870"), (BOX, "CSQU3054383"))
 ABSENT_SET = ((PLATE, "NL:XY987Z"), (BOX, "TCLU4265768"), (BOX, "HLXU2008419"))
+HELD_CHUNK = tuple(f"DE:H{number}" for number in range(MAX_BLIND_TERMS))
+ABSENT_CHUNK = tuple(f"DE:A{number}" for number in range(MAX_BLIND_TERMS))
+ALL_HELD = frozenset({*((PLATE, value) for value in (*HELD.values(), *HELD_CHUNK)), *HELD_SET})
 TICK_MS = 1
 """The shortest there is, fifty times as fine as shipped: little work hides behind it."""
 SETTLE_S = 0.002
@@ -48,6 +58,7 @@ class Coins:
     order: bool
     many: bool
     again: bool
+    chunks: bool = False
 
     @classmethod
     def throw(cls, luck: random.Random) -> Coins:
@@ -79,46 +90,75 @@ class Ground:
     luck: random.Random
     coins: Coins = field(default_factory=lambda: Coins.throw(random.Random(0)))
 
-    async def play(self, tables: dict[str, Table], labels: dict[str, list[int]]) -> None:
-        """One trial: what each view saw of it goes to its table, the coins to ``labels``."""
+    async def play(
+        self, tables: dict[str, Table], labels: dict[str, list[int]], *, short: bool = False
+    ) -> None:
+        """One trial: what each view saw of it goes to its table, the coins to ``labels``.
+
+        :param short: without its second question.
+        """
         coins = self.coins = Coins.throw(self.luck)
         self.watch.begin()
-        await self.ask([coins.first], [coins.hit])
-        self.watch.phase("2")
-        held = {**dict.fromkeys(HELD_SET, True), coins.first: coins.hit}
-        second = coins.second
-        await self.ask(second, [held.get(term, term[1] in HELD.values()) for term in second])
+        await self.ask([coins.first], [coins.first in ALL_HELD])
+        if not short:
+            self.watch.phase("2")
+            await self.ask(coins.second, [term in ALL_HELD for term in coins.second])
+        await self._note(tables, labels)
+
+    async def play_batch(self, tables: dict[str, Table], labels: dict[str, list[int]]) -> None:
+        """One trial of the game ``chunks``: a batch of two chunks, of whose first one the owner
+        holds every term or none. The second one, a single term, shows when the first was done."""
+        hit = self.luck.random() < 0.5
+        self.watch.begin()
+        terms = [(PLATE, value) for value in (HELD_CHUNK if hit else ABSENT_CHUNK)]
+        await self.ask(
+            [*terms, (PLATE, ABSENT[False])], [*[hit] * len(terms), False], partners=[OWNER]
+        )
+        self.coins.chunks = hit
+        await self._note(tables, labels)
+
+    async def _note(self, tables: dict[str, Table], labels: dict[str, list[int]]) -> None:
         await asyncio.sleep(SETTLE_S)
         for view, sight in self.watch.end().items():
             tables[view].add(*sight.finished())
-        for name in GAMES:
-            labels[name].append(int(getattr(coins, name)))
+        for name, noted in labels.items():
+            noted.append(int(getattr(self.coins, name)))
 
-    async def ask(self, terms: Sequence[tuple[str, str]], hits: Sequence[bool]) -> None:
-        """One blind question; its answer must be the true one, else nothing was tested."""
+    async def ask(
+        self,
+        terms: Sequence[tuple[str, str]],
+        hits: Sequence[bool],
+        partners: Sequence[str] = (OWNER, OTHER),
+    ) -> None:
+        """Blind questions; their answers must be the true ones, else nothing was tested."""
         wanted = request(
             terms=[asking_pb2.Term(scheme=scheme, value=value) for scheme, value in terms],
             mode=query_pb2.MODE_BLIND,
-            partners=[OWNER, OTHER],
+            partners=partners,
         )
         draft = await self.client.prepare(wanted)
-        lines = states([event async for event in self.client.ask(draft)])
-        assert [answer.hit for answer in lines[OWNER].answers] == list(hits), lines[OWNER]
-        assert not any(answer.hit for answer in lines[OTHER].answers)
+        found: dict[str, list[bool]] = {partner: [] for partner in partners}
+        async for event in self.client.ask(draft):
+            if event.HasField("partner"):
+                line = event.partner
+                found[line.partner_id] += [answer.hit for answer in line.answers]
+        assert found.pop(OWNER) == list(hits)
+        assert not any(any(answers) for answers in found.values())
 
 
 @asynccontextmanager
 async def ground(folder: Path, seed: int) -> AsyncIterator[Ground]:
     """A federation of one asker and two owners, with somebody listening on every wire."""
-    terms = [*((PLATE, value) for value in HELD.values()), *HELD_SET]
     made = build(
         folder,
         partners=(ASKER, OWNER, OTHER),
-        records={OWNER: [held(value, scheme=scheme) for scheme, value in terms]},
+        records={OWNER: [held(value, scheme=scheme) for scheme, value in ALL_HELD]},
         local_policy=None,
         tick_ms=TICK_MS,
         limits=Limits(deadline_ms=20_000),
     )
+    lenient = Guard(longest_run=10**6, densest_thousand=1_000, one_owner=10**6, one_pattern=10**6)
+    without_second_person(made)
     plenty = Budgets(**dict.fromkeys(Budgets.model_fields, MANY))
     doors = free_ports(1 + len(made.node_configs))
     gateway = int(made.gateway_config.listen.rpartition(":")[2])
@@ -133,7 +173,7 @@ async def ground(folder: Path, seed: int) -> AsyncIterator[Ground]:
                     "listen": f"127.0.0.1:{door}",
                     "gateway": f"127.0.0.1:{doors[0]}",
                     "budgets": plenty,
-                    "guard": Guard(),
+                    "guard": lenient,
                 }
             )
         listeners: list[Watch] = []
@@ -154,8 +194,26 @@ async def ground(folder: Path, seed: int) -> AsyncIterator[Ground]:
         yield Ground(made=made, watch=watch, client=client, luck=random.Random(seed))
 
 
-def tables() -> tuple[dict[str, Table], dict[str, list[int]]]:
+def without_second_person(made: Federation) -> None:
+    """Publish the same policy, but for the number of terms that needs a second person."""
+    source, agreements = made.folder / "policy-source", "data/agreements.yaml"
+    shutil.copytree(ROOT / "policies", source)
+    text = (source / agreements).read_text()
+    limit = re.sub(r"(second_person_above_terms:) \d+", rf"\1 {2 * MAX_BLIND_TERMS}", text)
+    assert limit != text
+    (source / agreements).write_text(limit)
+    publish(
+        source,
+        made.folder / "policy",
+        data=[agreements, "data/demo.yaml"],
+        serial=2,
+        not_after=int(time.time()) + DAY_S,
+        signers=[
+            signing.load_signing_key(made.layout.federation / f"policy-{n}.key") for n in (1, 2)
+        ],
+    )
+
+
+def tables(games: Sequence[str] = GAMES) -> tuple[dict[str, Table], dict[str, list[int]]]:
     """Empty ones for every view and game."""
-    return {view: Table() for view in VIEWS}, {game: [] for game in GAMES}
-
-
+    return {view: Table() for view in VIEWS}, {game: [] for game in games}

@@ -36,11 +36,13 @@ class Watch:
     _rows: dict[str, list[tuple[float, str]]] = field(
         default_factory=lambda: {"owner": [], "gateway": []}
     )
+    _records: dict[str, list[int]] = field(default_factory=dict)
     _sizes: dict[str, int] = field(default_factory=dict)
 
     def begin(self) -> None:
         """A trial begins."""
         self._lines.clear()
+        self._records = {}
         for rows in self._rows.values():
             rows.clear()
         self.sights = {view: Sight() for view in VIEWS}
@@ -72,6 +74,9 @@ class Watch:
             for moment, sql in rows:
                 sight.at(f"sql {sql[:12]}", moment)
                 sight.statement(sql)
+        for direction, sizes in self._records.items():
+            self.sights["wire"].records(direction, sizes)
+        self._records = {}
         self._files("owner", self.made.node_configs[self.owner].state_dir)
         self._files("gateway", self.made.gateway_config.state_dir)
 
@@ -98,6 +103,7 @@ class Watch:
         if self.sights:
             self.sights["wire"].at(direction, moment)
             self.sights["wire"].number(f"{direction}.size", size)
+            self._records.setdefault(direction, []).append(size)
 
     def rows(self, view: str, log: Any) -> None:
         """Every row that a log's file is given, with its values, as it is written."""
@@ -113,11 +119,11 @@ class Watch:
         if self.sights:
             self.sights[view].at(name, time.perf_counter())
 
-    def message(self, view: str, name: str, message: Any, *, all_of_it: bool = False) -> None:
+    def message(self, view: str, name: str, message: Any, *, passed_on: bool = False) -> None:
         """A message was seen, now."""
         if self.sights:
             self.sights[view].at(name, time.perf_counter())
-            self.sights[view].message(name, message, all_of_it=all_of_it)
+            self.sights[view].message(name, message, passed_on=passed_on)
 
     def elements(self, name: str, rows: bytes) -> None:
         """The owner sees elements."""
@@ -148,7 +154,7 @@ def _at_owner(watch: Watch, answering: Any) -> None:
     release = answering._desk.release
 
     async def answered(request: Any, peer: Any) -> Any:
-        watch.message("owner", "request", request, all_of_it=True)
+        watch.message("owner", "request", request)
         response = await answer(request, peer)
         watch.message("owner", "response", response)
         return response
@@ -197,7 +203,7 @@ def _at_gateway(watch: Watch, gateway: Any) -> None:
         watch.at("gateway", "ended")
 
     async def asked(partner_id: str, request: Any, *, timeout_s: float) -> Any:
-        watch.message("gateway", f"to {partner_id}", request)
+        watch.message("gateway", f"to {partner_id}", request, passed_on=True)
         response = await ask(partner_id, request, timeout_s=timeout_s)
         watch.message("gateway", f"from {partner_id}", response)
         watch.at("gateway", "answer")
