@@ -233,6 +233,25 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def publication(
+        self, subject: str, *, partner_id: str, scheme: str, manifest_digest: bytes
+    ) -> bytes:
+        """The leaf of a manifest or snapshot on its way.
+
+        :param subject: ``manifest-accepted`` (gateway), ``manifest-announced`` (its owner),
+            ``relayed`` (gateway), ``delivered`` (owner) or ``taken-over`` (reader).
+        :param partner_id: the owner where it is accepted, announced or taken over; the reader
+            where it is relayed or delivered.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_PUBLICATION,
+            subject=subject,
+            partner_id=partner_id,
+            schemes=[scheme],
+            manifest_digest=manifest_digest,
+        )
+        return signing.canonical(leaf)
+
     def activation(self, subject: str, *, serial: int, digest: bytes) -> bytes:
         """The leaf of a directory or policy that became active."""
         leaf = self._leaf(
