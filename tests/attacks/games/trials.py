@@ -186,7 +186,7 @@ async def ground(folder: Path, seed: int) -> AsyncIterator[Ground]:
             relay = Relay(name, target, note)
             await relay.start(port)
             stack.push_async_callback(relay.close)
-        await stack.enter_async_context(delivered(made, ASKER, (OWNER, OTHER)))
+        await stack.enter_async_context(delivered(made, ASKER, (OWNER, OTHER), (PLATE, BOX)))
         await made.open_case()
         client = await stack.enter_async_context(made.client(*ANALYST))
         watch = stack.enter_context(watching(made, OWNER))
