@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.attacks.games.controls import CONTROLS
 from tests.attacks.games.guesser import Table, Verdict, binned, judge
-from tests.attacks.games.trials import Ground, ground, tables
+from tests.attacks.games.trials import BATCH_GAME, Ground, ground, tables
 from tests.attacks.games.views import VIEWS
 
 
@@ -41,8 +42,13 @@ def _together(one: dict, other: dict) -> dict:
     return found
 
 
-async def match(folder: Path, *, trials: int, control_trials: int, seed: int) -> Score:
-    """Start a federation, play all trials in it, and judge."""
+async def match(
+    folder: Path, *, trials: int, control_trials: int, seed: int, batches: int = 0
+) -> Score:
+    """Start a federation, play all trials in it, and judge.
+
+    :param batches: trials of the game of chunks, which take half a second each.
+    """
     score = Score(trials=trials)
     async with ground(folder, seed) as played:
         for name, control in CONTROLS.items():
@@ -52,6 +58,12 @@ async def match(folder: Path, *, trials: int, control_trials: int, seed: int) ->
             verdicts = _judged(seen[control.view], {control.game: labels[control.game]}, seed)
             score.controls[name] = verdicts[control.game]
         seen, labels = await _played(played, trials)
+        of_batches, hits = tables((BATCH_GAME,))
+        for _ in range(batches):
+            await played.play_batch(of_batches, hits)
+    for view in VIEWS if batches else ():
+        for game, verdict in _judged(of_batches.pop(view), hits, seed).items():
+            score.product[view, game] = verdict
     for view in VIEWS:
         # Let a table go as soon as it is judged: they are large.
         for game, verdict in _judged(seen.pop(view), labels, seed).items():
@@ -63,8 +75,10 @@ async def _played(
     played: Ground, trials: int, *, short: bool = False
 ) -> tuple[dict[str, Table], dict[str, list[int]]]:
     seen, labels = tables()
-    for _ in range(trials):
+    for number in range(trials):
         await played.play(seen, labels, short=short)
+        if number % 500 == 499:
+            print(f"games: {number + 1} of {trials} trials", file=sys.stderr, flush=True)
     return seen, labels
 
 

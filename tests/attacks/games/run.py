@@ -34,8 +34,9 @@ FOUND = 0.5
 def main() -> int:
     """The command line."""
     parser = argparse.ArgumentParser(prog=f"python -m {HERE}", description=__doc__)
-    parser.add_argument("--trials", type=int, default=10_500, help="of the product (%(default)s)")
+    parser.add_argument("--trials", type=int, default=10_200, help="of the product (%(default)s)")
     parser.add_argument("--controls", type=int, default=240, help="of each control (%(default)s)")
+    parser.add_argument("--batches", type=int, default=240, help="of two chunks (%(default)s)")
     parser.add_argument("--jobs", type=int, default=(os.cpu_count() or 1) + 1, help="federations")
     parser.add_argument("--seed", type=int, default=1, help="of the coins and halves")
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
@@ -77,7 +78,7 @@ def _all(options: argparse.Namespace) -> Score:
         for number in range(options.jobs):
             folder = Path(scratch) / str(number)
             folder.mkdir()
-            share = {"trials": options.trials, "controls": options.controls}
+            share = {name: getattr(options, name) for name in ("trials", "controls", "batches")}
             command = [sys.executable, "-m", HERE, "--worker", str(folder)]
             for name, whole in share.items():
                 command += [f"--{name}", str(-(-whole // options.jobs))]
@@ -111,6 +112,7 @@ def _work(options: argparse.Namespace) -> int:
             folder / "federation",
             trials=options.trials,
             control_trials=options.controls,
+            batches=options.batches,
             seed=options.seed,
         )
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Container, Iterator
+from itertools import pairwise
 from typing import Any
 
 from google.protobuf.descriptor import FieldDescriptor
@@ -89,7 +90,7 @@ class Sight:
             self.put(f"{name}.element", item)
         self.number(f"{name}.count", len(items))
         self.number(f"{name}.distinct", len(set(items)))
-        self.number(f"{name}.rising", sum(a < b for a, b in zip(items, items[1:], strict=False)))
+        self.number(f"{name}.rising", sum(a < b for a, b in pairwise(items)))
         self.number(f"{name}.least", items.index(min(items)) if items else -1)
         self.number(f"{name}.greatest", items.index(max(items)) if items else -1)
 
