@@ -12,10 +12,12 @@ from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
 from fairlead.errors import FairleadError, InvalidInput, Unreachable
 from fairlead.leaves import LeafWriter
+from fairlead.release import due
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from node.batch import Batch
+from node.blinded import pace_s
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
 from node.guard import Enumeration
@@ -215,8 +217,12 @@ class Asking:
             self._drafter.admit(batch.case_id, user, batch.terms, urgent=hold.urgent)
 
     async def _send(self, batch: Batch, user: Identity, *, fresh: Sealed | None = None) -> Events:
-        """Every chunk in turn: what is done from what is kept, the rest from its owners."""
+        """Every chunk in turn: what is done from what is kept, the rest from its owners.
+
+        When a blind chunk follows another does not depend on how many terms of that one hit.
+        """
         yield pb.AskResponse(batch=self._opened(batch.batch_id))
+        loop = asyncio.get_running_loop()
         for number in range(batch.chunks):
             # An earlier call's chunk is finished first, and that of whoever waited for it too.
             while (running := self._under_way.get(batch.batch_id)) is not None:
@@ -228,9 +234,13 @@ class Asking:
                 continue
             if number or fresh is None:
                 await self._still_assigned(batch, user)
+            begun = loop.time()
             work = self._sending.chunk(batch, number, fresh=fresh if number == 0 else None)
             async for event in self._to_its_end(batch.batch_id, work):
                 yield event
+            if batch.mode == query_pb2.MODE_BLIND and number + 1 < batch.chunks:
+                pace = pace_s(batch.of_chunk(number)[0], len(batch.salts))
+                await asyncio.sleep(due(begun, loop.time(), pace) - loop.time())
 
     async def _still_assigned(self, batch: Batch, user: Identity) -> None:
         try:
