@@ -75,6 +75,7 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following, library: L
             guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
             budgets=budgets,
             library=library,
+            lists=kept.lists,
             clock=clock,
         ),
         cases=register,

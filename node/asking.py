@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
-from fairlead.errors import FairleadError, InvalidInput, Unreachable
+from fairlead.errors import FairleadError, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import asking_pb2 as pb
@@ -19,14 +19,12 @@ from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
 from node.guard import Enumeration
 from node.history import History, unknown_query
+from node.intake import Intake
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
 from node.spending import AskerBudgets
 
 REFUSAL = "AskingService"
-MAX_ROWS = 32_768
-"""Rows of one file of terms."""
-MAX_ROW_TEXT = 64
 
 T = TypeVar("T")
 Events = AsyncGenerator[pb.AskResponse, None]
@@ -57,6 +55,7 @@ class Asking:
         self._log = log
         self._leaves = leaves
         self._drafter = drafter
+        self._intake = Intake(history.lists)
         self._cases = cases
         self._sealer = sealer
         self._sending = sending
@@ -68,7 +67,7 @@ class Asking:
     # ── Prepare ──────────────────────────────────────────────────────────────────────────────
 
     async def prepare(
-        self, request: pb.PrepareRequest, user: Identity, certificate: bytes
+        self, requests: AsyncIterator[pb.PrepareRequest], user: Identity, certificate: bytes
     ) -> pb.PrepareResponse:
         """Check and draft one query; a refusal is on the record before the user hears of it.
 
@@ -76,7 +75,12 @@ class Asking:
         :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
         """
         try:
-            return self._drafter.draft(request, user, certificate)
+            request, terms = await self._intake.take(requests, user.name)
+            try:
+                return await self._drafter.draft(request, terms, user, certificate)
+            except BaseException:
+                await asyncio.shield(self._history.lists.drop([terms]))
+                raise
         except FairleadError as error:
             await self._refuse(error, "Prepare", user)
             raise
@@ -95,23 +99,23 @@ class Asking:
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
+        batch = None
         try:
             # 1 to 3
-            preparation, signature = self._drafter.take(request, user)
-            batch = self._batch(preparation, signature, certificate, request)
+            preparation, signature = await self._drafter.take(request, user)
+            batch = self._batch(preparation, signature, certificate)
             # 4
             sealed = await self._sealer.seal(batch, 0, query_id=batch.batch_id)
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
         except FairleadError as error:
+            await self._history.lists.drop([batch.terms] if batch else ())
             await self._refuse(error, "Ask", user)
             raise
         # 5
         async for event in self._send(batch, user, fresh=sealed):
             yield event
 
-    def _batch(
-        self, made: Preparation, signature: bytes, certificate: bytes, request: pb.AskRequest
-    ) -> Batch:
+    def _batch(self, made: Preparation, signature: bytes, certificate: bytes) -> Batch:
         now = self._clock()
         return Batch(
             batch_id=uuid7(now),
@@ -123,11 +127,11 @@ class Asking:
             certificate=certificate,
             session=made.session,
             terms=made.terms,
-            nonces=made.nonces,
+            nonce_seed=made.nonce_seed,
+            roots=made.roots,
             salts=made.salts,
             scope=made.scope,
             not_asked=made.not_asked,
-            rows=_rows(request.rows, len(made.terms)),
             asked_at=int(now),
             case_retention_days=made.case.retention_days,
         )
@@ -155,7 +159,8 @@ class Asking:
 
     async def _send(self, batch: Batch, user: Identity, *, fresh: Sealed | None = None) -> Events:
         """Every chunk in turn: what is done from what is kept, the rest from its owners."""
-        yield pb.AskResponse(batch=self._history.opened(batch.batch_id))
+        for event in self._first(batch.batch_id, paged=fresh is None):
+            yield event
         for number in range(batch.chunks):
             # An earlier call's chunk is finished first, and that of whoever waited for it too.
             while (running := self._under_way.get(batch.batch_id)) is not None:
@@ -239,11 +244,19 @@ class Asking:
             summary = self._history.summary(batch_id)
             yield pb.AskResponse(batch=pb.AskResponse.Batch(summary=summary))
             return
-        opened = self._history.opened(batch_id)
-        yield pb.AskResponse(batch=opened)
-        for number in range(opened.summary.chunks):
+        for event in self._first(batch_id, paged=True):
+            yield event
+        for number in range(self._history.summary(batch_id).chunks):
             for event in self._of_chunk(batch_id, number):
                 yield event
+
+    def _first(self, batch_id: bytes, *, paged: bool) -> Iterator[pb.AskResponse]:
+        """What comes before the chunks: the batch, and its pages for whoever does not have them."""
+        opened = self._history.opened(batch_id)
+        opened.paged = paged
+        yield pb.AskResponse(batch=opened)
+        for page in self._history.pages(batch_id) if paged else ():
+            yield pb.AskResponse(page=page)
 
     def _of_chunk(self, batch_id: bytes, number: int) -> list[pb.AskResponse]:
         lines = self._history.lines(batch_id, number, self._clock())
@@ -270,7 +283,10 @@ class Asking:
         return batch_id
 
     async def expire(self) -> None:
-        """Delete answers whose time is over; on the record when there were any."""
+        """Delete answers whose time is over, on the record when there were any, and the terms of
+        drafts that nobody signed."""
+        await self._drafter.expire()
+        await self._history.lists.sweep()
         if await self._history.expire(self._clock()):
             await self._log.append(self._leaves.history(subject="history-expired"))
 
@@ -321,18 +337,3 @@ def _expired(
 
 def _auditor(user: Identity) -> bool:
     return Role.AUDITOR in user.roles
-
-
-def _rows(rows: object, terms: int) -> tuple[pb.Row, ...]:
-    """The rows of a file of terms.
-
-    :raises InvalidInput: too many, too long, or about a term that is not asked.
-    """
-    found: tuple[pb.Row, ...] = tuple(rows)  # type: ignore[arg-type]
-    sound = len(found) <= MAX_ROWS and all(
-        len(row.text) <= MAX_ROW_TEXT and len(row.reason) <= MAX_ROW_TEXT and row.term <= terms
-        for row in found
-    )
-    if not sound:
-        raise InvalidInput("the rows do not fit the terms", reasons=("ROWS",))
-    return found

@@ -16,7 +16,7 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, feedback, history, pausing
+from node import cases, feedback, history, pausing, termlist
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -34,6 +34,8 @@ MIGRATIONS = (
     *shelf.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
+VAULT_MIGRATIONS = (*history.MIGRATIONS, *feedback.MIGRATIONS, *termlist.MIGRATIONS)
+"""Those of the vault, likewise."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
 
@@ -75,7 +77,7 @@ def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     path, key = config.state_dir / HISTORY_FILE, history_key(config)
     if readonly:
         return Vault.open_readonly(path, key=key)
-    return Vault.open(path, key=key, migrations=(*history.MIGRATIONS, *feedback.MIGRATIONS))
+    return Vault.open(path, key=key, migrations=VAULT_MIGRATIONS)
 
 
 def open_index(config: NodeConfig) -> Index:
