@@ -330,12 +330,18 @@ def build_index(config: NodeConfig, records: Sequence[SourceRecord]) -> None:
 
 
 def publish_policy(
-    layout: Layout, folder: Path, *, serial: int = 1, demo: bool = True, not_after: float = 86_400
+    layout: Layout,
+    folder: Path,
+    *,
+    serial: int = 1,
+    demo: bool = True,
+    not_after: float = 86_400,
+    source: Path = ROOT / "policies",
 ) -> None:
     """Two development officers sign the committed policy, with the demo's agreement or without."""
     officers = [signing.load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
     publish(
-        ROOT / "policies",
+        source,
         folder,
         data=["data/agreements.yaml", *(["data/demo.yaml"] if demo else [])],
         serial=serial,

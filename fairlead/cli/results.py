@@ -78,9 +78,9 @@ class Result:
     _lines: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        lines, self.partners = self.partners, []
-        for line in lines:
-            self.add(line)
+        for place, line in enumerate(self.partners):
+            self._places[line["chunk"], line["partner"]] = place
+            self._lines.setdefault(line["chunk"], []).append(line)
 
     @property
     def blind(self) -> bool:

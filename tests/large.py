@@ -1,0 +1,88 @@
+"""A federation whose limits a batch of a million terms fits into, for tests and measurements."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead.config import Budgets, Guard, Limits
+from tests import federation as places
+from tests import processes
+from tests.federation import ROOT, Federation
+from tests.manifests import number
+from tests.processes import Serving, gateway_process, node_process
+from tests.publications import OWNER, held
+from tests.shelf import fill
+
+MANY = 10**7
+BUDGETS = Budgets(
+    user_day=MANY, case_week=MANY, partner_day=MANY, asked_user_day=MANY, asked_partner_day=MANY
+)
+GUARD = Guard(longest_run=10**6, densest_thousand=1_000, one_owner=10**6, one_pattern=10**6)
+
+
+def boxes(count: int) -> Iterator[str]:
+    """So many different containers of nine owners, scattered."""
+    owners = ("CSQU", "MSCU", "TGHU", "MEDU", "HLXU", "TCLU", "OOLU", "CMAU", "BICU")
+    for at in range(count):
+        yield number(owners[at % len(owners)], at // len(owners) * 7919 % 1_000_000)
+
+
+@dataclass(slots=True)
+class Large:
+    """The running processes."""
+
+    made: Federation
+    gateway: Serving
+    owner: Serving
+    asker: Serving
+
+
+def lift(folder: Path, made: Federation) -> None:
+    """Let no second person and no budget stop a batch."""
+    sources = folder / "sources"
+    shutil.copytree(ROOT / "policies", sources)
+    path = sources / "data" / "agreements.yaml"
+    text = path.read_text()
+    assert "second_person_above_terms: 1000 " in text
+    path.write_text(
+        text.replace("second_person_above_terms: 1000 ", "second_person_above_terms: 1048576 ")
+    )
+    places.publish_policy(made.layout, folder / "policy", source=sources)
+    for partner, config in made.node_configs.items():
+        made.node_configs[partner] = config.model_copy(update={"budgets": BUDGETS, "guard": GUARD})
+
+
+@asynccontextmanager
+async def large(
+    folder: Path, known: list[str], *, deadline_ms: int = 60_000
+) -> AsyncIterator[Large]:
+    """Customs asks, the terminal holds ``known``; each in a process of its own."""
+    made = places.build(
+        folder, partners=("customs", OWNER), records={OWNER: [held(term) for term in known]},
+        local_policy=None, tick_ms=5, limits=Limits(deadline_ms=deadline_ms),
+    )  # fmt: skip
+    lift(folder, made)
+    try:
+        await made.start_gateway()
+        for partner in ("customs", OWNER):
+            await made.start_node(partner)
+        await made.open_case()
+        await fill(folder / "shelf", made, OWNER)
+    finally:
+        await made.close()
+    os.environ["FAIRLEAD_SHELF"] = str(folder / "shelf")
+    before = processes.GATEWAY, processes.NODE
+    processes.GATEWAY, processes.NODE = "tests.patient_gateway", "tests.shelved_node"
+    try:
+        async with AsyncExitStack() as stack:
+            gateway = await stack.enter_async_context(gateway_process(made))
+            owner = await stack.enter_async_context(node_process(made, OWNER))
+            asker = await stack.enter_async_context(node_process(made, "customs"))
+            yield Large(made, gateway, owner, asker)
+    finally:
+        processes.GATEWAY, processes.NODE = before
