@@ -20,6 +20,7 @@ from node.drafting import Drafter, Preparation
 from node.guard import Enumeration
 from node.history import History, unknown_query
 from node.intake import Intake
+from node.outage import Outages
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
 from node.spending import AskerBudgets
@@ -161,6 +162,14 @@ class Asking:
         """Every chunk in turn: what is done from what is kept, the rest from its owners."""
         for event in self._first(batch.batch_id, paged=fresh is None):
             yield event
+        try:
+            async for event in self._every_chunk(batch, user, fresh):
+                yield event
+        finally:
+            self._sealer.leave(batch)
+
+    async def _every_chunk(self, batch: Batch, user: Identity, fresh: Sealed | None) -> Events:
+        outages = Outages()
         for number in range(batch.chunks):
             # An earlier call's chunk is finished first, and that of whoever waited for it too.
             while (running := self._under_way.get(batch.batch_id)) is not None:
@@ -168,12 +177,16 @@ class Asking:
             kept = self._history.chunk(batch.batch_id, number)
             if kept is not None and kept.done:
                 for event in self._of_chunk(batch.batch_id, number):
+                    outages.note(event)
                     yield event
                 continue
             if number or fresh is None:
                 await self._still_assigned(batch, user)
+            await asyncio.sleep(outages.pause_s())
             work = self._sending.chunk(batch, number, fresh=fresh if number == 0 else None)
+            self._sealer.begin(batch, number + 1)
             async for event in self._to_its_end(batch.batch_id, work):
+                outages.note(event)
                 yield event
 
     async def _still_assigned(self, batch: Batch, user: Identity) -> None:

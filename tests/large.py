@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -12,6 +14,7 @@ from pathlib import Path
 from fairlead.config import Budgets, Guard, Limits
 from tests import federation as places
 from tests import processes
+from tests.commands import profile
 from tests.federation import ROOT, Federation
 from tests.manifests import number
 from tests.processes import Serving, gateway_process, node_process
@@ -86,3 +89,14 @@ async def large(
             yield Large(made, gateway, owner, asker)
     finally:
         processes.GATEWAY, processes.NODE = before
+
+
+async def start(made: Federation, *arguments: str) -> asyncio.subprocess.Process:
+    """``fairlead`` with these words in a process of its own; its talk can be read."""
+    path = profile(made)
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "fairlead.cli.main", *arguments,
+        env={"PATH": os.environ["PATH"], "HOME": str(path.parent), "PYTHONPATH": str(ROOT),
+             "FAIRLEAD_PROFILE": str(path)},
+        stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.PIPE,
+    )  # fmt: skip
