@@ -13,7 +13,7 @@ from fairlead.v1 import query_pb2
 
 AWAY = frozenset({query_pb2.STATUS_UNREACHABLE, query_pb2.STATUS_TIMEOUT,
                   query_pb2.STATUS_OVERLOADED})  # fmt: skip
-FIRST_S, LONGEST_S = 2.0, 30.0
+FIRST_S, LONGEST_S = 10.0, 30.0
 OUTAGE_S = 300.0
 """Seconds that one outage is waited for; a partner that is away for longer misses the rest."""
 

@@ -96,7 +96,8 @@ class Sealer:
         now, directory = self._clock(), self._directory_of(batch)
         node_key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id, reply_key = query_id or uuid7(now), sealing.SealingKey.generate()
-        plan, elements, blinded = None, 0, {}
+        plan, elements = None, 0
+        blinded: Mapping[str, Elements] = {}
         if batch.mode == query_pb2.MODE_BLIND:
             chunk, blinded = await self._blinded(batch, number)
             plan, elements = chunk.plan, chunk.element_count

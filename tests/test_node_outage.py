@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
-from node.outage import LONGEST_S, OUTAGE_S, Outages
+from node.outage import FIRST_S, LONGEST_S, OUTAGE_S, Outages
 
 
 def line(status: int, partner: str = "police") -> pb.AskResponse:
@@ -20,13 +20,13 @@ def test_a_partner_that_went_away_is_waited_for() -> None:
     pauses = []
     while pause := seen.pause_s():
         pauses.append(pause)
-    assert pauses[:5] == [2, 2, 4, 8, 16]
+    assert pauses[:4] == [10, 10, 20, 30]
     assert max(pauses) == LONGEST_S
     assert sum(pauses) == OUTAGE_S
     seen.note(line(query_pb2.STATUS_ANSWERED))
     assert seen.pause_s() == 0
     seen.note(line(query_pb2.STATUS_TIMEOUT))
-    assert seen.pause_s() == 2
+    assert seen.pause_s() == FIRST_S
 
 
 def test_nobody_waits_for_a_partner_that_was_never_there() -> None:
