@@ -19,6 +19,7 @@ from statistics import median
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from bench import febrl
 from bench.federation import ROOT
 from bench.processes import Child, Children
 from bench.rows import Containers
@@ -38,10 +39,7 @@ LIMITS = {
     "rss_mb": 250.0,
     "false_hits": 0,
 }
-LATER = (
-    "blind_over_sealed_p50: not measured yet, the federation has no blind queries",
-    "FEBRL 3: not measured yet, persons have no key families",
-)
+LATER = ("blind_over_sealed_p50: not measured yet, the federation has no blind queries",)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +118,7 @@ def measure(folder: Path, scale: Scale, *, judged: bool, alone: bool) -> dict[st
                 peer.stop()
     figures = summary(scale, rounds, missed, memory)
     figures["skipped"] = [*skipped, *LATER]
+    figures["febrl"] = persons(figures["skipped"])
     if rounds.wrong:
         say(f"wrong: {', '.join(rounds.wrong)}")
     held = all(
@@ -127,8 +126,18 @@ def measure(folder: Path, scale: Scale, *, judged: bool, alone: bool) -> dict[st
         for name, limit in LIMITS.items()
         if judged or name in {"bytes_per_element", "false_hits"}
     )
-    figures["ok"] = held and not rounds.wrong
+    figures["ok"] = held and not rounds.wrong and febrl.reached(figures["febrl"])
     return figures
+
+
+def persons(skipped: list[str]) -> dict[str, Any] | None:
+    """Recall and precision of persons' match keys, or None and a line that says why."""
+    path = febrl.data_file()
+    if path is None:
+        skipped.append(febrl.skipped())
+        return None
+    say("matching the persons of FEBRL 3")
+    return febrl.measure(febrl.read(path))
 
 
 def one_round(
@@ -254,6 +263,7 @@ def table(figures: dict[str, Any]) -> str:
         value = figures[name]
         shown = "skipped" if value is None else f"{value:g}"
         lines.append(f"{name:<20} {shown:>10} {limit:>8g}")
+    lines += febrl.table(figures["febrl"])
     lines += [f"not in this run: {what}" for what in figures["skipped"]]
     return "\n".join(lines) + "\n"
 

@@ -37,7 +37,7 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 LOG = "audit.sqlite"
 EXCLUDED = frozenset({"index.sqlite", "index.sqlite.stage", "control.sock"})
-EXCLUDED_FOLDERS = frozenset({"blind"})
+EXCLUDED_FOLDERS = frozenset({"blind", "snapshots"})
 """Folders of the state that no archive holds."""
 EXCLUDED_SUFFIXES = (".lock", "-wal", "-shm", "-journal", ".sock", ".new")
 MAX_FILES = 4096

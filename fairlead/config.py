@@ -207,8 +207,8 @@ class Guard(Table):
         default=48,
         ge=8,
         le=10**6,
-        description="a whole number of plates that differ in two characters only, or of dates of "
-        "birth of one name",
+        description="a whole number of plates that differ in two characters only, of dates of "
+        "birth of one name, or of names of one date of birth",
     )
 
 

@@ -198,7 +198,8 @@ class LeafWriter:
         """The leaf of something the owner did at its own node, by a command of its own.
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
-            ``bundle-made``, ``blind-published``, ``blind-withdrawn`` or ``blind-recovered``.
+            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted`` or
+            ``blind-recovered``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """
@@ -230,6 +231,25 @@ class LeafWriter:
             partner_id=partner_id,
             user=user,
             header_digest=digest,
+        )
+        return signing.canonical(leaf)
+
+    def publication(
+        self, subject: str, *, partner_id: str, scheme: str, manifest_digest: bytes
+    ) -> bytes:
+        """The leaf of a manifest or snapshot on its way.
+
+        :param subject: ``manifest-accepted`` (gateway), ``manifest-announced`` (its owner),
+            ``relayed`` (gateway), ``delivered`` (owner) or ``taken-over`` (reader).
+        :param partner_id: the owner where it is accepted, announced or taken over; the reader
+            where it is relayed or delivered.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_PUBLICATION,
+            subject=subject,
+            partner_id=partner_id,
+            schemes=[scheme],
+            manifest_digest=manifest_digest,
         )
         return signing.canonical(leaf)
 

@@ -26,13 +26,21 @@ from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
-from gateway import feedback, service
+from gateway import feedback, manifests, service
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
+from gateway.publications import Publications
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
 
 LOG_FILE = "audit.sqlite"
+MIGRATIONS = (
+    *process.MIGRATIONS,
+    *admission.MIGRATIONS,
+    *feedback.MIGRATIONS,
+    *manifests.MIGRATIONS,
+)
+"""Tables of the gateway in its log's file, in the order in which they were invented."""
 CLOSING_S = 2.0
 """What a query may take beyond its deadline to close its outcome, when the gateway stops."""
 MAX_DRAIN_S = 30.0
@@ -125,7 +133,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         origin=entry.log_origin,
         key=log_key,
         clock=clock,
-        migrations=(*process.MIGRATIONS, *admission.MIGRATIONS, *feedback.MIGRATIONS),
+        migrations=MIGRATIONS,
         on_failure=failed,
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
@@ -170,6 +178,16 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
         deadline_s=exchange.deadline_s,
     )
+    publications = Publications(
+        log=log,
+        leaves=leaves,
+        directory=member.directory,
+        deny_lists=member.deny_lists,
+        transport=transport,
+        clock=clock,
+        policy_serial=policy.serial,
+        deadline_s=exchange.deadline_s,
+    )
     publishing = Publishing(
         member,
         log=log,
@@ -178,7 +196,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
     )
     server = process.bind(
-        service.services(tactical, told, publishing),
+        service.services(tactical, told, publications, publishing),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from fairlead.door import REASON_KEY
+from fairlead.envelope.piece import PIECE_SIZE
 from fairlead.v1 import owner_pb2, query_pb2
 from gateway.breaker import Breaker, Passage
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
 FEEDBACK = "/fairlead.v1.OwnerService/Feedback"
+DELIVER = "/fairlead.v1.OwnerService/Deliver"
 PLACES = 256
 """Calls to one partner at a time, while it answers."""
 QUIET_S = 2.0
@@ -24,10 +26,19 @@ QUIET_PLACES = 16
 """... and further queries do not wait for it beyond so many: they are told OVERLOADED at once."""
 MAX_RESPONSE = 256 * 1024
 """Octets; an answer about 512 terms, the most there can be, takes about 135 KiB."""
+MAX_PIECE = PIECE_SIZE + 4 * 1024
+"""Octets of a response with a sealed piece of a publication."""
 DRAIN_S = 30.0
 """Seconds the calls on a replaced channel may still take."""
 PASSED_ON = frozenset({"DIRECTORY_MISMATCH", "QUERY_WINDOW", "ROOT_UNPINNED"})
 """Reasons of an owner's own door that tell the asker what to do; any other stays a fixed code."""
+DELIVERY_PASSED_ON = frozenset(
+    {"EPOCH_OVER", "NOT_IN_AUDIENCE", "OWNER_PAUSED", "PIECE", "SEALING_KEY", "UNKNOWN_PARTNER"}
+)
+"""The same, of an owner that delivers no piece."""
+
+
+M = TypeVar("M", bound=Message)
 
 
 class LegFailed(Exception):
@@ -56,6 +67,14 @@ class Transport(Protocol):
         """Hand sealed feedback to one owner.
 
         :raises LegFailed: the owner did not take it.
+        """
+
+    async def deliver(
+        self, partner_id: str, request: owner_pb2.DeliverRequest, *, timeout_s: float
+    ) -> owner_pb2.DeliverResponse:
+        """Fetch one sealed piece of a publication from its owner.
+
+        :raises LegFailed: unreachable, timed out, overloaded, refused, or the reply is garbage.
         """
 
     async def close(self) -> None:
@@ -96,20 +115,20 @@ _STATUS_OF = {
 }
 
 
-def _failure(error: grpc.aio.AioRpcError) -> LegFailed:
+def _failure(error: grpc.aio.AioRpcError, passed_on: frozenset[str] = PASSED_ON) -> LegFailed:
     if "larger than max" in (error.details() or ""):  # gRPC's own limit, with a status of overload
         return LegFailed(query_pb2.STATUS_INVALID, "TOO_LARGE")
     told = {str(value) for key, value in error.trailing_metadata() or () if key == REASON_KEY}
-    reason = min(PASSED_ON & told, default="OWNER_REFUSED_CALL")
+    reason = min(passed_on & told, default="OWNER_REFUSED_CALL")
     status = _STATUS_OF.get(error.code(), (query_pb2.STATUS_INVALID, reason))
     return LegFailed(*status)
 
 
-def _parse(data: bytes) -> owner_pb2.AnswerResponse:
-    if len(data) > MAX_RESPONSE:
+def _parse(kind: type[M], data: bytes, limit: int) -> M:
+    if len(data) > limit:
         raise LegFailed(query_pb2.STATUS_INVALID, "TOO_LARGE")
     try:
-        return owner_pb2.AnswerResponse.FromString(data)
+        return kind.FromString(data)
     except DecodeError:
         raise LegFailed(query_pb2.STATUS_INVALID, "GARBAGE") from None
 
@@ -162,13 +181,41 @@ class UnaryTransport:
     ) -> owner_pb2.AnswerResponse:
         """See :class:`Transport`."""
         member = self._member(partner_id)
+        return _parse(
+            owner_pb2.AnswerResponse,
+            await self._asked(member, member.call, request, timeout_s, PASSED_ON),
+            MAX_RESPONSE,
+        )
+
+    async def deliver(
+        self, partner_id: str, request: owner_pb2.DeliverRequest, *, timeout_s: float
+    ) -> owner_pb2.DeliverResponse:
+        """See :class:`Transport`."""
+        member = self._member(partner_id)
+        take: _Call = member.channel.unary_unary(
+            DELIVER,
+            request_serializer=owner_pb2.DeliverRequest.SerializeToString,
+            response_deserializer=None,
+        )
+        reply = await self._asked(member, take, request, timeout_s, DELIVERY_PASSED_ON)
+        return _parse(owner_pb2.DeliverResponse, reply, MAX_PIECE)
+
+    async def _asked(
+        self,
+        member: _Member,
+        make: _Call,
+        request: Message,
+        timeout_s: float,
+        passed_on: frozenset[str],
+    ) -> bytes:
+        """One call through bulkhead and breaker."""
         passage = self._enter(member)
-        call = member.call(request, timeout=timeout_s)
+        call = make(request, timeout=timeout_s)
         member.in_flight += 1
         try:
             response = await call
         except grpc.aio.AioRpcError as error:
-            failure = _failure(error)
+            failure = _failure(error, passed_on)
             if error.code() in _UNANSWERED:
                 member.failed_as = failure.status
                 member.breaker.unanswered(passage, self._clock())
@@ -183,7 +230,7 @@ class UnaryTransport:
             if not call.done():
                 call.cancel()
         self._heard(member)
-        return _parse(response)
+        return response
 
     async def feedback(
         self, partner_id: str, request: owner_pb2.OwnerServiceFeedbackRequest, *, timeout_s: float

@@ -18,6 +18,7 @@ from fairlead.door import current_identity
 from fairlead.v1 import federation_pb2, federation_pb2_grpc, gateway_pb2, gateway_pb2_grpc
 from gateway.federation import Publishing
 from gateway.feedback import FeedbackDesk
+from gateway.publications import Publications
 from gateway.tactical import Tactical
 
 AUTHORISATION: Authorisation = {
@@ -35,9 +36,12 @@ AUTHORISATION: Authorisation = {
 class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
     """Hands each call to the walk behind it."""
 
-    def __init__(self, tactical: Tactical, feedback: FeedbackDesk) -> None:
+    def __init__(
+        self, tactical: Tactical, feedback: FeedbackDesk, publications: Publications
+    ) -> None:
         self._tactical = tactical
         self._feedback = feedback
+        self._publications = publications
 
     async def Query(  # noqa: N802
         self, request: gateway_pb2.QueryRequest, _context: grpc.aio.ServicerContext[Any, Any]
@@ -55,6 +59,30 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
         """See :meth:`FeedbackDesk.passed`."""
         await self._feedback.passed(request.feedback, current_identity())
         return gateway_pb2.GatewayServiceFeedbackResponse()
+
+    async def PublishManifest(  # noqa: N802
+        self,
+        request: gateway_pb2.PublishManifestRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> gateway_pb2.PublishManifestResponse:
+        """See :meth:`Publications.publish`."""
+        return await self._publications.publish(request, current_identity())
+
+    async def ListManifests(  # noqa: N802
+        self,
+        request: gateway_pb2.ListManifestsRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> gateway_pb2.ListManifestsResponse:
+        """See :meth:`Publications.listed`."""
+        return await self._publications.listed(request, current_identity())
+
+    async def FetchPublication(  # noqa: N802
+        self,
+        request: gateway_pb2.FetchPublicationRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> gateway_pb2.FetchPublicationResponse:
+        """See :meth:`Publications.fetch`."""
+        return await self._publications.fetch(request, current_identity())
 
 
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
@@ -93,14 +121,16 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         return federation_pb2.RenewResponse(certificate=issued)
 
 
-def services(tactical: Tactical, feedback: FeedbackDesk, publishing: Publishing) -> list[Service]:
+def services(
+    tactical: Tactical, feedback: FeedbackDesk, publications: Publications, publishing: Publishing
+) -> list[Service]:
     """Both services, ready to be offered."""
     query = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
     federation = federation_pb2_grpc.add_FederationServiceServicer_to_server
     return [
         Service(
             descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
-            register=partial(query, GatewayServicer(tactical, feedback)),
+            register=partial(query, GatewayServicer(tactical, feedback, publications)),
         ),
         Service(
             descriptor=federation_pb2.DESCRIPTOR.services_by_name["FederationService"],

@@ -15,7 +15,7 @@ from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 from fairlead import admission, metrics, process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
-from fairlead.errors import FairleadError, NotFound
+from fairlead.errors import FairleadError
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Partner
@@ -24,13 +24,13 @@ from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from node import cases, service
 from node.answering import Answering
-from node.asker import Asker, open_asker
+from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
-from node.blinded import Library, Usable
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.denying import OwnDenyList
 from node.evaluation import Evaluation
+from node.exchange import GatewayExchange
 from node.exposure import acceptance
 from node.exposure.gate import accepts
 from node.following import Following
@@ -38,12 +38,14 @@ from node.heads import HeadKeeper
 from node.index import Index
 from node.indexing import LOG_FILE
 from node.line import GatewayLine
+from node.offering import Offering, open_offering
 from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node, words_of
 from node.own_entry import OwnEntry
 from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
 from node.refreshing import Refresher, record_index
+from node.snapshots import Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
@@ -64,6 +66,8 @@ class NodeApp:
     asking: Asking
     answering: Answering
     cases: cases.CaseRegister
+    snapshots: Snapshots
+    offering: Offering
     line: GatewayLine
     member: Membership
     following: Following
@@ -139,11 +143,14 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
     own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
     member.on_change.append(own_entry)
-    asker = open_asker(parts, line, following, _library())
+    exchange = GatewayExchange(line, deadline_s=parts.deadline_s)
+    asker = open_asker(parts, line, following, open_snapshots(parts, exchange))
     answering, steering = _owner(parts, line, index)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
-    server = _bind(parts, answering, asker)
+    steering.snapshots = asker.snapshots.report
+    offering = open_offering(parts, exchange, steering, refresher)
+    server = _bind(parts, answering, asker, offering)
     refresher.start()
     return NodeApp(
         server=server,
@@ -151,10 +158,12 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         asking=asker.asking,
         answering=answering,
         cases=asker.cases,
+        snapshots=asker.snapshots,
+        offering=offering,
         line=line,
         member=member,
         following=following,
-        tasks=_tasks(parts, partner, line, following, failed),
+        tasks=_tasks(parts, partner, line, following, asker, offering, failed),
         index=index,
         refresher=refresher,
         steering=steering,
@@ -167,20 +176,6 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
         ),
     )
-
-
-def _library() -> Library:
-    return NoLibrary()
-
-
-class NoLibrary:
-    """Holds nothing."""
-
-    def usable(self, owner: str, *, purpose: str, scheme: str) -> Usable:  # noqa: ARG002
-        raise NotFound("no snapshot is held", reasons=("NO_SNAPSHOT",))
-
-    def of_class(self, owner: str, *, audience: bytes, epoch: int, scheme: str) -> Usable:  # noqa: ARG002
-        raise NotFound("no snapshot is held", reasons=("NO_SNAPSHOT",))
 
 
 def _line(parts: Parts) -> GatewayLine:
@@ -244,11 +239,19 @@ def _refresher(parts: Parts, index: Index) -> Refresher:
     )
 
 
-def _bind(parts: Parts, answering: Answering, asker: Asker) -> Server:
+def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) -> Server:
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
     return process.bind(
-        service.services(partner, answering, asker.asking, asker.telling, asker.cases, directory),
+        service.services(
+            partner,
+            answering,
+            asker.asking,
+            asker.telling,
+            asker.cases,
+            directory,
+            offering.delivery,
+        ),
         config=parts.config,
         material=process.material_of(
             parts.config.keys_dir,
@@ -263,9 +266,15 @@ def _bind(parts: Parts, answering: Answering, asker: Asker) -> Server:
 
 
 def _tasks(
-    parts: Parts, partner: Partner, line: GatewayLine, following: Following, failed: process.Failed
+    parts: Parts,
+    partner: Partner,
+    line: GatewayLine,
+    following: Following,
+    asker: Asker,
+    offering: Offering,
+    failed: process.Failed,
 ) -> process.Tasks:
-    """What runs beside the server."""
+    """What runs beside the server. Whoever has no sources publishes when told to."""
     config, member = parts.config, parts.member
     node = own_node(config, partner)
     own = OwnCertificate(config.keys_dir, node, line, clock=parts.clock)
@@ -274,7 +283,11 @@ def _tasks(
         if config.user_deny_list
         else []
     )
-    return process.Tasks(failed, member.watch(), following.run(), own.watch(), *lists)
+    published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
+    return process.Tasks(
+        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), *published,
+        *lists,
+    )  # fmt: skip
 
 
 async def _reachable(line: GatewayLine) -> bool:

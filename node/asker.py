@@ -23,6 +23,7 @@ from node.opening import open_vault, words_of
 from node.parts import Parts
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
+from node.snapshots import Exchange, Snapshots
 from node.spending import AskerBudgets
 from node.vault import Vault
 
@@ -36,9 +37,28 @@ class Asker:
     book: feedback.FeedbackBook
     cases: cases.CaseRegister
     vault: Vault
+    snapshots: Snapshots
 
 
-def open_asker(parts: Parts, line: GatewayLine, following: Following, library: Library) -> Asker:
+def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
+    """What is held of others' publications; it is opened when it runs."""
+    return Snapshots(
+        partner_id=parts.config.partner,
+        state=parts.config.state_dir,
+        directory=parts.directory,
+        keys=parts.keys,
+        log=parts.log,
+        leaves=parts.leaves,
+        heads=parts.heads,
+        exchange=exchange,
+        policy_serial=parts.policy.serial,
+        clock=parts.clock,
+    )
+
+
+def open_asker(
+    parts: Parts, line: GatewayLine, following: Following, snapshots: Snapshots
+) -> Asker:
     """Put it together over the vault, which it opens.
 
     :raises Misconfigured: the vault or the policy cannot be used.
@@ -59,7 +79,7 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following, library: L
         deny_lists=parts.member.deny_lists,
         policy_serial=parts.policy.serial,
         heads=parts.heads,
-        library=library,
+        library=snapshots,
         clock=clock,
     )
     asking = Asking(
@@ -74,20 +94,20 @@ def open_asker(parts: Parts, line: GatewayLine, following: Following, library: L
             cases=register,
             guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
             budgets=budgets,
-            library=library,
+            library=snapshots,
             lists=kept.lists,
             clock=clock,
         ),
         cases=register,
         sealer=sealer,
-        sending=_sending(parts, line, kept, sealer, budgets, library),
+        sending=_sending(parts, line, kept, sealer, budgets, snapshots),
         history=kept,
         budgets=budgets,
         clock=clock,
     )
     return Asker(
         asking=asking, telling=_telling(parts, line, kept, book), book=book, cases=register,
-        vault=vault,
+        vault=vault, snapshots=snapshots,
     )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from fairlead.errors import (
     Unauthenticated,
 )
 from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
-from fairlead.identifiers.matching import keys_per_term
+from fairlead.identifiers.matching import check_blind, keys_per_term
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.policy.inputs import CaseFacts, QueryFacts
@@ -290,6 +290,8 @@ class Drafter:
             else:
                 if "BLIND_REQUIRED" not in codes.values():
                     return query_pb2.MODE_SEALED, codes
+        for scheme in asking.terms.schemes:
+            check_blind(scheme)
         codes = self._decide(asking, "blind")
         return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}
 

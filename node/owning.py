@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 from fairlead import process
 from fairlead.auditlog import AuditLog
@@ -15,6 +16,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
 from fairlead.release import ReleaseDesk
+from node import snapshots
 from node.counting import Today
 from node.exposure import acceptance
 from node.exposure.gate import ExposureGate
@@ -92,7 +94,20 @@ def steering_of(
             running=False,
             today=Today(log, config.partner, clock),
         ),
+        snapshots=_held(log, clock),
     )
+
+
+def _held(log: AuditLog, clock: Callable[[], float]) -> Callable[[], Awaitable[dict[str, Any]]]:
+    """What a node at rest holds of others' publications; nobody confirms it."""
+
+    async def report() -> dict[str, Any]:
+        now = clock()
+        held = snapshots.HeldShelf(log).manifests(now)
+        rows = [snapshots.report_row(item, now=now, confirmed_at=None) for item in held]
+        return {"snapshots": rows, "waiting": 0}
+
+    return report
 
 
 def _publisher(

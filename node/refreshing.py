@@ -73,6 +73,8 @@ class Refresher:
         self._root = index.root
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self.on_change: list[Callable[[], None]] = []
+        """Called after a refresh that changed the content of the index."""
 
     def start(self) -> None:
         """Begin, with a refresh at once. A node without sources has nothing to refresh."""
@@ -237,6 +239,8 @@ class Refresher:
         self._root = self._index.root
         get_logger().info(Event.INDEX_BUILT, records=self._index.records, root=self._root)
         await record_index(self._log, self._leaves, self._index)
+        for tell in self.on_change:
+            tell()
 
 
 async def record_index(log: AuditLog, leaves: LeafWriter, index: Index) -> None:

@@ -22,6 +22,7 @@ from node.answering import Answering
 from node.asking import Asking
 from node.cases import CaseRegister
 from node.feedback import Feedback
+from node.publication.delivery import Delivery
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -48,9 +49,10 @@ AUTHORISATION: Authorisation = {
 class OwnerServicer(owner_pb2_grpc.OwnerServiceServicer):
     """Hands the gateway's calls to the owner's side."""
 
-    def __init__(self, answering: Answering, feedback: Feedback) -> None:
+    def __init__(self, answering: Answering, feedback: Feedback, delivery: Delivery) -> None:
         self._answering = answering
         self._feedback = feedback
+        self._delivery = delivery
 
     async def Answer(  # noqa: N802
         self, request: owner_pb2.AnswerRequest, _context: Context
@@ -64,6 +66,12 @@ class OwnerServicer(owner_pb2_grpc.OwnerServiceServicer):
         """See :meth:`Feedback.receive`."""
         await self._feedback.receive(request.feedback, current_identity())
         return owner_pb2.OwnerServiceFeedbackResponse()
+
+    async def Deliver(  # noqa: N802
+        self, request: owner_pb2.DeliverRequest, _context: Context
+    ) -> owner_pb2.DeliverResponse:
+        """See :meth:`Delivery.deliver`."""
+        return await self._delivery.deliver(request, current_identity())
 
 
 class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
@@ -208,6 +216,7 @@ def services(
     feedback: Feedback,
     cases: CaseRegister,
     directory: Directories,
+    delivery: Delivery,
 ) -> list[Service]:
     """Both services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
@@ -215,7 +224,7 @@ def services(
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
-            register=partial(owner, OwnerServicer(answering, feedback)),
+            register=partial(owner, OwnerServicer(answering, feedback, delivery)),
         ),
         Service(
             descriptor=asking_pb2.DESCRIPTOR.services_by_name["AskingService"],

@@ -36,6 +36,8 @@ class Steering:
     previewing: Previewing
     publishing: Publishing
     status: Status
+    snapshots: Callable[[], Awaitable[Json]]
+    """Tells what of others' publications is held."""
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -50,6 +52,7 @@ class Steering:
             "bundle-made": self._bundle_made,
             "blind-publish": self._after_look(self.publishing.publish),
             "blind-status": self.publishing.status,
+            "snapshots": self._snapshots,
         }
 
     def _after_look(self, act: Handler) -> Handler:
@@ -58,6 +61,9 @@ class Steering:
             return await act(**fields)
 
         return looked
+
+    async def _snapshots(self) -> Json:
+        return await self.snapshots()
 
     async def _pause(self, *, reason: str, for_s: int = 0) -> Json:
         paused = await self.pause.begin(reason, for_s=for_s)

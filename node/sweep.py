@@ -64,11 +64,15 @@ def series_of(term: Term) -> tuple[str, int] | None:
 
 
 def patterns_of(term: Term) -> Iterator[str]:
-    """The term with what a sweep would substitute left out: any two characters of a plate, or a
-    person's date of birth."""
+    """The term with what a sweep would substitute left out: any two characters of a plate, a
+    person's date of birth, or the name, of which a blind query finds every word that sounds
+    alike (:mod:`fairlead.identifiers.matching`)."""
     scheme, value = term
     if scheme == PERSON:
-        yield f"{scheme} {value.rpartition('|')[0]}"
+        name, mark, born = value.rpartition("|")
+        yield f"{scheme} {name}"
+        if mark:
+            yield f"{scheme} {mark}{born}"
     elif scheme == PLATE:
         country, _, plate = value.rpartition(":")
         for first, second in combinations(range(len(plate)), 2):

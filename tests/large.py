@@ -16,10 +16,10 @@ from tests import federation as places
 from tests import processes
 from tests.commands import profile
 from tests.federation import ROOT, Federation
+from tests.live import until
 from tests.manifests import number
 from tests.processes import Serving, gateway_process, node_process
-from tests.publications import OWNER, held
-from tests.shelf import fill
+from tests.publications import OWNER, held, holds
 
 MANY = 10**7
 BUDGETS = Budgets(
@@ -75,12 +75,15 @@ async def large(
         for partner in ("customs", OWNER):
             await made.start_node(partner)
         await made.open_case()
-        await fill(folder / "shelf", made, OWNER)
+        owner = made.nodes[OWNER]
+        await owner.steering.publishing.publish()
+        await owner.steering.publishing.ended()
+        owner.offering.announcer.wake()
+        await until(lambda: holds(made.nodes["customs"], owner, known[0]))
     finally:
         await made.close()
-    os.environ["FAIRLEAD_SHELF"] = str(folder / "shelf")
     before = processes.GATEWAY, processes.NODE
-    processes.GATEWAY, processes.NODE = "tests.patient_gateway", "tests.shelved_node"
+    processes.GATEWAY, processes.NODE = "tests.patient_gateway", "tests.patient_node"
     try:
         async with AsyncExitStack() as stack:
             gateway = await stack.enter_async_context(gateway_process(made))

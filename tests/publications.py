@@ -11,8 +11,10 @@ from fairlead.blinding import encode_terms, evaluate_unblinded
 from fairlead.config import Limits
 from fairlead.entries import EntryCodec, Payload
 from fairlead.envelope.manifest import verify_manifest
+from fairlead.errors import FairleadError
 from fairlead.identifiers import NORM_VERSION
 from fairlead.snapshot import Snapshot
+from node.app import NodeApp
 from node.publication.outcome import Line
 from node.publication.publisher import Publisher
 from node.publication.shelf import line_of
@@ -71,3 +73,18 @@ def looked_up(
     entry = snapshot.find(codec.tag(output))
     snapshot.close()
     return None if entry is None else codec.open(output, entry)
+
+
+def holds(reader: NodeApp, owner: NodeApp, term: str, purpose: str = "drug-trafficking") -> bool:
+    """Whether a reader's node finds a container in what it holds of an owner."""
+    publisher = owner.steering.publishing.publisher
+    try:
+        found = reader.snapshots.usable(OWNER, purpose=purpose, scheme="container")
+        key = publisher.key_of(found.manifest)
+    except FairleadError:
+        return False
+    value = identifiers.normalise("container", term).value
+    inputs = encode_terms(NORM_VERSION, "container", [value])
+    (output,) = evaluate_unblinded(key, inputs)
+    codec = EntryCodec(audience=found.manifest.audience.name, epoch=found.manifest.epoch)
+    return found.snapshot.find(codec.tag(output)) is not None

@@ -156,6 +156,21 @@ def test_substituting_two_characters_of_a_plate_is_stopped(pattern: str) -> None
     assert watch.stopped(plates(pattern)[-1:]) is Sign.PATTERN
 
 
+def test_trying_names_for_a_date_of_birth_is_stopped() -> None:
+    """An attack on weak match keys: invented names, each of two sounds, all born on one day."""
+    terms = [("person", f"AAN{number:X} BO{number:X}|1980-02-01") for number in range(100)]
+    assert Watch().passed(terms, 1) == LIMITS.one_pattern
+
+
+def test_a_crew_list_passes() -> None:
+    """A thousand persons, each born on another day or a few on one, are nobody's sweep."""
+    terms = [
+        ("person", f"NAME{n:X}|{1950 + n % 50}-{1 + n % 12:02}-{1 + n % 28:02}")
+        for n in range(1_000)
+    ]
+    assert Watch().passed(terms, len(terms)) == len(terms)
+
+
 def test_trying_dates_of_birth_for_a_name_is_stopped() -> None:
     """A name with every day of a year is a name alone, asked another way."""
     dates = [f"1980-{month:02d}-{dom:02d}" for month in range(1, 13) for dom in range(1, 29)]

@@ -22,6 +22,7 @@ from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
 from fairlead import merkle, receipts, sealing, signing
 from fairlead.certificates import Identity, identity_from_certificate
+from fairlead.envelope.blinded import BlindedTerms, seal_blind_part
 from fairlead.envelope.query import (
     ANY,
     Query,
@@ -98,6 +99,7 @@ class World:
         purpose: str = "drug-trafficking",
         now: float | None = None,
         scope: Scope = ANY,
+        blinded: Sequence[BlindedTerms] | None = None,
     ) -> Walk:
         """Draft, sign and seal one query of customs' analyst."""
         return make_walk(
@@ -107,6 +109,7 @@ class World:
             purpose=purpose,
             now=self.now if now is None else now,
             scope=scope,
+            blinded=blinded,
         )
 
 
@@ -187,8 +190,9 @@ def make_walk(
     purpose: str,
     now: float,
     scope: Scope,
+    blinded: Sequence[BlindedTerms] | None = None,
 ) -> Walk:
-    """See :meth:`World.walk`."""
+    """See :meth:`World.walk`; with ``blinded`` elements it is a blind query."""
     session, reply = Ed25519PrivateKey.generate(), sealing.SealingKey.generate()
     salts = {p: os.urandom(32) for p in world.directory.partners}
     nonces = [os.urandom(32) for _ in terms]
@@ -199,7 +203,7 @@ def make_walk(
         purpose=purpose,
         legal_basis="eu-ucc-art-46",
         case_commitment=signing.commit(os.urandom(32), CASE.encode()),
-        mode=pb.MODE_SEALED,
+        mode=pb.MODE_SEALED if blinded is None else pb.MODE_BLIND,
         committed=commit_terms(terms, nonces, scope),
         salts=salts,
         asked=asked,
@@ -207,17 +211,16 @@ def make_walk(
         now=now,
     )
     query_id = uuid7(now)
-    parts = {
-        p: seal_part(
-            query_id=query_id,
-            owner=world.directory.partner(p),
-            salt=salts[p],
-            terms=terms,
-            nonces=nonces,
-            scope=scope,
+    parts, elements = {}, 0
+    for p in asked:
+        owner, salt = world.directory.partner(p), salts[p]
+        if blinded is not None:
+            elements = sum(len(item.elements) for item in blinded) // 32
+            parts[p] = seal_blind_part(query_id=query_id, owner=owner, salt=salt, blinded=blinded)
+            continue
+        parts[p] = seal_part(
+            query_id=query_id, owner=owner, salt=salt, terms=terms, nonces=nonces, scope=scope
         )
-        for p in asked
-    }
     key = signing.load_user_key(world.opened.layout.user(ASKER, "u-c01") / "user.key")
     signed = sign_query(
         mandate=mandate,
@@ -230,6 +233,7 @@ def make_walk(
         reply_key=reply.public_bytes(),
         directory=world.directory,
         policy_serial=1,
+        element_count=elements,
         now=now,
     )
     return Walk(

@@ -442,6 +442,8 @@ def _follow_up(result: Result) -> None:
         for item in line["answers"]
         if item["hit"]
     ]
+    leads = [(partner, item) for partner, item in hits if item["grade"] not in {"", "strong"}]
+    hits = [found for found in hits if found not in leads]
     for partner, item in hits[:FOLLOWED]:
         say(
             f"next: fairlead ask {shlex.quote(printable(item['term']))} --scheme {item['scheme']} "
@@ -453,6 +455,11 @@ def _follow_up(result: Result) -> None:
         say(
             "that would show this partner the term, and the gateway that there was a hit; "
             f"where policy refuses it, call the contact desk{more}"
+        )
+    for partner, item in leads[:FOLLOWED]:
+        say(
+            f"{printable(partner)}: a {item['grade']} match is a lead, for the name is spelt "
+            "otherwise there: a sealed question would find nothing; call the contact desk"
         )
 
 

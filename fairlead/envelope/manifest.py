@@ -15,10 +15,13 @@ from fairlead.identifiers import NORM_VERSION
 from fairlead.names import check_code
 from fairlead.partners import MAX_TEXT, SKEW_S, Directory
 from fairlead.snapshot import DIGEST_SIZE, check_count
+from fairlead.v1 import audit_pb2
 from fairlead.v1 import blind_pb2 as pb
 
 DOMAIN = "blind-manifest"
 MAX_DESKS = 64
+MAX_LIFE_S = 62 * 86_400
+"""Seconds that a key may answer: the longest epoch and the longest overlap, 31 days each."""
 MAX_MANIFEST = 256 * 1024
 """Octets: 1,024 partners and 64 desks fit."""
 
@@ -50,6 +53,14 @@ class Manifest:
     made_at: int
     digest: bytes = b""
 
+    @property
+    def line(self) -> bytes:
+        """32 octets that name what manifests follow one another in: one node, the same partners,
+        purposes and scheme, through epochs and policies."""
+        parts = (self.node, ",".join(self.audience.partners), ",".join(self.audience.purposes),
+                 self.scheme)  # fmt: skip
+        return signing.digest(signing.preimage("manifest-line", "|".join(parts).encode()))
+
     def to_wire(self) -> bytes:
         """The octets that are signed."""
         content = {n: getattr(self, n) for n in self.__slots__ if n not in {"audience", "digest"}}
@@ -80,18 +91,8 @@ def verify_manifest(
     :raises NotFound: an owner the directory does not list. :raises Refused: ``NOT_IN_AUDIENCE``.
     :raises Stale: ``NORM_VERSION`` or ``EPOCH_OVER``.
     """
-    content = signing.parse_canonical(pb.BlindManifest, signed.manifest, limit=MAX_MANIFEST)
-    # 1
-    owner = directory.partner(content.owner)
-    signing.verify(owner.signing_key, DOMAIN, signed.manifest, signed.signature)
-    # 2
-    named = f"spiffe://{directory.federation}/{content.node}"
-    if content.federation != directory.federation or named not in {
-        node.spiffe_id for node in owner.nodes
-    }:
-        raise Forged("a manifest is of another node", reasons=("MANIFEST_OWNER",))
-    # 3
-    manifest = _read(content, signing.digest(signed.manifest))
+    # 1 to 3
+    manifest = _signed_by_owner(signed, directory)
     if partner_id not in manifest.audience.partners:
         raise Refused("a manifest is for others", reasons=("NOT_IN_AUDIENCE",))
     # 4
@@ -109,6 +110,52 @@ def verify_manifest(
     # 7
     _check_chain(manifest, previous)
     return manifest
+
+
+def verify_as_stranger(
+    signed: pb.SignedBlindManifest, *, directory: Directory, now: float
+) -> Manifest:
+    """Verify a manifest as somebody it is not for: the gateway, before it takes it.
+
+    1. Its owner signed it, as in steps 1 to 3 of :func:`verify_manifest`.
+    2. It is well formed, as in step 4.
+    3. Its epoch has begun. One that is over is still a link of its line.
+
+    :raises FairleadError: as :func:`verify_manifest`.
+    """
+    # 1
+    manifest = _signed_by_owner(signed, directory)
+    # 2
+    _check_content(manifest)
+    # 3
+    if now < manifest.begins_at - SKEW_S:
+        raise Stale("a manifest's epoch has not begun", reasons=("EPOCH_AHEAD",))
+    return manifest
+
+
+def follows(manifest: Manifest, newest: Manifest) -> bool:
+    """Whether a manifest may come after the newest one known of its line: a later serial and no
+    earlier epoch, and the direct successor names it. What lies between was never accepted."""
+    linked = (
+        manifest.serial != newest.serial + 1 or manifest.predecessor == newest.digest
+    ) and manifest.line == newest.line
+    return linked and manifest.serial > newest.serial and manifest.epoch >= newest.epoch
+
+
+ACCEPTED = "manifest-accepted"
+"""Subject of the gateway's PUBLICATION leaf of a manifest."""
+
+
+def check_accepted(leaf: bytes, manifest: Manifest) -> None:
+    """:raises Forged: ``leaf`` is not the gateway's PUBLICATION leaf of exactly this manifest."""
+    content = signing.parse_canonical(audit_pb2.AuditLeaf, leaf, limit=64 * 1024)
+    told = (content.type, content.subject, content.manifest_digest, content.partner_id)
+    if told != (audit_pb2.LEAF_TYPE_PUBLICATION, ACCEPTED, manifest.digest, manifest.owner):
+        raise Forged(
+            "a receipt is not of this manifest",
+            reasons=("MANIFEST_RECEIPT",),
+            remedy="tell the gateway's operator: it shows a manifest that its log does not hold",
+        )
 
 
 def sign_manifest(
@@ -132,6 +179,18 @@ def read_manifest(signed: pb.SignedBlindManifest) -> Manifest:
     :raises InvalidInput: malformed.
     """
     content = signing.parse_canonical(pb.BlindManifest, signed.manifest, limit=MAX_MANIFEST)
+    return _read(content, signing.digest(signed.manifest))
+
+
+def _signed_by_owner(signed: pb.SignedBlindManifest, directory: Directory) -> Manifest:
+    content = signing.parse_canonical(pb.BlindManifest, signed.manifest, limit=MAX_MANIFEST)
+    owner = directory.partner(content.owner)
+    signing.verify(owner.signing_key, DOMAIN, signed.manifest, signed.signature)
+    named = f"spiffe://{directory.federation}/{content.node}"
+    if content.federation != directory.federation or named not in {
+        node.spiffe_id for node in owner.nodes
+    }:
+        raise Forged("a manifest is of another node", reasons=("MANIFEST_OWNER",))
     return _read(content, signing.digest(signed.manifest))
 
 
@@ -168,7 +227,7 @@ def _check_content(manifest: Manifest) -> None:
         0 < manifest.serial < 2**63
         and len(manifest.predecessor) == (0 if first else DIGEST_SIZE)
         and len(manifest.snapshot_digest) == DIGEST_SIZE
-        and 0 <= times[0] < times[1] <= times[2]
+        and 0 <= times[0] < times[1] <= times[2] <= times[0] + MAX_LIFE_S
         and 0 <= manifest.made_at < manifest.answers_until
         and _desks_fit(manifest.contact_desks)
     )

@@ -36,7 +36,8 @@ __all__ = [
 ]
 
 NORM_VERSION = 1
-"""Version of the canonical forms. A mismatch between two sides is an error, never a miss."""
+"""Version of the canonical forms and of the match keys (:mod:`fairlead.identifiers.matching`). A
+mismatch between two sides is an error, never a miss."""
 
 MAX_RAW = 128
 """Characters in a term that may be asked about."""

@@ -23,6 +23,7 @@ EVERY_S = 1.0
 PHASES = {
     "survey": "records read",
     "evaluate": "entries of the index looked at",
+    "match": "match keys of persons looked at",
     "write": "snapshots written",
 }
 

@@ -20,6 +20,7 @@ from node.cli import (
     pause,
     preview,
     rotate,
+    snapshots,
     source,
     status,
 )
@@ -48,6 +49,7 @@ app.command("preview")(preview.preview)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("status")(status.status)
+app.command("snapshots")(snapshots.snapshots)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 

@@ -46,6 +46,7 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         "bundle-made": {},
         "blind-publish": {"accept_shrunk": (bool, False)},
         "blind-status": {},
+        "snapshots": {},
     }
 )
 """Command → field → its type, and whether it must be there."""

@@ -45,7 +45,7 @@ class EntryFile:
                 f"PRAGMA cache_size = -{CACHE_KIB}; PRAGMA temp_store = FILE; {_SCHEMA}"
             )
         except (sqlite3.Error, OSError):
-            raise _unwritable() from None
+            raise unwritable() from None
 
     def __enter__(self) -> Self:
         return self
@@ -103,7 +103,7 @@ class EntryFile:
             for batch in iter(partial(cursor.fetchmany, ROWS), []):
                 yield from (tag + sealed for tag, sealed in batch)
         except sqlite3.Error:
-            raise _unwritable() from None
+            raise unwritable() from None
 
     def _transaction(self) -> _Transaction:
         return _Transaction(self._connection)
@@ -112,13 +112,13 @@ class EntryFile:
         try:
             return self._connection.execute(statement, values).fetchall()
         except sqlite3.Error:
-            raise _unwritable() from None
+            raise unwritable() from None
 
     def _write(self, statement: str, values: Sequence[object]) -> None:
         try:
             self._connection.execute(statement, values)
         except sqlite3.Error:
-            raise _unwritable() from None
+            raise unwritable() from None
 
 
 class _Transaction:
@@ -137,10 +137,10 @@ class _Transaction:
         try:
             self._connection.execute(statement)
         except sqlite3.Error:
-            raise _unwritable() from None
+            raise unwritable() from None
 
 
-def _unwritable() -> Misconfigured:
+def unwritable() -> Misconfigured:
     return Misconfigured(
         "the entries of a blind index cannot be written",
         reasons=("PUBLISH_UNWRITABLE",),

@@ -8,6 +8,7 @@ import os
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,7 +23,8 @@ _LINE = 64 * 1024 * 1024
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Progress:
     """Where a publication is: in ``phase`` (``survey``: records read; ``evaluate``: entries of the
-    index looked at; ``write``: snapshots written), ``done`` of ``total``."""
+    index looked at; ``match``: match keys looked at; ``write``: snapshots written), ``done`` of
+    ``total``."""
 
     phase: str
     done: int
@@ -36,9 +38,20 @@ def silent(_progress: Progress) -> None:
     """Nobody is watching."""
 
 
-async def obeyed(order: bytes, watch: Watch) -> dict[str, Any]:
+def surroundings(state_dir: Path) -> dict[str, str]:
+    """The child's environment: it finds this program, and what SQLite sorts outside memory lies
+    where there is room for an index, not in a ``/tmp`` that may be memory itself."""
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(filter(None, sys.path)),
+        "SQLITE_TMPDIR": str(state_dir),
+    }
+
+
+async def obeyed(order: bytes, watch: Watch, *, state_dir: Path) -> dict[str, Any]:
     """What a child made of an order; one that is cancelled takes its child with it.
 
+    :param state_dir: the node's, for what has no place in memory.
     :raises FairleadError: the child's own error, or ``PUBLISH_CRASHED``.
     """
     try:
@@ -49,7 +62,7 @@ async def obeyed(order: bytes, watch: Watch) -> dict[str, Any]:
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             limit=_LINE,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+            env=surroundings(state_dir),
         )
     except OSError:
         raise _crashed() from None

@@ -11,8 +11,8 @@ from fairlead import signing
 from fairlead.blinding import EpochSeed, PrivateKey, epoch_key
 from fairlead.config import NodeConfig
 from fairlead.delta import write_delta
-from fairlead.envelope.manifest import Manifest, sign_manifest
-from fairlead.errors import Misconfigured, Stale
+from fairlead.envelope.manifest import DOMAIN, Manifest, sign_manifest
+from fairlead.errors import Forged, Misconfigured, Stale
 from fairlead.identifiers import NORM_VERSION
 from fairlead.keyring import KeyRing
 from fairlead.partners import Partner
@@ -81,7 +81,7 @@ class Publisher:
     seeds: SeedFile
     shelf: Shelf
     folder: Folder
-    _busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, *, accept_shrunk: bool = False, watch: Watch = silent) -> list[Line]:
         """Publish what has changed; nothing when nothing has.
@@ -99,7 +99,7 @@ class Publisher:
         :raises PolicyUnavailable: no decision. :raises SourceUnusable: the index is damaged.
         :raises Stale: ``EXPOSURE_CHANGED``.
         """
-        async with self._busy:
+        async with self.busy:
             # 1 and 2
             plan = await self._plan()
             await self._withdraw(plan)
@@ -134,8 +134,8 @@ class Publisher:
         self._tidy(now)
 
     def _tidy(self, now: float) -> None:
-        answering = [item.manifest for item in self.shelf.answering(now)]
-        self.folder.tidy(answering, self.epochs, now)
+        delivering = [item.manifest for item in self.shelf.delivering(now)]
+        self.folder.tidy(delivering, self.epochs, now)
 
     def published(self, audience: bytes, epoch: int, scheme: str) -> Published:
         """What answers for a class, by its name, in an epoch and scheme.
@@ -213,7 +213,9 @@ class Publisher:
             )
 
     async def _survey(self, plan: _Plan, watch: Watch) -> tuple[bytes, dict[str, list[Kind]]]:
-        found = await obeyed(order(self.config, until=plan.until), watch)
+        found = await obeyed(
+            order(self.config, until=plan.until), watch, state_dir=self.config.state_dir
+        )
         kinds: dict[str, list[Kind]] = {}
         for scheme, document in found["kinds"]:
             kinds.setdefault(scheme, []).append(Kind.from_document(document))
@@ -245,7 +247,7 @@ class Publisher:
     ) -> tuple[bytes, list[Built]]:
         documents = [target.to_document() for target in targets]
         ordered = order(self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents)
-        found = await obeyed(ordered, watch)
+        found = await obeyed(ordered, watch, state_dir=self.config.state_dir)
         built = [
             Built(terms=b["terms"], entries=b["entries"], digest=bytes.fromhex(b["digest"]))
             for b in found["built"]
@@ -258,7 +260,7 @@ class Publisher:
         line = line_of(audience.audience, scheme)
         before, held = self.shelf.newest(line), self.shelf.held(line)
         manifest = self._manifest(plan, audience, scheme, built, before)
-        if before is not None and not before.withdrawn and _same(before.manifest, manifest):
+        if before is not None and self._stands(plan, before, manifest):
             if held is not None:
                 leaf = self.owner.leaves.owner("blind-recovered", schemes=[scheme])
                 await self.owner.log.append(leaf, also=put_released(line))
@@ -276,6 +278,17 @@ class Publisher:
         await self.owner.log.append(leaf, also=put_published(line, item))
         get_logger().info(Event.BLIND_PUBLISHED, epoch=manifest.epoch, size=manifest.entry_count)
         return Line.of(audience, "published", manifest, built.terms)
+
+    def _stands(self, plan: _Plan, before: Published, manifest: Manifest) -> bool:
+        """Whether the one before says the same, under the key that readers know now."""
+        if before.withdrawn or not _same(before.manifest, manifest):
+            return False
+        octets, signature = before.signed.manifest, before.signed.signature
+        try:
+            signing.verify(plan.owner.signing_key, DOMAIN, octets, signature)
+        except Forged:
+            return False
+        return True
 
     async def _delta(self, before: Published | None, manifest: Manifest) -> None:
         """Beside a snapshot, what leads to it from the one before it of the same key."""
@@ -337,6 +350,7 @@ class Publisher:
             plan.accepted,
             bytes.fromhex(plan.exposure.digest),
             plan.owner.contact_desk.encode(),
+            plan.owner.signing_key,
             *keys,
             *names,
         )

@@ -35,6 +35,14 @@ class Publishing:
             )
         return {"running": True}
 
+    async def ended(self) -> None:
+        """Wait for the publication under way, if there is one.
+
+        :raises FairleadError: it failed.
+        """
+        if self._task is not None:
+            await asyncio.shield(self._task)
+
     async def status(self) -> Json:
         """What is published now, how far a publication is, and how the last one ended."""
         running = self._task is not None and not self._task.done()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, groupby, islice
@@ -75,6 +75,14 @@ class TermReader:
         """The token of a term: 16 octets."""
         return self._codec.token(scheme, value)
 
+    def mask(self, where: bytes, moment: int) -> bytes:
+        """8 octets that hide a time (unix seconds); ``where`` is unlike that of any other time."""
+        return self._codec.mask(where, moment)
+
+    def unmask(self, where: bytes, masked: bytes) -> int:
+        """The reverse of :meth:`mask`."""
+        return self._codec.unmask(where, masked)
+
     def kinds(self, until: int, progress: Progress) -> set[tuple[str, Kind]]:
         """Every (scheme, kind) of records whose retention reaches ``until`` (unix seconds)."""
         found: set[tuple[str, Kind]] = set()
@@ -99,6 +107,12 @@ class TermReader:
             before, done = done, done + len(entries)
             if before // REPORT != done // REPORT:
                 progress(min(done, total), total)
+
+    def term(self, token: bytes) -> HeldTerm:
+        """One term again."""
+        statement = "SELECT token, part, key, moment FROM entry WHERE token = ? ORDER BY part, key"
+        entries = self._newest(self._rows(statement, (token,)))
+        return HeldTerm(token=token, records=self._opened(entries))
 
     def _newest(self, rows: Iterator[_Entry]) -> list[tuple[int, bytes, int]]:
         """Time, key and part of a term's newest records, however many it has."""
@@ -128,9 +142,9 @@ class TermReader:
         except (ValueError, TypeError, KeyError):
             raise index_changed() from None
 
-    def _rows(self, statement: str) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _rows(self, statement: str, values: Sequence[bytes] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
         try:
-            cursor = self._connection.execute(statement)
+            cursor = self._connection.execute(statement, values)
             for batch in iter(partial(cursor.fetchmany, ROWS), []):
                 yield from batch
         except sqlite3.Error:

@@ -12,6 +12,7 @@ from fairlead.cli.options import lasting, moment
 from fairlead.cli.terms import read_terms
 from fairlead.config import GatewayConfig, NodeConfig, load
 from fairlead.evidence import load_evidence
+from fairlead.identifiers import matching
 from fairlead.policy import bundle
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.reading import read_candidates, read_decision, read_records
@@ -126,13 +127,21 @@ def _policy() -> Iterator[Target]:
     )
 
 
+def _keyed(scheme: str, raw: str) -> None:
+    """Canonical form, beside nothing and beside itself, and the keys of each."""
+    normal = identifiers.normaliser(scheme)
+    for value in (raw, normal(raw, "").value, normal(raw, raw).value):
+        matching.held_keys(scheme, value)
+        if len(set(matching.asked_keys(scheme, value))) != matching.keys_per_term(scheme):
+            raise AssertionError("the number of keys tells something about the term")
+
+
 def _words() -> Iterator[Target]:
     for scheme in identifiers.SCHEMES:
-        normal = identifiers.normaliser(scheme)
         yield Target(
             name=f"scheme-{scheme}",
-            seeds=[b"MSCU6639870", b"NL:AB-12-CD", b"9074729"],
-            attempt=text(lambda raw, n=normal: (n(raw, ""), n(raw, raw))),
+            seeds=[b"MSCU6639870", b"NL:AB-12-CD", b"9074729", b"Jansen, Jan|1980-02-01"],
+            attempt=text(partial(_keyed, scheme)),
         )
 
     def recognised(raw: str) -> None:

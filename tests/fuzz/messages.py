@@ -20,8 +20,14 @@ from fairlead.envelope.feedback import (
     verify_feedback,
 )
 from fairlead.envelope.grant import verify_grant
-from fairlead.envelope.manifest import verify_manifest
+from fairlead.envelope.manifest import (
+    check_accepted,
+    read_manifest,
+    verify_as_stranger,
+    verify_manifest,
+)
 from fairlead.envelope.outcome import verify_outcome
+from fairlead.envelope.piece import check_piece, open_piece, seal_piece
 from fairlead.envelope.query import Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.partners import DenyLists, Directory, sign_as_operator
@@ -187,6 +193,38 @@ class World:
             signed, directory=self.made.directory, partner_id="customs", now=self.now
         )
 
+    def to_stranger(self, octets: bytes) -> object:
+        """Any manifest under its owner's signature, brought to the gateway."""
+        signed = blind_pb2.SignedBlindManifest(
+            manifest=octets, signature=signing.sign(self.owner_key, "blind-manifest", octets)
+        )
+        return verify_as_stranger(signed, directory=self.made.directory, now=self.now)
+
+    def accepted(self, leaf: bytes) -> object:
+        """Any leaf in place of a manifest's."""
+        signed = blind_pb2.SignedBlindManifest(manifest=self.seed_manifest())
+        return check_accepted(leaf, read_manifest(signed))
+
+    def seed_accepted(self) -> bytes:
+        leaf = audit_pb2.AuditLeaf(
+            type=audit_pb2.LEAF_TYPE_PUBLICATION,
+            subject="manifest-accepted",
+            partner_id=OWNER,
+            manifest_digest=signing.digest(self.seed_manifest()),
+        )
+        return signing.canonical(leaf)
+
+    def sealed_piece(self, octets: bytes) -> object:
+        """Any octets in place of a sealed piece, and the piece it should be."""
+        size, piece = len(octets), blind_pb2.Piece(manifest=bytes(32), kind=1)
+        sealed = blind_pb2.SealedPiece(sealed=octets, size=size)
+        return open_piece(sealed, piece, reader=OWNER, key=self.owner_seal)
+
+    def seed_sealed_piece(self) -> bytes:
+        piece = blind_pb2.Piece(manifest=bytes(32), kind=1)
+        public = self.made.directory.partner(OWNER).sealing_key
+        return seal_piece(b"octets", piece, reader=OWNER, size=6, public=public).sealed
+
     def seed_manifest(self) -> bytes:
         """One that is right but for its key: that of blind queries needs libsodium."""
         node = self.made.directory.partner(OWNER).nodes[0].spiffe_id
@@ -348,6 +386,15 @@ def targets(folder: Path) -> Iterator[Target]:
     yield one("feedback-body", signing.canonical(opened), world.feedback_body)
     yield one("outcome", signing.canonical(outcome), world.outcome)
     yield one("blind-manifest", world.seed_manifest(), world.manifest)
+    yield one("blind-manifest-offered", world.seed_manifest(), world.to_stranger)
+    yield one("blind-manifest-leaf", world.seed_accepted(), world.accepted)
+    yield one("blind-sealed-piece", world.seed_sealed_piece(), world.sealed_piece)
+    asked = blind_pb2.Piece(manifest=bytes(32), kind=blind_pb2.PIECE_KIND_SNAPSHOT)
+    yield one(
+        "blind-piece",
+        signing.canonical(asked),
+        lambda data: check_piece(signing.parse_canonical(blind_pb2.Piece, data)),
+    )
     yield one("directory", world.seed_directory(), world.directory)
     yield one("signed-directory", world.made.layout.directory.read_bytes(), world.signed_directory)
     yield one("partner-entry", world.seed_entry(), world.entry)
@@ -373,6 +420,10 @@ def _requests(world: World) -> Iterator[Target]:
     for kind, seed in (
         (gateway_pb2.QueryRequest, request),
         (owner_pb2.AnswerRequest, world.request.SerializeToString()),
+        (gateway_pb2.PublishManifestRequest, b""),
+        (gateway_pb2.ListManifestsRequest, b"\x08\x01"),
+        (gateway_pb2.FetchPublicationRequest, b"\x0a\x01x"),
+        (owner_pb2.DeliverRequest, b"\x0a\x01x"),
     ):
         name = f"/fairlead.v1.X/{kind.DESCRIPTOR.name}"
 
