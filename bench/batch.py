@@ -23,13 +23,14 @@ from tests.memory import rss_mib
 EVERY_S = 0.5
 
 
-async def measure(place: Large, file: Path) -> dict[str, float]:
+async def measure(place: Large, file: Path, *options: str) -> dict[str, float]:
     """Ask the file; seconds, and resident memory in MiB at its highest above the start."""
     path = profile(place.made)
     began = time.monotonic()
     command = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "fairlead.cli.main", "ask", "--file", str(file), "--mode", "blind",
         "--case", CASE, "--purpose", PURPOSE, "--output", "ndjson",
+        *options,
         env={"PATH": os.environ["PATH"], "HOME": str(path.parent), "PYTHONPATH": str(ROOT),
              "FAIRLEAD_PROFILE": str(path)},
         stdout=asyncio.subprocess.DEVNULL,
@@ -54,14 +55,16 @@ async def main() -> None:
     """Print one line for people and one for programs."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--terms", type=int, default=100_000)
-    terms = parser.parse_args().terms
+    parser.add_argument("--dry-run", action="store_true", help="draft it, and send nothing")
+    arguments = parser.parse_args()
+    terms, options = arguments.terms, ["--dry-run"] if arguments.dry_run else []
     with tempfile.TemporaryDirectory(dir="/dev/shm") as name:
         folder = Path(name)
         file = folder / "terms.txt"
         file.write_text("".join(f"{box}\n" for box in boxes(terms)))
         known = list(boxes(min(terms, 1_000)))[::10]
         async with large(folder / "made", known) as place:
-            found = await measure(place, file)
+            found = await measure(place, file, *options)
     rate = round(terms / found["seconds"])
     print(f"{terms:,} terms of one owner: {found['seconds']} s, {rate:,} a second; {found}")
     print(json.dumps({"schema": 1, "bench": "batch", "terms": terms, "rate": rate, **found}))
