@@ -15,10 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+from demo.memory import rss_mib
 from tests.commands import profile
 from tests.federation import CASE, PURPOSE, ROOT
 from tests.large import Large, boxes, large
-from tests.memory import rss_mib
 
 EVERY_S = 0.5
 
