@@ -19,7 +19,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
+from fairlead.approving import Waiting, check_pending, check_terms
 from fairlead.certificates import SpiffeId
+from fairlead.envelope.approval import sign_approval
 from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, Cutter, chunk_count, root_of
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
@@ -296,3 +298,43 @@ class NodeClient:
                 yield response.event
         finally:
             call.cancel()
+
+    # ── The second person ────────────────────────────────────────────────────────────────────
+
+    async def pending(self, *, timeout_s: float = 30) -> list[Waiting]:
+        """The queries that wait for this approver, each checked against its user's signature.
+
+        :raises Forged: the node shows something else. :raises grpc.RpcError: refused.
+        """
+        listed = await self.stub.ListApprovals(pb.ListApprovalsRequest(), timeout=timeout_s)
+        return [
+            check_pending(
+                shown, directory=self._directory, partner_id=self._partner_id, now=time.time()
+            )
+            for shown in listed.pending
+        ]
+
+    async def pending_terms(self, waiting: Waiting) -> list[pb.Term]:
+        """The terms of one of them, checked; the reading is on the record.
+
+        :raises Forged: the node shows other terms. :raises grpc.RpcError: refused.
+        """
+        request = pb.ShowApprovalRequest(query_id=waiting.shown.query.query_id)
+        call = self.stub.ShowApproval(request, timeout=CHUNK_TIMEOUT_S)
+        return check_terms(waiting, [page async for page in call])
+
+    async def approve(self, waiting: Waiting, *, timeout_s: float = 30) -> int:
+        """Sign that it may be sent, urgent when it is; returns how it stands then.
+
+        :raises grpc.RpcError: refused.
+        """
+        signed = sign_approval(
+            waiting.shown.mandate,
+            certificate=self.certificate,
+            key=self._key,
+            now=time.time(),
+            urgent=waiting.shown.urgent,
+        )
+        request = pb.DecideApprovalRequest(query_id=waiting.shown.query.query_id, approve=signed)
+        decided = await self.stub.DecideApproval(request, timeout=timeout_s)
+        return int(decided.state)

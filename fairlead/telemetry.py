@@ -77,6 +77,7 @@ class Event(StrEnum):
     QUERY_ANSWERED = "query-answered"
     QUERY_CLOSED = "query-closed"
     QUERY_REFUSED = "query-refused"
+    REVIEW_ALARM = "review-alarm"
     RPC_FAILED = "rpc-failed"
     RPC_REFUSED = "rpc-refused"
     SERVER_STARTED = "server-started"

@@ -24,6 +24,7 @@ from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from node import cases, service
 from node.answering import Answering
+from node.approvals import Approvals
 from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
 from node.certificate import OwnCertificate
@@ -64,6 +65,7 @@ class NodeApp:
     server: Server
     log: AuditLog
     asking: Asking
+    approvals: Approvals
     answering: Answering
     cases: cases.CaseRegister
     snapshots: Snapshots
@@ -156,6 +158,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         server=server,
         log=log,
         asking=asker.asking,
+        approvals=asker.approvals,
         answering=answering,
         cases=asker.cases,
         snapshots=asker.snapshots,
@@ -173,7 +176,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
-            member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
+            member,
+            log,
+            config.keys_dir,
+            clock=clock,
+            more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker)],
         ),
     )
 
@@ -247,6 +254,7 @@ def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) 
             partner,
             answering,
             asker.asking,
+            asker.approvals,
             asker.telling,
             asker.cases,
             directory,
@@ -311,10 +319,18 @@ async def _keep_house(parts: Parts, asker: Asker, publisher: Publisher) -> None:
             get_logger().error(Event.BLIND_NOT_TURNED, error=error)
         try:
             await asker.asking.expire()
+            await asker.approvals.expire()
             await asker.book.expire(parts.clock() - retention_s)
         except (FairleadError, sqlite3.Error) as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _overdue_gauge(asker: Asker) -> metrics.Gauge:
+    meaning = "Reviews by a supervisor that are overdue."
+    return metrics.Gauge(
+        name="fairlead_reviews_overdue", help=meaning, value=asker.approvals.overdue()
+    )
 
 
 def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:

@@ -13,14 +13,17 @@ import grpc.aio
 from fairlead.release import ReleaseDesk
 from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
 from node import cases, feedback, history
+from node.approvals import Approvals
 from node.asking import Asking
 from node.blinded import Library
 from node.drafting import Drafter
 from node.following import Following
 from node.guard import MEMORY_S, Guard
+from node.held import Held
 from node.line import GatewayLine
 from node.opening import open_vault, words_of
 from node.parts import Parts
+from node.reviews import Reviews
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.snapshots import Exchange, Snapshots
@@ -33,6 +36,7 @@ class Asker:
     """What a node asks with."""
 
     asking: Asking
+    approvals: Approvals
     telling: feedback.Feedback
     book: feedback.FeedbackBook
     cases: cases.CaseRegister
@@ -70,6 +74,8 @@ def open_asker(
     vault = open_vault(config)
     kept = history.History(vault)
     book = feedback.FeedbackBook(vault)
+    held = Held(vault, kept, clock=clock)
+    reviews = Reviews(parts.log, parts.leaves, percent=config.reviews.sample_percent, clock=clock)
     budgets = AskerBudgets(config.budgets, partner_id=config.partner, log=parts.log, clock=clock)
     sealer = Sealer(
         partner_id=config.partner,
@@ -96,19 +102,37 @@ def open_asker(
             budgets=budgets,
             library=snapshots,
             lists=kept.lists,
+            held=held,
+            reviews=reviews,
             clock=clock,
         ),
         cases=register,
         sealer=sealer,
-        sending=_sending(parts, line, kept, sealer, budgets, snapshots),
+        sending=_sending(parts, line, kept, sealer, budgets, snapshots, reviews),
         history=kept,
+        held=held,
         budgets=budgets,
         clock=clock,
     )
     return Asker(
-        asking=asking, telling=_telling(parts, line, kept, book), book=book, cases=register,
-        vault=vault, snapshots=snapshots,
+        asking=asking, approvals=_approvals(parts, kept, held, reviews),
+        telling=_telling(parts, line, kept, book), book=book, cases=register, vault=vault,
+        snapshots=snapshots,
     )  # fmt: skip
+
+
+def _approvals(parts: Parts, kept: history.History, held: Held, reviews: Reviews) -> Approvals:
+    return Approvals(
+        partner_id=parts.config.partner,
+        log=parts.log,
+        leaves=parts.leaves,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        history=kept,
+        held=held,
+        reviews=reviews,
+        clock=parts.clock,
+    )
 
 
 def _sending(
@@ -118,6 +142,7 @@ def _sending(
     sealer: Sealer,
     budgets: AskerBudgets,
     library: Library,
+    reviews: Reviews,
 ) -> Sending:
     return Sending(
         partner_id=parts.config.partner,
@@ -130,6 +155,7 @@ def _sending(
         sealer=sealer,
         library=library,
         budgets=budgets,
+        reviews=reviews,
         send=_sender(line, parts.deadline_s),
         clock=parts.clock,
     )

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
+from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
@@ -18,6 +19,7 @@ from node.batch import Batch
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
 from node.guard import Enumeration
+from node.held import APPROVED, Held, Hold, refusal
 from node.history import History, unknown_query
 from node.intake import Intake
 from node.outage import Outages
@@ -49,6 +51,7 @@ class Asking:
         sealer: Sealer,
         sending: Sending,
         history: History,
+        held: Held,
         budgets: AskerBudgets,
         clock: Callable[[], float],
     ) -> None:
@@ -61,6 +64,7 @@ class Asking:
         self._sealer = sealer
         self._sending = sending
         self._history = history
+        self._held = held
         self._budgets = budgets
         self._clock = clock
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
@@ -93,10 +97,11 @@ class Asking:
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
         exactly the drafted mandate, 3. the case is still open and assigned, the budgets have
-        room, and the guard sees no sweep and remembers the terms, 4. the whole query verifies as
-        a stranger would verify it, the gateway is not suspended, and the query is durable here, so
-        that it can be taken up again, 5. INTENT is durable in this node's own log, chunk by chunk,
-        the first one with what the query spends.
+        room, and the guard sees no sweep and remembers the terms, 4. a query that needs a second
+        person is durable here and goes no further until it is approved and resumed; of any other
+        the whole verifies as a stranger would verify it, the gateway is not suspended, and it is
+        durable here, so that it can be taken up again, 5. INTENT is durable in this node's own log,
+        chunk by chunk, the first one with what the query spends.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -106,6 +111,11 @@ class Asking:
             preparation, signature = await self._drafter.take(request, user)
             batch = self._batch(preparation, signature, certificate)
             # 4
+            if batch.content.required_approvals:
+                hold = await self._hold(batch, user, urgent=preparation.urgent)
+                yield pb.AskResponse(batch=self._opened(batch.batch_id))
+                yield _pending(hold)
+                return
             sealed = await self._sealer.seal(batch, 0, query_id=batch.batch_id)
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
         except FairleadError as error:
@@ -115,6 +125,33 @@ class Asking:
         # 5
         async for event in self._send(batch, user, fresh=sealed):
             yield event
+
+    async def _hold(self, batch: Batch, user: Identity, *, urgent: bool) -> Hold:
+        """Keep a query for a second person; nothing of it is sent.
+
+        :raises Forged: its user did not sign it. :raises Refused: too many of theirs wait.
+        """
+        self._held.check_room(user.name)
+        signing.verify_as_user(user.public_key, "mandate", batch.mandate, batch.signature)
+        leaf = self._leaves.approval(
+            subject="approval-asked",
+            user=user.spiffe_id,
+            query_id=batch.batch_id,
+            mandate_digest=signing.digest(batch.mandate),
+            reasons=("URGENT",) if urgent else (),
+        )
+        await self._log.append(leaf)
+        return await self._held.begin(batch, urgent=urgent)
+
+    def _opened(self, batch_id: bytes) -> pb.AskResponse.Batch:
+        """A batch as its user sees it, with how it stands."""
+        opened = self._history.opened(batch_id)
+        opened.summary.CopyFrom(self._marked(opened.summary))
+        return opened
+
+    def _marked(self, summary: pb.QuerySummary) -> pb.QuerySummary:
+        summary.approval = self._held.state(summary.query_id)  # type: ignore[assignment]
+        return summary
 
     def _batch(self, made: Preparation, signature: bytes, certificate: bytes) -> Batch:
         now = self._clock()
@@ -141,11 +178,12 @@ class Asking:
         """Show what is kept of an own query, and finish it when it was interrupted.
 
         :raises NotFound: not kept, or somebody else's. :raises Refused: its case is closed, or
-            no longer the user's.
+            no longer the user's, or a second person has not approved it.
         """
         try:
             batch_id = self._own(query_id, user)
             batch = self._history.batch(batch_id)
+            await self._check_hold(batch_id, batch, user)
             if batch is not None:
                 self._cases.assigned(batch.case_id, user)
         except FairleadError as error:
@@ -157,6 +195,20 @@ class Asking:
             return
         async for event in self._send(batch, user):
             yield event
+
+    async def _check_hold(self, batch_id: bytes, batch: Batch | None, user: Identity) -> None:
+        """Whether a query may go, if it was held: approved, and all that was true when it was
+        asked is true still when it is first sent.
+
+        :raises FairleadError: it waits, was denied or has expired, or something changed.
+        """
+        hold = self._held.get(batch_id)
+        if hold is None:
+            return
+        if hold.state != APPROVED:
+            raise refusal(hold.state)
+        if batch is not None and not self._history.chunk_ids(batch_id):
+            await self._drafter.admit(batch.case_id, user, batch.terms, urgent=hold.urgent)
 
     async def _send(self, batch: Batch, user: Identity, *, fresh: Sealed | None = None) -> Events:
         """Every chunk in turn: what is done from what is kept, the rest from its owners."""
@@ -235,7 +287,8 @@ class Asking:
 
     def listed(self, user: Identity) -> list[pb.QuerySummary]:
         """The user's own queries; those of the whole partner for an auditor."""
-        return self._history.listed(None if _auditor(user) else user.name)
+        listed = self._history.listed(None if _auditor(user) else user.name)
+        return [self._marked(summary) for summary in listed]
 
     async def show(self, query_id: bytes, user: Identity) -> Events:
         """What is kept of a query; the reading is on the record. An auditor sees its metadata.
@@ -254,18 +307,22 @@ class Asking:
         leaf = self._leaves.history(subject="history-read", user=user.spiffe_id, query_id=batch_id)
         await self._log.append(leaf)
         if self._history.owner(batch_id) != user.name:
-            summary = self._history.summary(batch_id)
+            summary = self._marked(self._history.summary(batch_id))
             yield pb.AskResponse(batch=pb.AskResponse.Batch(summary=summary))
             return
         for event in self._first(batch_id, paged=True):
             yield event
+        hold = self._held.get(batch_id)
+        if hold is not None and not self._history.chunk_ids(batch_id):
+            yield _pending(hold)
+            return
         for number in range(self._history.summary(batch_id).chunks):
             for event in self._of_chunk(batch_id, number):
                 yield event
 
     def _first(self, batch_id: bytes, *, paged: bool) -> Iterator[pb.AskResponse]:
         """What comes before the chunks: the batch, and its pages for whoever does not have them."""
-        opened = self._history.opened(batch_id)
+        opened = self._opened(batch_id)
         opened.paged = paged
         yield pb.AskResponse(batch=opened)
         for page in self._history.pages(batch_id) if paged else ():
@@ -320,6 +377,14 @@ class Asking:
         leaf = self._leaves.alarm(reasons, subject="enumeration", user=user.spiffe_id)
         await self._log.append(leaf)
         get_logger().error(Event.ENUMERATION_STOPPED, code=sweep.sign, user=user.name)
+
+
+def _pending(hold: Hold) -> pb.AskResponse:
+    return pb.AskResponse(
+        pending=pb.AskResponse.Pending(
+            approvals=hold.required, expires_at=hold.expires_at, urgent=hold.urgent
+        )
+    )
 
 
 def _stopping() -> Unreachable:

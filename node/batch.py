@@ -40,6 +40,8 @@ class Batch:
     not_asked: Mapping[str, str]
     asked_at: int
     case_retention_days: int
+    approvals: tuple[bytes, ...] = ()
+    """Signed approvals so far, each as transmitted."""
 
     @property
     def chunks(self) -> int:
@@ -55,6 +57,10 @@ class Batch:
     def content(self) -> query_pb2.Mandate:
         """The mandate, read."""
         return query_pb2.Mandate.FromString(self.mandate)
+
+    def signed_approvals(self) -> list[query_pb2.SignedApproval]:
+        """The approvals, read."""
+        return [query_pb2.SignedApproval.FromString(item) for item in self.approvals]
 
     def of_chunk(self, number: int) -> tuple[Sequence[Term], Sequence[bytes]]:
         """The terms of one chunk and their nonces."""
@@ -113,6 +119,7 @@ class Batch:
                 "not_asked": dict(self.not_asked),
                 "asked_at": self.asked_at,
                 "case_retention_days": self.case_retention_days,
+                "approvals": [_text(item) for item in self.approvals],
             }
         )
 
@@ -139,6 +146,7 @@ class Batch:
             not_asked=kept["not_asked"],
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
+            approvals=tuple(_octets(item) for item in kept.get("approvals", ())),
         )
 
 

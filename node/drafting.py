@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import sealing, signing
+from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
 from fairlead.envelope.chunk import chunk_count, max_terms, root_of
 from fairlead.envelope.query import (
@@ -44,7 +45,9 @@ from node.batch import roots_of
 from node.blinded import BlindPlan, Library
 from node.cases import Case, CaseRegister, check_handling
 from node.guard import Guard
+from node.held import Held
 from node.intake import check_count
+from node.reviews import Reviews
 from node.sealer import no_snapshots
 from node.spending import AskerBudgets
 from node.termlist import PAGE, TermList, TermLists
@@ -78,6 +81,8 @@ class Preparation:
     scope: Scope
     session: Ed25519PrivateKey
     not_asked: Mapping[str, str]
+    urgent: bool
+    """It exceeds a budget, and asks an approver to let it."""
     expires_at: float
 
 
@@ -133,6 +138,8 @@ class Drafter:
         budgets: AskerBudgets,
         library: Library,
         lists: TermLists,
+        held: Held,
+        reviews: Reviews,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -144,6 +151,8 @@ class Drafter:
         self._budgets = budgets
         self._library = library
         self._lists = lists
+        self._held = held
+        self._reviews = reviews
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
@@ -154,10 +163,12 @@ class Drafter:
 
         1. The options are read, as the terms were; a typo stops here.
         2. The case is open, and the user assigned to it.
-        3. The node's own policy says whom the user may ask, and the parts for all of them fit
-           into one message.
+        3. The node's own policy says whom the user may ask and how many second persons must
+           agree, and the parts for all of them fit into one message.
         4. The guard sees no sweep in the terms, beside those of the user's last 24 hours.
-        5. The budgets of the user, the case and the partner have room for it.
+        5. The budgets of the user, the case and the partner have room for it, or it is urgent
+           and no earlier urgent query of the user waits for its review; and not too many queries
+           of the user wait for a second person.
         6. The mandate is drafted and kept until it is signed.
 
         :param certificate: the user's certificate as TLS presented it (DER).
@@ -178,7 +189,7 @@ class Drafter:
             request=request, terms=terms, purpose=purpose, case=case, user=user, wanted=wanted,
             directory=directory, now=now,
         )  # fmt: skip
-        mode, not_asked = self._mode(asking)
+        mode, not_asked, approvals = self._mode(asking)
         check_count(len(terms), mode)
         scope = _scope(request, case, mode)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
@@ -191,7 +202,10 @@ class Drafter:
             await aside(len(terms), self._guard.check, user.name, terms)
         # 5
         charges = self._budgets.charges(user.name, case.case_id, terms.schemes)
-        self._budgets.check(charges)
+        urgent = self._urgent(charges, request, user)
+        approvals = max(approvals, int(urgent))
+        if approvals:
+            self._held.check_room(user.name)
         # 6
         session = Ed25519PrivateKey.generate()
         seed = os.urandom(32)
@@ -210,7 +224,8 @@ class Drafter:
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
-            lifetime_s=mandate_lifetime_s(len(terms), mode),
+            lifetime_s=MANDATE_LIFETIME_S if approvals else mandate_lifetime_s(len(terms), mode),
+            required_approvals=approvals,
         )
         preparation_id = await self._remember(
             Preparation(
@@ -225,6 +240,7 @@ class Drafter:
                 scope=scope,
                 session=session,
                 not_asked=not_asked,
+                urgent=urgent,
                 expires_at=now + PREPARATION_S,
             )
         )
@@ -268,8 +284,9 @@ class Drafter:
             )
         return wanted
 
-    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str]]:
-        """The mode of the question, and who will not be asked, and why (reason code).
+    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str], int]:
+        """The mode of the question; who will not be asked, and why (reason code); and how many
+        people must approve.
 
         Where the user leaves the mode open, it is sealed when policy lets every partner that may
         be asked at all be asked so, and blind else, or when PAP is RED, or for more terms than a
@@ -279,21 +296,21 @@ class Drafter:
         """
         wanted = asking.request.mode
         if wanted == query_pb2.MODE_SEALED:
-            return wanted, self._decide(asking, "sealed")
+            return wanted, *self._decide(asking, "sealed")
         few = len(asking.terms) <= max_terms(query_pb2.MODE_SEALED)
         if not wanted and few and not asking.covert:
             try:
-                codes = self._decide(asking, "sealed")
+                codes, approvals = self._decide(asking, "sealed")
             except Refused as error:
                 if "BLIND_REQUIRED" not in error.reasons:
                     raise
             else:
                 if "BLIND_REQUIRED" not in codes.values():
-                    return query_pb2.MODE_SEALED, codes
+                    return query_pb2.MODE_SEALED, codes, approvals
         for scheme in asking.terms.schemes:
             check_blind(scheme)
-        codes = self._decide(asking, "blind")
-        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}
+        codes, approvals = self._decide(asking, "blind")
+        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}, approvals
 
     def _without_snapshot(self, asking: _Asking, codes: Mapping[str, str]) -> Mapping[str, str]:
         """Partners who may be asked blind and whose snapshot cannot be looked up in.
@@ -307,8 +324,11 @@ class Drafter:
             raise no_snapshots(plan.left_out)
         return plan.left_out
 
-    def _decide(self, asking: _Asking, mode: Literal["sealed", "blind"]) -> dict[str, str]:
-        """Who will not be asked in this mode, and why (reason code).
+    def _decide(
+        self, asking: _Asking, mode: Literal["sealed", "blind"]
+    ) -> tuple[dict[str, str], int]:
+        """Who will not be asked in this mode, and why (reason code); and how many people must
+        approve.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
@@ -339,13 +359,6 @@ class Drafter:
         )
         if not overall.permit:
             raise refusal_of(overall)
-        if overall.obligations.approvals:
-            raise Refused(
-                "policy wants a second person for this query, which this version cannot ask; "
-                "nothing was sent",
-                reasons=("APPROVAL_REQUIRED",),
-                remedy="ask about fewer terms at a time: split the file",
-            )
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))
@@ -353,7 +366,24 @@ class Drafter:
         codes |= {p: "SUSPENDED" for p, partner in wanted.items() if self._suspended(partner, now)}
         if len(codes) == len(wanted):
             raise Refused("every partner wanted is suspended", reasons=("SUSPENDED",))
-        return codes
+        return codes, overall.obligations.approvals
+
+    def _urgent(
+        self, charges: Sequence[Charge], request: pb.PrepareRequest, user: Identity
+    ) -> bool:
+        """Whether a query exceeds a budget and its user asks an approver to let it.
+
+        :raises BudgetExhausted: it exceeds one and is not urgent. :raises Refused: an earlier
+            urgent one was not reviewed.
+        """
+        try:
+            self._budgets.check(charges)
+        except BudgetExhausted:
+            if not request.urgent:
+                raise
+            self._reviews.check_reviewed(user.spiffe_id)
+            return True
+        return False
 
     def _suspended(self, partner: Partner, now: float) -> bool:
         try:
@@ -411,11 +441,23 @@ class Drafter:
             )
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        case, terms = self._cases.assigned(preparation.case.case_id, user), preparation.terms
-        self._budgets.check(self._budgets.charges(user.name, case.case_id, terms.schemes))
+        case_id, terms = preparation.case.case_id, preparation.terms
+        await self.admit(case_id, user, terms, urgent=preparation.urgent)
+        return preparation
+
+    async def admit(self, case_id: str, user: Identity, terms: TermList, *, urgent: bool) -> None:
+        """What is true of a query when it was drafted is true still.
+
+        :raises Refused: its case was closed, its budget spent, an urgent one not reviewed, or a
+            sweep shows.
+        """
+        case = self._cases.assigned(case_id, user)
+        if urgent:
+            self._reviews.check_reviewed(user.spiffe_id)
+        else:
+            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms.schemes))
         async with self._guard.turn(user.name):
             await aside(len(terms), self._guard.admit, user.name, terms)
-        return preparation
 
 
 async def aside(terms: int, work: Callable[..., T], *arguments: Any) -> T:

@@ -9,7 +9,7 @@ encrypted (see :mod:`node.vault`); a finished chunk's reply key is erased.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fairlead.errors import NotFound
@@ -71,8 +71,19 @@ class History:
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    async def begin(self, batch: Batch, query_id: bytes, request: bytes) -> None:
-        """Keep a batch and its first chunk, before anything leaves."""
+    async def begin(
+        self,
+        batch: Batch,
+        query_id: bytes = b"",
+        request: bytes = b"",
+        *,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        """Keep a batch and its first chunk, before anything leaves.
+
+        :param request: the chunk's octets; none when nothing is about to leave.
+        :param also: work for the same transaction.
+        """
         kept_until = batch.asked_at + batch.case_retention_days * DAY_S
         summary = batch.summary().SerializeToString()
         opened = batch.opened().SerializeToString()
@@ -91,10 +102,24 @@ class History:
                 ),
             )
             batch.terms.keep(connection, batch.batch_id)
-            self._put_chunk(connection, batch.batch_id, 0, query_id, request)
+            if request:
+                self._put_chunk(connection, batch.batch_id, 0, query_id, request)
+            if also is not None:
+                also(connection)
 
         await self._vault.write(work)
         self.lists.settle(batch.terms)
+
+    def put_secret(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        """Keep a batch's secrets as they are now."""
+        secret = self._vault.seal(batch.to_bytes(), b"secret", batch.batch_id)
+        connection.execute(
+            "UPDATE batch SET secret = ? WHERE batch_id = ?", (secret, batch.batch_id)
+        )
+
+    def erase_secret(self, connection: sqlite3.Connection, batch_id: bytes) -> None:
+        """Nothing of this batch can be sent any more."""
+        connection.execute("UPDATE batch SET secret = NULL WHERE batch_id = ?", (batch_id,))
 
     async def put_chunk(
         self, batch_id: bytes, number: int, query_id: bytes, request: bytes

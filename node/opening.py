@@ -16,7 +16,7 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, feedback, history, pausing, snapshots, termlist
+from node import cases, feedback, held, history, pausing, reviews, snapshots, termlist
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -33,9 +33,15 @@ MIGRATIONS = (
     *budgets.MIGRATIONS,
     *shelf.MIGRATIONS,
     *snapshots.MIGRATIONS,
+    *reviews.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
-VAULT_MIGRATIONS = (*history.MIGRATIONS, *feedback.MIGRATIONS, *termlist.MIGRATIONS)
+VAULT_MIGRATIONS = (
+    *history.MIGRATIONS,
+    *feedback.MIGRATIONS,
+    *held.MIGRATIONS,
+    *termlist.MIGRATIONS,
+)
 """Those of the vault, likewise."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"

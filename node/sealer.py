@@ -117,10 +117,13 @@ class Sealer:
             policy_serial=self._policy_serial,
             chunk=self._chunk(batch, number),
             element_count=elements,
+            approvals=batch.signed_approvals(),
             now=now,
         )
-        # The deny list was consulted when this user's connection was checked.
-        query = verify_query(signed, directory=directory, deny_lists=None, now=now)
+        # The deny list was consulted when this user's connection was checked; an approver's is not
+        # there to be checked.
+        deny_lists = self._deny_lists if batch.approvals else None
+        query = verify_query(signed, directory=directory, deny_lists=deny_lists, now=now)
         self._deny_lists.check(self._directory.current.gateway.spiffe_id, now)
         request = gateway_pb2.QueryRequest(
             query=signed,

@@ -37,6 +37,7 @@ from node.batch import Batch
 from node.blinded import SNAPSHOT_BEHIND, BlindChunk, Library, find
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
+from node.reviews import Kind, Reviews
 from node.sealer import Sealed, Sealer
 from node.spending import AskerBudgets
 
@@ -89,6 +90,7 @@ class Sending:
         sealer: Sealer,
         library: Library,
         budgets: AskerBudgets,
+        reviews: Reviews,
         send: GatewayQuery,
         clock: Callable[[], float],
     ) -> None:
@@ -102,6 +104,7 @@ class Sending:
         self._sealer = sealer
         self._library = library
         self._budgets = budgets
+        self._reviews = reviews
         self._send = send
         self._clock = clock
 
@@ -212,7 +215,8 @@ class Sending:
 
         A chunk made anew takes the place of octets that the gateway said it never saw; owners
         hold every (session, chunk) to one query, whatever the gateway says. The first INTENT of
-        a mandate pays for all of it, in its own transaction.
+        a mandate pays for all of it, in its own transaction, where it is also drawn, or not, for a
+        supervisor: the leaf's commitment covers which.
 
         :raises BudgetExhausted: another query took what was left; the refusal is on the record.
         """
@@ -224,14 +228,15 @@ class Sending:
         if sealed.plan is not None:
             content["blind"] = sealed.plan.to_document()
         detail = seal_detail(query.asker, query.query_id, content)
+        drawn = not self._budgets.paid(batch) and self._reviews.draw()
         leaf, nonce = self._leaves.intent(
             query,
             rules=(),
             policy_serial=self._policy_serial,
-            commits_to=",".join(sorted(sealed.asked)).encode(),
+            commits_to=",".join(sorted(sealed.asked)).encode() + (b"\x00sample" if drawn else b""),
             detail_digest=signing.digest(detail),
         )
-        record = remember(query, nonce, self._budgets.payment(batch))
+        record = remember(query, nonce, self._first(batch, query, drawn=drawn))
         place = query.session_key, query.chunk
 
         def replace_record(connection: sqlite3.Connection) -> None:
@@ -250,6 +255,26 @@ class Sending:
             )
             await self._log.append(refusal)
             raise
+
+    def _first(
+        self, batch: Batch, query: Query, *, drawn: bool
+    ) -> Callable[[sqlite3.Connection], None]:
+        """What a mandate's first INTENT brings with it: it is paid for, and perhaps reviewed."""
+        pay = self._budgets.payment(batch, beyond=query.urgent)
+        if not drawn:
+            return pay
+        review = self._reviews.opening(
+            Kind.SAMPLE,
+            query_id=batch.batch_id,
+            user=batch.user,
+            mandate_digest=query.mandate_digest,
+        )
+
+        def both(connection: sqlite3.Connection) -> None:
+            pay(connection)
+            review(connection)
+
+        return both
 
     async def _collect(self, opened: _Opened) -> Events:
         try:

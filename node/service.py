@@ -19,6 +19,7 @@ from fairlead.errors import Refused
 from fairlead.partners import Directories
 from fairlead.v1 import asking_pb2, asking_pb2_grpc, owner_pb2, owner_pb2_grpc
 from node.answering import Answering
+from node.approvals import Approvals
 from node.asking import Asking
 from node.cases import CaseRegister
 from node.feedback import Feedback
@@ -43,6 +44,11 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ShowQuery": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/SendFeedback": users(Role.ANALYST),
     "/fairlead.v1.AskingService/ListBudgets": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/ListApprovals": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/ShowApproval": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/DecideApproval": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/ListReviews": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/DecideReview": users(Role.APPROVER),
 }
 
 
@@ -81,12 +87,14 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self,
         partner_id: str,
         asking: Asking,
+        approvals: Approvals,
         feedback: Feedback,
         cases: CaseRegister,
         directory: Directories,
     ) -> None:
         self._partner_id = partner_id
         self._asking = asking
+        self._approvals = approvals
         self._feedback = feedback
         self._cases = cases
         self._directory = directory
@@ -203,6 +211,40 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         """See :meth:`Asking.budgets`."""
         return asking_pb2.ListBudgetsResponse(accounts=self._asking.budgets(self._user()))
 
+    async def ListApprovals(  # noqa: N802
+        self, _request: asking_pb2.ListApprovalsRequest, _context: Context
+    ) -> asking_pb2.ListApprovalsResponse:
+        """See :meth:`Approvals.listed`."""
+        return asking_pb2.ListApprovalsResponse(pending=self._approvals.listed(self._user()))
+
+    async def ShowApproval(  # noqa: N802
+        self, request: asking_pb2.ShowApprovalRequest, _context: Context
+    ) -> AsyncGenerator[asking_pb2.ShowApprovalResponse, None]:
+        """See :meth:`Approvals.show`."""
+        async with aclosing(self._approvals.show(request.query_id, self._user())) as pages:
+            async for page in pages:
+                yield page
+
+    async def DecideApproval(  # noqa: N802
+        self, request: asking_pb2.DecideApprovalRequest, _context: Context
+    ) -> asking_pb2.DecideApprovalResponse:
+        """See :meth:`Approvals.decide`."""
+        state = await self._approvals.decide(request, self._user())
+        return asking_pb2.DecideApprovalResponse(state=state)  # type: ignore[arg-type]
+
+    async def ListReviews(  # noqa: N802
+        self, _request: asking_pb2.ListReviewsRequest, _context: Context
+    ) -> asking_pb2.ListReviewsResponse:
+        """See :meth:`Approvals.reviews`."""
+        return asking_pb2.ListReviewsResponse(reviews=self._approvals.reviews(self._user()))
+
+    async def DecideReview(  # noqa: N802
+        self, request: asking_pb2.DecideReviewRequest, _context: Context
+    ) -> asking_pb2.DecideReviewResponse:
+        """See :meth:`Approvals.review`."""
+        await self._approvals.review(request, self._user())
+        return asking_pb2.DecideReviewResponse()
+
 
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
@@ -213,6 +255,7 @@ def services(
     partner_id: str,
     answering: Answering,
     asking: Asking,
+    approvals: Approvals,
     feedback: Feedback,
     cases: CaseRegister,
     directory: Directories,
@@ -228,6 +271,9 @@ def services(
         ),
         Service(
             descriptor=asking_pb2.DESCRIPTOR.services_by_name["AskingService"],
-            register=partial(user, AskingServicer(partner_id, asking, feedback, cases, directory)),
+            register=partial(
+                user,
+                AskingServicer(partner_id, asking, approvals, feedback, cases, directory),
+            ),
         ),
     ]

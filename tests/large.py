@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -47,15 +46,7 @@ class Large:
 
 def lift(folder: Path, made: Federation) -> None:
     """Let no second person and no budget stop a batch."""
-    sources = folder / "sources"
-    shutil.copytree(ROOT / "policies", sources)
-    path = sources / "data" / "agreements.yaml"
-    text = path.read_text()
-    assert "second_person_above_terms: 1000 " in text
-    path.write_text(
-        text.replace("second_person_above_terms: 1000 ", "second_person_above_terms: 1048576 ")
-    )
-    places.publish_policy(made.layout, folder / "policy", source=sources)
+    places.publish_policy(made.layout, folder / "policy", second_person_above=MANY)
     for partner, config in made.node_configs.items():
         made.node_configs[partner] = config.model_copy(update={"budgets": BUDGETS, "guard": GUARD})
 

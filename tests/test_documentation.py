@@ -22,7 +22,7 @@ from fairlead.cli import results
 from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
-from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, load
+from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, Reviews, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.profile import Profile
 from fairlead.user_authority.config import AuthorityConfig
@@ -217,11 +217,12 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_status_is_documented() -> None:
-    """The table of statuses has each word that a partner's line can hold, in wire order."""
+    """The table of statuses has each word that a partner's line can hold, in wire order, and the
+    one that is said at home alone."""
     section = text_of("docs/ask.md").partition("| status |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `([a-z ]+)`", section, re.MULTILINE) == list(
-        results.STATUS_WORDS.values()
-    )
+    assert re.findall(r"^\| `([a-z ]+)`", section, re.MULTILINE) == [
+        *results.STATUS_WORDS.values(), results.PENDING,
+    ]  # fmt: skip
 
 
 def test_the_shown_last_line_is_the_demos() -> None:
@@ -254,6 +255,7 @@ KEYS = [
     ("docs/deploy.md", "limits", fields_of(Limits)),
     ("docs/deploy.md", "budgets", fields_of(Budgets)),
     ("docs/deploy.md", "guard", fields_of(Guard)),
+    ("docs/deploy.md", "reviews", fields_of(Reviews)),
     ("docs/sources.md", "mapping", fields_of(MappingFile)),
     ("docs/sources.md", "identifiers", fields_of(IdentifierColumn)),
     ("docs/sources.md", "time", fields_of(TimeColumn)),

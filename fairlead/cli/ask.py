@@ -68,6 +68,10 @@ def ask(
     mode: Annotated[
         ModeWord, typer.Option(help="auto follows policy, never blind to sealed.")
     ] = ModeWord.AUTO,
+    urgent: Annotated[
+        bool,
+        typer.Option("--urgent", help="Beyond a budget: ask an approver on call to let it, once."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show who would learn what; send nothing.")
     ] = False,
@@ -109,6 +113,7 @@ def ask(
         until=moment(until, now=now),
         events=event or [],
         partners=to or [],
+        urgent=urgent,
         **handling(tlp, pap),
     )
     return awaited(
@@ -231,6 +236,7 @@ async def _ask(
         for exposure in draft.exposures:
             name = printable(exposure.display_name)
             say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
+        _say_second(draft)
         if dry_run:
             for cost in costs(draft.response.spends):
                 say(
@@ -246,6 +252,16 @@ async def _ask(
             receipt=receipt or folder / settings.receipts,
             on_hit=on_hit,
         )
+
+
+def _say_second(draft: Any) -> None:
+    """Before it is signed: whether it waits for somebody else."""
+    from fairlead.v1 import query_pb2
+
+    needed = query_pb2.Mandate.FromString(draft.response.mandate).required_approvals
+    if needed:
+        who = "a second person" if needed == 1 else f"{needed} other people"
+        say(f"{who} with the role approver must approve it before anything is sent")
 
 
 def _handled(draft: Any) -> str:

@@ -18,6 +18,7 @@ app = typer.Typer(
 
 def _assemble() -> None:
     from fairlead.cli import (
+        approvals,
         ask,
         audit,
         budgets,
@@ -36,6 +37,7 @@ def _assemble() -> None:
     app.command("feedback")(feedback.feedback)
     app.add_typer(queries.app, name="queries")
     app.add_typer(cases.app, name="cases")
+    app.add_typer(approvals.app, name="approvals")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
 

@@ -9,7 +9,7 @@ import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect, query_reference, when
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, say
-from fairlead.cli.results import BLIND, Result, RowStream, gather, show, word
+from fairlead.cli.results import APPROVAL_WORDS, BLIND, Result, RowStream, gather, show, word
 
 app = typer.Typer(help="Show, resume and export queries asked before.", no_args_is_help=True)
 COLUMNS = ("query", "asked_at", "user", "case", "purpose", "terms", "state", "kept_until")
@@ -107,7 +107,9 @@ async def _kept(query: str, profile: Path | None, output: RowFormat) -> int:
 def _record(summary: Any) -> dict[str, object]:
     from fairlead.v1.handling_pb2 import Pap, Tlp
 
-    done = summary.chunks_done >= summary.chunks
+    state = "complete" if summary.chunks_done >= summary.chunks else "interrupted"
+    if not summary.chunks_done:
+        state = APPROVAL_WORDS.get(summary.approval, state)
     return {
         "query": summary.query_id.hex(),
         "asked_at": when(summary.asked_at),
@@ -116,7 +118,7 @@ def _record(summary: Any) -> dict[str, object]:
         "purpose": summary.purpose,
         "mode": "blind" if summary.mode == BLIND else "sealed",
         "terms": summary.terms,
-        "state": "complete" if done else "interrupted",
+        "state": state,
         "tlp": word(Tlp, summary.tlp, "TLP_"),
         "pap": word(Pap, summary.pap, "PAP_"),
         "partners": list(summary.partners),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fairlead.cli.options import iso
+from fairlead.cli.options import iso, when
 from fairlead.cli.output import (
     Exit,
     RowFormat,
@@ -44,6 +44,9 @@ STATUS_WORDS = {
     7: "invalid",
     8: "lost",
 }
+PENDING = "pending"
+"""Held at the asker's own node for a second person; no partner was asked."""
+APPROVAL_WORDS = {1: PENDING, 2: "approved", 3: "denied", 4: "expired"}
 MISSING = {"unreachable", "timeout", "overloaded", "invalid", "lost"}
 ROW_COLUMNS = (
     "row", "input", "scheme", "term", "result", "reason", "hits", "answered", "missing",
@@ -74,6 +77,12 @@ class Result:
     partners: list[dict[str, Any]] = field(default_factory=list)
     evidence: list[asking_pb2.Evidence] = field(default_factory=list)
     done: set[int] = field(default_factory=set)
+    asked: Sequence[str] = ()
+    """The partners it is to go to."""
+    approval: str = ""
+    """How it stands with the second person, when it needs one."""
+    held: bool = False
+    """Nothing of it was sent."""
     _places: dict[tuple[int, str], int] = field(default_factory=dict)
     _lines: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
 
@@ -193,6 +202,8 @@ def _result(partners: Sequence[dict[str, Any]], *, done: bool) -> str:
     if any(partner.get("hit") for partner in partners):
         return "hit"
     words = {partner["status"] for partner in partners}
+    if words == {PENDING}:
+        return PENDING
     if not done or words & MISSING:
         return "incomplete"
     return "refused" if words <= {"refused", "not asked"} else "no hit"
@@ -232,6 +243,8 @@ async def gather(
             (keep or result.evidence.append)(event.evidence)
         elif kind == "accepted":
             pace.begin(result)
+        elif kind == "pending":
+            _wait(result, event.pending)
         elif kind == "done":
             result.done.add(event.done.chunk)
             if shown is not None:
@@ -246,13 +259,54 @@ def _begin(result: Result, batch: asking_pb2.AskResponse.Batch) -> None:
 
     result.query_id, result.mode = batch.summary.query_id.hex(), batch.summary.mode
     result.case, result.purpose = batch.summary.case_id, batch.summary.purpose
+    result.asked = sorted(batch.summary.partners)
+    result.approval = APPROVAL_WORDS.get(batch.summary.approval, "")
     if batch.paged:
         result.terms, result.rows = PackedTerms(), PackedRows()
-    if batch.summary.chunks > 1 or result.rows:
+    large = batch.summary.chunks > 1 or bool(result.rows)
+    if result.approval in {"", "approved"} and large:
         say(
             f"query {result.query_id}\n"
             f"if this is interrupted: fairlead queries resume {result.query_id}"
         )
+
+
+def _wait(result: Result, pending: asking_pb2.AskResponse.Pending) -> None:
+    """A line for every partner of a query that is held, or that nobody will send any more."""
+    result.held, over = True, result.approval in {"denied", "expired"}
+    reason = f"APPROVAL_{result.approval.upper()}" if over else ""
+    for chunk in range(result.chunks):
+        for partner in result.asked:
+            result.add(_line(partner, chunk, "not asked" if over else PENDING, reason))
+        if over:
+            result.done.add(chunk)
+    if over:
+        say(f"{result.approval} by the second person; nothing was sent")
+        return
+    if result.approval == "approved":
+        say(f"approved; nothing was sent yet\nnext: fairlead queries resume {result.query_id}")
+        return
+    count = pending.approvals
+    who = "an approver" if count == 1 else f"{count} approvers"
+    say(
+        f"{result.approval}: held at your own node; nothing was sent\n"
+        f"{who} of your partner, until {when(pending.expires_at)}: "
+        f"fairlead approvals approve {result.query_id}\n"
+        f"then you: fairlead queries resume {result.query_id}"
+    )
+
+
+def _line(partner: str, chunk: int, status: str, reason: str) -> dict[str, Any]:
+    return {
+        "partner": partner,
+        "chunk": chunk,
+        "status": status,
+        "reason": reason,
+        "index_age_s": None,
+        "paused_s": None,
+        "hits": 0,
+        "answers": [],
+    }
 
 
 def _take_page(result: Result, page: asking_pb2.AskResponse.Page) -> None:
@@ -427,7 +481,7 @@ def show(
         named = " ".join(str(path) for path in receipts[:FOLLOWED])
         more = f" ({len(receipts) - FOLLOWED:,} more there)" if len(receipts) > FOLLOWED else ""
         say(f"receipt: {named}{more}\nnext: fairlead receipts verify {named}")
-    if not result.complete:
+    if not result.complete and not result.held:
         say(
             "error: this result is not complete [INCOMPLETE]\n"
             f"next: fairlead queries resume {result.query_id or 'QUERY'}"

@@ -11,6 +11,7 @@ from fairlead.v1 import query_pb2 as _query_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +22,32 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ApprovalState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_STATE_UNSPECIFIED: _ApprovalState.ValueType  # 0
+    """Nobody else need approve it."""
+    APPROVAL_STATE_PENDING: _ApprovalState.ValueType  # 1
+    APPROVAL_STATE_APPROVED: _ApprovalState.ValueType  # 2
+    APPROVAL_STATE_DENIED: _ApprovalState.ValueType  # 3
+    APPROVAL_STATE_EXPIRED: _ApprovalState.ValueType  # 4
+    """Nobody decided in time."""
+
+class ApprovalState(_ApprovalState, metaclass=_ApprovalStateEnumTypeWrapper):
+    """How a query stands that waits, or waited, for a second person."""
+
+APPROVAL_STATE_UNSPECIFIED: ApprovalState.ValueType  # 0
+"""Nobody else need approve it."""
+APPROVAL_STATE_PENDING: ApprovalState.ValueType  # 1
+APPROVAL_STATE_APPROVED: ApprovalState.ValueType  # 2
+APPROVAL_STATE_DENIED: ApprovalState.ValueType  # 3
+APPROVAL_STATE_EXPIRED: ApprovalState.ValueType  # 4
+"""Nobody decided in time."""
+Global___ApprovalState: _TypeAlias = ApprovalState  # noqa: Y015
 
 @_typing.final
 class Term(_message.Message):
@@ -64,6 +91,7 @@ class PrepareRequest(_message.Message):
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
     ROWS_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     purpose: _builtins.str
     mode: _query_pb2.Mode.ValueType
@@ -73,6 +101,8 @@ class PrepareRequest(_message.Message):
     tlp: _handling_pb2.Tlp.ValueType
     """How the question may be used; unspecified means as the case says."""
     pap: _handling_pb2.Pap.ValueType
+    urgent: _builtins.bool
+    """Beyond a budget: an approver on call may let it exceed the budgets once."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
     @_builtins.property
@@ -101,10 +131,11 @@ class PrepareRequest(_message.Message):
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
         rows: _abc.Iterable[Global___Row] | None = ...,
+        urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "rows", b"rows", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "rows", b"rows", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -397,11 +428,38 @@ class AskResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Pending(_message.Message):
+        """So many different approvers must sign until then; the last event."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        APPROVALS_FIELD_NUMBER: _builtins.int
+        EXPIRES_AT_FIELD_NUMBER: _builtins.int
+        URGENT_FIELD_NUMBER: _builtins.int
+        approvals: _builtins.int
+        expires_at: _builtins.int
+        """Unix seconds."""
+        urgent: _builtins.bool
+        def __init__(
+            self,
+            *,
+            approvals: _builtins.int = ...,
+            expires_at: _builtins.int = ...,
+            urgent: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "expires_at", b"expires_at", "urgent", b"urgent"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ACCEPTED_FIELD_NUMBER: _builtins.int
     PARTNER_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def accepted(self) -> Global___AskResponse.Accepted: ...
@@ -414,6 +472,10 @@ class AskResponse(_message.Message):
     @_builtins.property
     def done(self) -> Global___AskResponse.ChunkDone: ...
     @_builtins.property
+    def pending(self) -> Global___AskResponse.Pending:
+        """Held at this node: nothing was sent."""
+
+    @_builtins.property
     def page(self) -> Global___AskResponse.Page: ...
     def __init__(
         self,
@@ -423,13 +485,14 @@ class AskResponse(_message.Message):
         evidence: Global___Evidence | None = ...,
         batch: Global___AskResponse.Batch | None = ...,
         done: Global___AskResponse.ChunkDone | None = ...,
+        pending: Global___AskResponse.Pending | None = ...,
         page: Global___AskResponse.Page | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done", "page"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done", "pending", "page"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -855,6 +918,7 @@ class QuerySummary(_message.Message):
     KEPT_UNTIL_FIELD_NUMBER: _builtins.int
     PARTNERS_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """The id it is resumed by: that of its first chunk when it was sent."""
     user: _builtins.str
@@ -871,6 +935,7 @@ class QuerySummary(_message.Message):
     kept_until: _builtins.int
     """When the last answer kept is deleted, unix seconds."""
     mode: _query_pb2.Mode.ValueType
+    approval: Global___ApprovalState.ValueType
     @_builtins.property
     def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Partners asked."""
@@ -891,10 +956,11 @@ class QuerySummary(_message.Message):
         kept_until: _builtins.int = ...,
         partners: _abc.Iterable[_builtins.str] | None = ...,
         mode: _query_pb2.Mode.ValueType = ...,
+        approval: Global___ApprovalState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1154,3 +1220,372 @@ class BudgetAccount(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BudgetAccount: _TypeAlias = BudgetAccount  # noqa: Y015
+
+@_typing.final
+class ListApprovalsRequest(_message.Message):
+    """Asks for what waits for a second person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsRequest: _TypeAlias = ListApprovalsRequest  # noqa: Y015
+
+@_typing.final
+class ListApprovalsResponse(_message.Message):
+    """The oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PENDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingApproval]: ...
+    def __init__(
+        self,
+        *,
+        pending: _abc.Iterable[Global___PendingApproval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsResponse: _TypeAlias = ListApprovalsResponse  # noqa: Y015
+
+@_typing.final
+class PendingApproval(_message.Message):
+    """A query that waits for a second person: all an approver needs to know what it signs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SchemesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    MANDATE_SIGNATURE_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SCHEMES_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    mandate: _builtins.bytes
+    """The mandate as its user signed it. Purpose, legal basis, mode, schemes and number of terms stand
+    in it, and what an approver signs is its digest.
+    """
+    mandate_signature: _builtins.bytes
+    certificate: _builtins.bytes
+    """The user's, DER."""
+    expires_at: _builtins.int
+    """Unix seconds."""
+    urgent: _builtins.bool
+    """It exceeds a budget; see Approval.urgent."""
+    required: _builtins.int
+    given: _builtins.int
+    """Approvals so far."""
+    @_builtins.property
+    def query(self) -> Global___QuerySummary: ...
+    @_builtins.property
+    def schemes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Terms by scheme."""
+
+    def __init__(
+        self,
+        *,
+        query: Global___QuerySummary | None = ...,
+        mandate: _builtins.bytes = ...,
+        mandate_signature: _builtins.bytes = ...,
+        certificate: _builtins.bytes = ...,
+        schemes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        expires_at: _builtins.int = ...,
+        urgent: _builtins.bool = ...,
+        required: _builtins.int = ...,
+        given: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "expires_at", b"expires_at", "given", b"given", "mandate", b"mandate", "mandate_signature", b"mandate_signature", "query", b"query", "required", b"required", "schemes", b"schemes", "urgent", b"urgent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingApproval: _TypeAlias = PendingApproval  # noqa: Y015
+
+@_typing.final
+class ShowApprovalRequest(_message.Message):
+    """The id of a query that is held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowApprovalRequest: _TypeAlias = ShowApprovalRequest  # noqa: Y015
+
+@_typing.final
+class ShowApprovalResponse(_message.Message):
+    """Up to 1,024 terms, in the order of the mandate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    NONCES_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
+    @_builtins.property
+    def nonces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each term: with the scope they give Mandate.terms_root."""
+
+    @_builtins.property
+    def scope(self) -> Global___QueryScope:
+        """In the first event."""
+
+    def __init__(
+        self,
+        *,
+        terms: _abc.Iterable[Global___Term] | None = ...,
+        nonces: _abc.Iterable[_builtins.bytes] | None = ...,
+        scope: Global___QueryScope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonces", b"nonces", "scope", b"scope", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowApprovalResponse: _TypeAlias = ShowApprovalResponse  # noqa: Y015
+
+@_typing.final
+class QueryScope(_message.Message):
+    """When and what a question reaches, and how it may be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
+    since: _builtins.int
+    until: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    pap: _handling_pb2.Pap.ValueType
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        since: _builtins.int = ...,
+        until: _builtins.int = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "pap", b"pap", "since", b"since", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryScope: _TypeAlias = QueryScope  # noqa: Y015
+
+@_typing.final
+class DecideApprovalRequest(_message.Message):
+    """One of both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    APPROVE_FIELD_NUMBER: _builtins.int
+    DENY_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    deny: _builtins.str
+    """A code: why it is denied."""
+    @_builtins.property
+    def approve(self) -> _query_pb2.SignedApproval: ...
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        approve: _query_pb2.SignedApproval | None = ...,
+        deny: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "decision", b"decision", "deny", b"deny"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "decision", b"decision", "deny", b"deny", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_decision: _TypeAlias = _typing.Literal["approve", "deny"]  # noqa: Y015
+    _WhichOneofArgType_decision: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_decision) -> _WhichOneofReturnType_decision | None: ...
+
+Global___DecideApprovalRequest: _TypeAlias = DecideApprovalRequest  # noqa: Y015
+
+@_typing.final
+class DecideApprovalResponse(_message.Message):
+    """How the query stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___ApprovalState.ValueType
+    def __init__(
+        self,
+        *,
+        state: Global___ApprovalState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideApprovalResponse: _TypeAlias = DecideApprovalResponse  # noqa: Y015
+
+@_typing.final
+class ListReviewsRequest(_message.Message):
+    """Asks for reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsRequest: _TypeAlias = ListReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListReviewsResponse(_message.Message):
+    """Open ones, the first due first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]: ...
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """Something sent that a supervisor is to confirm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"urgent", or "sample": drawn by chance."""
+    due_at: _builtins.int
+    """Unix seconds."""
+    @_builtins.property
+    def query(self) -> Global___QuerySummary: ...
+    def __init__(
+        self,
+        *,
+        query: Global___QuerySummary | None = ...,
+        kind: _builtins.str = ...,
+        due_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "kind", b"kind", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
+class DecideReviewRequest(_message.Message):
+    """Confirms, or objects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    kind: _builtins.str
+    objects: _builtins.bool
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        kind: _builtins.str = ...,
+        objects: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "objects", b"objects", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewRequest: _TypeAlias = DecideReviewRequest  # noqa: Y015
+
+@_typing.final
+class DecideReviewResponse(_message.Message):
+    """It is on the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015

@@ -95,6 +95,31 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.FromString,
                 _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListApprovals',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.ShowApproval = channel.unary_stream(
+                '/fairlead.v1.AskingService/ShowApproval',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalResponse.FromString,
+                _registered_method=True)
+        self.DecideApproval = channel.unary_unary(
+                '/fairlead.v1.AskingService/DecideApproval',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListReviews',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.DecideReview = channel.unary_unary(
+                '/fairlead.v1.AskingService/DecideReview',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
@@ -187,6 +212,41 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListApprovals(self, request, context):
+        """Queries held for a second person, without the caller's own (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowApproval(self, request, context):
+        """The terms of one of them; the reading is on the record (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideApproval(self, request, context):
+        """Approves or denies one of them (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """What a supervisor is to confirm, without what the caller took part in (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideReview(self, request, context):
+        """Confirms a review or objects (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -249,6 +309,31 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     servicer.ListBudgets,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.SerializeToString,
+            ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'ShowApproval': grpc.unary_stream_rpc_method_handler(
+                    servicer.ShowApproval,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalResponse.SerializeToString,
+            ),
+            'DecideApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideApproval,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'DecideReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideReview,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -576,6 +661,141 @@ class AskingService:
             '/fairlead.v1.AskingService/ListBudgets',
             fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListApprovals',
+            fairlead_dot_v1_dot_asking__pb2.ListApprovalsRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ShowApproval',
+            fairlead_dot_v1_dot_asking__pb2.ShowApprovalRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ShowApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/DecideApproval',
+            fairlead_dot_v1_dot_asking__pb2.DecideApprovalRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.DecideApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListReviews',
+            fairlead_dot_v1_dot_asking__pb2.ListReviewsRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/DecideReview',
+            fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -61,6 +61,16 @@ class AskingServiceStub:
     """Tells an owner, sealed, what its answer was good for."""
     ListBudgets: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListBudgetsRequest, _asking_pb2.ListBudgetsResponse]
     """What is left of the caller's budgets."""
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListApprovalsRequest, _asking_pb2.ListApprovalsResponse]
+    """Queries held for a second person, without the caller's own (role approver)."""
+    ShowApproval: _grpc.UnaryStreamMultiCallable[_asking_pb2.ShowApprovalRequest, _asking_pb2.ShowApprovalResponse]
+    """The terms of one of them; the reading is on the record (role approver)."""
+    DecideApproval: _grpc.UnaryUnaryMultiCallable[_asking_pb2.DecideApprovalRequest, _asking_pb2.DecideApprovalResponse]
+    """Approves or denies one of them (role approver)."""
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListReviewsRequest, _asking_pb2.ListReviewsResponse]
+    """What a supervisor is to confirm, without what the caller took part in (role approver)."""
+    DecideReview: _grpc.UnaryUnaryMultiCallable[_asking_pb2.DecideReviewRequest, _asking_pb2.DecideReviewResponse]
+    """Confirms a review or objects (role approver)."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
@@ -95,6 +105,16 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """Tells an owner, sealed, what its answer was good for."""
     ListBudgets: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListBudgetsRequest, _asking_pb2.ListBudgetsResponse]  # type: ignore[assignment]
     """What is left of the caller's budgets."""
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListApprovalsRequest, _asking_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Queries held for a second person, without the caller's own (role approver)."""
+    ShowApproval: _aio.UnaryStreamMultiCallable[_asking_pb2.ShowApprovalRequest, _asking_pb2.ShowApprovalResponse]  # type: ignore[assignment]
+    """The terms of one of them; the reading is on the record (role approver)."""
+    DecideApproval: _aio.UnaryUnaryMultiCallable[_asking_pb2.DecideApprovalRequest, _asking_pb2.DecideApprovalResponse]  # type: ignore[assignment]
+    """Approves or denies one of them (role approver)."""
+    ListReviews: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListReviewsRequest, _asking_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """What a supervisor is to confirm, without what the caller took part in (role approver)."""
+    DecideReview: _aio.UnaryUnaryMultiCallable[_asking_pb2.DecideReviewRequest, _asking_pb2.DecideReviewResponse]  # type: ignore[assignment]
+    """Confirms a review or objects (role approver)."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -198,5 +218,45 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.ListBudgetsResponse, _abc.Awaitable[_asking_pb2.ListBudgetsResponse]]:
         """What is left of the caller's budgets."""
+
+    @_abc_1.abstractmethod
+    def ListApprovals(
+        self,
+        request: _asking_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListApprovalsResponse, _abc.Awaitable[_asking_pb2.ListApprovalsResponse]]:
+        """Queries held for a second person, without the caller's own (role approver)."""
+
+    @_abc_1.abstractmethod
+    def ShowApproval(
+        self,
+        request: _asking_pb2.ShowApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_asking_pb2.ShowApprovalResponse], _abc.AsyncIterator[_asking_pb2.ShowApprovalResponse]]:
+        """The terms of one of them; the reading is on the record (role approver)."""
+
+    @_abc_1.abstractmethod
+    def DecideApproval(
+        self,
+        request: _asking_pb2.DecideApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.DecideApprovalResponse, _abc.Awaitable[_asking_pb2.DecideApprovalResponse]]:
+        """Approves or denies one of them (role approver)."""
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _asking_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListReviewsResponse, _abc.Awaitable[_asking_pb2.ListReviewsResponse]]:
+        """What a supervisor is to confirm, without what the caller took part in (role approver)."""
+
+    @_abc_1.abstractmethod
+    def DecideReview(
+        self,
+        request: _asking_pb2.DecideReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.DecideReviewResponse, _abc.Awaitable[_asking_pb2.DecideReviewResponse]]:
+        """Confirms a review or objects (role approver)."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from fairlead import authority, door, sealing, signing
+from fairlead.approving import check_pending
 from fairlead.certificates import SpiffeId, identity_from_certificate
 from fairlead.config import Limits
 from fairlead.envelope.answer import SEAL_OVERHEAD, answer_info, open_answer, verify_answer
+from fairlead.envelope.approval import DOMAIN, sign_approval
 from fairlead.envelope.feedback import (
     SIZE,
     feedback_info,
@@ -32,7 +34,15 @@ from fairlead.envelope.query import Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.receipts import Head, open_checkpoint, parse_proof, verify_receipt
-from fairlead.v1 import audit_pb2, blind_pb2, directory_pb2, gateway_pb2, owner_pb2, query_pb2
+from fairlead.v1 import (
+    asking_pb2,
+    audit_pb2,
+    blind_pb2,
+    directory_pb2,
+    gateway_pb2,
+    owner_pb2,
+    query_pb2,
+)
 from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
 from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build
@@ -54,6 +64,7 @@ class World:
         self.crafted = craft(self.made)
         self.now = time.time()
         self.person = user_key(self.made, "customs", "u-c01")
+        self.approver = user_key(self.made, "customs", "u-c02")
         self.asker_key = node_key(self.made, "customs")
         self.owner_key = node_key(self.made, OWNER)
         self.owner_seal = sealing_key(self.made, OWNER)
@@ -90,6 +101,47 @@ class World:
             signed.statement = statement
             signed.statement_signature = signing.sign(self.asker_key, "statement", statement)
         return self.verify(signed)
+
+    def approved(self, approval: bytes) -> Query:
+        """The query with any approval, signed by a real approver."""
+        signed = query_pb2.SignedQuery()
+        signed.CopyFrom(self.crafted.signed)
+        signed.approvals.add(
+            approval=approval,
+            signature=signing.sign_as_user(self.approver, DOMAIN, approval),
+            certificate=user_certificate(self.made, "customs", "u-c02"),
+        )
+        return self.verify(signed)
+
+    def approval(self) -> bytes:
+        """An honest approval of the honest query."""
+        return sign_approval(
+            self.crafted.signed.mandate,
+            certificate=user_certificate(self.made, "customs", "u-c02"),
+            key=self.approver,
+            now=self.now,
+        ).approval
+
+    def shown(self) -> bytes:
+        """What an honest node shows of a query that waits."""
+        signed = craft(self.made, mandate_before={"required_approvals": 1}).signed
+        mandate = query_pb2.Mandate.FromString(signed.mandate)
+        shown = asking_pb2.PendingApproval(
+            query=asking_pb2.QuerySummary(user="u-c01", purpose=mandate.purpose, terms=1),
+            mandate=signed.mandate,
+            mandate_signature=signed.mandate_signature,
+            certificate=signed.user_certificate,
+            schemes={"container": 1},
+            expires_at=mandate.expires_at,
+            required=1,
+        )
+        return signing.canonical(shown)
+
+    def pending(self, octets: bytes) -> object:
+        """Whatever a node shows an approver."""
+        shown = signing.parse_canonical(asking_pb2.PendingApproval, octets)
+        directory, now = self.made.directory, self.now
+        return check_pending(shown, directory=directory, partner_id="customs", now=now)
 
     def question(self, content: bytes) -> object:
         """Any question, sealed to its owner and named by the header."""
@@ -347,6 +399,8 @@ def targets(folder: Path) -> Iterator[Target]:
     yield one("mandate", signed.mandate, lambda data: world.resigned(mandate=data))
     yield one("header", signed.header, lambda data: world.resigned(header=data))
     yield one("statement", signed.statement, lambda data: world.resigned(statement=data))
+    yield one("approval", world.approval(), world.approved)
+    yield one("pending-approval", world.shown(), world.pending)
     question = signing.canonical(
         query_pb2.Question(query_id=world.query.query_id, partner_id=OWNER)
     )

@@ -28,7 +28,7 @@ HERE = "tests.fuzz.run"
 GROUPS = {
     "identifiers": "scheme-*",
     "words": "recognise event handling moment phrase spiffe-id",
-    "query": "mandate header statement question sealed-part",
+    "query": "mandate header statement approval pending-approval question sealed-part",
     "answer": "grant grant-statement answer-* outcome feedback feedback-body",
     "receipt": "receipt-proof tlog-proof checkpoint evidence",
     "membership": "directory signed-directory partner-entry deny-list deny-lists",
