@@ -314,7 +314,7 @@ class NodeClient:
             for shown in listed.pending
         ]
 
-    async def pending_terms(self, waiting: Waiting) -> list[pb.Term]:
+    async def pending_terms(self, waiting: Waiting) -> PackedTerms:
         """The terms of one of them, checked; the reading is on the record.
 
         :raises Forged: the node shows other terms. :raises grpc.RpcError: refused.

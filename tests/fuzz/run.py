@@ -33,7 +33,7 @@ GROUPS = {
     "receipt": "receipt-proof tlog-proof checkpoint evidence",
     "membership": "directory signed-directory partner-entry deny-list deny-lists",
     "certificates": "certificate certificate-request",
-    "requests": "request-*",
+    "requests": "request-* stream-*",
     "enrolment": "enrolment-request admission signed-admission invitation",
     "configuration": "node-config gateway-config profile mapping trust",
     "policy": "agreements local-agreements policy-manifest decision",
@@ -58,13 +58,14 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import blind, enrolling, files, messages, tables
+    from tests.fuzz import blind, enrolling, files, messages, streams, tables
 
     yield from enrolling.targets(folder / "enrolling")
     yield from tables.targets(folder / "tables")
     yield from messages.targets(folder / "messages")
     yield from files.targets(folder / "files")
     yield from blind.targets()
+    yield from streams.targets(folder / "streams")
 
 
 def both(folder: Path) -> dict[str, Group | Target]:
@@ -78,7 +79,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
-        from tests.fuzz import blind, enrolling, files, messages, tables  # noqa: F401
+        from tests.fuzz import blind, enrolling, files, messages, streams, tables  # noqa: F401
     target = both(folder / "world")[name]
     corpus = folder / "corpus"
     corpus.mkdir()
