@@ -11,8 +11,10 @@ from dataclasses import dataclass
 
 from fairlead import signing
 from fairlead.certificates import IdentityKind, identity_from_certificate
-from fairlead.envelope.query import Scope, mode_name, term_leaf, terms_root
+from fairlead.envelope.chunk import Cutter, root_of
+from fairlead.envelope.query import Scope, mode_name, term_leaf
 from fairlead.errors import Forged
+from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
@@ -70,14 +72,12 @@ def check_pending(
     )
 
 
-def check_terms(waiting: Waiting, pages: Sequence[pb.ShowApprovalResponse]) -> list[pb.Term]:
+def check_terms(waiting: Waiting, pages: Sequence[pb.ShowApprovalResponse]) -> PackedTerms:
     """The terms of a held query, which are exactly those of the mandate, in their scope.
 
     :raises Forged: the node shows other terms, or another scope.
     """
-    terms = [term for page in pages for term in page.terms]
-    nonces = [nonce for page in pages for nonce in page.nonces]
-    if not pages or len(terms) != len(nonces) or len(terms) != waiting.mandate.term_count:
+    if not pages:
         raise _differs("TERMS")
     stated = pages[0].scope
     scope = Scope(
@@ -87,11 +87,15 @@ def check_terms(waiting: Waiting, pages: Sequence[pb.ShowApprovalResponse]) -> l
         tlp=stated.tlp,
         pap=stated.pap,
     )
-    leaves = [
-        term_leaf(term.scheme, term.value, nonce, scope)
-        for term, nonce in zip(terms, nonces, strict=True)
-    ]
-    if terms_root(leaves) != waiting.mandate.terms_root:
+    terms, cutter = PackedTerms(), Cutter(waiting.mandate.mode)
+    for page in pages:
+        if len(page.terms) != len(page.nonces):
+            raise _differs("TERMS")
+        for term, nonce in zip(page.terms, page.nonces, strict=True):
+            terms.append(term.scheme, term.value)
+            cutter.add(term_leaf(term.scheme, term.value, nonce, scope))
+    said = len(terms), root_of(cutter.roots())
+    if said != (waiting.mandate.term_count, waiting.mandate.terms_root):
         raise _differs("TERMS")
     return terms
 

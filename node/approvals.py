@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from typing import TypeVar
 
@@ -11,6 +10,7 @@ from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, identity_from_certificate
 from fairlead.envelope.approval import Approved, check_approver, check_second, verify_approvals
+from fairlead.envelope.query import term_nonce
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.membership import LiveDirectory
@@ -78,7 +78,7 @@ class Approvals:
             mandate=batch.mandate,
             mandate_signature=batch.signature,
             certificate=batch.certificate,
-            schemes=Counter(scheme for scheme, _ in batch.terms),
+            schemes=batch.terms.schemes,
             expires_at=hold.expires_at,
             urgent=hold.urgent,
             required=hold.required,
@@ -100,10 +100,10 @@ class Approvals:
         await self._log.append(self._leaf("approval-read", user, batch))
         scope = batch.scope
         for first in range(0, len(batch.terms), PAGE):
-            part = slice(first, first + PAGE)
+            terms = batch.terms.part(first, first + PAGE)
             yield pb.ShowApprovalResponse(
-                terms=[pb.Term(scheme=s, value=value) for s, value in batch.terms[part]],
-                nonces=batch.nonces[part],
+                terms=[pb.Term(scheme=s, value=value) for s, value in terms],
+                nonces=[term_nonce(batch.nonce_seed, first + at) for at in range(len(terms))],
                 scope=None
                 if first
                 else pb.QueryScope(

@@ -104,6 +104,7 @@ def open_asker(
             guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
             budgets=budgets,
             library=snapshots,
+            lists=kept.lists,
             held=held,
             reviews=reviews,
             clock=clock,

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator
 from typing import TypeVar
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
-from fairlead.errors import FairleadError, InvalidInput, Unreachable
+from fairlead.errors import FairleadError, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.release import due
 from fairlead.telemetry import Event, get_logger
@@ -23,15 +23,14 @@ from node.drafting import Drafter, Preparation
 from node.guard import Enumeration
 from node.held import APPROVED, Held, Hold, refusal
 from node.history import History, unknown_query
+from node.intake import Intake
+from node.outage import Outages
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
 from node.spending import AskerBudgets
 from node.watches import Watches
 
 REFUSAL = "AskingService"
-MAX_ROWS = 32_768
-"""Rows of one file of terms."""
-MAX_ROW_TEXT = 64
 
 T = TypeVar("T")
 Events = AsyncGenerator[pb.AskResponse, None]
@@ -64,6 +63,7 @@ class Asking:
         self._log = log
         self._leaves = leaves
         self._drafter = drafter
+        self._intake = Intake(history.lists)
         self._cases = cases
         self._sealer = sealer
         self._sending = sending
@@ -77,7 +77,7 @@ class Asking:
     # ── Prepare ──────────────────────────────────────────────────────────────────────────────
 
     async def prepare(
-        self, request: pb.PrepareRequest, user: Identity, certificate: bytes
+        self, requests: AsyncIterator[pb.PrepareRequest], user: Identity, certificate: bytes
     ) -> pb.PrepareResponse:
         """Check and draft one query; a refusal is on the record before the user hears of it.
 
@@ -85,7 +85,12 @@ class Asking:
         :raises FairleadError: misspelt, without a case, or refused by the node's own policy.
         """
         try:
-            return self._drafter.draft(request, user, certificate)
+            request, terms = await self._intake.take(requests, user.name)
+            try:
+                return await self._drafter.draft(request, terms, user, certificate)
+            except BaseException:
+                await asyncio.shield(self._history.lists.drop([terms]))
+                raise
         except FairleadError as error:
             await self._refuse(error, "Prepare", user)
             raise
@@ -105,9 +110,10 @@ class Asking:
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
+        batch = None
         try:
             # 1 to 3
-            preparation, signature = self._drafter.take(request, user)
+            preparation, signature = await self._drafter.take(request, user)
             batch = self._batch(preparation, signature, certificate, request)
             # 4
             if batch.watch:
@@ -122,6 +128,7 @@ class Asking:
             if batch.watch:
                 await self._watches.begin(batch)
         except FairleadError as error:
+            await self._history.lists.drop([batch.terms] if batch else ())
             await self._refuse(error, "Ask", user)
             raise
         # 5
@@ -169,11 +176,11 @@ class Asking:
             certificate=certificate,
             session=made.session,
             terms=made.terms,
-            nonces=made.nonces,
+            nonce_seed=made.nonce_seed,
+            roots=made.roots,
             salts=made.salts,
             scope=made.scope,
             not_asked=made.not_asked,
-            rows=_rows(request.rows, len(made.terms)),
             asked_at=int(now),
             case_retention_days=made.case.retention_days,
             watch=request.watch,
@@ -189,7 +196,7 @@ class Asking:
         try:
             batch_id = self._own(query_id, user)
             batch = self._history.batch(batch_id)
-            self._check_hold(batch_id, batch, user)
+            await self._check_hold(batch_id, batch, user)
             if batch is not None:
                 self._cases.assigned(batch.case_id, user)
         except FairleadError as error:
@@ -202,7 +209,7 @@ class Asking:
         async for event in self._send(batch, user):
             yield event
 
-    def _check_hold(self, batch_id: bytes, batch: Batch | None, user: Identity) -> None:
+    async def _check_hold(self, batch_id: bytes, batch: Batch | None, user: Identity) -> None:
         """Whether a query may go, if it was held: approved, and all that was true when it was
         asked is true still when it is first sent.
 
@@ -214,15 +221,26 @@ class Asking:
         if hold.state != APPROVED:
             raise refusal(hold.state)
         if batch is not None and not self._history.chunk_ids(batch_id):
-            self._drafter.admit(batch.case_id, user, batch.terms, urgent=hold.urgent)
+            await self._drafter.admit(batch.case_id, user, batch.terms, urgent=hold.urgent)
+            if batch.watch:
+                self._watches.check(batch)
+                await self._watches.begin(batch)
 
     async def _send(self, batch: Batch, user: Identity, *, fresh: Sealed | None = None) -> Events:
         """Every chunk in turn: what is done from what is kept, the rest from its owners.
 
         When a blind chunk follows another does not depend on how many terms of that one hit.
         """
-        yield pb.AskResponse(batch=self._opened(batch.batch_id))
-        loop = asyncio.get_running_loop()
+        for event in self._first(batch.batch_id, paged=fresh is None):
+            yield event
+        try:
+            async for event in self._every_chunk(batch, user, fresh):
+                yield event
+        finally:
+            self._sealer.leave(batch)
+
+    async def _every_chunk(self, batch: Batch, user: Identity, fresh: Sealed | None) -> Events:
+        outages, loop = Outages(), asyncio.get_running_loop()
         for number in range(batch.chunks):
             # An earlier call's chunk is finished first, and that of whoever waited for it too.
             while (running := self._under_way.get(batch.batch_id)) is not None:
@@ -230,13 +248,17 @@ class Asking:
             kept = self._history.chunk(batch.batch_id, number)
             if kept is not None and kept.done:
                 for event in self._of_chunk(batch.batch_id, number):
+                    outages.note(event)
                     yield event
                 continue
             if number or fresh is None:
                 await self._still_assigned(batch, user)
+            await asyncio.sleep(outages.pause_s())
             begun = loop.time()
             work = self._sending.chunk(batch, number, fresh=fresh if number == 0 else None)
+            self._sealer.begin(batch, number + 1)
             async for event in self._to_its_end(batch.batch_id, work):
+                outages.note(event)
                 yield event
             if batch.mode == query_pb2.MODE_BLIND and number + 1 < batch.chunks:
                 pace = pace_s(batch.of_chunk(number)[0], len(batch.salts))
@@ -311,15 +333,23 @@ class Asking:
             summary = self._marked(self._history.summary(batch_id))
             yield pb.AskResponse(batch=pb.AskResponse.Batch(summary=summary))
             return
-        opened = self._opened(batch_id)
-        yield pb.AskResponse(batch=opened)
+        for event in self._first(batch_id, paged=True):
+            yield event
         hold = self._held.get(batch_id)
         if hold is not None and not self._history.chunk_ids(batch_id):
             yield _pending(hold)
             return
-        for number in range(opened.summary.chunks):
+        for number in range(self._history.summary(batch_id).chunks):
             for event in self._of_chunk(batch_id, number):
                 yield event
+
+    def _first(self, batch_id: bytes, *, paged: bool) -> Iterator[pb.AskResponse]:
+        """What comes before the chunks: the batch, and its pages for whoever does not have them."""
+        opened = self._opened(batch_id)
+        opened.paged = paged
+        yield pb.AskResponse(batch=opened)
+        for page in self._history.pages(batch_id) if paged else ():
+            yield pb.AskResponse(page=page)
 
     def _of_chunk(self, batch_id: bytes, number: int) -> list[pb.AskResponse]:
         lines = self._history.lines(batch_id, number, self._clock())
@@ -346,7 +376,10 @@ class Asking:
         return batch_id
 
     async def expire(self) -> None:
-        """Delete answers whose time is over; on the record when there were any."""
+        """Delete answers whose time is over, on the record when there were any, and the terms of
+        drafts that nobody signed."""
+        await self._drafter.expire()
+        await self._history.lists.sweep()
         if await self._history.expire(self._clock()):
             await self._log.append(self._leaves.history(subject="history-expired"))
 
@@ -405,18 +438,3 @@ def _expired(
 
 def _auditor(user: Identity) -> bool:
     return Role.AUDITOR in user.roles
-
-
-def _rows(rows: object, terms: int) -> tuple[pb.Row, ...]:
-    """The rows of a file of terms.
-
-    :raises InvalidInput: too many, too long, or about a term that is not asked.
-    """
-    found: tuple[pb.Row, ...] = tuple(rows)  # type: ignore[arg-type]
-    sound = len(found) <= MAX_ROWS and all(
-        len(row.text) <= MAX_ROW_TEXT and len(row.reason) <= MAX_ROW_TEXT and row.term <= terms
-        for row in found
-    )
-    if not sound:
-        raise InvalidInput("the rows do not fit the terms", reasons=("ROWS",))
-    return found

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import identifiers, sealing, signing
+from fairlead import sealing, signing
 from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
-from fairlead.envelope.chunk import chunk_count, max_terms
+from fairlead.envelope.chunk import chunk_count, max_terms, root_of
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
+    Committed,
     Scope,
     draft_mandate,
     mode_name,
@@ -39,13 +41,16 @@ from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from fairlead.v1.handling_pb2 import Pap
 from fairlead.vocabulary import Event
+from node.batch import roots_of
 from node.blinded import BlindPlan, Library
 from node.cases import Case, CaseRegister, check_handling
 from node.guard import Guard
 from node.held import Held
+from node.intake import check_count
 from node.reviews import Reviews
 from node.sealer import no_snapshots
 from node.spending import AskerBudgets
+from node.termlist import PAGE, TermList, TermLists
 
 PREPARATION_S = 600
 ROOM = signing.MAX_MESSAGE - 64 * 1024
@@ -54,18 +59,24 @@ PART_OVERHEAD = 2048
 """Octets of a sealed part beyond the padded question, at most: wrapped key, tags, address."""
 MAX_DRAFTS = 32
 """Unsigned drafts kept for one user; the oldest gives way."""
+MAX_DRAFT_OCTETS = 256 * 1024 * 1024
+"""Of terms and rows in them all, unless they are of one draft; likewise."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """A drafted query waiting for its user's signature; it lives in memory only."""
+    """A drafted query waiting for its user's signature. It lives in memory, and its terms, but for
+    the last page, in the vault."""
 
     user: Identity
     case: Case
     mandate: bytes
     mode: int
-    terms: tuple[tuple[str, str], ...]
-    nonces: tuple[bytes, ...]
+    terms: TermList
+    nonce_seed: bytes
+    roots: tuple[bytes, ...]
     salts: Mapping[str, bytes]
     scope: Scope
     session: Ed25519PrivateKey
@@ -80,7 +91,7 @@ class _Asking:
     """What is wanted, by whom, and when: all that decides whom the question may reach."""
 
     request: pb.PrepareRequest
-    terms: tuple[tuple[str, str], ...]
+    terms: TermList
     purpose: str
     case: Case
     user: Identity
@@ -126,6 +137,7 @@ class Drafter:
         guard: Guard,
         budgets: AskerBudgets,
         library: Library,
+        lists: TermLists,
         held: Held,
         reviews: Reviews,
         clock: Callable[[], float],
@@ -138,17 +150,18 @@ class Drafter:
         self._guard = guard
         self._budgets = budgets
         self._library = library
+        self._lists = lists
         self._held = held
         self._reviews = reviews
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
-    def draft(
-        self, request: pb.PrepareRequest, user: Identity, certificate: bytes
+    async def draft(
+        self, request: pb.PrepareRequest, terms: TermList, user: Identity, certificate: bytes
     ) -> pb.PrepareResponse:
         """Draft one query.
 
-        1. Terms and options are read; a typo stops here.
+        1. The options are read, as the terms were; a typo stops here.
         2. The case is open, and the user assigned to it.
         3. The node's own policy says whom the user may ask and how many second persons must
            agree, and the parts for all of them fit into one message.
@@ -163,8 +176,7 @@ class Drafter:
         """
         now, directory = self._clock(), self._directory.asking
         # 1
-        terms = _terms(request)
-        user.check_schemes(scheme for scheme, _ in terms)
+        user.check_schemes(terms.schemes)
         _check_window(request, now)
         purpose = check_code(request.purpose)
         if request.mode:
@@ -178,22 +190,26 @@ class Drafter:
             directory=directory, now=now,
         )  # fmt: skip
         mode, not_asked, approvals = self._mode(asking)
+        check_count(len(terms), mode)
         scope = _scope(request, case, mode)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
-        check_room(len(asked), len(terms), _elements(terms) if mode == query_pb2.MODE_BLIND else 0)
+        elements = _elements(terms.schemes) if mode == query_pb2.MODE_BLIND else 0
+        check_room(len(asked), len(terms), elements)
         if not request.partners:
             not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4
-        self._guard.check(user.name, terms)
+        async with self._guard.turn(user.name):
+            await aside(len(terms), self._guard.check, user.name, terms)
         # 5
-        charges = self._budgets.charges(user.name, case.case_id, terms)
+        charges = self._budgets.charges(user.name, case.case_id, terms.schemes)
         urgent = self._urgent(charges, request, user)
         approvals = max(approvals, int(urgent))
         if approvals:
             self._held.check_room(user.name)
         # 6
         session = Ed25519PrivateKey.generate()
-        nonces = tuple(os.urandom(32) for _ in terms)
+        seed = os.urandom(32)
+        roots = await aside(len(terms), roots_of, terms, seed, scope, mode)
         salts = {p: os.urandom(32) for p in directory.listed}
         mandate = draft_mandate(
             directory=directory,
@@ -203,9 +219,7 @@ class Drafter:
             legal_basis=case.legal_basis,
             case_commitment=signing.commit(case.nonce, case.case_id.encode()),
             mode=mode,
-            terms=terms,
-            nonces=nonces,
-            scope=scope,
+            committed=Committed(schemes=terms.schemes, count=len(terms), root=root_of(roots)),
             salts=salts,
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
@@ -213,14 +227,15 @@ class Drafter:
             lifetime_s=MANDATE_LIFETIME_S if approvals else mandate_lifetime_s(len(terms), mode),
             required_approvals=approvals,
         )
-        preparation_id = self._remember(
+        preparation_id = await self._remember(
             Preparation(
                 user=user,
                 case=case,
                 mandate=mandate,
                 mode=mode,
                 terms=terms,
-                nonces=nonces,
+                nonce_seed=seed,
+                roots=roots,
                 salts={p: salts[p] for p in asked},
                 scope=scope,
                 session=session,
@@ -232,7 +247,7 @@ class Drafter:
         return pb.PrepareResponse(
             preparation_id=preparation_id,
             mandate=mandate,
-            nonces=nonces,
+            nonce_seed=seed,
             case_nonce=case.nonce,
             partner_salts=list(salts.values()),
             exposures=[
@@ -274,15 +289,16 @@ class Drafter:
         people must approve.
 
         Where the user leaves the mode open, it is sealed when policy lets every partner that may
-        be asked at all be asked so, and blind else, or when PAP is RED: from blind nothing falls
-        to sealed.
+        be asked at all be asked so, and blind else, or when PAP is RED, or for more terms than a
+        sealed mandate has: from blind nothing falls to sealed.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
         wanted = asking.request.mode
         if wanted == query_pb2.MODE_SEALED:
             return wanted, *self._decide(asking, "sealed")
-        if not wanted and not asking.covert:
+        few = len(asking.terms) <= max_terms(query_pb2.MODE_SEALED)
+        if not wanted and few and not asking.covert:
             try:
                 codes, approvals = self._decide(asking, "sealed")
             except Refused as error:
@@ -291,7 +307,7 @@ class Drafter:
             else:
                 if "BLIND_REQUIRED" not in codes.values():
                     return query_pb2.MODE_SEALED, codes, approvals
-        for scheme in {scheme for scheme, _ in asking.terms}:
+        for scheme in asking.terms.schemes:
             check_blind(scheme)
         codes, approvals = self._decide(asking, "blind")
         return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}, approvals
@@ -302,7 +318,8 @@ class Drafter:
         :raises Refused: there is no other one.
         """
         owners = [p for p in asking.wanted if p not in codes]
-        plan = BlindPlan.make(self._library, owners, purpose=asking.purpose, terms=asking.terms)
+        one_each = [(scheme, "") for scheme in asking.terms.schemes]
+        plan = BlindPlan.make(self._library, owners, purpose=asking.purpose, terms=one_each)
         if not plan.places:
             raise no_snapshots(plan.left_out)
         return plan.left_out
@@ -320,7 +337,7 @@ class Drafter:
             mode=mode,
             purpose=asking.purpose,
             legal_basis=case.legal_basis,
-            schemes=tuple(sorted({scheme for scheme, _ in asking.terms})),
+            schemes=tuple(sorted(asking.terms.schemes)),
             term_count=len(asking.terms),
             window_days=window_days(request.since, request.until, now),
             events=tuple(sorted(set(request.events))),
@@ -375,18 +392,28 @@ class Drafter:
             return True
         return False
 
-    def _remember(self, preparation: Preparation) -> bytes:
-        preparation_id, now = os.urandom(16), self._clock()
-        for old in [k for k, kept in self._preparations.items() if now >= kept.expires_at]:
-            del self._preparations[old]
+    async def _remember(self, preparation: Preparation) -> bytes:
+        preparation_id = os.urandom(16)
         self._preparations[preparation_id] = preparation
         user = preparation.user.spiffe_id
         own = [k for k, kept in self._preparations.items() if kept.user.spiffe_id == user]
-        if len(own) > MAX_DRAFTS:
-            del self._preparations[own[0]]
+        octets = sum(self._preparations[k].terms.octets for k in own)
+        gone = []
+        while len(own) > MAX_DRAFTS or (octets > MAX_DRAFT_OCTETS and len(own) > 1):
+            gone.append(self._preparations.pop(own.pop(0)).terms)
+            octets -= gone[-1].octets
+        await self._lists.drop(gone)
+        await self.expire()
         return preparation_id
 
-    def take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
+    async def expire(self) -> None:
+        """Forget the drafts that nobody signed in time, and delete their terms."""
+        now = self._clock()
+        self._guard.forget()
+        old = [k for k, kept in self._preparations.items() if now >= kept.expires_at]
+        await self._lists.drop([self._preparations.pop(k).terms for k in old])
+
+    async def take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
         """Hand a draft out, once, to the user it was made for.
 
         :returns: the draft and the user's signature, which is not verified here.
@@ -395,6 +422,16 @@ class Drafter:
             beside what the user asked since.
         """
         preparation = self._preparations.pop(request.preparation_id, None)
+        try:
+            return await self._taken(preparation, request, user), request.signature
+        except BaseException:
+            if preparation is not None:
+                await asyncio.shield(self._lists.drop([preparation.terms]))
+            raise
+
+    async def _taken(
+        self, preparation: Preparation | None, request: pb.AskRequest, user: Identity
+    ) -> Preparation:
         owned = preparation is not None and preparation.user.spiffe_id == user.spiffe_id
         if preparation is None or not owned or self._clock() >= preparation.expires_at:
             raise Stale(
@@ -404,12 +441,11 @@ class Drafter:
             )
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        self.admit(preparation.case.case_id, user, preparation.terms, urgent=preparation.urgent)
-        return preparation, request.signature
+        case_id, terms = preparation.case.case_id, preparation.terms
+        await self.admit(case_id, user, terms, urgent=preparation.urgent)
+        return preparation
 
-    def admit(
-        self, case_id: str, user: Identity, terms: Sequence[tuple[str, str]], *, urgent: bool
-    ) -> None:
+    async def admit(self, case_id: str, user: Identity, terms: TermList, *, urgent: bool) -> None:
         """What is true of a query when it was drafted is true still.
 
         :raises Refused: its case was closed, its budget spent, an urgent one not reviewed, or a
@@ -419,13 +455,21 @@ class Drafter:
         if urgent:
             self._reviews.check_reviewed(user.spiffe_id)
         else:
-            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms))
-        self._guard.admit(user.name, terms)
+            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms.schemes))
+        async with self._guard.turn(user.name):
+            await aside(len(terms), self._guard.admit, user.name, terms)
 
 
-def _elements(terms: Sequence[tuple[str, str]]) -> int:
-    """Blinded elements of these terms."""
-    return sum(keys_per_term(scheme) for scheme, _ in terms)
+async def aside(terms: int, work: Callable[..., T], *arguments: Any) -> T:
+    """Do what takes its time with many terms in a thread of its own, and the rest at once."""
+    if terms <= PAGE:
+        return work(*arguments)
+    return await asyncio.to_thread(work, *arguments)
+
+
+def _elements(schemes: Mapping[str, int]) -> int:
+    """Blinded elements of so many terms of each scheme."""
+    return sum(count * keys_per_term(scheme) for scheme, count in schemes.items())
 
 
 def mandate_lifetime_s(terms: int, mode: int = query_pb2.MODE_SEALED) -> int:
@@ -456,21 +500,6 @@ def _scope(request: pb.PrepareRequest, case: Case, mode: int) -> Scope:
         tlp=request.tlp or case.tlp,
         pap=pap,
     )
-
-
-def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
-    if not 0 < len(request.terms) <= max_terms(query_pb2.MODE_SEALED):
-        raise InvalidInput(
-            "a query has 1 to 65,536 terms, of which policy allows fewer",
-            reasons=("TERM_COUNT",),
-            remedy="fairlead ask --help",
-        )
-    terms = tuple(
-        (term.scheme, identifiers.parse(term.scheme, term.value).value) for term in request.terms
-    )
-    if len(set(terms)) != len(terms):
-        raise InvalidInput("a term is asked twice", reasons=("TERM_TWICE",))
-    return terms
 
 
 def _check_window(request: pb.PrepareRequest, now: float) -> None:

@@ -16,7 +16,18 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, decoys, feedback, held, history, pausing, reviews, snapshots, watches
+from node import (
+    cases,
+    decoys,
+    feedback,
+    held,
+    history,
+    pausing,
+    reviews,
+    snapshots,
+    termlist,
+    watches,
+)
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -42,8 +53,9 @@ VAULT_MIGRATIONS = (
     *feedback.MIGRATIONS,
     *held.MIGRATIONS,
     *watches.MIGRATIONS,
+    *termlist.MIGRATIONS,
 )
-"""Tables of the vault, in the same order."""
+"""Those of the vault, likewise."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
 WATCH_KEY_FILE = "watches.secret"

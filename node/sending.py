@@ -409,7 +409,9 @@ class Sending:
             return body.retention_days - 1 if body.retention_days else None
         terms = opened.batch.of_chunk(opened.number)[0]
         chunk = BlindChunk(sealed.plan, opened.number, terms)
-        asked = await asyncio.to_thread(chunk.for_owner, owner)
+        asked = sealed.blinded.get(owner)
+        if asked is None:
+            asked = await asyncio.to_thread(chunk.for_owner, owner)
         evaluated, days = open_blind_body(
             event.answer,
             query_id=query.query_id,

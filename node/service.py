@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -117,10 +117,10 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         return user
 
     async def Prepare(  # noqa: N802
-        self, request: asking_pb2.PrepareRequest, context: Context
+        self, requests: AsyncIterator[asking_pb2.PrepareRequest], context: Context
     ) -> asking_pb2.PrepareResponse:
         """See :meth:`Asking.prepare`."""
-        return await self._asking.prepare(request, self._user(), _certificate(context))
+        return await self._asking.prepare(requests, self._user(), _certificate(context))
 
     async def Ask(  # noqa: N802
         self, request: asking_pb2.AskRequest, context: Context

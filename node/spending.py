@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from fairlead import budgets
@@ -45,12 +45,13 @@ class AskerBudgets:
         self._log = log
         self._clock = clock
 
-    def charges(self, user: str, case_id: str, terms: Sequence[tuple[str, str]]) -> list[Charge]:
-        """What (scheme, value) ``terms`` cost a user, by pseudonym, under a case."""
+    def charges(self, user: str, case_id: str, schemes: Mapping[str, int]) -> list[Charge]:
+        """What so many terms of each scheme cost a user, by pseudonym, under a case."""
+        terms = sum(schemes.values())
         return [
-            *_by_scheme(self._user, user, (scheme for scheme, _ in terms)),
-            Charge(budget=self._case, holder=case_id, terms=len(terms)),
-            Charge(budget=self._partner, holder=self._partner_id, terms=len(terms)),
+            *_by_scheme(self._user, user, schemes),
+            Charge(budget=self._case, holder=case_id, terms=terms),
+            Charge(budget=self._partner, holder=self._partner_id, terms=terms),
         ]
 
     def check(self, charges: Sequence[Charge]) -> None:
@@ -62,7 +63,7 @@ class AskerBudgets:
 
         :param beyond: also where the budgets have too little left: an approver let it.
         """
-        charges = self.charges(batch.user_name, batch.case_id, batch.terms)
+        charges = self.charges(batch.user_name, batch.case_id, batch.terms.schemes)
         token, now = batch.content.session_key, self._clock()
         return lambda connection: budgets.spend(connection, token, charges, now, beyond=beyond)
 
@@ -108,7 +109,7 @@ class OwnerBudgets:
         if query.urgent:
             return [Charge(budget=self._urgent, holder=partner, terms=len(schemes))]
         return [
-            *_by_scheme(self._user, f"{partner}/{query.user.name}", schemes),
+            *_by_scheme(self._user, f"{partner}/{query.user.name}", Counter(schemes)),
             Charge(budget=self._partner, holder=partner, terms=len(schemes)),
         ]
 
@@ -122,8 +123,8 @@ class OwnerBudgets:
         return lambda connection: budgets.spend(connection, token, charges, now)
 
 
-def _by_scheme(budget: Budget, user: str, schemes: Iterable[str]) -> list[Charge]:
-    counted = sorted(Counter(schemes).items())
+def _by_scheme(budget: Budget, user: str, schemes: Mapping[str, int]) -> list[Charge]:
+    counted = sorted(schemes.items())
     return [Charge(budget=budget, holder=_holder(user, s), terms=n) for s, n in counted]
 
 

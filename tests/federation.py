@@ -194,6 +194,11 @@ def request(*terms: str, **changes: object) -> asking_pb2.PrepareRequest:
     return asking_pb2.PrepareRequest(**{**settings, **changes})  # type: ignore[arg-type]
 
 
+async def one(asked: asking_pb2.PrepareRequest) -> AsyncIterator[asking_pb2.PrepareRequest]:
+    """A question that comes in one message."""
+    yield asked
+
+
 def apart(response: gateway_pb2.QueryResponse) -> list[gateway_pb2.QueryResponse]:
     """The events of one response of the gateway, each as a response of its own."""
     kind = gateway_pb2.QueryResponse

@@ -32,7 +32,7 @@ from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from fairlead.v1.handling_pb2 import Pap
 from node.app import NodeApp
 from node.drafting import MAX_DRAFTS, PREPARATION_S, check_room
-from tests.federation import PURPOSE, STORY, Federation, federation, request
+from tests.federation import PURPOSE, STORY, Federation, federation, one, request
 from tests.test_node_batches import container
 from tests.walks import World, world_of
 
@@ -67,7 +67,7 @@ class Place:
 
     async def prepare(self, asked: pb.PrepareRequest, user: str = "u-c01") -> pb.PrepareResponse:
         return await self.node.asking.prepare(
-            asked, self.world.user("customs", user), self.world.certificate("customs", user)
+            one(asked), self.world.user("customs", user), self.world.certificate("customs", user)
         )
 
     def sign(self, drafted: pb.PrepareResponse, user: str = "u-c01") -> pb.AskRequest:

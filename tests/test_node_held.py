@@ -16,23 +16,22 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from fairlead.errors import FairleadError, Refused
 from fairlead.v1 import query_pb2
-from node import feedback, held, history
 from node.batch import Batch
 from node.held import APPROVED, DENIED, EXPIRED, MAX_PENDING, NONE, PENDING, Held
 from node.history import History
+from node.opening import VAULT_MIGRATIONS
 from node.vault import Vault
 from tests.test_node_history import KEY, batch
 from tests.walks import NOW
 
-MIGRATIONS = (*history.MIGRATIONS, *feedback.MIGRATIONS, *held.MIGRATIONS)
 LIFE_S = 3600
 APPROVAL = query_pb2.SignedApproval(approval=b"a", signature=b"s", certificate=b"c")
 
 
-def waiting(number: int = 1, *, required: int = 1) -> Batch:
+def waiting(place: Place, number: int = 1, *, required: int = 1) -> Batch:
     """A batch whose mandate demands so many approvals and lives an hour."""
     mandate = query_pb2.Mandate(required_approvals=required, expires_at=int(NOW) + LIFE_S)
-    return replace(batch(number), mandate=mandate.SerializeToString())
+    return replace(batch(place.vault, number), mandate=mandate.SerializeToString())
 
 
 class Clock:
@@ -50,7 +49,7 @@ class Place:
 
     def __init__(self, folder: Path) -> None:
         self.clock = Clock()
-        self.vault = Vault.open(folder / "history.sqlite", key=KEY, migrations=MIGRATIONS)
+        self.vault = Vault.open(folder / "history.sqlite", key=KEY, migrations=VAULT_MIGRATIONS)
         self.history = History(self.vault)
         self.held = Held(self.vault, self.history, clock=self.clock)
 
@@ -70,7 +69,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 async def test_a_held_query_has_no_chunk_and_keeps_its_secrets(place: Place) -> None:
     """Nothing that could be sent is made before somebody approved; everything to make it is."""
-    made = waiting()
+    made = waiting(place)
     hold = await place.held.begin(made, urgent=True)
     assert (hold.state, hold.required, hold.urgent) == (PENDING, 1, True)
     assert place.history.chunk_ids(made.batch_id) == []
@@ -80,7 +79,7 @@ async def test_a_held_query_has_no_chunk_and_keeps_its_secrets(place: Place) -> 
 
 async def test_an_approval_is_kept_with_the_query(place: Place) -> None:
     """It survives with the batch's secrets, and the last one needed lets the query go."""
-    made = waiting(required=2)
+    made = waiting(place, required=2)
     await place.held.begin(made, urgent=False)
     assert await place.held.approve(place.kept(made.batch_id), APPROVAL) == PENDING
     assert await place.held.approve(place.kept(made.batch_id), APPROVAL) == APPROVED
@@ -90,7 +89,7 @@ async def test_an_approval_is_kept_with_the_query(place: Place) -> None:
 
 async def test_denial_and_time_erase_what_could_send_it(place: Place) -> None:
     """Neither the session key nor an approval is left; what was asked stays readable."""
-    first, second = waiting(1), waiting(2)
+    first, second = waiting(place, 1), waiting(place, 2)
     for made in (first, second):
         await place.held.begin(made, urgent=False)
     assert await place.held.deny(first.batch_id) == DENIED
@@ -101,12 +100,12 @@ async def test_denial_and_time_erase_what_could_send_it(place: Place) -> None:
     assert await place.held.expire() == []
     for made in (first, second):
         assert place.history.batch(made.batch_id) is None
-        assert place.history.opened(made.batch_id).terms
+        assert list(place.history.terms(made.batch_id))
 
 
 async def test_what_is_not_held_has_no_state(place: Place) -> None:
     """An ordinary query, and an id nobody knows, can be neither approved nor denied."""
-    made = waiting()
+    made = waiting(place)
     await place.history.begin(made, made.batch_id, b"octets")
     assert place.held.state(made.batch_id) == NONE
     for work in (place.held.deny(made.batch_id), place.held.approve(made, APPROVAL)):
@@ -120,18 +119,18 @@ async def test_one_user_does_not_fill_the_list_of_the_approvers(place: Place) ->
     """So many queries of a user wait at a time; one decided makes room for another one."""
     for number in range(MAX_PENDING):
         place.held.check_room("u-c01")
-        await place.held.begin(waiting(number), urgent=False)
+        await place.held.begin(waiting(place, number), urgent=False)
     with pytest.raises(Refused) as caught:
         place.held.check_room("u-c01")
     assert caught.value.code == "PENDING_LIMIT"
     place.held.check_room("u-c02")
-    await place.held.deny(waiting(0).batch_id)
+    await place.held.deny(waiting(place, 0).batch_id)
     place.held.check_room("u-c01")
 
 
 async def test_a_deleted_query_is_held_no_longer(place: Place) -> None:
     """Its hold goes with it when its retention ends."""
-    made = waiting()
+    made = waiting(place)
     await place.held.begin(made, urgent=False)
     await place.history.expire(NOW + 11 * 86_400)
     assert place.held.get(made.batch_id) is None
@@ -157,12 +156,14 @@ class Life(RuleBasedStateMachine):
     def ask(self, required: int, urgent: bool) -> None:
         over = self.place.clock.now >= int(NOW) + LIFE_S
         self.required, self.state = required, EXPIRED if over else PENDING
-        asyncio.run(self.place.held.begin(waiting(required=required), urgent=urgent))
+        asyncio.run(self.place.held.begin(waiting(self.place, required=required), urgent=urgent))
 
     @rule()
     def approve(self) -> None:
-        found = self.place.history.batch(waiting().batch_id) if self.state != NONE else None
-        made = found or waiting()
+        found = (
+            self.place.history.batch(waiting(self.place).batch_id) if self.state != NONE else None
+        )
+        made = found or waiting(self.place)
         try:
             now = asyncio.run(self.place.held.approve(made, APPROVAL))
         except FairleadError:
@@ -176,7 +177,7 @@ class Life(RuleBasedStateMachine):
     @rule()
     def deny(self) -> None:
         try:
-            asyncio.run(self.place.held.deny(waiting().batch_id))
+            asyncio.run(self.place.held.deny(waiting(self.place).batch_id))
         except FairleadError:
             assert self.state != PENDING
             return
@@ -202,14 +203,16 @@ class Life(RuleBasedStateMachine):
 
     @invariant()
     def it_stands_as_it_should(self) -> None:
-        assert self.place.held.state(waiting().batch_id) == self.state
-        assert self.place.held.pending() == ([waiting().batch_id] if self.state == PENDING else [])
+        assert self.place.held.state(waiting(self.place).batch_id) == self.state
+        assert self.place.held.pending() == (
+            [waiting(self.place).batch_id] if self.state == PENDING else []
+        )
 
     @invariant()
     def nothing_is_sendable_before_enough_people_approved(self) -> None:
         if self.state == NONE:
             return
-        kept = self.place.history.batch(waiting().batch_id)
+        kept = self.place.history.batch(waiting(self.place).batch_id)
         if self.state == DENIED:
             assert kept is None
         if self.state == APPROVED:

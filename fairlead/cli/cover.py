@@ -12,7 +12,7 @@ import typer
 
 from fairlead.cli.options import ProfileOption, connect, lasting, moment
 from fairlead.cli.output import Exit, RowFormat, awaited, printable, say
-from fairlead.cli.results import BLIND, Result, gather, keep, show
+from fairlead.cli.results import BLIND, Receipts, Result, gather, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -132,7 +132,10 @@ async def _ask(term: str, typed: bool, asked: _Asked) -> None:
             raise Unreachable("a slot was not answered", reasons=error.reasons) from None
     if typed:
         say(f"\n{asked.same['scheme']} {printable(term)}")
-        show(result, RowFormat.TABLE, keep(result, Path(folder) / settings.receipts))
+        receipts = Receipts(Path(folder) / settings.receipts, result)
+        for evidence in result.evidence:
+            receipts.take(evidence)
+        show(result, RowFormat.TABLE, receipts.paths)
 
 
 _SILENT = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "RESOURCE_EXHAUSTED")

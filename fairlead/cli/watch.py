@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -223,7 +224,7 @@ async def _asked(
     from fairlead.client import Standing
 
     draft = await client.prepare(request)
-    announce(draft, request.terms)
+    announce(draft, Counter(term.scheme for term in request.terms))
     result = Result(mode=draft.mode, terms=list(request.terms))
     code = await finish(
         client.ask(draft, watch=Standing(until=until, renews=renews)),

@@ -7,6 +7,7 @@ and owner run the same :func:`verify_query`; neither believes the other's verifi
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +30,8 @@ WINDOW_S = 120
 CLOCK_REMEDY = "the two clocks differ by more than 2 minutes: timedatectl status, on both sides"
 MANDATE_LIFETIME_S = 24 * 3600
 MAX_SCHEMES = 16
+NONCE_SEED = 32
+"""Octets from which the nonces of a mandate's terms follow."""
 _HASH = 32
 _ID = 16
 _LIMIT = 64 * 1024
@@ -149,6 +152,16 @@ def term_leaf(scheme: str, value: str, nonce: bytes, scope: Scope = ANY) -> byte
     return merkle.leaf_hash(signing.canonical(leaf))
 
 
+def term_nonce(seed: bytes, place: int) -> bytes:
+    """The nonce of a mandate's term at ``place``: BLAKE2b (RFC 7693) keyed with the mandate's
+    random seed of 32 octets, so that neither side keeps a nonce for each of a million terms.
+
+    :raises ValueError: no such place.
+    """
+    data = place.to_bytes(4, "big")
+    return hashlib.blake2b(data, key=seed, digest_size=_HASH, person=b"fairlead/nonce").digest()
+
+
 def terms_root(leaves: Sequence[bytes]) -> bytes:
     """RFC 6962 root over leaf hashes in the order of the terms."""
     return root_of(leaves)
@@ -164,6 +177,15 @@ def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes, *, asked: bo
     return signing.commit(salt, b"\x00".join((verdict, partner_id.encode(), mandate_id)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What a mandate says of its terms: their schemes, their number, and the root over them."""
+
+    schemes: Collection[str]
+    count: int
+    root: bytes
+
+
 def draft_mandate(
     *,
     directory: Directory,
@@ -173,9 +195,7 @@ def draft_mandate(
     legal_basis: str,
     case_commitment: bytes,
     mode: int,
-    terms: Sequence[tuple[str, str]],
-    nonces: Sequence[bytes],
-    scope: Scope = ANY,
+    committed: Committed,
     salts: Mapping[str, bytes],
     asked: Collection[str],
     session_key: bytes,
@@ -186,12 +206,11 @@ def draft_mandate(
 ) -> bytes:
     """Draft the canonical octets a user signs.
 
-    :param terms: (scheme, canonical value) in order, with one nonce each.
+    :param committed: to the terms; see :func:`commit_terms`.
     :param salts: one 32-octet salt for every partner the directory lists, by id.
     :param asked: ids of the partners to be asked.
     """
     mandate_id = uuid7(now, random)
-    leaves = [term_leaf(s, v, n, scope) for (s, v), n in zip(terms, nonces, strict=True)]
     mandate = pb.Mandate(
         federation=directory.federation,
         mandate_id=mandate_id,
@@ -201,9 +220,9 @@ def draft_mandate(
         legal_basis=legal_basis,
         case_commitment=case_commitment,
         mode=mode,  # type: ignore[arg-type]
-        schemes=sorted({scheme for scheme, _ in terms}),
-        term_count=len(terms),
-        terms_root=terms_root(leaves),
+        schemes=sorted(set(committed.schemes)),
+        term_count=committed.count,
+        terms_root=committed.root,
         partner_digests=[
             partner_digest(salts[p], p, mandate_id, asked=p in asked) for p in directory.listed
         ],
@@ -213,6 +232,16 @@ def draft_mandate(
         required_approvals=required_approvals,
     )
     return signing.canonical(mandate)
+
+
+def commit_terms(
+    terms: Sequence[tuple[str, str]], nonces: Sequence[bytes], scope: Scope = ANY
+) -> Committed:
+    """Commit to (scheme, canonical value) in order, with one nonce each."""
+    leaves = [term_leaf(s, v, n, scope) for (s, v), n in zip(terms, nonces, strict=True)]
+    return Committed(
+        schemes={scheme for scheme, _ in terms}, count=len(terms), root=terms_root(leaves)
+    )
 
 
 def sign_query(

@@ -134,7 +134,7 @@ Global___Term: _TypeAlias = Term  # noqa: Y015
 
 @_typing.final
 class PrepareRequest(_message.Message):
-    """What the user wants to know, and why."""
+    """What the user wants to know, and why. A message after the first holds terms and rows only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -148,6 +148,7 @@ class PrepareRequest(_message.Message):
     PARTNERS_FIELD_NUMBER: _builtins.int
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
     URGENT_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     purpose: _builtins.str
@@ -168,6 +169,12 @@ class PrepareRequest(_message.Message):
     def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty means every partner that policy lets the query reach."""
 
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
+        """The rows of a file of terms in their order, kept with the query so that they can be shown
+        again; empty for terms that were typed.
+        """
+
     def __init__(
         self,
         *,
@@ -181,11 +188,12 @@ class PrepareRequest(_message.Message):
         partners: _abc.Iterable[_builtins.str] | None = ...,
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
+        rows: _abc.Iterable[Global___Row] | None = ...,
         urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until", "urgent", b"urgent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "rows", b"rows", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -252,7 +260,6 @@ class PrepareResponse(_message.Message):
 
     PREPARATION_ID_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
-    NONCES_FIELD_NUMBER: _builtins.int
     CASE_NONCE_FIELD_NUMBER: _builtins.int
     PARTNER_SALTS_FIELD_NUMBER: _builtins.int
     EXPOSURES_FIELD_NUMBER: _builtins.int
@@ -261,6 +268,7 @@ class PrepareResponse(_message.Message):
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
     SPENDS_FIELD_NUMBER: _builtins.int
+    NONCE_SEED_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     """Mandate, unsigned."""
@@ -268,10 +276,8 @@ class PrepareResponse(_message.Message):
     tlp: _handling_pb2.Tlp.ValueType
     """The handling that travels with the question."""
     pap: _handling_pb2.Pap.ValueType
-    @_builtins.property
-    def nonces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """One nonce per term, in the order of the request."""
-
+    nonce_seed: _builtins.bytes
+    """The nonce of every term follows from it and from the term's place."""
     @_builtins.property
     def partner_salts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One salt per directory partner, in the order of "directory_partners": each opens the
@@ -297,7 +303,6 @@ class PrepareResponse(_message.Message):
         *,
         preparation_id: _builtins.bytes = ...,
         mandate: _builtins.bytes = ...,
-        nonces: _abc.Iterable[_builtins.bytes] | None = ...,
         case_nonce: _builtins.bytes = ...,
         partner_salts: _abc.Iterable[_builtins.bytes] | None = ...,
         exposures: _abc.Iterable[Global___Exposure] | None = ...,
@@ -306,10 +311,11 @@ class PrepareResponse(_message.Message):
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
         spends: _abc.Iterable[Global___BudgetAccount] | None = ...,
+        nonce_seed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "spends", b"spends", "tlp", b"tlp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonce_seed", b"nonce_seed", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "spends", b"spends", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,7 +330,6 @@ class AskRequest(_message.Message):
     PREPARATION_ID_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
     WATCH_FIELD_NUMBER: _builtins.int
     WATCH_SIGNATURE_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
@@ -335,25 +340,18 @@ class AskRequest(_message.Message):
     signature over it (ECDSA P-256, SHA-256, domain "watch").
     """
     watch_signature: _builtins.bytes
-    @_builtins.property
-    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
-        """The rows of a file of terms in their order, kept with the query so that they can be shown
-        again; empty for terms that were typed.
-        """
-
     def __init__(
         self,
         *,
         preparation_id: _builtins.bytes = ...,
         mandate: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
-        rows: _abc.Iterable[Global___Row] | None = ...,
         watch: _builtins.bytes = ...,
         watch_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "rows", b"rows", "signature", b"signature", "watch", b"watch", "watch_signature", b"watch_signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "signature", b"signature", "watch", b"watch", "watch_signature", b"watch_signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -398,22 +396,30 @@ class Row(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """As written, cut to 64 characters."""
     term: _builtins.int
     """Position of its term in the request, plus one; 0 when it is not asked."""
     reason: _builtins.str
-    """Why it is not asked: a stable code."""
+    """Why it is not asked, or CHECK_DIGIT for a term that is asked as it stands all the same: a
+    stable code.
+    """
+    @_builtins.property
+    def suggested(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions, plus one, of what it may have been meant to be."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         term: _builtins.int = ...,
         reason: _builtins.str = ...,
+        suggested: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "term", b"term", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "suggested", b"suggested", "term", b"term", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -457,26 +463,46 @@ class AskResponse(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         SUMMARY_FIELD_NUMBER: _builtins.int
+        PAGED_FIELD_NUMBER: _builtins.int
+        paged: _builtins.bool
+        """Whether the terms and rows follow, which they do not for an auditor and for whoever just
+        sent them.
+        """
+        @_builtins.property
+        def summary(self) -> Global___QuerySummary: ...
+        def __init__(
+            self,
+            *,
+            summary: Global___QuerySummary | None = ...,
+            paged: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["paged", b"paged", "summary", b"summary"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Page(_message.Message):
+        """Up to 1,024 terms and as many rows, in their order; the pages come before the first chunk."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
         TERMS_FIELD_NUMBER: _builtins.int
         ROWS_FIELD_NUMBER: _builtins.int
         @_builtins.property
-        def summary(self) -> Global___QuerySummary: ...
-        @_builtins.property
-        def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
-            """Empty for an auditor."""
-
+        def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
         @_builtins.property
         def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]: ...
         def __init__(
             self,
             *,
-            summary: Global___QuerySummary | None = ...,
             terms: _abc.Iterable[Global___Term] | None = ...,
             rows: _abc.Iterable[Global___Row] | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "summary", b"summary", "terms", b"terms"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "terms", b"terms"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -531,6 +557,7 @@ class AskResponse(_message.Message):
     BATCH_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def accepted(self) -> Global___AskResponse.Accepted: ...
     @_builtins.property
@@ -545,6 +572,8 @@ class AskResponse(_message.Message):
     def pending(self) -> Global___AskResponse.Pending:
         """Held at this node: nothing was sent."""
 
+    @_builtins.property
+    def page(self) -> Global___AskResponse.Page: ...
     def __init__(
         self,
         *,
@@ -554,12 +583,13 @@ class AskResponse(_message.Message):
         batch: Global___AskResponse.Batch | None = ...,
         done: Global___AskResponse.ChunkDone | None = ...,
         pending: Global___AskResponse.Pending | None = ...,
+        page: Global___AskResponse.Page | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done", "pending"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done", "pending", "page"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 

@@ -35,7 +35,7 @@ class AskingServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Prepare = channel.unary_unary(
+        self.Prepare = channel.stream_unary(
                 '/fairlead.v1.AskingService/Prepare',
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.PrepareRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.PrepareResponse.FromString,
@@ -141,8 +141,9 @@ class AskingServiceServicer:
     """The analyst's own node, which asks on the analyst's behalf.
     """
 
-    def Prepare(self, request, context):
-        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node.
+    def Prepare(self, request_iterator, context):
+        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+        first message says everything, later ones hold more terms and rows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -285,7 +286,7 @@ class AskingServiceServicer:
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Prepare': grpc.unary_unary_rpc_method_handler(
+            'Prepare': grpc.stream_unary_rpc_method_handler(
                     servicer.Prepare,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.PrepareRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.PrepareResponse.SerializeToString,
@@ -398,7 +399,7 @@ class AskingService:
     """
 
     @staticmethod
-    def Prepare(request,
+    def Prepare(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -408,8 +409,8 @@ class AskingService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
+        return grpc.experimental.stream_unary(
+            request_iterator,
             target,
             '/fairlead.v1.AskingService/Prepare',
             fairlead_dot_v1_dot_asking__pb2.PrepareRequest.SerializeToString,

@@ -33,8 +33,10 @@ class AskingServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AskingServiceAsyncStub: ...
-    Prepare: _grpc.UnaryUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]
-    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node."""
+    Prepare: _grpc.StreamUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]
+    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+    first message says everything, later ones hold more terms and rows.
+    """
     Ask: _grpc.UnaryStreamMultiCallable[_asking_pb2.AskRequest, _asking_pb2.AskResponse]
     """Sends a drafted query under the user's signature; events arrive as partners answer."""
     ListPartners: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListPartnersRequest, _asking_pb2.ListPartnersResponse]
@@ -81,8 +83,10 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """The analyst's own node, which asks on the analyst's behalf."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Prepare: _aio.UnaryUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]  # type: ignore[assignment]
-    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node."""
+    Prepare: _aio.StreamUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]  # type: ignore[assignment]
+    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+    first message says everything, later ones hold more terms and rows.
+    """
     Ask: _aio.UnaryStreamMultiCallable[_asking_pb2.AskRequest, _asking_pb2.AskResponse]  # type: ignore[assignment]
     """Sends a drafted query under the user's signature; events arrive as partners answer."""
     ListPartners: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListPartnersRequest, _asking_pb2.ListPartnersResponse]  # type: ignore[assignment]
@@ -130,10 +134,12 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Prepare(
         self,
-        request: _asking_pb2.PrepareRequest,
+        request_iterator: _MaybeAsyncIterator[_asking_pb2.PrepareRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.PrepareResponse, _abc.Awaitable[_asking_pb2.PrepareResponse]]:
-        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node."""
+        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+        first message says everything, later ones hold more terms and rows.
+        """
 
     @_abc_1.abstractmethod
     def Ask(

@@ -193,7 +193,7 @@ class Watch:
             case_id=batch.case_id,
             case_commitment=batch.content.case_commitment,
             purpose=batch.content.purpose,
-            terms=batch.terms,
+            terms=tuple(batch.terms),
             scope=batch.scope,
             order=batch.watch,
             signature=batch.watch_signature,

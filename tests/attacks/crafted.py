@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from fairlead import sealing, signing
 from fairlead.envelope.answer import open_answer
-from fairlead.envelope.query import Scope, draft_mandate, sign_query, uuid7
+from fairlead.envelope.query import Scope, commit_terms, draft_mandate, sign_query, uuid7
 from fairlead.envelope.question import seal_part
 from fairlead.v1 import gateway_pb2, query_pb2
 from tests.federation import CASE, PURPOSE, STORY, Federation
@@ -138,9 +138,7 @@ def craft(
         legal_basis="eu-ucc-art-46",
         case_commitment=signing.commit(bytes(32), CASE.encode()),
         mode=query_pb2.MODE_SEALED,
-        terms=terms,
-        nonces=nonces,
-        scope=scope,
+        committed=commit_terms(terms, nonces, scope),
         salts=salts,
         asked=set(asked),
         session_key=signing.public_bytes(session),

@@ -33,7 +33,7 @@ GROUPS = {
     "receipt": "receipt-proof tlog-proof checkpoint evidence",
     "membership": "directory signed-directory partner-entry deny-list deny-lists",
     "certificates": "certificate certificate-request",
-    "requests": "request-*",
+    "requests": "request-* stream-*",
     "enrolment": "enrolment-request admission signed-admission invitation",
     "configuration": "node-config gateway-config profile mapping trust",
     "policy": "agreements local-agreements policy-manifest decision",
@@ -59,7 +59,7 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import blind, enrolling, files, messages, oversight, tables
+    from tests.fuzz import blind, enrolling, files, messages, oversight, streams, tables
 
     yield from enrolling.targets(folder / "enrolling")
     yield from tables.targets(folder / "tables")
@@ -67,6 +67,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from files.targets(folder / "files")
     yield from blind.targets()
     yield from oversight.targets()
+    yield from streams.targets(folder / "streams")
 
 
 def both(folder: Path) -> dict[str, Group | Target]:
@@ -86,6 +87,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
             files,
             messages,
             oversight,
+            streams,
             tables,
         )
     target = both(folder / "world")[name]
