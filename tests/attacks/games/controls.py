@@ -25,7 +25,7 @@ from tests.attacks.games.trials import Ground
 ONE = (1).to_bytes(32, "little")
 BUCKET = 2
 """Octets of a tag that name a bucket: one of 65,536."""
-LATE_S = 0.05
+LATE_S = 0.3
 
 Patch = tuple[object, str, object]
 
