@@ -120,7 +120,9 @@ async def test_the_next_step_is_printed_with_what_it_reveals(made: Federation) -
 async def test_feedback_on_a_blind_query_is_refused(made: Federation) -> None:
     """It would tell an owner that something was found."""
     asked = await as_user(made, "ask", STORY, *QUESTION, "--mode", "blind", "--output", "json")
-    ended = await as_user(made, "feedback", asked.json["query_id"], "--partner", OWNER, "--outcome", "useful")
+    ended = await as_user(
+        made, "feedback", asked.json["query_id"], "--partner", OWNER, "--outcome", "useful"
+    )
     assert ended.code == Exit.REFUSED
     assert "BLIND_FEEDBACK" in ended.err
 
