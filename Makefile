@@ -31,11 +31,11 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 	--quiet $(UPGRADE)
 
 .PHONY: help doctor setup demo demo-up demo-down test attacks fuzz check proto policies tools \
-	test-opa certs bench-gateway bench-node bench-blind lock clean
+	test-opa certs bench-gateway bench-node bench-blind bench-publication lock clean
 
 help: ## list every target
 	@echo "Fairlead: make TARGET"; echo
-	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / { printf "  %-18s %s\n", $$1, $$2 }' Makefile
 
 doctor: ## name every missing system package and the command that installs it
 	@command -v $(ANY_PYTHON) >/dev/null || { echo "doctor: no Python at all" \
@@ -65,8 +65,9 @@ demo-down: $(STAMP) ## stop what demo-up started
 test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
 	@$(PY) -m pytest -q $(ARGS)
 
-attacks: $(STAMP) ## only the attacks, one test each
-	@$(PY) -m pytest -q tests/attacks $(ARGS)
+attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
+	@$(PY) -m pytest -q tests/attacks
+	@$(PY) -m tests.attacks.games.run $(ARGS)
 
 fuzz: $(STAMP) ## fuzz every parser, guided by coverage (ARGS="--seconds 600 --target NAME")
 	@$(PY) -m pip install --quiet --only-binary :all: --require-hashes -r requirements/fuzz.lock
@@ -110,8 +111,11 @@ bench-gateway: $(STAMP) ## the gateway against a bare relay; the last line is on
 bench-node: $(STAMP) ## the owner's index at 10 M records; the last line is one JSON object
 	@$(PY) -m bench.node $(ARGS)
 
-bench-blind: $(STAMP) ## blind queries against openmined-psi (QUICK=1: small); last line JSON
+bench-blind: $(STAMP) ## blind queries against openmined-psi and sealed ones (QUICK=1: small)
 	@$(PY) -m bench.blind $(ARGS)
+
+bench-publication: $(STAMP) ## publishing 1 M records, and a delta; the last line is one JSON object
+	@$(PY) -m bench.publication $(ARGS)
 
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock

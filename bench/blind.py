@@ -1,4 +1,4 @@
-"""Blind queries against openmined-psi: the protocol alone, on the same canonical values, in turns.
+"""Blind queries: the protocol against openmined-psi, and in a federation against sealed ones.
 
 ``make bench-blind`` (``QUICK=1`` for the small form) prints a table and, as the last line, one JSON
 object; progress goes to standard error. docs/benchmarks.md says what is compared with what.
@@ -9,17 +9,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from statistics import median
 from tempfile import TemporaryDirectory
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
-from bench import febrl
+from bench import febrl, offers, pairs
 from bench.federation import ROOT
 from bench.processes import Child, Children
 from bench.rows import Containers
@@ -39,7 +41,8 @@ LIMITS = {
     "rss_mb": 250.0,
     "false_hits": 0,
 }
-LATER = ("blind_over_sealed_p50: not measured yet, the federation has no blind queries",)
+LIMITED_WHEN_QUICK = {"bytes_per_element", "false_hits"}
+SPARE_OCTETS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,10 +53,17 @@ class Scale:
     terms: int
     rounds: int
     misses: int
+    federation: pairs.Scale
 
 
-FULL = Scale(records=1_000_000, terms=100_000, rounds=3, misses=1_000_000)
-QUICK = Scale(records=4_000, terms=1_000, rounds=1, misses=4_000)
+FULL = Scale(
+    records=1_000_000, terms=100_000, rounds=3, misses=1_000_000,
+    federation=pairs.Scale(owners=8, records=100_000, rounds=3, pairs=40),
+)  # fmt: skip
+QUICK = Scale(
+    records=4_000, terms=1_000, rounds=1, misses=4_000,
+    federation=pairs.Scale(owners=2, records=2_000, rounds=1, pairs=5),
+)  # fmt: skip
 
 
 @dataclass(slots=True, kw_only=True)
@@ -78,56 +88,79 @@ def main() -> int:
     parser.add_argument("--records", type=int)
     parser.add_argument("--terms", type=int)
     parser.add_argument("--rounds", type=int)
-    options = parser.parse_args()
-    quick = options.quick or os.environ.get("QUICK", "") not in {"", "0"}
-    scale = QUICK if quick else FULL
-    scale = Scale(
-        records=options.records or scale.records,
-        terms=options.terms or scale.terms,
-        rounds=options.rounds or scale.rounds,
-        misses=min(scale.misses, options.records or scale.misses),
+    parser.add_argument(
+        "--federation-records", type=int, help="of each owner; as shipped: what fits into 15 min"
     )
+    options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _terminated)
+    quick = options.quick or os.environ.get("QUICK", "") not in {"", "0"}
+    scale = _scale(options, QUICK if quick else FULL)
     began = time.perf_counter()
-    with TemporaryDirectory(prefix="fairlead-bench-") as folder:
-        figures = measure(Path(folder), scale, judged=not quick, alone=options.alone)
+    with TemporaryDirectory(prefix="fairlead-bench-") as name:
+        folder = Path(name)
+        offers.check_room(folder, pairs.octets(scale.federation) + SPARE_OCTETS)
+        figures = protocol(folder, scale, alone=options.alone)
+        found = pairs.measure(folder, scale.federation, say)
+    figures["blind_over_sealed_p50"] = round(found.ratio(), 3)
+    figures["scale"]["federation"] = found.summary(scale.federation)
+    figures["scale"]["febrl"] = persons(figures["scale"]["skipped"])
+    figures["ok"] = held(figures, LIMITED_WHEN_QUICK if quick else LIMITS.keys())
     figures["seconds"] = round(time.perf_counter() - began, 1)
     print(table(figures))
     print(json.dumps(figures))
     return 0 if figures["ok"] else 1
 
 
-def measure(folder: Path, scale: Scale, *, judged: bool, alone: bool) -> dict[str, Any]:
-    """All rounds, ours and theirs in turns; ``judged`` says whether the limits decide."""
+def _scale(options: argparse.Namespace, usual: Scale) -> Scale:
+    federation = usual.federation
+    if options.federation_records:
+        federation = replace(federation, records=options.federation_records)
+    return Scale(
+        records=options.records or usual.records,
+        terms=options.terms or usual.terms,
+        rounds=options.rounds or usual.rounds,
+        misses=min(usual.misses, options.records or usual.misses),
+        federation=federation,
+    )
+
+
+def _terminated(_number: int, _frame: FrameType | None) -> NoReturn:
+    raise SystemExit(143)
+
+
+def held(figures: dict[str, Any], limited: Collection[str]) -> bool:
+    """Whether nothing went wrong and every figure of ``limited`` is within its limit."""
+    scale = figures["scale"]
+    within = all(
+        figures[name] is None or figures[name] <= limit
+        for name, limit in LIMITS.items()
+        if name in limited
+    )
+    return (
+        within
+        and not scale["wrong"]
+        and not scale["federation"]["wrong"]
+        and febrl.reached(scale["febrl"])
+    )
+
+
+def protocol(folder: Path, scale: Scale, *, alone: bool) -> dict[str, Any]:
+    """All rounds of the protocol, ours and theirs in turns."""
     files = write_values(folder, scale)
     rounds, skipped = Rounds(), []
     with Children(folder) as children:
-        peer = None if alone else start_peer(folder)
+        peer = None if alone else start_peer(children)
         if peer is None:
             why = "was not asked for" if alone else "cannot be installed here"
             skipped.append(f"vs_openmined_cpu: {PEER} {why}")
         ours = children.obedient("blinder", "bench.blinder", str(folder))
-        try:
-            for number in range(1, scale.rounds + 1):
-                one_round(number, ours, peer, files, rounds)
-                say(f"round {number} of {scale.rounds}: {progress(rounds)}")
-            say(f"looking up {scale.misses:,} values that nobody holds")
-            missed = ours.order(do="misses", epoch=scale.rounds, values=files["misses"])
-            memory = ours.order(do="memory")
-        finally:
-            if peer is not None:
-                peer.stop()
-    figures = summary(scale, rounds, missed, memory)
-    figures["skipped"] = [*skipped, *LATER]
-    figures["febrl"] = persons(figures["skipped"])
-    if rounds.wrong:
-        say(f"wrong: {', '.join(rounds.wrong)}")
-    held = all(
-        figures[name] is None or figures[name] <= limit
-        for name, limit in LIMITS.items()
-        if judged or name in {"bytes_per_element", "false_hits"}
-    )
-    figures["ok"] = held and not rounds.wrong and febrl.reached(figures["febrl"])
-    return figures
+        for number in range(1, scale.rounds + 1):
+            one_round(number, ours, peer, files, rounds)
+            say(f"round {number} of {scale.rounds}: {progress(rounds)}")
+        say(f"looking up {scale.misses:,} values that nobody holds")
+        missed = ours.order(do="misses", epoch=scale.rounds, values=files["misses"])
+        memory = ours.order(do="memory")
+    return summary(scale, rounds, missed, memory, skipped)
 
 
 def persons(skipped: list[str]) -> dict[str, Any] | None:
@@ -187,7 +220,7 @@ def write_values(folder: Path, scale: Scale) -> dict[str, str]:
     }
 
 
-def start_peer(folder: Path) -> Child | None:
+def start_peer(children: Children) -> Child | None:
     """openmined-psi in its own environment, installed when it is not there; None: it cannot be."""
     python = PEER_FOLDER / "bin" / "python"
     steps = [
@@ -201,15 +234,7 @@ def start_peer(folder: Path) -> Child | None:
             if subprocess.run(step, capture_output=True, check=False).returncode:
                 say(f"SKIPPED: {PEER} cannot be installed; nothing is compared with it")
                 return None
-    log = folder / "openmined.log"
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            [str(python), str(ROOT / "bench" / "openmined.py")],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, text=True,
-        )  # fmt: skip
-    child = Child(name="openmined", process=process, log=log)
-    child.hear()
-    return child
+    return children.foreign("openmined", str(python), str(ROOT / "bench" / "openmined.py"))
 
 
 def progress(rounds: Rounds) -> str:
@@ -222,9 +247,13 @@ def progress(rounds: Rounds) -> str:
 
 
 def summary(
-    scale: Scale, rounds: Rounds, missed: dict[str, Any], memory: dict[str, Any]
+    scale: Scale,
+    rounds: Rounds,
+    missed: dict[str, Any],
+    memory: dict[str, Any],
+    skipped: list[str],
 ) -> dict[str, Any]:
-    """For programs; ``ok``, ``skipped`` and ``seconds`` are still to be set."""
+    """For programs; ``ok``, ``seconds`` and the federation's figures are still to be set."""
     steps = {step: round(median(values), 3) for step, values in rounds.steps_m.items()}
     ratios = [o / t for o, t in zip(rounds.ours_s, rounds.theirs_s, strict=False)]
     return {
@@ -241,6 +270,10 @@ def summary(
             "openmined_cpu_s": round(median(rounds.theirs_s), 2) if ratios else None,
             "vs_openmined_by_round": [round(ratio, 3) for ratio in ratios],
             "pool_rss_mb": round(memory["pool_rss_mb"], 1),
+            "open_M": steps["open"],
+            "look_up_M": steps["look_up"],
+            "wrong": rounds.wrong,
+            "skipped": skipped,
         },
         "rounds": scale.rounds,
         "vs_openmined_cpu": round(median(ratios), 3) if ratios else None,
@@ -248,11 +281,12 @@ def summary(
         "blind_M": steps["blind"],
         "prove_M": steps["prove"],
         "verify_M": steps["verify"],
-        "look_up_M": steps["look_up"],
         "single_M": round(median(rounds.single_m), 2),
         "bytes_per_element": round(max(rounds.octets), 3),
         "rss_mb": round(memory["rss_mb"], 1),
         "false_hits": missed["false_hits"],
+        "blind_over_sealed_p50": None,
+        "seconds": 0.0,
     }
 
 
@@ -263,8 +297,11 @@ def table(figures: dict[str, Any]) -> str:
         value = figures[name]
         shown = "skipped" if value is None else f"{value:g}"
         lines.append(f"{name:<20} {shown:>10} {limit:>8g}")
-    lines += febrl.table(figures["febrl"])
-    lines += [f"not in this run: {what}" for what in figures["skipped"]]
+    scale = figures["scale"]
+    lines.append(pairs.line(scale["federation"], figures["blind_over_sealed_p50"]))
+    lines += febrl.table(scale["febrl"])
+    lines += [f"wrong: {what}" for what in scale["wrong"]]
+    lines += [f"not in this run: {what}" for what in scale["skipped"]]
     return "\n".join(lines) + "\n"
 
 

@@ -1,13 +1,15 @@
 """Our side of the blind benchmark: owner and asker, as the product computes them, in one process.
 
 ``python -m bench.blinder FOLDER`` says ``ready``, then obeys one JSON object a line. The index is
-built by a pool of further processes. While anything is measured, one multiplication in a hundred
+built by a pool of further processes, padded as a publication is, and written and verified by
+:mod:`fairlead.snapshot`. While anything is measured, one multiplication in a hundred
 is made for its own sake by the same process: their CPU time is M, the unit, and is in no figure.
 """
 
 from __future__ import annotations
 
 import ctypes
+import hashlib
 import itertools
 import json
 import multiprocessing
@@ -17,18 +19,18 @@ import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
 from typing import Any
 
-from bench import snapshot
-from bench.snapshot import Snapshot
 from fairlead import blinding, ristretto
 from fairlead.entries import ENTRY_SIZE, EntryCodec, pack_payload
 from fairlead.identifiers import NORM_VERSION
+from fairlead.snapshot import Snapshot, padded_count, write_snapshot
 from fairlead.vocabulary import (
     Europol,
     Event,
@@ -47,6 +49,7 @@ CHUNK = 2000
 ASIDE = 100
 """One multiplication on its own for so many elements."""
 SINGLES = 200
+BUCKETS = 256
 
 _HANDLING = Handling(
     tlp=Tlp.AMBER,
@@ -138,6 +141,27 @@ def tags(epoch: int, _first: int, values: Sequence[str]) -> list[bytes]:
     return [owner.codec.tag(o) for o in blinding.evaluate_unblinded(owner.key, encoded(values))]
 
 
+def in_order(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Entries by their tags. They gather by their first octet, so that no more than one bucket
+    becomes objects at once."""
+    buckets = [bytearray() for _ in range(BUCKETS)]
+    for chunk in chunks:
+        for at in range(0, len(chunk), ENTRY_SIZE):
+            buckets[chunk[at]] += chunk[at : at + ENTRY_SIZE]
+    for number, bucket in enumerate(buckets):
+        rows = range(0, len(bucket), ENTRY_SIZE)
+        yield from sorted(bytes(bucket[at : at + ENTRY_SIZE]) for at in rows)
+        buckets[number] = bytearray()
+
+
+def fillers(count: int) -> bytes:
+    """Entries that are none, up to the next rung, at the cost of a publication's own."""
+    return b"".join(
+        hashlib.shake_256(AUDIENCE + place.to_bytes(8, "big")).digest(ENTRY_SIZE)
+        for place in range(padded_count(count) - count)
+    )
+
+
 def cpu_so_far(_: int) -> tuple[int, float]:
     """This process of the pool and its CPU time; waits a moment so that another gets the next."""
     time.sleep(0.05)
@@ -156,39 +180,54 @@ class Blinder:
     """Obeys the benchmark."""
 
     def __init__(self, folder: Path, pool: ProcessPoolExecutor, processes: int) -> None:
-        self._snapshot = folder / "snapshot"
+        self._path = folder / "snapshot"
+        self._digest = b""
         self._pool = pool
         self._processes = processes
 
     def index(self, epoch: int, records: str) -> dict[str, Any]:
         """Build the sealed index; the CPU time is that of this process and of its pool."""
         started = dict(self._pool.map(cpu_so_far, range(4 * self._processes)))
-        meter, ended = Meter(), dict(started)
+        meter, ended, count = Meter(), dict(started), 0
         wall, own = time.perf_counter(), time.process_time()
 
         def chunks() -> Iterator[bytes]:
+            nonlocal count
             for sealed, part, pid, cpu in self._spread(entries, epoch, Path(records)):
                 meter.unit_s += part.unit_s
                 meter.units += part.units
                 ended[pid] = cpu
                 started.setdefault(pid, 0.0)
+                count += len(sealed) // ENTRY_SIZE
                 yield sealed
+            yield fillers(count)
 
-        octets = snapshot.write(self._snapshot, chunks())
+        self._digest = write_snapshot(self._path, in_order(chunks()))
         pooled = sum(ended.values()) - sum(started.values()) - meter.unit_s
         return {
-            "count": octets // ENTRY_SIZE,
+            "count": count,
             "cpu_s": pooled + time.process_time() - own,
             "unit_s": meter.multiplication_s,
             "wall_s": time.perf_counter() - wall,
-            "octets": octets,
+            "octets": self._path.stat().st_size,
         }
 
+    @contextmanager
+    def _opened(self) -> Iterator[Snapshot]:
+        """The snapshot as its reader opens it: count, digest and order verified."""
+        entries = self._path.stat().st_size // ENTRY_SIZE
+        found = Snapshot.open(self._path, entries=entries, digest=self._digest)
+        try:
+            yield found
+        finally:
+            found.close()
+
     def ask(self, epoch: int, terms: str, seed: str) -> dict[str, Any]:
-        """Every term through the protocol in chunks, then looked up and opened."""
+        """The snapshot verified; every term through the protocol in chunks, looked up, opened."""
         owner, meter, secret = Owner.at(epoch), Meter(), bytes.fromhex(seed)
         up = down = hits = count = 0
-        with Snapshot(self._snapshot) as found:
+        with ExitStack() as stack:
+            found = meter.run("open", lambda: stack.enter_context(self._opened()))
             for number, values in enumerate(_batches(Path(terms), blinding.MAX_ELEMENTS)):
                 meter.unit(max(1, len(values) // ASIDE))
                 asked = meter.run("blind", lambda n=number, v=values: _blind(secret, n, v))
@@ -211,7 +250,7 @@ class Blinder:
     def single(self, epoch: int, terms: str) -> dict[str, Any]:
         """One term after the other, each a whole exchange of its own."""
         owner, meter, seconds = Owner.at(epoch), Meter(), []
-        with Snapshot(self._snapshot) as found, Path(terms).open(encoding="ascii") as lines:
+        with self._opened() as found, Path(terms).open(encoding="ascii") as lines:
             for number, line in enumerate(itertools.islice(lines, SINGLES)):
                 meter.unit(5)
                 began = time.process_time()
@@ -225,7 +264,7 @@ class Blinder:
     def misses(self, epoch: int, values: str) -> dict[str, Any]:
         """Look up what nobody holds: how many, and how many were found all the same."""
         count = hits = 0
-        with Snapshot(self._snapshot) as found:
+        with self._opened() as found:
             for some in self._spread(tags, epoch, Path(values)):
                 count += len(some)
                 hits += sum(found.find(tag) is not None for tag in some)

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from certs.dev.federation import GatewaySpec, PartnerSpec, UserSpec
+from certs.dev.federation import SCHEMES, GatewaySpec, PartnerSpec, UserSpec
 from certs.dev.layout import Layout
 from certs.dev.make import make
 from fairlead.certificates import Role
@@ -60,10 +60,18 @@ class Federation:
         analysts = tuple(f"u-q{number:02d}" for number in range(1, CROWD_ANALYSTS + 1))
         return {f"asker-{number}": analysts for number in range(2, 2 + askers)}
 
-    def make(self, owners: int, *, askers: int = 0) -> None:
+    def make(
+        self,
+        owners: int,
+        *,
+        askers: int = 0,
+        kinds: Sequence[PartnerKind] = OWNER_KINDS,
+        schemes: Sequence[str] = SCHEMES,
+    ) -> None:
         """Keys, directory and policy for one asker and ``owners`` owners.
 
         :param askers: further asking partners, see :meth:`crowd`.
+        :param kinds: and ``schemes``: of the owners.
 
         The policy is the committed one with the demo's agreement, as two officers signed it.
         """
@@ -72,7 +80,11 @@ class Federation:
             self.folder / "keys",
             federation="fairlead.bench",
             gateway=GatewaySpec(name=GATEWAY, port=ports[0]),
-            partners=[*self._specs(owners, ports[1:]), *self._crowd(askers, ports[2 + owners :])],
+            partners=[
+                self._asker(ports[1]),
+                *self._owners(owners, ports[2:], kinds, schemes),
+                *self._crowd(askers, ports[2 + owners :]),
+            ],
             release_tick_ms=TICK_MS,
         )
         officers = [load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
@@ -96,25 +108,30 @@ class Federation:
                 users=tuple(UserSpec(pseudonym=a, roles=(Role.ANALYST,)) for a in analysts),
             )
 
-    def _specs(self, owners: int, ports: Sequence[int]) -> Iterator[PartnerSpec]:
-        yield PartnerSpec(
+    def _asker(self, port: int) -> PartnerSpec:
+        return PartnerSpec(
             partner_id=ASKER,
             display_name="Asker",
             kind=PartnerKind.CUSTOMS,
             country="NL",
-            port=ports[0],
+            port=port,
             users=(
                 UserSpec(pseudonym=ANALYST, roles=(Role.ANALYST,)),
                 UserSpec(pseudonym=APPROVER, roles=(Role.APPROVER,)),
             ),
         )
-        for place, owner in enumerate(self.owners(owners)):
+
+    def _owners(
+        self, count: int, ports: Sequence[int], kinds: Sequence[PartnerKind], schemes: Sequence[str]
+    ) -> Iterator[PartnerSpec]:
+        for place, owner in enumerate(self.owners(count)):
             yield PartnerSpec(
                 partner_id=owner,
                 display_name=owner,
-                kind=OWNER_KINDS[place % len(OWNER_KINDS)],
+                kind=kinds[place % len(kinds)],
                 country="NL",
-                port=ports[1 + place],
+                port=ports[place],
+                schemes=tuple(schemes),
             )
 
     def write_gateway_config(self, name: str) -> Path:
@@ -124,8 +141,8 @@ class Federation:
             name, name=GATEWAY, listen=listen, keys_dir=self.layout.gateway(GATEWAY)
         )
 
-    def write_node_config(self, partner: str) -> Path:
-        """The configuration of a partner's real node."""
+    def write_node_config(self, partner: str, **more: object) -> Path:
+        """The configuration of a partner's real node; ``more`` settings are paths or texts."""
         directory = self.directory()
         return self._write_config(
             partner,
@@ -134,6 +151,7 @@ class Federation:
             gateway=directory.gateway.endpoint,
             keys_dir=self.layout.node(partner),
             index_key=f"file:{self.layout.node(partner) / 'index.key'}",
+            **more,
         )
 
     def _write_config(self, own: str, **settings: object) -> Path:

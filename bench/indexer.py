@@ -9,10 +9,11 @@ import json
 import resource
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.rows import InventedRows
+from bench.rows import PURPOSE, InventedRows
 from fairlead.config import NodeConfig, load
 from node.index import IndexWriter, Progress
 from node.indexing import INDEX_FILE, index_keys
@@ -28,17 +29,29 @@ class Indexer:
         self._config = config
         self._now = int(time.time())
         self._version = 0
+        self._purposes: tuple[str, ...] = (PURPOSE,)
         self._said = time.monotonic()
 
-    def build(self, rows: int) -> dict[str, Any]:
+    def build(self, rows: int, purposes: Sequence[str] = (PURPOSE,)) -> dict[str, Any]:
         """Index ``rows`` records from nothing; the octets are those of the finished file."""
+        self._purposes = tuple(purposes)
         path = self._config.state_dir / INDEX_FILE
         self._config.state_dir.mkdir(parents=True, mode=0o700, exist_ok=True)
         began = time.perf_counter()
-        self._refresh(InventedRows(name=MAIN, rows=rows, now=self._now))
+        self._refresh(InventedRows(name=MAIN, rows=rows, now=self._now, purposes=self._purposes))
         seconds = time.perf_counter() - began
         peak_kib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return {"seconds": seconds, "rss_mb": peak_kib / 1024, "octets": path.stat().st_size}
+
+    def add(self, rows: int, first: int, purposes: Sequence[str] = (PURPOSE,)) -> dict[str, Any]:
+        """Index ``rows`` records beside those of ``main``, about the containers from ``first``."""
+        began = time.perf_counter()
+        self._refresh(
+            InventedRows(
+                name=MOVING, rows=rows, now=self._now, first=first, purposes=tuple(purposes)
+            )
+        )
+        return {"seconds": time.perf_counter() - began}
 
     def churn(self, rows: int, first: int, seconds: float) -> dict[str, Any]:
         """Replace the content of ``rows`` records again and again; the rows of ``main`` stay."""
@@ -47,7 +60,12 @@ class Indexer:
             self._version += 1
             self._refresh(
                 InventedRows(
-                    name=MOVING, rows=rows, now=self._now, first=first, version=self._version
+                    name=MOVING,
+                    rows=rows,
+                    now=self._now,
+                    first=first,
+                    version=self._version,
+                    purposes=self._purposes,
                 )
             )
             rounds += 1
@@ -82,7 +100,7 @@ def main() -> None:
     print("ready", flush=True)
     for line in sys.stdin:
         order = json.loads(line)
-        done = {"build": indexer.build, "churn": indexer.churn}[order.pop("do")](**order)
+        done = getattr(indexer, order.pop("do"))(**order)
         print(json.dumps(done), flush=True)
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -14,8 +17,11 @@ from typing import Any, Self
 
 from bench.federation import ROOT
 
-START_S = 60.0
+START_S = 180.0
 STOP_S = 15.0
+_PR_SET_PDEATHSIG = 1
+"""prctl(2)"""
+_LIBC = ctypes.CDLL(None)
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -120,14 +126,19 @@ class Children:
 
     def obedient(self, name: str, module: str, *arguments: str) -> Child:
         """Start a module of the benchmark's own; it says ``ready`` and then obeys."""
-        child = self._start(name, module, arguments, pipe=subprocess.PIPE)
+        return self.foreign(name, sys.executable, "-m", module, *arguments)
+
+    def foreign(self, name: str, *command: str) -> Child:
+        """Start any program that says ``ready`` and then obeys."""
+        child = self._start(name, command, pipe=subprocess.PIPE)
         if child.hear() != "ready":
             raise child.failure()
         return child
 
     def product(self, name: str, module: str, *arguments: str) -> Child:
         """Start one of the product's processes as shipped; see :func:`wait_until_serving`."""
-        return self._start(name, module, arguments, pipe=subprocess.DEVNULL)
+        command = (sys.executable, "-m", module, *arguments)
+        return self._start(name, command, pipe=subprocess.DEVNULL)
 
     def stop(self, *children: Child) -> None:
         """End these."""
@@ -135,19 +146,25 @@ class Children:
             child.stop()
         self._children = [child for child in self._children if child not in children]
 
-    def _start(self, name: str, module: str, arguments: tuple[str, ...], *, pipe: int) -> Child:
+    def _start(self, name: str, command: Sequence[str], *, pipe: int) -> Child:
         log = self._folder / f"{name}.log"
         with log.open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, "-m", module, *arguments],
+                command,
                 cwd=ROOT,
                 stdin=pipe,
                 stdout=pipe if pipe == subprocess.PIPE else errors,
                 stderr=errors,
                 text=True,
+                preexec_fn=_end_with_parent,  # noqa: PLW1509  a benchmark starts no threads before
             )
         self._children.append(Child(name=name, process=process, log=log))
         return self._children[-1]
+
+
+def _end_with_parent() -> None:
+    """In the child: whatever ends the benchmark, SIGKILL too, tells this process to stop."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
 
 
 def wait_until_serving(*children: Child) -> None:

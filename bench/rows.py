@@ -70,6 +70,7 @@ class InventedRows:
     now: int
     first: int = 0
     version: int = 0
+    purposes: tuple[str, ...] = (PURPOSE,)
     _made: int = 0
 
     def parts(self) -> tuple[Part, ...]:
@@ -100,7 +101,7 @@ class InventedRows:
                 occurred_at=moment,
                 expires_at=moment + 90 * DAY_S,
                 handling=_HANDLING,
-                purposes=(PURPOSE,),
+                purposes=self.purposes,
                 active_target=False,
                 personal=False,
                 fields={"place": _PLACES[row % 64], "plate": f"NL-{row % 100:02d}-BXK-3"},

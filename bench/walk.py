@@ -116,7 +116,8 @@ class Walk:
         self._terms = terms
         self._asked = 0
 
-    def _client(self, user: str) -> NodeClient:
+    def client(self, user: str = ANALYST) -> NodeClient:
+        """A connection of a user to the asker's node."""
         node = self._directory.partners[ASKER].nodes[0]
         keys = self._federation.layout.user(ASKER, user)
         profile = Profile(
@@ -139,14 +140,14 @@ class Walk:
             members=[ANALYST],
             expires_at=int(time.time()) + DAY_S,
         )
-        async with self._client(APPROVER) as client:
+        async with self.client(APPROVER) as client:
             await client.stub.OpenCase(asking_pb2.OpenCaseRequest(case=case))
 
     async def measure(self, owners: int, seconds: float, in_flight: int) -> Walked:
         """Ask for ``seconds``."""
         latencies: list[float] = []
         failed = 0
-        async with self._client(ANALYST) as client:
+        async with self.client() as client:
             await self._ask(client, owners)
             started = time.perf_counter()
 
@@ -203,7 +204,7 @@ def measure(
     terms = [term for partner in most for term in build(federation, partner, records)[:40]]
     Random(0).shuffle(terms)
     build(federation, ASKER, 1)
-    running = _start(federation, children, most)
+    running = start(federation, children, most)
     walk = Walk(federation, terms)
 
     async def run() -> list[Walked]:
@@ -215,7 +216,8 @@ def measure(
     return found
 
 
-def _start(federation: Federation, children: Children, owners: Sequence[str]) -> list[Child]:
+def start(federation: Federation, children: Children, owners: Sequence[str]) -> list[Child]:
+    """A gateway, the asker's node and the owners'; their configurations are written already."""
     config = federation.write_gateway_config("gateway-walk")
     started = [
         children.product("gateway-walk", "gateway.cli.main", "serve", "--config", str(config))

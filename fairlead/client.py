@@ -196,6 +196,14 @@ def _differs(what: str) -> Forged:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A query that stands until then (unix seconds), in place of a watch that is renewed."""
+
+    until: int
+    renews: bytes = b""
+
+
 class NodeClient:
     """A user's mTLS connection to their own node. Use as an async context manager."""
 
@@ -248,10 +256,11 @@ class NodeClient:
         )
 
     async def ask(
-        self, draft: Draft, *, timeout_s: float | None = None
+        self, draft: Draft, *, watch: Standing | None = None, timeout_s: float | None = None
     ) -> AsyncIterator[pb.AskResponse]:
         """Sign the draft and send it; yields events as partners answer.
 
+        :param watch: how long what comes back is to be looked up again, which is signed as well.
         :param timeout_s: of the whole; by default a minute for every chunk.
         :raises grpc.RpcError: refused at home or by the gateway.
         """
@@ -262,6 +271,7 @@ class NodeClient:
                 preparation_id=draft.response.preparation_id,
                 mandate=mandate,
                 signature=signing.sign_as_user(self._key, "mandate", mandate),
+                **self._order(mandate, watch),
             ),
             timeout=timeout_s or CHUNK_TIMEOUT_S * chunks,
         )
@@ -270,6 +280,17 @@ class NodeClient:
                 yield event
         finally:
             call.cancel()
+
+    def _order(self, mandate: bytes, watch: Standing | None) -> dict[str, bytes]:
+        if watch is None:
+            return {}
+        order = signing.canonical(
+            pb.WatchOrder(
+                mandate_digest=signing.digest(mandate), until=watch.until, renews=watch.renews
+            )
+        )
+        signature = signing.sign_as_user(self._key, "watch", order)
+        return {"watch": order, "watch_signature": signature}
 
     async def resume(self, query_id: bytes) -> AsyncIterator[pb.AskResponse]:
         """Go on with an own query; yields its events from the first.

@@ -263,7 +263,7 @@ class NodeConfig(_Process):
         default=(), strict=False, description="a list of paths to existing source mappings"
     )
     refresh_s: int = Field(
-        default=60,
+        default=30,
         ge=1,
         le=86_400,
         description="a whole number of seconds between two looks at the sources",

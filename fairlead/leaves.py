@@ -137,6 +137,7 @@ class LeafWriter:
         subject: str,
         checkpoints: Sequence[str] = (),
         user: str = "",
+        partner_id: str = "",
         query_id: bytes = b"",
     ) -> bytes:
         """The leaf of evidence that somebody cheats: the signed heads that show it, or who."""
@@ -147,6 +148,7 @@ class LeafWriter:
             subject=subject,
             checkpoints=list(checkpoints),
             user=user,
+            partner_id=partner_id,
             query_id=query_id,
         )
         return signing.canonical(leaf)
@@ -201,8 +203,9 @@ class LeafWriter:
         """The leaf of something the owner did at its own node, by a command of its own.
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
-            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted`` or
-            ``blind-recovered``.
+            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
+            ``blind-recovered``, ``decoys-added`` or ``decoys-removed``; in an oversight's log
+            ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """

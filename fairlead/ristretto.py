@@ -104,8 +104,7 @@ def check_point(point: bytes) -> None:
     """
     if len(point) != SIZE or point == IDENTITY or point[-1] > _TOP:
         raise _no_point()
-    row = _copy(point)
-    if _library().crypto_core_ristretto255_is_valid_point(ctypes.addressof(row)) != 1:
+    if _library().crypto_core_ristretto255_is_valid_point(point) != 1:
         raise _no_point()
 
 
@@ -143,9 +142,8 @@ def multiply_all(scalar: bytes, points: bytes) -> bytes:
 def multiply_base(scalar: bytes) -> bytes:
     """The generator by a scalar. :raises InvalidInput: ``POINT``, the scalar is zero."""
     _one(scalar)
-    out, left = _room(SIZE), _copy(scalar)
-    base = _library().crypto_scalarmult_ristretto255_base
-    if base(ctypes.addressof(out), ctypes.addressof(left)):
+    out = _room(SIZE)
+    if _library().crypto_scalarmult_ristretto255_base(ctypes.addressof(out), scalar):
         raise _no_point()
     return out.raw
 
@@ -175,9 +173,8 @@ def add(first: bytes, second: bytes) -> bytes:
     for point in (first, second):
         _one(point)
         _points(point)
-    out, left, right = _room(SIZE), _copy(first), _copy(second)
-    add_one = _library().crypto_core_ristretto255_add
-    if add_one(ctypes.addressof(out), ctypes.addressof(left), ctypes.addressof(right)):
+    out = _room(SIZE)
+    if _library().crypto_core_ristretto255_add(ctypes.addressof(out), first, second):
         raise _no_point()
     return out.raw
 
@@ -218,15 +215,16 @@ def subtract_product(scalar: bytes, first: bytes, second: bytes) -> bytes:
     """``scalar - first · second``, 32 octets each. :raises InvalidInput: ``ROWS``."""
     for one in (scalar, first, second):
         _one(one)
-    out, minuend, left, right = _room(SIZE), _copy(scalar), _copy(first), _copy(second)
-    to, value = ctypes.addressof(out), ctypes.addressof(minuend)
+    out = _room(SIZE)
+    to = ctypes.addressof(out)
     library = _library()
-    library.crypto_core_ristretto255_scalar_mul(to, ctypes.addressof(left), ctypes.addressof(right))
-    library.crypto_core_ristretto255_scalar_sub(to, value, to)
+    library.crypto_core_ristretto255_scalar_mul(to, first, second)
+    library.crypto_core_ristretto255_scalar_sub(to, scalar, to)
     return out.raw
 
 
 # ── Buffers: the only addresses, always with lengths that were checked ──────────────────────
+# One row is handed to the library as it is, many are copied to where each has an address.
 
 
 def _room(size: int) -> ctypes.Array[ctypes.c_char]:

@@ -15,6 +15,8 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterable
+from itertools import chain, islice
+from operator import lt
 from pathlib import Path
 
 from fairlead.entries import ENTRY_SIZE, TAG_SIZE
@@ -27,6 +29,8 @@ STEPS = 8
 MAX_ENTRIES = 2**32
 DIGEST_SIZE = 32
 _READ = 1 << 20
+_ROWS = 8_192
+"""Entries that are checked, digested and written at once."""
 
 
 def padded_count(terms: int) -> int:
@@ -61,13 +65,16 @@ def write_snapshot(path: Path, entries: Iterable[bytes]) -> bytes:
     unfinished, digest, last = path.with_name(path.name + ".new"), hashlib.sha256(), b""
     try:
         descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "wb", _READ) as file:
-            for entry in entries:
-                if len(entry) != ENTRY_SIZE or entry[:TAG_SIZE] <= last:
+        with os.fdopen(descriptor, "wb") as file:
+            left = iter(entries)
+            while rows := list(islice(left, _ROWS)):
+                tags = [row[:TAG_SIZE] for row in rows]
+                ascending = all(map(lt, chain((last,), tags), tags))
+                if {*map(len, rows)} != {ENTRY_SIZE} or not ascending:
                     raise InvalidInput("entries are not in order", reasons=("SNAPSHOT_ORDER",))
-                last = entry[:TAG_SIZE]
-                digest.update(entry)
-                file.write(entry)
+                last, octets = tags[-1], b"".join(rows)
+                digest.update(octets)
+                file.write(octets)
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

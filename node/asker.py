@@ -21,14 +21,15 @@ from node.following import Following
 from node.guard import MEMORY_S, Guard
 from node.held import Held
 from node.line import GatewayLine
-from node.opening import open_vault, words_of
+from node.opening import open_vault, watch_key, words_of
 from node.parts import Parts
 from node.reviews import Reviews
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.snapshots import Exchange, Snapshots
 from node.spending import AskerBudgets
-from node.vault import Vault
+from node.vault import Cipher, Vault
+from node.watches import Watches, WatchShelf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +43,7 @@ class Asker:
     cases: cases.CaseRegister
     vault: Vault
     snapshots: Snapshots
+    watches: Watches
 
 
 def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
@@ -77,6 +79,7 @@ def open_asker(
     held = Held(vault, kept, clock=clock)
     reviews = Reviews(parts.log, parts.leaves, percent=config.reviews.sample_percent, clock=clock)
     budgets = AskerBudgets(config.budgets, partner_id=config.partner, log=parts.log, clock=clock)
+    watching = _watches(parts, vault, register, snapshots)
     sealer = Sealer(
         partner_id=config.partner,
         keys=parts.keys,
@@ -108,16 +111,17 @@ def open_asker(
         ),
         cases=register,
         sealer=sealer,
-        sending=_sending(parts, line, kept, sealer, budgets, snapshots, reviews),
+        sending=_sending(parts, line, kept, sealer, budgets, snapshots, reviews, watching),
         history=kept,
         held=held,
         budgets=budgets,
+        watches=watching,
         clock=clock,
     )
     return Asker(
         asking=asking, approvals=_approvals(parts, kept, held, reviews),
         telling=_telling(parts, line, kept, book), book=book, cases=register, vault=vault,
-        snapshots=snapshots,
+        snapshots=snapshots, watches=watching,
     )  # fmt: skip
 
 
@@ -135,6 +139,26 @@ def _approvals(parts: Parts, kept: history.History, held: Held, reviews: Reviews
     )
 
 
+def _watches(
+    parts: Parts, vault: Vault, register: cases.CaseRegister, snapshots: Snapshots
+) -> Watches:
+    """What stands of blind queries; woken by later snapshots and by changes of cases."""
+    found = Watches(
+        shelf=WatchShelf(vault, Cipher(watch_key(parts.config))),
+        log=parts.log,
+        leaves=parts.leaves,
+        cases=register,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        library=snapshots,
+        policy_serial=parts.policy.serial,
+        clock=parts.clock,
+    )
+    snapshots.on_change.append(found.wake)
+    register.on_change.append(found.wake)
+    return found
+
+
 def _sending(
     parts: Parts,
     line: GatewayLine,
@@ -143,6 +167,7 @@ def _sending(
     budgets: AskerBudgets,
     library: Library,
     reviews: Reviews,
+    watching: Watches,
 ) -> Sending:
     return Sending(
         partner_id=parts.config.partner,
@@ -156,6 +181,7 @@ def _sending(
         library=library,
         budgets=budgets,
         reviews=reviews,
+        watches=watching,
         send=_sender(line, parts.deadline_s),
         clock=parts.clock,
     )

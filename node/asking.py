@@ -12,10 +12,12 @@ from fairlead.certificates import Identity, Role
 from fairlead.envelope.query import uuid7
 from fairlead.errors import FairleadError, Unreachable
 from fairlead.leaves import LeafWriter
+from fairlead.release import due
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from node.batch import Batch
+from node.blinded import pace_s
 from node.cases import CaseRegister
 from node.drafting import Drafter, Preparation
 from node.guard import Enumeration
@@ -26,6 +28,7 @@ from node.outage import Outages
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
 from node.spending import AskerBudgets
+from node.watches import Watches
 
 REFUSAL = "AskingService"
 
@@ -53,6 +56,7 @@ class Asking:
         history: History,
         held: Held,
         budgets: AskerBudgets,
+        watches: Watches,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -66,6 +70,7 @@ class Asking:
         self._history = history
         self._held = held
         self._budgets = budgets
+        self._watches = watches
         self._clock = clock
         self._under_way: dict[bytes, asyncio.Task[None]] = {}
 
@@ -97,11 +102,11 @@ class Asking:
 
         Before sending: 1. the preparation is this user's and fresh, 2. the signature is over
         exactly the drafted mandate, 3. the case is still open and assigned, the budgets have
-        room, and the guard sees no sweep and remembers the terms, 4. a query that needs a second
-        person is durable here and goes no further until it is approved and resumed; of any other
-        the whole verifies as a stranger would verify it, the gateway is not suspended, and it is
-        durable here, so that it can be taken up again, 5. INTENT is durable in this node's own log,
-        chunk by chunk, the first one with what the query spends.
+        room, and the guard sees no sweep and remembers the terms, and what is to stand may, 4. a
+        query that needs a second person is durable here and goes no further until it is approved
+        and resumed; of any other the whole verifies as a stranger would verify it, the gateway is
+        not suspended, and it is durable here, so that it can be taken up again, 5. INTENT is
+        durable in this node's own log, chunk by chunk, the first one with what the query spends.
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
@@ -109,8 +114,10 @@ class Asking:
         try:
             # 1 to 3
             preparation, signature = await self._drafter.take(request, user)
-            batch = self._batch(preparation, signature, certificate)
+            batch = self._batch(preparation, signature, certificate, request)
             # 4
+            if batch.watch:
+                self._watches.check(batch)
             if batch.content.required_approvals:
                 hold = await self._hold(batch, user, urgent=preparation.urgent)
                 yield pb.AskResponse(batch=self._opened(batch.batch_id))
@@ -118,6 +125,8 @@ class Asking:
                 return
             sealed = await self._sealer.seal(batch, 0, query_id=batch.batch_id)
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
+            if batch.watch:
+                await self._watches.begin(batch)
         except FairleadError as error:
             await self._history.lists.drop([batch.terms] if batch else ())
             await self._refuse(error, "Ask", user)
@@ -153,7 +162,9 @@ class Asking:
         summary.approval = self._held.state(summary.query_id)  # type: ignore[assignment]
         return summary
 
-    def _batch(self, made: Preparation, signature: bytes, certificate: bytes) -> Batch:
+    def _batch(
+        self, made: Preparation, signature: bytes, certificate: bytes, request: pb.AskRequest
+    ) -> Batch:
         now = self._clock()
         return Batch(
             batch_id=uuid7(now),
@@ -172,6 +183,8 @@ class Asking:
             not_asked=made.not_asked,
             asked_at=int(now),
             case_retention_days=made.case.retention_days,
+            watch=request.watch,
+            watch_signature=request.watch_signature,
         )
 
     async def resume(self, query_id: bytes, user: Identity) -> Events:
@@ -209,9 +222,15 @@ class Asking:
             raise refusal(hold.state)
         if batch is not None and not self._history.chunk_ids(batch_id):
             await self._drafter.admit(batch.case_id, user, batch.terms, urgent=hold.urgent)
+            if batch.watch:
+                self._watches.check(batch)
+                await self._watches.begin(batch)
 
     async def _send(self, batch: Batch, user: Identity, *, fresh: Sealed | None = None) -> Events:
-        """Every chunk in turn: what is done from what is kept, the rest from its owners."""
+        """Every chunk in turn: what is done from what is kept, the rest from its owners.
+
+        When a blind chunk follows another does not depend on how many terms of that one hit.
+        """
         for event in self._first(batch.batch_id, paged=fresh is None):
             yield event
         try:
@@ -221,7 +240,7 @@ class Asking:
             self._sealer.leave(batch)
 
     async def _every_chunk(self, batch: Batch, user: Identity, fresh: Sealed | None) -> Events:
-        outages = Outages()
+        outages, loop = Outages(), asyncio.get_running_loop()
         for number in range(batch.chunks):
             # An earlier call's chunk is finished first, and that of whoever waited for it too.
             while (running := self._under_way.get(batch.batch_id)) is not None:
@@ -235,11 +254,15 @@ class Asking:
             if number or fresh is None:
                 await self._still_assigned(batch, user)
             await asyncio.sleep(outages.pause_s())
+            begun = loop.time()
             work = self._sending.chunk(batch, number, fresh=fresh if number == 0 else None)
             self._sealer.begin(batch, number + 1)
             async for event in self._to_its_end(batch.batch_id, work):
                 outages.note(event)
                 yield event
+            if batch.mode == query_pb2.MODE_BLIND and number + 1 < batch.chunks:
+                pace = pace_s(batch.of_chunk(number)[0], len(batch.salts))
+                await asyncio.sleep(due(begun, loop.time(), pace) - loop.time())
 
     async def _still_assigned(self, batch: Batch, user: Identity) -> None:
         try:

@@ -42,6 +42,9 @@ class Batch:
     case_retention_days: int
     approvals: tuple[bytes, ...] = ()
     """Signed approvals so far, each as transmitted."""
+    watch: bytes = b""
+    """A ``pb.WatchOrder``, when it stands; with its user's signature."""
+    watch_signature: bytes = b""
 
     @property
     def chunks(self) -> int:
@@ -120,6 +123,8 @@ class Batch:
                 "asked_at": self.asked_at,
                 "case_retention_days": self.case_retention_days,
                 "approvals": [_text(item) for item in self.approvals],
+                "watch": _text(self.watch),
+                "watch_signature": _text(self.watch_signature),
             }
         )
 
@@ -147,6 +152,8 @@ class Batch:
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
             approvals=tuple(_octets(item) for item in kept.get("approvals", ())),
+            watch=_octets(kept.get("watch", "")),
+            watch_signature=_octets(kept.get("watch_signature", "")),
         )
 
 

@@ -34,12 +34,13 @@ from fairlead.server import REASON_KEY
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.batch import Batch
-from node.blinded import SNAPSHOT_BEHIND, BlindChunk, Library, find
+from node.blinded import SNAPSHOT_BEHIND, AskedBlind, BlindChunk, Library, find
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
 from node.reviews import Kind, Reviews
 from node.sealer import Sealed, Sealer
 from node.spending import AskerBudgets
+from node.watches import Watches
 
 Events = AsyncGenerator[pb.AskResponse, None]
 GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
@@ -91,6 +92,7 @@ class Sending:
         library: Library,
         budgets: AskerBudgets,
         reviews: Reviews,
+        watches: Watches,
         send: GatewayQuery,
         clock: Callable[[], float],
     ) -> None:
@@ -105,6 +107,7 @@ class Sending:
         self._library = library
         self._budgets = budgets
         self._reviews = reviews
+        self._watches = watches
         self._send = send
         self._clock = clock
 
@@ -227,6 +230,8 @@ class Sending:
         content: dict[str, object] = {"case": batch.case_id, "terms": list(terms)}
         if sealed.plan is not None:
             content["blind"] = sealed.plan.to_document()
+        if batch.watch:
+            content["watch"] = [batch.watch.hex(), batch.watch_signature.hex()]
         detail = seal_detail(query.asker, query.query_id, content)
         drawn = not self._budgets.paid(batch) and self._reviews.draw()
         leaf, nonce = self._leaves.intent(
@@ -417,6 +422,17 @@ class Sending:
         found = await asyncio.to_thread(
             find, self._library, owner, terms, asked, evaluated, opened.batch.scope, self._clock()
         )
+        await self._watches.on_hits(
+            AskedBlind(
+                query_id=query.query_id,
+                user=query.user.spiffe_id,
+                purpose=query.purpose,
+                case_commitment=query.case_commitment,
+            ),
+            [(owner, manifest, ref) for manifest, ref in found.refs],
+        )
+        if opened.batch.watch:
+            await self._watches.keep(opened.batch, found, days)
         line.answers.extend(found.answers)
         line.index_age_s += found.age_s
         line.reason = SNAPSHOT_BEHIND if found.behind else ""

@@ -24,6 +24,7 @@ from node.asking import Asking
 from node.cases import CaseRegister
 from node.feedback import Feedback
 from node.publication.delivery import Delivery
+from node.watches import Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -49,6 +50,9 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/DecideApproval": users(Role.APPROVER),
     "/fairlead.v1.AskingService/ListReviews": users(Role.APPROVER),
     "/fairlead.v1.AskingService/DecideReview": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/ListWatches": users(Role.ANALYST, Role.AUDITOR),
+    "/fairlead.v1.AskingService/ShowWatch": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/RemoveWatch": users(Role.ANALYST),
 }
 
 
@@ -88,6 +92,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         partner_id: str,
         asking: Asking,
         approvals: Approvals,
+        watches: Watches,
         feedback: Feedback,
         cases: CaseRegister,
         directory: Directories,
@@ -95,6 +100,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self._partner_id = partner_id
         self._asking = asking
         self._approvals = approvals
+        self._watches = watches
         self._feedback = feedback
         self._cases = cases
         self._directory = directory
@@ -245,6 +251,25 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         await self._approvals.review(request, self._user())
         return asking_pb2.DecideReviewResponse()
 
+    async def ListWatches(  # noqa: N802
+        self, _request: asking_pb2.ListWatchesRequest, _context: Context
+    ) -> asking_pb2.ListWatchesResponse:
+        """See :meth:`Watches.listed`."""
+        return asking_pb2.ListWatchesResponse(watches=self._watches.listed(self._user()))
+
+    async def ShowWatch(  # noqa: N802
+        self, request: asking_pb2.ShowWatchRequest, _context: Context
+    ) -> asking_pb2.ShowWatchResponse:
+        """See :meth:`Watches.show`."""
+        return await self._watches.show(request.watch_id, self._user())
+
+    async def RemoveWatch(  # noqa: N802
+        self, request: asking_pb2.RemoveWatchRequest, _context: Context
+    ) -> asking_pb2.RemoveWatchResponse:
+        """See :meth:`Watches.remove`."""
+        await self._watches.remove(request.watch_id, self._user())
+        return asking_pb2.RemoveWatchResponse()
+
 
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
@@ -256,6 +281,7 @@ def services(
     answering: Answering,
     asking: Asking,
     approvals: Approvals,
+    watches: Watches,
     feedback: Feedback,
     cases: CaseRegister,
     directory: Directories,
@@ -273,7 +299,7 @@ def services(
             descriptor=asking_pb2.DESCRIPTOR.services_by_name["AskingService"],
             register=partial(
                 user,
-                AskingServicer(partner_id, asking, approvals, feedback, cases, directory),
+                AskingServicer(partner_id, asking, approvals, watches, feedback, cases, directory),
             ),
         ),
     ]

@@ -230,13 +230,7 @@ async def _ask(
     client, settings, folder = connect(profile)
     async with client:
         draft = await client.prepare(request, terms=listed.terms, rows=listed.rows)
-        say(f"legal basis of the case: {printable(draft.legal_basis)}")
-        say(f"handling of the question: {_handled(draft)}")
-        what = _learnt(listed.terms.schemes(), blind=draft.blind)
-        for exposure in draft.exposures:
-            name = printable(exposure.display_name)
-            say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
-        _say_second(draft)
+        announce(draft, listed.terms.schemes())
         if dry_run:
             for cost in costs(draft.response.spends):
                 say(
@@ -252,6 +246,17 @@ async def _ask(
             receipt=receipt or folder / settings.receipts,
             on_hit=on_hit,
         )
+
+
+def announce(draft: Any, schemes: Mapping[str, int]) -> None:
+    """Say what is about to be signed, and who will learn what of so many terms of each scheme."""
+    say(f"legal basis of the case: {printable(draft.legal_basis)}")
+    say(f"handling of the question: {_handled(draft)}")
+    what = _learnt(schemes, blind=draft.blind)
+    for exposure in draft.exposures:
+        name = printable(exposure.display_name)
+        say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
+    _say_second(draft)
 
 
 def _say_second(draft: Any) -> None:

@@ -348,19 +348,7 @@ def line_of(
 ) -> dict[str, Any]:
     """One partner's line about one chunk of ``size`` terms."""
     first = answer.chunk * size
-    answers = [
-        {
-            **_named(terms, first + item.index),
-            "hit": item.hit,
-            "count": item.count_band,
-            "contact_desk": item.contact_desk,
-            "records": [_record(record) for record in item.records],
-            "more": item.more,
-            "grade": item.grade,
-            "outside": item.outside,
-        }
-        for item in answer.answers
-    ]
+    answers = [answer_of(item, *_named(terms, first + item.index)) for item in answer.answers]
     answered = answer.status == 1
     return {
         "partner": answer.partner_id,
@@ -374,10 +362,25 @@ def line_of(
     }
 
 
-def _named(terms: Sequence[asking_pb2.Term], place: int) -> dict[str, str]:
+def answer_of(item: Any, scheme: str, term: str) -> dict[str, Any]:
+    """What one partner says about one term."""
+    return {
+        "scheme": scheme,
+        "term": term,
+        "hit": item.hit,
+        "count": item.count_band,
+        "contact_desk": item.contact_desk,
+        "records": [_record(record) for record in item.records],
+        "more": item.more,
+        "grade": item.grade,
+        "outside": item.outside,
+    }
+
+
+def _named(terms: Sequence[asking_pb2.Term], place: int) -> tuple[str, str]:
     if place >= len(terms):
-        return {"scheme": "", "term": ""}
-    return {"scheme": terms[place].scheme, "term": terms[place].value}
+        return "", ""
+    return terms[place].scheme, terms[place].value
 
 
 def _record(record: Any) -> dict[str, Any]:
@@ -564,18 +567,18 @@ def _show_lines(result: Result) -> None:
     )
     for line in result.partners:
         for item in line["answers"]:
-            show_hit(line["partner"], item)
+            show_hit(line["partner"], item, days=result.blind)
 
 
-def show_hit(partner: str, item: dict[str, Any]) -> None:
-    """One partner's records about one term, for a person."""
+def show_hit(partner: str, item: dict[str, Any], *, days: bool = False) -> None:
+    """One partner's records about one term, for a person; ``days``: no time of day is known."""
     if not item["hit"]:
         return
     desk = f"; contact {item['contact_desk']}" if item["contact_desk"] else ""
     sys.stdout.write(f"\n{printable(partner)} on {printable(item['term'])}{printable(desk)}\n")
     rows = [
         (
-            (record["occurred_at"] or "–")[:16].replace("T", " ") + "Z",
+            _time(record["occurred_at"], days=days),
             record["event"] or record["type"],
             ", ".join(f"{name}={value}" for name, value in record["fields"].items()),
             ", ".join(record["withheld"]),
@@ -590,6 +593,12 @@ def show_hit(partner: str, item: dict[str, Any]) -> None:
         say("the newest record lies outside the period or events asked; older ones may lie within")
     if item["more"]:
         say("more records may be disclosed: narrow with --since, --until or --event")
+
+
+def _time(occurred_at: str | None, *, days: bool) -> str:
+    if occurred_at is None:
+        return "–"
+    return occurred_at[:10] if days else occurred_at[:16].replace("T", " ") + "Z"
 
 
 def _age(seconds: int | None) -> str:

@@ -49,6 +49,64 @@ APPROVAL_STATE_EXPIRED: ApprovalState.ValueType  # 4
 """Nobody decided in time."""
 Global___ApprovalState: _TypeAlias = ApprovalState  # noqa: Y015
 
+class _WatchState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_STATE_UNSPECIFIED: _WatchState.ValueType  # 0
+    WATCH_STATE_ACTIVE: _WatchState.ValueType  # 1
+    """Every partner asked is watched."""
+    WATCH_STATE_MUST_RENEW: _WatchState.ValueType  # 2
+    """At least one partner is not watched any more, or not yet: see its place."""
+    WATCH_STATE_ENDED: _WatchState.ValueType  # 3
+
+class WatchState(_WatchState, metaclass=_WatchStateEnumTypeWrapper):
+    """How a watch stands."""
+
+WATCH_STATE_UNSPECIFIED: WatchState.ValueType  # 0
+WATCH_STATE_ACTIVE: WatchState.ValueType  # 1
+"""Every partner asked is watched."""
+WATCH_STATE_MUST_RENEW: WatchState.ValueType  # 2
+"""At least one partner is not watched any more, or not yet: see its place."""
+WATCH_STATE_ENDED: WatchState.ValueType  # 3
+Global___WatchState: _TypeAlias = WatchState  # noqa: Y015
+
+class _WatchNewsKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchNewsKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchNewsKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_NEWS_KIND_UNSPECIFIED: _WatchNewsKind.ValueType  # 0
+    WATCH_NEWS_KIND_APPEARED: _WatchNewsKind.ValueType  # 1
+    """No hit before."""
+    WATCH_NEWS_KIND_CHANGED: _WatchNewsKind.ValueType  # 2
+    """Another record speaks, or what it tells is another."""
+    WATCH_NEWS_KIND_DISAPPEARED: _WatchNewsKind.ValueType  # 3
+    """A hit before."""
+    WATCH_NEWS_KIND_MUST_RENEW: _WatchNewsKind.ValueType  # 4
+    """Nothing is looked up there any more: the watch must be renewed."""
+    WATCH_NEWS_KIND_ENDED: _WatchNewsKind.ValueType  # 5
+    """The watch is over."""
+
+class WatchNewsKind(_WatchNewsKind, metaclass=_WatchNewsKindEnumTypeWrapper):
+    """What became different at a partner."""
+
+WATCH_NEWS_KIND_UNSPECIFIED: WatchNewsKind.ValueType  # 0
+WATCH_NEWS_KIND_APPEARED: WatchNewsKind.ValueType  # 1
+"""No hit before."""
+WATCH_NEWS_KIND_CHANGED: WatchNewsKind.ValueType  # 2
+"""Another record speaks, or what it tells is another."""
+WATCH_NEWS_KIND_DISAPPEARED: WatchNewsKind.ValueType  # 3
+"""A hit before."""
+WATCH_NEWS_KIND_MUST_RENEW: WatchNewsKind.ValueType  # 4
+"""Nothing is looked up there any more: the watch must be renewed."""
+WATCH_NEWS_KIND_ENDED: WatchNewsKind.ValueType  # 5
+"""The watch is over."""
+Global___WatchNewsKind: _TypeAlias = WatchNewsKind  # noqa: Y015
+
 @_typing.final
 class Term(_message.Message):
     """One identifier and its scheme."""
@@ -272,23 +330,62 @@ class AskRequest(_message.Message):
     PREPARATION_ID_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
+    WATCH_SIGNATURE_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     signature: _builtins.bytes
+    watch: _builtins.bytes
+    """A WatchOrder, when what comes back is to be looked up again in later snapshots, and the user's
+    signature over it (ECDSA P-256, SHA-256, domain "watch").
+    """
+    watch_signature: _builtins.bytes
     def __init__(
         self,
         *,
         preparation_id: _builtins.bytes = ...,
         mandate: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
+        watch: _builtins.bytes = ...,
+        watch_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "signature", b"signature", "watch", b"watch", "watch_signature", b"watch_signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
+
+@_typing.final
+class WatchOrder(_message.Message):
+    """What a user signs to have a blind query stand: nothing of it leaves the node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_DIGEST_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    RENEWS_FIELD_NUMBER: _builtins.int
+    mandate_digest: _builtins.bytes
+    """SHA-256 of the mandate it belongs to."""
+    until: _builtins.int
+    """Unix seconds; it ends earlier with its epoch."""
+    renews: _builtins.bytes
+    """The watch that goes on under this order; empty for a new one."""
+    def __init__(
+        self,
+        *,
+        mandate_digest: _builtins.bytes = ...,
+        until: _builtins.int = ...,
+        renews: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate_digest", b"mandate_digest", "renews", b"renews", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOrder: _TypeAlias = WatchOrder  # noqa: Y015
 
 @_typing.final
 class Row(_message.Message):
@@ -1589,3 +1686,288 @@ class DecideReviewResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015
+
+@_typing.final
+class Watch(_message.Message):
+    """A standing blind query, without its terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    BEGUN_AT_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    watch_id: _builtins.bytes
+    """The id of the query that it was made by."""
+    user: _builtins.str
+    """The user's pseudonym."""
+    case_id: _builtins.str
+    purpose: _builtins.str
+    begun_at: _builtins.int
+    """Unix seconds; when it was made or renewed last, and when it ends at the latest."""
+    until: _builtins.int
+    terms: _builtins.int
+    state: Global___WatchState.ValueType
+    reason: _builtins.str
+    """Why it ended: a stable code."""
+    unread: _builtins.int
+    """News that nobody read yet."""
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchPlace]: ...
+    def __init__(
+        self,
+        *,
+        watch_id: _builtins.bytes = ...,
+        user: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        begun_at: _builtins.int = ...,
+        until: _builtins.int = ...,
+        terms: _builtins.int = ...,
+        state: Global___WatchState.ValueType = ...,
+        reason: _builtins.str = ...,
+        unread: _builtins.int = ...,
+        places: _abc.Iterable[Global___WatchPlace] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun_at", b"begun_at", "case_id", b"case_id", "places", b"places", "purpose", b"purpose", "reason", b"reason", "state", b"state", "terms", b"terms", "unread", b"unread", "until", b"until", "user", b"user", "watch_id", b"watch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watch: _TypeAlias = Watch  # noqa: Y015
+
+@_typing.final
+class WatchPlace(_message.Message):
+    """One partner and scheme of a watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    SCHEME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    CONFIRMED_AT_FIELD_NUMBER: _builtins.int
+    partner_id: _builtins.str
+    scheme: _builtins.str
+    reason: _builtins.str
+    """Why it is not watched: a stable code; empty while it is."""
+    ends_at: _builtins.int
+    """When its epoch ends, unix seconds."""
+    confirmed_at: _builtins.int
+    """When the gateway said last that nothing newer is meant for this node, unix seconds; 0 when
+    that is not known.
+    """
+    def __init__(
+        self,
+        *,
+        partner_id: _builtins.str = ...,
+        scheme: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        ends_at: _builtins.int = ...,
+        confirmed_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at", "ends_at", b"ends_at", "partner_id", b"partner_id", "reason", b"reason", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPlace: _TypeAlias = WatchPlace  # noqa: Y015
+
+@_typing.final
+class WatchNews(_message.Message):
+    """One thing that a watch noticed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NOTICED_AT_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    SCHEME_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    kind: Global___WatchNewsKind.ValueType
+    noticed_at: _builtins.int
+    """Unix seconds."""
+    partner_id: _builtins.str
+    """Empty when it is about the watch as a whole."""
+    scheme: _builtins.str
+    reason: _builtins.str
+    """A stable code, for what is over."""
+    unread: _builtins.bool
+    @_builtins.property
+    def term(self) -> Global___Term: ...
+    @_builtins.property
+    def answer(self) -> _query_pb2.TermAnswer:
+        """What is known now; empty when it disappeared."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___WatchNewsKind.ValueType = ...,
+        noticed_at: _builtins.int = ...,
+        partner_id: _builtins.str = ...,
+        scheme: _builtins.str = ...,
+        term: Global___Term | None = ...,
+        answer: _query_pb2.TermAnswer | None = ...,
+        reason: _builtins.str = ...,
+        unread: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "kind", b"kind", "noticed_at", b"noticed_at", "partner_id", b"partner_id", "reason", b"reason", "scheme", b"scheme", "term", b"term", "unread", b"unread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchNews: _TypeAlias = WatchNews  # noqa: Y015
+
+@_typing.final
+class ListWatchesRequest(_message.Message):
+    """Asks for watches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchesRequest: _TypeAlias = ListWatchesRequest  # noqa: Y015
+
+@_typing.final
+class ListWatchesResponse(_message.Message):
+    """Newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watch]: ...
+    def __init__(
+        self,
+        *,
+        watches: _abc.Iterable[Global___Watch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watches", b"watches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchesResponse: _TypeAlias = ListWatchesResponse  # noqa: Y015
+
+@_typing.final
+class ShowWatchRequest(_message.Message):
+    """One watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_ID_FIELD_NUMBER: _builtins.int
+    watch_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        watch_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watch_id", b"watch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowWatchRequest: _TypeAlias = ShowWatchRequest  # noqa: Y015
+
+@_typing.final
+class ShowWatchResponse(_message.Message):
+    """What it asks and what it noticed, the oldest first. From now on that counts as read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
+    NEWS_FIELD_NUMBER: _builtins.int
+    since: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    pap: _handling_pb2.Pap.ValueType
+    @_builtins.property
+    def watch(self) -> Global___Watch: ...
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def news(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchNews]: ...
+    def __init__(
+        self,
+        *,
+        watch: Global___Watch | None = ...,
+        terms: _abc.Iterable[Global___Term] | None = ...,
+        since: _builtins.int = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
+        news: _abc.Iterable[Global___WatchNews] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watch", b"watch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "news", b"news", "pap", b"pap", "since", b"since", "terms", b"terms", "tlp", b"tlp", "watch", b"watch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowWatchResponse: _TypeAlias = ShowWatchResponse  # noqa: Y015
+
+@_typing.final
+class RemoveWatchRequest(_message.Message):
+    """One watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_ID_FIELD_NUMBER: _builtins.int
+    watch_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        watch_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watch_id", b"watch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveWatchRequest: _TypeAlias = RemoveWatchRequest  # noqa: Y015
+
+@_typing.final
+class RemoveWatchResponse(_message.Message):
+    """It is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveWatchResponse: _TypeAlias = RemoveWatchResponse  # noqa: Y015

@@ -120,6 +120,21 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.FromString,
                 _registered_method=True)
+        self.ListWatches = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListWatches',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesResponse.FromString,
+                _registered_method=True)
+        self.ShowWatch = channel.unary_unary(
+                '/fairlead.v1.AskingService/ShowWatch',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchResponse.FromString,
+                _registered_method=True)
+        self.RemoveWatch = channel.unary_unary(
+                '/fairlead.v1.AskingService/RemoveWatch',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
@@ -247,6 +262,27 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWatches(self, request, context):
+        """The caller's own watches; those of the whole partner for an auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowWatch(self, request, context):
+        """One own watch with its terms and what it noticed; the reading is on the record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveWatch(self, request, context):
+        """Ends an own watch; everything kept of it is erased.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -334,6 +370,21 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     servicer.DecideReview,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.SerializeToString,
+            ),
+            'ListWatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWatches,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesResponse.SerializeToString,
+            ),
+            'ShowWatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowWatch,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchResponse.SerializeToString,
+            ),
+            'RemoveWatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveWatch,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -796,6 +847,87 @@ class AskingService:
             '/fairlead.v1.AskingService/DecideReview',
             fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListWatches',
+            fairlead_dot_v1_dot_asking__pb2.ListWatchesRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListWatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowWatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ShowWatch',
+            fairlead_dot_v1_dot_asking__pb2.ShowWatchRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ShowWatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveWatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/RemoveWatch',
+            fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

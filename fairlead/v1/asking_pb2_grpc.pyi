@@ -71,6 +71,12 @@ class AskingServiceStub:
     """What a supervisor is to confirm, without what the caller took part in (role approver)."""
     DecideReview: _grpc.UnaryUnaryMultiCallable[_asking_pb2.DecideReviewRequest, _asking_pb2.DecideReviewResponse]
     """Confirms a review or objects (role approver)."""
+    ListWatches: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListWatchesRequest, _asking_pb2.ListWatchesResponse]
+    """The caller's own watches; those of the whole partner for an auditor."""
+    ShowWatch: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ShowWatchRequest, _asking_pb2.ShowWatchResponse]
+    """One own watch with its terms and what it noticed; the reading is on the record."""
+    RemoveWatch: _grpc.UnaryUnaryMultiCallable[_asking_pb2.RemoveWatchRequest, _asking_pb2.RemoveWatchResponse]
+    """Ends an own watch; everything kept of it is erased."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
@@ -115,6 +121,12 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """What a supervisor is to confirm, without what the caller took part in (role approver)."""
     DecideReview: _aio.UnaryUnaryMultiCallable[_asking_pb2.DecideReviewRequest, _asking_pb2.DecideReviewResponse]  # type: ignore[assignment]
     """Confirms a review or objects (role approver)."""
+    ListWatches: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListWatchesRequest, _asking_pb2.ListWatchesResponse]  # type: ignore[assignment]
+    """The caller's own watches; those of the whole partner for an auditor."""
+    ShowWatch: _aio.UnaryUnaryMultiCallable[_asking_pb2.ShowWatchRequest, _asking_pb2.ShowWatchResponse]  # type: ignore[assignment]
+    """One own watch with its terms and what it noticed; the reading is on the record."""
+    RemoveWatch: _aio.UnaryUnaryMultiCallable[_asking_pb2.RemoveWatchRequest, _asking_pb2.RemoveWatchResponse]  # type: ignore[assignment]
+    """Ends an own watch; everything kept of it is erased."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -258,5 +270,29 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.DecideReviewResponse, _abc.Awaitable[_asking_pb2.DecideReviewResponse]]:
         """Confirms a review or objects (role approver)."""
+
+    @_abc_1.abstractmethod
+    def ListWatches(
+        self,
+        request: _asking_pb2.ListWatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListWatchesResponse, _abc.Awaitable[_asking_pb2.ListWatchesResponse]]:
+        """The caller's own watches; those of the whole partner for an auditor."""
+
+    @_abc_1.abstractmethod
+    def ShowWatch(
+        self,
+        request: _asking_pb2.ShowWatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ShowWatchResponse, _abc.Awaitable[_asking_pb2.ShowWatchResponse]]:
+        """One own watch with its terms and what it noticed; the reading is on the record."""
+
+    @_abc_1.abstractmethod
+    def RemoveWatch(
+        self,
+        request: _asking_pb2.RemoveWatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.RemoveWatchResponse, _abc.Awaitable[_asking_pb2.RemoveWatchResponse]]:
+        """Ends an own watch; everything kept of it is erased."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -23,6 +23,8 @@ MAX_PAGES = 4_096
 MAX_WAITING = 4_096
 """Lines and epochs that wait to be fetched; more are listed again later."""
 MAX_QUEUE = 4
+MAX_REFUSED = 64
+"""Manifests refused in one look; a list of more is none, and fills no log."""
 AGAIN_S, MAX_AGAIN_S = 30.0, 900.0
 """Seconds until what was refused is listed again, twice as many each time."""
 
@@ -70,6 +72,7 @@ class Listed:
     other_version: set[tuple[str, str]] = field(default_factory=set)
     """Owner and scheme of what has other canonical forms."""
     _after: int = 0
+    _bad: int = 0
     _again_at: float = 0.0
     _again_s: float = AGAIN_S
 
@@ -83,6 +86,7 @@ class Listed:
             self._again_s = min(2 * self._again_s, MAX_AGAIN_S)
             self.refused.clear()
             self.other_version.clear()
+        self._bad = 0
         for _ in range(MAX_PAGES):
             now, size = self.clock(), self.heads.size
             request = gateway_pb2.ListManifestsRequest(after=self._after, head_size=size)
@@ -107,8 +111,11 @@ class Listed:
             except CheckpointFork:
                 raise
             except FairleadError as error:
+                self._bad += 1
                 await self._refused(item.manifest, error)
             self._after = item.position
+            if self._bad >= MAX_REFUSED:
+                raise Forged("a list holds nothing usable", reasons=("LIST_UNUSABLE",))
 
     def _consider(self, item: gateway_pb2.PublishedManifest, size: int, now: float) -> None:
         """Believe one listed manifest, or not.

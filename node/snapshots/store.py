@@ -315,6 +315,8 @@ class Snapshots:
         await self._log.append(leaf, also=put)
         old = self._held.get(key)
         more = self._listed.taken(key, manifest)
+        if more:
+            self._waiting.set()
         behind = more or key[0] in self._listed.refused
         confirmed_at = self._polled_at if not behind else old.confirmed_at if old else 0.0
         self._held[key] = Usable(manifest=manifest, snapshot=snapshot, confirmed_at=confirmed_at)

@@ -224,6 +224,21 @@ async def test_a_list_without_an_end_ends(stage: Stage) -> None:
         await reader.look()
 
 
+async def test_a_list_of_rubbish_fills_no_log(stage: Stage) -> None:
+    """However many manifests that nobody signed are listed: a few dozen refusals, then a pause."""
+    reader = await first_held(stage)
+    rubbish = [
+        blind_pb2.SignedBlindManifest(manifest=stage.manifest(made_at=n).to_wire())
+        for n in range(200)
+    ]
+    listing(stage, *rubbish)
+    with pytest.raises(Forged) as caught:
+        await reader.look()
+    assert caught.value.code == "LIST_UNUSABLE"
+    assert len(refusals(reader._log)) == 64
+    assert held_rows(reader, 5) == [True]
+
+
 async def test_a_withheld_publication_is_not_looked_up_for_long(stage: Stage) -> None:
     """A gateway that lists and never delivers leaves the old one, and soon not even that."""
     reader = await first_held(stage)

@@ -30,7 +30,7 @@ from fairlead.envelope.manifest import (
 )
 from fairlead.envelope.outcome import verify_outcome
 from fairlead.envelope.piece import check_piece, open_piece, seal_piece
-from fairlead.envelope.query import Query, verify_query
+from fairlead.envelope.query import ANY, Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.receipts import Head, open_checkpoint, parse_proof, verify_receipt
@@ -43,6 +43,8 @@ from fairlead.v1 import (
     owner_pb2,
     query_pb2,
 )
+from node.batch import Batch
+from node.watches.order import check_order
 from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
 from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build
@@ -142,6 +144,44 @@ class World:
         shown = signing.parse_canonical(asking_pb2.PendingApproval, octets)
         directory, now = self.made.directory, self.now
         return check_pending(shown, directory=directory, partner_id="customs", now=now)
+
+    def watch_order(self, octets: bytes) -> object:
+        """Any order of a watch under the user's signature."""
+        batch = Batch(
+            batch_id=self.query.query_id,
+            user=self.query.user.spiffe_id,
+            user_name=self.query.user.name,
+            case_id="CASE-1",
+            mandate=self.blind_mandate(),
+            signature=b"",
+            certificate=self.crafted.signed.user_certificate,
+            session=self.crafted.session,
+            terms=(),
+            nonces=(),
+            salts={},
+            scope=ANY,
+            not_asked={},
+            rows=(),
+            asked_at=int(self.now),
+            case_retention_days=1,
+            watch=octets,
+            watch_signature=signing.sign_as_user(self.person, "watch", octets),
+        )
+        return check_order(batch, self.now)
+
+    def blind_mandate(self) -> bytes:
+        """The honest mandate in the other mode."""
+        mandate = query_pb2.Mandate.FromString(self.crafted.signed.mandate)
+        mandate.mode = query_pb2.MODE_BLIND
+        return signing.canonical(mandate)
+
+    def seed_order(self) -> bytes:
+        """A right one."""
+        return signing.canonical(
+            asking_pb2.WatchOrder(
+                mandate_digest=signing.digest(self.blind_mandate()), until=int(self.now) + 3600
+            )
+        )
 
     def question(self, content: bytes) -> object:
         """Any question, sealed to its owner and named by the header."""
@@ -401,6 +441,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield one("statement", signed.statement, lambda data: world.resigned(statement=data))
     yield one("approval", world.approval(), world.approved)
     yield one("pending-approval", world.shown(), world.pending)
+    yield one("watch-order", world.seed_order(), world.watch_order)
     question = signing.canonical(
         query_pb2.Question(query_id=world.query.query_id, partner_id=OWNER)
     )

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from demo.accepting import accept_sources
@@ -21,6 +22,8 @@ from tests.test_exposure import MAPPING
 
 require_libsodium()
 READER = "customs"
+arrived = partial(until, patience_s=200.0)
+"""A publication starts processes of its own, and a busy machine takes its time for them."""
 HEADING = "box,direction,at,pap,plate,card\n"
 
 
@@ -53,7 +56,7 @@ async def test_what_is_published_arrives_at_its_reader(tmp_path: Path) -> None:
     holds its part of the way."""
     async with published(tmp_path) as made:
         reader, owner = made.nodes[READER], made.nodes[OWNER]
-        await until(finds(made, STORY))
+        await arrived(finds(made, STORY))
         assert not finds(made, OTHER)()
         assert made.gateway is not None
         told = {
@@ -90,8 +93,8 @@ async def test_a_record_added_at_the_source_arrives_by_itself(tmp_path: Path) ->
         await made.start_gateway()
         for partner in (READER, OWNER):
             await made.start_node(partner)
-        await until(finds(made, STORY))
-        await until(lambda: not made.nodes[READER].snapshots._listed.waiting)
+        await arrived(finds(made, STORY))
+        await arrived(lambda: not made.nodes[READER].snapshots._listed.waiting)
         pieces = tap(made.gateway.transport, "deliver")  # type: ignore[union-attr]
         asked: list[int] = []
         inner = made.nodes[READER].snapshots.fetcher.fetch
@@ -102,7 +105,7 @@ async def test_a_record_added_at_the_source_arrives_by_itself(tmp_path: Path) ->
 
         made.nodes[READER].snapshots.fetcher.fetch = fetch
         write(STORY, OTHER)
-        await until(finds(made, OTHER))
+        await arrived(finds(made, OTHER))
         assert set(asked) == {blind_pb2.PIECE_KIND_DELTA}
         assert pieces
 
@@ -111,7 +114,7 @@ async def test_a_restored_owner_goes_on_behind_what_it_had_signed(tmp_path: Path
     """A node from last week's backup hears its own newest manifest, adopts it, and publishes; its
     reader takes that over."""
     async with published(tmp_path) as made:
-        await until(lambda: announced(made.nodes[OWNER]))
+        await arrived(lambda: announced(made.nodes[OWNER]))
         await made.stop_node(OWNER)
         config = made.node_configs[OWNER]
         backup = tmp_path / "backup"
@@ -119,8 +122,8 @@ async def test_a_restored_owner_goes_on_behind_what_it_had_signed(tmp_path: Path
         build_index(config, [held(STORY), held(OTHER)])
         await made.start_node(OWNER)
         await publish(made)
-        await until(finds(made, OTHER))
-        await until(lambda: announced(made.nodes[OWNER]))
+        await arrived(finds(made, OTHER))
+        await arrived(lambda: announced(made.nodes[OWNER]))
         await made.stop_node(OWNER)
         shutil.rmtree(config.state_dir)
         shutil.copytree(backup, config.state_dir)
@@ -132,8 +135,8 @@ async def test_a_restored_owner_goes_on_behind_what_it_had_signed(tmp_path: Path
         def gone() -> bool:
             return finds(made, OTHER)() and not finds(made, STORY)()
 
-        await until(gone)
-        await until(lambda: announced(owner))
+        await arrived(gone)
+        await arrived(lambda: announced(owner))
         adopted = [leaf for leaf in leaves(owner.log) if leaf.subject == "blind-adopted"]
         assert adopted
         assert made.gateway is not None
@@ -144,23 +147,23 @@ async def test_a_paused_owner_delivers_nothing(tmp_path: Path) -> None:
     """Its manifests are listed, its pieces do not leave; they do when it goes on."""
     async with published(tmp_path) as made:
         owner = made.nodes[OWNER]
-        await until(finds(made, STORY))
+        await arrived(finds(made, STORY))
         await owner.steering.pause.begin("MAINTENANCE")
         build_index(made.node_configs[OWNER], [held(STORY), held(OTHER)])
         await made.stop_node(OWNER)
         owner = await made.start_node(OWNER)
         await publish(made)
-        await until(lambda: "OWNER_PAUSED" in refusals(owner.log))
+        await arrived(lambda: "OWNER_PAUSED" in refusals(owner.log))
         assert not finds(made, OTHER)()
         await owner.steering.pause.end()
-        await until(finds(made, OTHER))
+        await arrived(finds(made, OTHER))
 
 
 async def test_a_node_that_starts_again_needs_nobody(tmp_path: Path) -> None:
     """The reader opens what it held; while the gateway is away it is not looked up, and then is,
     without a piece from an owner that is away too."""
     async with published(tmp_path) as made:
-        await until(finds(made, STORY))
+        await arrived(finds(made, STORY))
         owner = made.nodes[OWNER]
         await made.stop_node(READER)
         await made.stop_gateway()
@@ -171,5 +174,5 @@ async def test_a_node_that_starts_again_needs_nobody(tmp_path: Path) -> None:
         assert why in {"NO_SNAPSHOT", "SNAPSHOT_OLD"}
         before = len(leaves(owner.log))
         await made.start_gateway()
-        await until(finds(made, STORY))
+        await arrived(finds(made, STORY))
         assert len(leaves(owner.log)) == before
