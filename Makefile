@@ -65,8 +65,9 @@ demo-down: $(STAMP) ## stop what demo-up started
 test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
 	@$(PY) -m pytest -q $(ARGS)
 
-attacks: $(STAMP) ## only the attacks, one test each
-	@$(PY) -m pytest -q tests/attacks $(ARGS)
+attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
+	@$(PY) -m pytest -q tests/attacks
+	@$(PY) -m tests.attacks.games.run $(ARGS)
 
 fuzz: $(STAMP) ## fuzz every parser, guided by coverage (ARGS="--seconds 600 --target NAME")
 	@$(PY) -m pip install --quiet --only-binary :all: --require-hashes -r requirements/fuzz.lock

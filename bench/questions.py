@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench.federation import ANALYST, ASKER, LEGAL_BASIS, PURPOSE, SCHEME, Federation
 from fairlead import sealing, signing
-from fairlead.envelope.query import draft_mandate, sign_query, uuid7
+from fairlead.envelope.query import commit_terms, draft_mandate, sign_query, uuid7
 from fairlead.envelope.question import seal_part
 from fairlead.v1 import gateway_pb2, query_pb2
 
@@ -90,8 +90,7 @@ class Questions:
             legal_basis=LEGAL_BASIS,
             case_commitment=os.urandom(32),
             mode=query_pb2.MODE_SEALED,
-            terms=[(SCHEME, TERM)],
-            nonces=[nonce],
+            committed=commit_terms([(SCHEME, TERM)], [nonce]),
             salts=salts,
             asked=parts.keys(),
             session_key=signing.public_bytes(session),

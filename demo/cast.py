@@ -9,6 +9,8 @@ from random import Random
 from fairlead.identifiers import container, vessel
 
 STORY_CONTAINER = "MSCU6639870"
+QUIET_CONTAINER = "TRHU3912048"
+"""Known to one terminal alone; asked about blind."""
 STORY_PLATE = ("NL", "74-BXK-3")
 STORY_VESSEL = "9745811"
 
@@ -53,7 +55,7 @@ def make_cast(random: Random, *, containers: int) -> Cast:
     imos = [str(n) for n in random.sample(range(910_000, 995_000), 160)]
     trucks = [make_plate(random) for _ in range(max(40, containers // 9))]
     return Cast(
-        containers=tuple(box for box in boxes if box != STORY_CONTAINER),
+        containers=tuple(box for box in boxes if box not in {STORY_CONTAINER, QUIET_CONTAINER}),
         vessels=tuple(imo + vessel.check_digit(imo) for imo in imos),
         trucks=tuple(truck for truck in trucks if truck != STORY_PLATE),
         drivers=tuple((make_name(random), f"DC{random.randrange(10**8):08d}") for _ in trucks),

@@ -189,6 +189,14 @@ class Federation:
             return {}
         return {name: pid for name, pid in known.items() if _alive(pid)}
 
+    def processes(self, name: str) -> list[int]:
+        """Ids of a running process and of all below it."""
+        found = [self.running()[name]]
+        for pid in found:
+            for thread in Path(f"/proc/{pid}/task").glob("*/children"):
+                found += map(int, thread.read_text().split())
+        return found
+
     def start(self, names: Sequence[str]) -> None:
         """Start processes and wait until each serves.
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from random import Random
 
-from demo.cast import STORY_CONTAINER, STORY_PLATE, STORY_VESSEL, make_cast
+from demo.cast import QUIET_CONTAINER, STORY_CONTAINER, STORY_PLATE, STORY_VESSEL, make_cast
 from demo.ledger import Ledger
 from demo.port import DAY, Port
 from demo.story import RELEASE_REF, UNUSUAL_ACCOUNT, Story, tell, tell_police
@@ -52,6 +52,7 @@ def generate(
         unusual_account=UNUSUAL_ACCOUNT,
         police_container=pointer,
         active_target=target,
+        quiet_container=QUIET_CONTAINER,
         mappings=mappings,
         records=ledger.total,
     )

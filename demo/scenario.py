@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -13,11 +14,20 @@ from typing import Any
 
 from demo.federation import GATEWAY, Federation, run_module
 from demo.generate import Story
+from demo.memory import holds
 from fairlead.cli.output import say
 
 CASE = "2026-ROT-0417"
 PURPOSE = "drug-trafficking"
 ANALYST, APPROVER, BOUGHT = ("customs", "u-c01"), ("customs", "u-c02"), ("customs", "u-c03")
+POLICE = ("police", "u-p01")
+APPROVERS = {ANALYST: APPROVER, POLICE: ("police", "u-p02")}
+PRIVATE = ("oceanic-line", "quayguard", "terminal-north")
+PUBLISHERS = ("oceanic-line", "terminal-north")
+"""Private partners that answer about trafficking; the third one's own policy does not."""
+BLIND = ("--mode", "blind", *(word for partner in PRIVATE for word in ("--to", partner)))
+HOLDER = "terminal-north"
+SNAPSHOTS_S = 300
 
 
 @dataclass(slots=True)
@@ -27,6 +37,9 @@ class Tally:
     queries: int = 0
     lines: Counter[str] = field(default_factory=Counter)
     receipts: list[Path] = field(default_factory=list)
+    blind_hits: int = 0
+    found_at_holder: int = 0
+    """How often the term asked blind stands in what the partner with the hit has."""
 
 
 class Scenario:
@@ -58,6 +71,7 @@ class Scenario:
         self._expect_accounts(looked_up)
         self._tell("And the truck that collected it?")
         self._ask(story.plate, "--since", "90d", "--to", "terminal-north", "--to", "police")
+        self.blind()
         self._tell("A typo stops at home, with a suggestion; nothing is sent.")
         wrong = story.container[:-1] + str((int(story.container[-1]) + 1) % 10)
         self._ask(wrong, expect=(2,))
@@ -67,6 +81,63 @@ class Scenario:
         self.tally.lines["refused"] += 1
         if self._refusals() != before + 1:
             raise AssertionError("the refusal of the bought analyst is not in the log")
+
+    def blind(self) -> None:
+        """Police asks every private partner, and none of them learns about what."""
+        self._open_case(POLICE, "national-criminal-procedure")
+        self._wait_for_snapshots()
+        self._tell(
+            "Police asks every private partner about another container, blind: somebody there may "
+            "have been bought. They learn that a container is asked about, and not which."
+        )
+        lines = self._ask(self._story.quiet_container, "--since", "90d", *BLIND, user=POLICE)
+        found = {line["partner"]: line["kind"] for line in lines}
+        wanted = {"oceanic-line": "no_hit", "quayguard": "not_asked", HOLDER: "hit"}
+        if found != wanted:
+            raise AssertionError(f"the private partners answered {found}")
+        self.tally.blind_hits = sum(kind == "hit" for kind in found.values())
+        self._search_holder()
+
+    def _wait_for_snapshots(self) -> None:
+        """Until the first publications of the private partners are with the police."""
+        self._tell(
+            "Owners publish sealed indexes ahead of time, and the police's node holds them "
+            "before anybody asks."
+        )
+        config = str(self._federation.config(POLICE[0]))
+        deadline, held = time.monotonic() + SNAPSHOTS_S, -1
+        while held < len(PUBLISHERS):
+            if time.monotonic() > deadline:
+                raise AssertionError("the publications did not arrive")
+            done = run_module("node.cli.main", "snapshots", "--config", config, "--output", "json")
+            owners = {
+                row["owner"]
+                for row in json.loads(done.stdout)["snapshots"]
+                if row["scheme"] == "container" and PURPOSE in row["purposes"]
+            }
+            before, held = held, len(owners & set(PUBLISHERS))
+            if held != before:
+                say(f"  snapshots held: {held} of {len(PUBLISHERS)}")
+            if held < len(PUBLISHERS):
+                time.sleep(1)
+
+    def _search_holder(self) -> None:
+        """Everything that the partner with the hit has, but its own data, holds no such term."""
+        federation, term = self._federation, self._story.quiet_container
+        places = [federation.state(HOLDER), federation.log(HOLDER), federation.config(HOLDER)]
+        files = sum(count_terms(place, [term]) for place in places)
+        forms = {term: spellings([term])}
+        memory = sum(len(holds(pid, forms)) for pid in federation.processes(HOLDER))
+        asker = sum(len(holds(pid, forms)) for pid in federation.processes(POLICE[0]))
+        own = count_terms(federation.folder / "data" / HOLDER, [term])
+        say(
+            f"\n── Every file, log and process of {HOLDER} was searched for that container: found "
+            f"{files + memory} times (the same search finds it {own} time in the partner's own "
+            "data, and in the memory of the police's node)."
+        )
+        if not own or not asker:
+            raise AssertionError("the search for the term finds nothing even where it is")
+        self.tally.found_at_holder = files + memory
 
     def verify(self) -> int:
         """Verify every receipt and every log; returns how many receipts verified."""
@@ -82,12 +153,14 @@ class Scenario:
 
     # ── Steps ────────────────────────────────────────────────────────────────────────────────
 
-    def _open_case(self) -> None:
+    def _open_case(
+        self, analyst: tuple[str, str] = ANALYST, legal_basis: str = "eu-ucc-art-46"
+    ) -> None:
         self._tell("An approver opens a case and assigns an analyst; without one, nobody asks.")
         self._fairlead(
-            APPROVER, "cases", "open", CASE, "--purpose", PURPOSE,
-            "--legal-basis", "eu-ucc-art-46", "--scheme", "container",
-            "--scheme", "vehicle-plate", "--member", ANALYST[1],
+            APPROVERS[analyst], "cases", "open", CASE, "--purpose", PURPOSE,
+            "--legal-basis", legal_basis, "--scheme", "container",
+            "--scheme", "vehicle-plate", "--member", analyst[1],
         )  # fmt: skip
 
     def _ask(
@@ -180,18 +253,23 @@ def _iso(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
 
 
-def count_terms(folder: Path, terms: Sequence[str]) -> int:
-    """How often a term stands, in any usual writing, in a file or any file below a folder."""
-    spellings = set()
+def spellings(terms: Sequence[str]) -> list[bytes]:
+    """Every usual writing of the terms."""
+    found = set()
     for term in terms:
         bare = term.partition(":")[2] or term
         for text in (term, bare, bare.replace("-", ""), bare.lower(), f"{bare[:4]} {bare[4:]}"):
-            spellings |= {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
+            found |= {text.encode(), text.encode("utf-16-le"), text.encode().hex().encode()}
+    return sorted(found)
+
+
+def count_terms(folder: Path, terms: Sequence[str]) -> int:
+    """How often a term stands, in any usual writing, in a file or any file below a folder."""
     return sum(
         file.read_bytes().count(spelling)
         for file in ([folder] if folder.is_file() else folder.rglob("*"))
         if file.is_file()
-        for spelling in spellings
+        for spelling in spellings(terms)
     )
 
 

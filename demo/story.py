@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from demo.cast import STORY_CONTAINER, STORY_PLATE, STORY_VESSEL, Cast
+from demo.cast import QUIET_CONTAINER, STORY_CONTAINER, STORY_PLATE, STORY_VESSEL, Cast
 from demo.ledger import Ledger
 
 DAY = 86_400
@@ -40,6 +40,8 @@ class Story:
     unusual_account: str
     police_container: str
     """The police hold an H2 record on it: a pointer, never content."""
+    quiet_container: str
+    """Only the terminal has a record on it."""
     active_target: str
     """The police watch this container: a question about it must be told to their desk."""
     mappings: Mapping[str, tuple[Path, ...]]
@@ -111,6 +113,10 @@ def tell(ledger: Ledger, cast: Cast, now: float) -> tuple[int, int, tuple[str, .
         cast.operators[2], "high",
     )  # fmt: skip
     at_terminal(clock.at(6, "10:31"), "FAILED", "fwd-meridian-2", "WEB")
+    ledger.add(
+        "terminal-north", "quay", clock.at(17, "03:10"), "DISCH", QUIET_CONTAINER, STORY_VESSEL,
+        "SL7702158", "Berth 9", cast.operators[3],
+    )  # fmt: skip
     return issued, collected, ("ol-desk-03", "fwd-meridian-2", UNUSUAL_ACCOUNT)
 
 

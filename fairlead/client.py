@@ -7,7 +7,7 @@ mandate from what the user typed.
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -19,23 +19,31 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
+from fairlead.approving import Waiting, check_pending, check_terms
 from fairlead.certificates import SpiffeId
-from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, chunk_count
+from fairlead.envelope.approval import sign_approval
+from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, Cutter, chunk_count, root_of
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
+    NONCE_SEED,
     WINDOW_S,
+    Committed,
     Scope,
     partner_digest,
     term_leaf,
-    terms_root,
+    term_nonce,
 )
 from fairlead.errors import Forged
+from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import asking_pb2_grpc, query_pb2
 
 CHUNK_TIMEOUT_S = 60.0
+PREPARE_TIMEOUT_S = 10.0
+PAGE = 1024
+"""Terms, and rows, of one message."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +54,7 @@ class Draft:
     response: pb.PrepareResponse
     legal_basis: str
     mode: int
+    term_count: int
 
     @property
     def blind(self) -> bool:
@@ -62,6 +71,7 @@ def check_draft(
     request: pb.PrepareRequest,
     response: pb.PrepareResponse,
     *,
+    terms: Iterable[tuple[str, str]] | None = None,
     certificate: bytes,
     directory: Directory,
     partner_id: str,
@@ -79,6 +89,7 @@ def check_draft(
     5. Every partner's digest opens: as asked for those announced, as not asked for all others.
        A digest opens to one partner only, so the node's newer list of partners may be believed.
 
+    :param terms: scheme and value of each term in order; None for those of the request.
     :param certificate: the user's own, DER. :param partner_id: the user's own.
     :param now: unix seconds.
     :raises Forged: the node drafted something else.
@@ -98,9 +109,8 @@ def check_draft(
     if (mandate.purpose, mandate.mode) != (request.purpose, mode):
         raise _differs("PURPOSE")
     # 3
-    nonces = response.nonces
-    if len(nonces) != len(request.terms) or len(set(nonces)) != len(nonces):
-        raise _differs("TERMS")
+    if terms is None:
+        terms = ((term.scheme, term.value) for term in request.terms)
     for wanted, drafted in ((request.tlp, response.tlp), (request.pap, response.pap)):
         if wanted and drafted != wanted:
             raise _differs("HANDLING")
@@ -111,14 +121,9 @@ def check_draft(
         tlp=response.tlp,
         pap=response.pap,
     )
-    leaves = [
-        term_leaf(term.scheme, term.value, nonce, scope)
-        for term, nonce in zip(request.terms, nonces, strict=True)
-    ]
-    schemes = sorted({term.scheme for term in request.terms})
-    if mandate.term_count != len(leaves) or list(mandate.schemes) != schemes:
-        raise _differs("TERMS")
-    if mandate.terms_root != terms_root(leaves):
+    if committed(terms, response.nonce_seed, scope, mode) != Committed(
+        schemes=list(mandate.schemes), count=mandate.term_count, root=mandate.terms_root
+    ):
         raise _differs("TERMS")
     # 4
     if mandate.case_commitment != signing.commit(response.case_nonce, request.case_id.encode()):
@@ -126,8 +131,44 @@ def check_draft(
     # 5
     _check_partners(request, response, mandate)
     return Draft(
-        request=request, response=response, legal_basis=mandate.legal_basis, mode=mandate.mode
+        request=request,
+        response=response,
+        legal_basis=mandate.legal_basis,
+        mode=mandate.mode,
+        term_count=mandate.term_count,
     )
+
+
+def committed(
+    terms: Iterable[tuple[str, str]], nonce_seed: bytes, scope: Scope, mode: int
+) -> Committed:
+    """What a mandate must say of these terms; 32 octets a chunk are held, and no term.
+
+    :raises Forged: the seed is none, so that the nonces are not what they should be.
+    """
+    if len(nonce_seed) != NONCE_SEED:
+        raise _differs("TERMS")
+    schemes: set[str] = set()
+    cutter, count = Cutter(mode), 0
+    for scheme, value in terms:
+        schemes.add(scheme)
+        cutter.add(term_leaf(scheme, value, term_nonce(nonce_seed, count), scope))
+        count += 1
+    return Committed(schemes=sorted(schemes), count=count, root=root_of(cutter.roots()))
+
+
+async def _paged(
+    request: pb.PrepareRequest, terms: PackedTerms, rows: Sequence[pb.Row]
+) -> AsyncIterator[pb.PrepareRequest]:
+    """The request as messages of one page each."""
+    message = pb.PrepareRequest()
+    message.CopyFrom(request)
+    message.ClearField("terms")
+    for start in range(0, max(len(terms), len(rows), 1), PAGE):
+        message.terms.extend(terms[start : start + PAGE])
+        message.rows.extend(rows[start : start + PAGE])
+        yield message
+        message = pb.PrepareRequest()
 
 
 def _check_partners(
@@ -155,6 +196,14 @@ def _differs(what: str) -> Forged:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Standing:
+    """A query that stands until then (unix seconds), in place of a watch that is renewed."""
+
+    until: int
+    renews: bytes = b""
+
+
 class NodeClient:
     """A user's mTLS connection to their own node. Use as an async context manager."""
 
@@ -177,15 +226,29 @@ class NodeClient:
     async def __aexit__(self, *_: object) -> None:
         await self._channel.close()
 
-    async def prepare(self, request: pb.PrepareRequest, *, timeout_s: float = 10) -> Draft:
+    async def prepare(
+        self,
+        request: pb.PrepareRequest,
+        *,
+        terms: PackedTerms | None = None,
+        rows: Sequence[pb.Row] = (),
+        timeout_s: float | None = None,
+    ) -> Draft:
         """Have a query drafted and check the draft; nothing leaves the node.
 
+        :param terms: instead of those of the request.
+        :param rows: of the file the terms come from, kept with the query at the node.
+        :param timeout_s: by default ten seconds, and two for every thousand terms.
         :raises Forged: the draft differs from the request. :raises grpc.RpcError: refused.
         """
-        response = await self.stub.Prepare(request, timeout=timeout_s)
+        if terms is None:
+            terms = PackedTerms(request.terms)
+        timeout_s = timeout_s or PREPARE_TIMEOUT_S + len(terms) / 500
+        response = await self.stub.Prepare(_paged(request, terms, rows), timeout=timeout_s)
         return check_draft(
             request,
             response,
+            terms=terms.pairs(),
             certificate=self.certificate,
             directory=self._directory,
             partner_id=self._partner_id,
@@ -193,26 +256,22 @@ class NodeClient:
         )
 
     async def ask(
-        self,
-        draft: Draft,
-        *,
-        rows: Sequence[pb.Row] = (),
-        timeout_s: float | None = None,
+        self, draft: Draft, *, watch: Standing | None = None, timeout_s: float | None = None
     ) -> AsyncIterator[pb.AskResponse]:
         """Sign the draft and send it; yields events as partners answer.
 
-        :param rows: of the file the terms come from, kept with the query at the node.
+        :param watch: how long what comes back is to be looked up again, which is signed as well.
         :param timeout_s: of the whole; by default a minute for every chunk.
         :raises grpc.RpcError: refused at home or by the gateway.
         """
         mandate = draft.response.mandate
-        chunks = chunk_count(len(draft.request.terms), draft.mode)
+        chunks = chunk_count(draft.term_count, draft.mode)
         call = self.stub.Ask(
             pb.AskRequest(
                 preparation_id=draft.response.preparation_id,
                 mandate=mandate,
                 signature=signing.sign_as_user(self._key, "mandate", mandate),
-                rows=rows,
+                **self._order(mandate, watch),
             ),
             timeout=timeout_s or CHUNK_TIMEOUT_S * chunks,
         )
@@ -221,6 +280,17 @@ class NodeClient:
                 yield event
         finally:
             call.cancel()
+
+    def _order(self, mandate: bytes, watch: Standing | None) -> dict[str, bytes]:
+        if watch is None:
+            return {}
+        order = signing.canonical(
+            pb.WatchOrder(
+                mandate_digest=signing.digest(mandate), until=watch.until, renews=watch.renews
+            )
+        )
+        signature = signing.sign_as_user(self._key, "watch", order)
+        return {"watch": order, "watch_signature": signature}
 
     async def resume(self, query_id: bytes) -> AsyncIterator[pb.AskResponse]:
         """Go on with an own query; yields its events from the first.
@@ -241,9 +311,51 @@ class NodeClient:
 
         :raises grpc.RpcError: it is not kept, or not the user's.
         """
-        call = self.stub.ShowQuery(pb.ShowQueryRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S)
+        call = self.stub.ShowQuery(
+            pb.ShowQueryRequest(query_id=query_id), timeout=CHUNK_TIMEOUT_S * MAX_BLIND_CHUNKS
+        )
         try:
             async for response in call:
                 yield response.event
         finally:
             call.cancel()
+
+    # ── The second person ────────────────────────────────────────────────────────────────────
+
+    async def pending(self, *, timeout_s: float = 30) -> list[Waiting]:
+        """The queries that wait for this approver, each checked against its user's signature.
+
+        :raises Forged: the node shows something else. :raises grpc.RpcError: refused.
+        """
+        listed = await self.stub.ListApprovals(pb.ListApprovalsRequest(), timeout=timeout_s)
+        return [
+            check_pending(
+                shown, directory=self._directory, partner_id=self._partner_id, now=time.time()
+            )
+            for shown in listed.pending
+        ]
+
+    async def pending_terms(self, waiting: Waiting) -> PackedTerms:
+        """The terms of one of them, checked; the reading is on the record.
+
+        :raises Forged: the node shows other terms. :raises grpc.RpcError: refused.
+        """
+        request = pb.ShowApprovalRequest(query_id=waiting.shown.query.query_id)
+        call = self.stub.ShowApproval(request, timeout=CHUNK_TIMEOUT_S)
+        return check_terms(waiting, [page async for page in call])
+
+    async def approve(self, waiting: Waiting, *, timeout_s: float = 30) -> int:
+        """Sign that it may be sent, urgent when it is; returns how it stands then.
+
+        :raises grpc.RpcError: refused.
+        """
+        signed = sign_approval(
+            waiting.shown.mandate,
+            certificate=self.certificate,
+            key=self._key,
+            now=time.time(),
+            urgent=waiting.shown.urgent,
+        )
+        request = pb.DecideApprovalRequest(query_id=waiting.shown.query.query_id, approve=signed)
+        decided = await self.stub.DecideApproval(request, timeout=timeout_s)
+        return int(decided.state)

@@ -180,6 +180,13 @@ class Budgets(Table):
         le=10**9,
         description="a whole number of terms that another partner may ask this node in a UTC day",
     )
+    asked_urgent_day: int = Field(
+        default=1_000,
+        ge=0,
+        le=10**9,
+        description="a whole number of terms that another partner may ask this node in a UTC day "
+        "beside those, where its approver signed that the query is urgent",
+    )
 
 
 class Guard(Table):
@@ -209,6 +216,18 @@ class Guard(Table):
         le=10**6,
         description="a whole number of plates that differ in two characters only, of dates of "
         "birth of one name, or of names of one date of birth",
+    )
+
+
+class Reviews(Table):
+    """What a supervisor is shown afterwards."""
+
+    sample_percent: int = Field(
+        default=2,
+        ge=0,
+        le=100,
+        description="a whole number: of a hundred queries sent, so many are drawn for a "
+        "supervisor to confirm",
     )
 
 
@@ -244,7 +263,7 @@ class NodeConfig(_Process):
         default=(), strict=False, description="a list of paths to existing source mappings"
     )
     refresh_s: int = Field(
-        default=60,
+        default=30,
         ge=1,
         le=86_400,
         description="a whole number of seconds between two looks at the sources",
@@ -274,6 +293,7 @@ class NodeConfig(_Process):
     )
     budgets: Budgets = Field(default=Budgets(), description="a table of budgets")
     guard: Guard = Field(default=Guard(), description="a table of the guard against enumeration")
+    reviews: Reviews = Field(default=Reviews(), description="a table of what is reviewed")
 
 
 Model = TypeVar("Model", bound=BaseModel)

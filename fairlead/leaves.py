@@ -78,7 +78,8 @@ class LeafWriter:
             commitment=signing.commit(nonce, commits_to),
             detail_digest=detail_digest,
             intent_leaf_hash=intent_leaf_hash,
-            signatures=[query.mandate_signature, query.statement_signature],
+            signatures=query.signatures,
+            approvers=query.approvers,
         )
         return signing.canonical(leaf), nonce
 
@@ -136,6 +137,8 @@ class LeafWriter:
         subject: str,
         checkpoints: Sequence[str] = (),
         user: str = "",
+        partner_id: str = "",
+        query_id: bytes = b"",
     ) -> bytes:
         """The leaf of evidence that somebody cheats: the signed heads that show it, or who."""
         self.tally.alarmed(reasons[:1])
@@ -145,6 +148,8 @@ class LeafWriter:
             subject=subject,
             checkpoints=list(checkpoints),
             user=user,
+            partner_id=partner_id,
+            query_id=query_id,
         )
         return signing.canonical(leaf)
 
@@ -198,7 +203,9 @@ class LeafWriter:
         """The leaf of something the owner did at its own node, by a command of its own.
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
-            ``bundle-made``, ``blind-published``, ``blind-withdrawn`` or ``blind-recovered``.
+            ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
+            ``blind-recovered``, ``decoys-added`` or ``decoys-removed``; in an oversight's log
+            ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """
@@ -249,6 +256,29 @@ class LeafWriter:
             partner_id=partner_id,
             schemes=[scheme],
             manifest_digest=manifest_digest,
+        )
+        return signing.canonical(leaf)
+
+    def approval(
+        self,
+        *,
+        subject: str,
+        query_id: bytes,
+        user: str = "",
+        mandate_digest: bytes = b"",
+        reasons: Sequence[str] = (),
+    ) -> bytes:
+        """The leaf of a second person's part: asked for, looked, approved, denied, reviewed.
+
+        :param user: who did it; nobody when time did. :param query_id: that the query is held by.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_APPROVAL,
+            subject=subject,
+            query_id=query_id,
+            user=user,
+            mandate_digest=mandate_digest,
+            reasons=list(reasons),
         )
         return signing.canonical(leaf)
 

@@ -60,7 +60,7 @@ class ReleaseDesk:
         if self._tick_s > 0:
             ready = now = loop.time()
             if allowance_s > 0:
-                ready = arrived + math.ceil((now - arrived) / allowance_s) * allowance_s
+                ready = due(arrived, now, allowance_s)
             await asyncio.sleep(ready - now + self._tick_s - ready % self._tick_s)
         self._check(answer)
 
@@ -95,6 +95,12 @@ class ReleaseDesk:
                 continue
             batch.append((answer, durable))
         return batch
+
+
+def due(begun: float, now: float, allowance_s: float) -> float:
+    """The next multiple of ``allowance_s`` since ``begun``, at ``now`` or later: work that was
+    done sooner is not seen to have been. All in seconds, of one clock."""
+    return begun + math.ceil((now - begun) / allowance_s) * allowance_s
 
 
 def _stopped() -> Refused:

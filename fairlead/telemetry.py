@@ -48,6 +48,7 @@ class Event(StrEnum):
     CHECKPOINT_FORK = "checkpoint-fork"
     CHECKPOINT_STALE = "checkpoint-stale"
     CONFIG_LOADED = "config-loaded"
+    DECOYS_UNREADABLE = "decoys-unreadable"
     DENY_LIST_LOADED = "deny-list-loaded"
     DIRECTORY_LOADED = "directory-loaded"
     ENUMERATION_STOPPED = "enumeration-stopped"
@@ -64,6 +65,9 @@ class Event(StrEnum):
     GATEWAY_LOST = "gateway-lost"
     LOG_FAILED = "log-failed"
     MEMBERSHIP_PROBLEM = "membership-problem"
+    OVERSIGHT_ALERT = "oversight-alert"
+    OVERSIGHT_NOT_READ = "oversight-not-read"
+    OVERSIGHT_NOT_TOLD = "oversight-not-told"
     OWN_ENTRY_CHANGED = "own-entry-changed"
     LOG_OPENED = "log-opened"
     OWNER_PAUSED = "owner-paused"
@@ -77,6 +81,7 @@ class Event(StrEnum):
     QUERY_ANSWERED = "query-answered"
     QUERY_CLOSED = "query-closed"
     QUERY_REFUSED = "query-refused"
+    REVIEW_ALARM = "review-alarm"
     RPC_FAILED = "rpc-failed"
     RPC_REFUSED = "rpc-refused"
     SERVER_STARTED = "server-started"
@@ -91,6 +96,9 @@ class Event(StrEnum):
     TASK_ENDED = "task-ended"
     UNHANDLED = "unhandled"
     UNREGISTERED = "unregistered"
+    WATCHES_NOT_CHECKED = "watches-not-checked"
+    WATCH_NEWS = "watch-news"
+    WATCH_OVER = "watch-over"
 
 
 class Class(StrEnum):

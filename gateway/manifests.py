@@ -7,7 +7,7 @@ must follow. A reader that is one behind finds what its next delta leads from.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -95,12 +95,13 @@ class ManifestShelf:
             == (manifest.audience.name, manifest.epoch)
         )
 
-    def count(self, owner: str, epoch: int) -> int:
-        """Manifests of an owner and epoch."""
+    def count(self, owner: str, epoch: int) -> tuple[int, int]:
+        """Manifests of an owner, and those of an epoch among them."""
         rows = self._log.read(
-            "SELECT count(*) FROM publication WHERE owner = ? AND epoch = ?", (owner, epoch)
+            "SELECT count(*), coalesce(sum(epoch = ?), 0) FROM publication WHERE owner = ?",
+            (epoch, owner),
         )
-        return int(rows[0][0])
+        return int(rows[0][0]), int(rows[0][1])
 
     def readable(self, partner: str, *, after: int, now: float, limit: int) -> list[Kept]:
         """What is meant for a partner and still answers, oldest first."""
@@ -141,6 +142,7 @@ def put_manifest(
     signed: blind_pb2.SignedBlindManifest,
     manifest: Manifest,
     *,
+    readers: Sequence[str],
     leaf: bytes,
     leaf_from: int,
     now: float,
@@ -165,7 +167,7 @@ def put_manifest(
         position = connection.execute(_INSERT, row).lastrowid
         connection.executemany(
             "INSERT INTO publication_reader (partner, position) VALUES (?, ?)",
-            [(partner, position) for partner in manifest.audience.partners],
+            [(partner, position) for partner in readers],
         )
         connection.execute(_SUPERSEDED, place * 2)
         connection.execute(_OVER, (int(now),))

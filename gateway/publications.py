@@ -32,6 +32,8 @@ from gateway.members import LegFailed, Transport
 
 PER_EPOCH = 2_048
 """Manifests of one owner and epoch that are kept at a time."""
+PER_OWNER = 8_192
+"""Manifests of one owner that are kept at a time, the last ones of former lines among them."""
 PER_HOUR = 8_192
 """Manifests one owner may bring in an hour."""
 PAGE = 64
@@ -153,9 +155,9 @@ class Publications:
 
     def _check_limits(self, manifest: Manifest) -> None:
         hour = int(self._clock() // 3_600)
-        if self._brought[manifest.owner, hour] >= PER_HOUR or (
-            self._shelf.count(manifest.owner, manifest.epoch) >= PER_EPOCH
-        ):
+        of_owner, of_epoch = self._shelf.count(manifest.owner, manifest.epoch)
+        brought = self._brought[manifest.owner, hour]
+        if of_owner >= PER_OWNER or of_epoch >= PER_EPOCH or brought >= PER_HOUR:
             raise Overloaded(
                 "an owner publishes too much",
                 reasons=("MANIFEST_LIMIT",),
@@ -170,8 +172,14 @@ class Publications:
             scheme=manifest.scheme,
             manifest_digest=manifest.digest,
         )
+        members = self._directory.current.partners
         put = put_manifest(
-            signed, manifest, leaf=leaf, leaf_from=self._log.head.size, now=self._clock()
+            signed,
+            manifest,
+            readers=[partner for partner in manifest.audience.partners if partner in members],
+            leaf=leaf,
+            leaf_from=self._log.head.size,
+            now=self._clock(),
         )
         await self._log.append(leaf, also=put)
         self._brought = Counter({k: n for k, n in self._brought.items() if k[1] == hour})

@@ -135,7 +135,7 @@ class Tactical:
             user=user,
             case_open=True,
             user_assigned=True,
-            approvals=0,
+            approvals=query.approvals,
         )
         if not decision.permit:
             raise refusal_of(decision)

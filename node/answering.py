@@ -33,11 +33,13 @@ from fairlead.receipts import CheckpointStale
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, owner_pb2, query_pb2
+from node.decoys import DecoyBook
 from node.disclosing import Disclosed, Disclosure, Ruling
 from node.evaluation import Evaluation, Keyed, evaluate, reason_of
 from node.exposure.gate import ExposureGate
 from node.heads import HeadKeeper
 from node.index import Index
+from node.oversight import Outbox
 from node.pausing import OWNER_PAUSED, Pause
 from node.spending import BUDGET_EXHAUSTED, OwnerBudgets
 
@@ -69,6 +71,8 @@ class Answering:
         heads: HeadKeeper,
         budgets: OwnerBudgets,
         evaluation: Evaluation,
+        decoys: DecoyBook,
+        outbox: Outbox,
         index: Index,
         clock: Callable[[], float],
     ) -> None:
@@ -85,6 +89,8 @@ class Answering:
         self._heads = heads
         self._budgets = budgets
         self._evaluation = evaluation
+        self._decoys = decoys
+        self._outbox = outbox
         self._index = index
         self._clock = clock
         self.skew_s: float | None = None
@@ -113,9 +119,10 @@ class Answering:
         except Replayed:
             return await self._replay(request, peer)
         try:
-            answer, desks = await self._compose(admitted.query, admitted.decision)
+            answer, found = await self._compose(admitted.query, admitted.decision)
+            self._look(admitted.query, admitted.decision, found)
             try:
-                await self._release(admitted.query, answer, arrived, desks)
+                await self._release(admitted.query, answer, arrived, found.desks)
             except Refused:  # the owner paused while this was composed: it stays here
                 answer = self._paused(admitted.query, admitted.decision)
                 await self._release(admitted.query, answer, arrived, ())
@@ -315,8 +322,8 @@ class Answering:
 
     async def _compose(
         self, query: Query, ruling: Ruling
-    ) -> tuple[query_pb2.SignedAnswer, Collection[str]]:
-        """The signed answer, and the desks to tell.
+    ) -> tuple[query_pb2.SignedAnswer, Disclosed]:
+        """The signed answer, and what was found for it.
 
         What fails after the records were looked up may depend on them, so it fails without a
         reason in clear: OVERLOADED, with an ALARM leaf that says why.
@@ -329,7 +336,7 @@ class Answering:
             if reason == BUDGET_EXHAUSTED.code:
                 await self._log.append(self._spent(query))
         elif ruling.keyed:
-            return await self._evaluated(query, ruling), found.desks
+            return await self._evaluated(query, ruling), found
         else:
             try:
                 found = await self._disclosure(query).answer(query, ruling)
@@ -338,7 +345,15 @@ class Answering:
                 await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
                 get_logger().error(Event.QUERY_REFUSED, error=error)
         answer = self._sign(query, ruling, status, reason=reason, answers=found.answers)
-        return answer, found.desks
+        return answer, found
+
+    def _look(self, query: Query, ruling: Ruling, found: Disclosed) -> None:
+        """Tell the own oversight, later, of decoys that were asked about. A term that a record has
+        come to hold since is none; the asker's answer is made, and the same either way."""
+        terms = [(term.scheme, term.value) for term in ruling.question.terms]
+        held = {t for t, a in zip(terms, found.answers, strict=False) if a.hit}
+        named = self._decoys.named(term for term in terms if term not in held)
+        self._outbox.looked(query, named)
 
     async def _evaluated(self, query: Query, ruling: Ruling) -> query_pb2.SignedAnswer:
         """The signed evaluations; what is no point is refused, whatever else was asked."""

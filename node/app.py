@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -18,14 +18,18 @@ from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
+from fairlead.notice import Asked
 from fairlead.partners import Partner
 from fairlead.release import ReleaseDesk
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
-from node import cases, service
+from node import cases, oversight, service
 from node.answering import Answering
+from node.approvals import Approvals
 from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
+from node.blinded import AskedBlind
+from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
 from node.denying import OwnDenyList
@@ -40,15 +44,17 @@ from node.indexing import LOG_FILE
 from node.line import GatewayLine
 from node.offering import Offering, open_offering
 from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node, words_of
+from node.oversight import Outbox
 from node.own_entry import OwnEntry
 from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
 from node.refreshing import Refresher, record_index
-from node.snapshots import Snapshots
+from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
+from node.watches import Watches
 
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
@@ -64,14 +70,17 @@ class NodeApp:
     server: Server
     log: AuditLog
     asking: Asking
+    approvals: Approvals
     answering: Answering
     cases: cases.CaseRegister
     snapshots: Snapshots
+    watches: Watches
     offering: Offering
     line: GatewayLine
     member: Membership
     following: Following
     tasks: process.Tasks
+    outbox: Outbox
     index: Index
     refresher: Refresher
     steering: Steering
@@ -145,7 +154,10 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     member.on_change.append(own_entry)
     exchange = GatewayExchange(line, deadline_s=parts.deadline_s)
     asker = open_asker(parts, line, following, open_snapshots(parts, exchange))
-    answering, steering = _owner(parts, line, index)
+    outbox = _outbox(parts)
+    asker.watches.on_hits = partial(_tell_oversight, parts, outbox)
+    carrier = _carrier(parts, asker, outbox)
+    answering, steering = _owner(parts, line, index, outbox)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
     steering.snapshots = asker.snapshots.report
@@ -156,14 +168,19 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         server=server,
         log=log,
         asking=asker.asking,
+        approvals=asker.approvals,
         answering=answering,
         cases=asker.cases,
         snapshots=asker.snapshots,
+        watches=asker.watches,
         offering=offering,
         line=line,
         member=member,
         following=following,
-        tasks=_tasks(parts, partner, line, following, asker, offering, failed),
+        tasks=_tasks(
+            parts, partner, line, following, asker, offering, [outbox.run(), carrier.run()], failed
+        ),
+        outbox=outbox,
         index=index,
         refresher=refresher,
         steering=steering,
@@ -173,7 +190,11 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
-            member, log, config.keys_dir, clock=clock, more=lambda: _index_gauges(index, clock)
+            member,
+            log,
+            config.keys_dir,
+            clock=clock,
+            more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker)],
         ),
     )
 
@@ -183,7 +204,48 @@ def _line(parts: Parts) -> GatewayLine:
     return GatewayLine(parts.config.gateway, parts.directory, material)
 
 
-def _owner(parts: Parts, line: GatewayLine, index: Index) -> tuple[Answering, Steering]:
+def _outbox(parts: Parts) -> Outbox:
+    """What the partner's oversight is told."""
+    return Outbox(
+        parts.config.state_dir / oversight.FOLDER,
+        partner=lambda: parts.directory.current.partner(parts.config.partner),
+        key=parts.keys.signing,
+        log=parts.log,
+        leaves=parts.leaves,
+        clock=parts.clock,
+    )
+
+
+async def _tell_oversight(
+    parts: Parts, outbox: Outbox, asked: AskedBlind, refs: Sequence[tuple[str, bytes, bytes]]
+) -> None:
+    """What a blind query, or a look of a watch, found: for the own oversight's eyes."""
+    told = Asked(
+        query_id=asked.query_id,
+        partner=parts.config.partner,
+        user=asked.user.rpartition("/")[2],
+        purpose=asked.purpose,
+        case_commitment=asked.case_commitment,
+        at=int(parts.clock()),
+    )
+    await outbox.hits(told, refs)
+
+
+def _carrier(parts: Parts, asker: Asker, outbox: Outbox) -> DecoyCarrier:
+    """What brings it others' decoys."""
+    carrier = DecoyCarrier(
+        held=lambda: HeldShelf(parts.log).manifests(parts.clock()),
+        fetch=asker.snapshots.fetcher.decoys,
+        hand_on=outbox.decoys,
+        clock=parts.clock,
+    )
+    asker.snapshots.on_change.append(carrier.took_over)
+    return carrier
+
+
+def _owner(
+    parts: Parts, line: GatewayLine, index: Index, outbox: Outbox
+) -> tuple[Answering, Steering]:
     """The owner's half: what answers, and what the owner steers it by."""
     config, log, leaves, clock = parts.config, parts.log, parts.leaves, parts.clock
     desk = ReleaseDesk(log, leaves, tick_s=parts.directory.current.release_tick_s)
@@ -219,6 +281,8 @@ def _owner(parts: Parts, line: GatewayLine, index: Index) -> tuple[Answering, St
         heads=parts.heads,
         budgets=OwnerBudgets(config.budgets, log=log, clock=clock),
         evaluation=Evaluation(steering.publishing.publisher, clock=clock),
+        decoys=steering.decoying.book,
+        outbox=outbox,
         index=index,
         clock=clock,
     )
@@ -247,6 +311,8 @@ def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) 
             partner,
             answering,
             asker.asking,
+            asker.approvals,
+            asker.watches,
             asker.telling,
             asker.cases,
             directory,
@@ -272,6 +338,7 @@ def _tasks(
     following: Following,
     asker: Asker,
     offering: Offering,
+    told: Sequence[Coroutine[None, None, None]],
     failed: process.Failed,
 ) -> process.Tasks:
     """What runs beside the server. Whoever has no sources publishes when told to."""
@@ -285,8 +352,8 @@ def _tasks(
     )
     published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
     return process.Tasks(
-        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(), *published,
-        *lists,
+        failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(),
+        asker.watches.run(), *told, *published, *lists,
     )  # fmt: skip
 
 
@@ -311,10 +378,18 @@ async def _keep_house(parts: Parts, asker: Asker, publisher: Publisher) -> None:
             get_logger().error(Event.BLIND_NOT_TURNED, error=error)
         try:
             await asker.asking.expire()
+            await asker.approvals.expire()
             await asker.book.expire(parts.clock() - retention_s)
         except (FairleadError, sqlite3.Error) as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def _overdue_gauge(asker: Asker) -> metrics.Gauge:
+    meaning = "Reviews by a supervisor that are overdue."
+    return metrics.Gauge(
+        name="fairlead_reviews_overdue", help=meaning, value=asker.approvals.overdue()
+    )
 
 
 def _index_gauges(index: Index, clock: Callable[[], float]) -> list[metrics.Gauge]:

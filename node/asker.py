@@ -13,19 +13,23 @@ import grpc.aio
 from fairlead.release import ReleaseDesk
 from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
 from node import cases, feedback, history
+from node.approvals import Approvals
 from node.asking import Asking
 from node.blinded import Library
 from node.drafting import Drafter
 from node.following import Following
 from node.guard import MEMORY_S, Guard
+from node.held import Held
 from node.line import GatewayLine
-from node.opening import open_vault, words_of
+from node.opening import open_vault, watch_key, words_of
 from node.parts import Parts
+from node.reviews import Reviews
 from node.sealer import Sealer
 from node.sending import GatewayQuery, Sending, gateway_error
 from node.snapshots import Exchange, Snapshots
 from node.spending import AskerBudgets
-from node.vault import Vault
+from node.vault import Cipher, Vault
+from node.watches import Watches, WatchShelf
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,11 +37,13 @@ class Asker:
     """What a node asks with."""
 
     asking: Asking
+    approvals: Approvals
     telling: feedback.Feedback
     book: feedback.FeedbackBook
     cases: cases.CaseRegister
     vault: Vault
     snapshots: Snapshots
+    watches: Watches
 
 
 def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
@@ -70,7 +76,10 @@ def open_asker(
     vault = open_vault(config)
     kept = history.History(vault)
     book = feedback.FeedbackBook(vault)
+    held = Held(vault, kept, clock=clock)
+    reviews = Reviews(parts.log, parts.leaves, percent=config.reviews.sample_percent, clock=clock)
     budgets = AskerBudgets(config.budgets, partner_id=config.partner, log=parts.log, clock=clock)
+    watching = _watches(parts, vault, register, snapshots)
     sealer = Sealer(
         partner_id=config.partner,
         keys=parts.keys,
@@ -95,19 +104,59 @@ def open_asker(
             guard=Guard(config.guard, asked=kept.asked_since(clock() - MEMORY_S), clock=clock),
             budgets=budgets,
             library=snapshots,
+            lists=kept.lists,
+            held=held,
+            reviews=reviews,
             clock=clock,
         ),
         cases=register,
         sealer=sealer,
-        sending=_sending(parts, line, kept, sealer, budgets, snapshots),
+        sending=_sending(parts, line, kept, sealer, budgets, snapshots, reviews, watching),
         history=kept,
+        held=held,
         budgets=budgets,
+        watches=watching,
         clock=clock,
     )
     return Asker(
-        asking=asking, telling=_telling(parts, line, kept, book), book=book, cases=register,
-        vault=vault, snapshots=snapshots,
+        asking=asking, approvals=_approvals(parts, kept, held, reviews),
+        telling=_telling(parts, line, kept, book), book=book, cases=register, vault=vault,
+        snapshots=snapshots, watches=watching,
     )  # fmt: skip
+
+
+def _approvals(parts: Parts, kept: history.History, held: Held, reviews: Reviews) -> Approvals:
+    return Approvals(
+        partner_id=parts.config.partner,
+        log=parts.log,
+        leaves=parts.leaves,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        history=kept,
+        held=held,
+        reviews=reviews,
+        clock=parts.clock,
+    )
+
+
+def _watches(
+    parts: Parts, vault: Vault, register: cases.CaseRegister, snapshots: Snapshots
+) -> Watches:
+    """What stands of blind queries; woken by later snapshots and by changes of cases."""
+    found = Watches(
+        shelf=WatchShelf(vault, Cipher(watch_key(parts.config))),
+        log=parts.log,
+        leaves=parts.leaves,
+        cases=register,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        library=snapshots,
+        policy_serial=parts.policy.serial,
+        clock=parts.clock,
+    )
+    snapshots.on_change.append(found.wake)
+    register.on_change.append(found.wake)
+    return found
 
 
 def _sending(
@@ -117,6 +166,8 @@ def _sending(
     sealer: Sealer,
     budgets: AskerBudgets,
     library: Library,
+    reviews: Reviews,
+    watching: Watches,
 ) -> Sending:
     return Sending(
         partner_id=parts.config.partner,
@@ -129,6 +180,8 @@ def _sending(
         sealer=sealer,
         library=library,
         budgets=budgets,
+        reviews=reviews,
+        watches=watching,
         send=_sender(line, parts.deadline_s),
         clock=parts.clock,
     )

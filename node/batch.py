@@ -9,13 +9,12 @@ from dataclasses import dataclass
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead.envelope.chunk import Chunk, chunk_count, chunk_size, chunks_of
-from fairlead.envelope.query import (
-    Scope,
-    term_leaf,
-)
+from fairlead.envelope.chunk import Chunk, Cutter, chunk_count, chunk_size, chunks_under
+from fairlead.envelope.query import Scope, term_leaf, term_nonce
+from fairlead.merkle import HASH_SIZE
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
+from node.termlist import Term, TermList
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,14 +31,20 @@ class Batch:
     signature: bytes
     certificate: bytes
     session: Ed25519PrivateKey
-    terms: tuple[tuple[str, str], ...]
-    nonces: tuple[bytes, ...]
+    terms: TermList
+    nonce_seed: bytes
+    roots: tuple[bytes, ...]
+    """Of its chunks, see :func:`roots_of`."""
     salts: Mapping[str, bytes]
     scope: Scope
     not_asked: Mapping[str, str]
-    rows: tuple[pb.Row, ...]
     asked_at: int
     case_retention_days: int
+    approvals: tuple[bytes, ...] = ()
+    """Signed approvals so far, each as transmitted."""
+    watch: bytes = b""
+    """A ``pb.WatchOrder``, when it stands; with its user's signature."""
+    watch_signature: bytes = b""
 
     @property
     def chunks(self) -> int:
@@ -56,19 +61,19 @@ class Batch:
         """The mandate, read."""
         return query_pb2.Mandate.FromString(self.mandate)
 
-    def of_chunk(self, number: int) -> tuple[Sequence[tuple[str, str]], Sequence[bytes]]:
+    def signed_approvals(self) -> list[query_pb2.SignedApproval]:
+        """The approvals, read."""
+        return [query_pb2.SignedApproval.FromString(item) for item in self.approvals]
+
+    def of_chunk(self, number: int) -> tuple[Sequence[Term], Sequence[bytes]]:
         """The terms of one chunk and their nonces."""
-        size = chunk_size(self.mode)
-        part = slice(number * size, (number + 1) * size)
-        return self.terms[part], self.nonces[part]
+        first = number * chunk_size(self.mode)
+        terms = self.terms.part(first, first + chunk_size(self.mode))
+        return terms, [term_nonce(self.nonce_seed, first + at) for at in range(len(terms))]
 
     def cut(self) -> tuple[Chunk, ...]:
         """Where each chunk stands under the mandate's root."""
-        leaves = [
-            term_leaf(scheme, value, nonce, self.scope)
-            for (scheme, value), nonce in zip(self.terms, self.nonces, strict=True)
-        ]
-        return chunks_of(leaves, self.mode)
+        return chunks_under(self.roots, len(self.terms), self.mode)
 
     def summary(self) -> pb.QuerySummary:
         """What anybody may know of it who may know that it was asked."""
@@ -88,16 +93,12 @@ class Batch:
 
     def opened(self) -> pb.AskResponse.Batch:
         """The first event its user sees."""
-        return pb.AskResponse.Batch(
-            summary=self.summary(),
-            terms=[pb.Term(scheme=scheme, value=value) for scheme, value in self.terms],
-            rows=self.rows,
-        )
+        return pb.AskResponse.Batch(summary=self.summary())
 
     # ── At rest ──────────────────────────────────────────────────────────────────────────────
 
     def to_bytes(self) -> bytes:
-        """Everything, to be encrypted before it is written anywhere."""
+        """Everything but its terms, to be encrypted before it is written anywhere."""
         return orjson.dumps(
             {
                 "batch_id": _text(self.batch_id),
@@ -108,8 +109,8 @@ class Batch:
                 "signature": _text(self.signature),
                 "certificate": _text(self.certificate),
                 "session": _text(self.session.private_bytes_raw()),
-                "terms": self.terms,
-                "nonces": [_text(nonce) for nonce in self.nonces],
+                "nonce_seed": _text(self.nonce_seed),
+                "roots": _text(b"".join(self.roots)),
                 "salts": {partner: _text(salt) for partner, salt in self.salts.items()},
                 "scope": [
                     self.scope.since,
@@ -119,16 +120,19 @@ class Batch:
                     self.scope.pap,
                 ],
                 "not_asked": dict(self.not_asked),
-                "rows": [[row.text, row.term, row.reason] for row in self.rows],
                 "asked_at": self.asked_at,
                 "case_retention_days": self.case_retention_days,
+                "approvals": [_text(item) for item in self.approvals],
+                "watch": _text(self.watch),
+                "watch_signature": _text(self.watch_signature),
             }
         )
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> Batch:
+    def from_bytes(cls, data: bytes, terms: TermList) -> Batch:
         """Undo :meth:`to_bytes`; the octets were authenticated when they were decrypted."""
         kept = orjson.loads(data)
+        roots = _octets(kept["roots"])
         since, until, events, tlp, pap = kept["scope"]
         return cls(
             batch_id=_octets(kept["batch_id"]),
@@ -139,15 +143,26 @@ class Batch:
             signature=_octets(kept["signature"]),
             certificate=_octets(kept["certificate"]),
             session=Ed25519PrivateKey.from_private_bytes(_octets(kept["session"])),
-            terms=tuple((scheme, value) for scheme, value in kept["terms"]),
-            nonces=tuple(_octets(nonce) for nonce in kept["nonces"]),
+            terms=terms,
+            nonce_seed=_octets(kept["nonce_seed"]),
+            roots=tuple(roots[at : at + HASH_SIZE] for at in range(0, len(roots), HASH_SIZE)),
             salts={partner: _octets(salt) for partner, salt in kept["salts"].items()},
             scope=Scope(since=since, until=until, events=tuple(events), tlp=tlp, pap=pap),
             not_asked=kept["not_asked"],
-            rows=tuple(pb.Row(text=text, term=term, reason=r) for text, term, r in kept["rows"]),
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
+            approvals=tuple(_octets(item) for item in kept.get("approvals", ())),
+            watch=_octets(kept.get("watch", "")),
+            watch_signature=_octets(kept.get("watch_signature", "")),
         )
+
+
+def roots_of(terms: TermList, nonce_seed: bytes, scope: Scope, mode: int) -> tuple[bytes, ...]:
+    """The roots of the chunks that the terms make; some 5 µs a term."""
+    cutter = Cutter(mode)
+    for place, (scheme, value) in enumerate(terms):
+        cutter.add(term_leaf(scheme, value, term_nonce(nonce_seed, place), scope))
+    return cutter.roots()
 
 
 def _text(data: bytes) -> str:

@@ -9,7 +9,7 @@ snapshot that lies here.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
@@ -29,6 +29,11 @@ from fairlead.vocabulary import Handling
 
 SNAPSHOT_BEHIND = "SNAPSHOT_BEHIND"
 """The reason beside an answer whose owner has a newer snapshot than was looked up in."""
+
+PACE_S, PACE_PER_ELEMENT_S, PACE_PER_EVALUATION_S = 0.1, 0.000_4, 0.000_4
+"""More than asking a chunk and looking up its answers usually takes, for each of its elements and
+for each of those at each owner. A hit takes longer than none (about 25 µs), and whoever sees when
+the next chunk is sent could count them."""
 
 Terms = Sequence[tuple[str, str]]
 
@@ -166,16 +171,66 @@ class BlindChunk:
         return made
 
 
+def pace_s(terms: Terms, owners: int) -> float:
+    """Seconds of which a multiple lies between a chunk of a batch and the next one."""
+    elements = sum(keys_per_term(scheme) for scheme, _ in terms)
+    return PACE_S + elements * (PACE_PER_ELEMENT_S + owners * PACE_PER_EVALUATION_S)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What one owner's evaluations of one scheme's terms came to: for each term in order its match
+    keys' outputs, of 64 octets. With a snapshot of their class and epoch they answer again."""
+
+    place: Place
+    rows: tuple[bytes, ...]
+
+
+Refs = list[tuple[bytes, bytes]]
+"""The digest of the manifest that an entry was found under, and the entry's reference."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Looked:
+    """What outputs found in one snapshot: one answer for each term of their scheme, whose index is
+    its place among all terms, and the references of every hit."""
+
+    manifest: Manifest
+    answers: list[query_pb2.TermAnswer]
+    refs: Refs
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
     """What one owner's evaluations found: one answer for each term of the chunk, in order; how
-    old what was looked up in may be (seconds), whether its owner has something newer, and the
-    references of every hit, with the digest of the manifest it was found under."""
+    old what was looked up in may be (seconds), whether its owner has something newer, the
+    references of every hit, with the digest of the manifest it was found under, and what can be
+    looked up again."""
 
     answers: list[query_pb2.TermAnswer]
     age_s: int
     behind: bool
-    refs: list[tuple[bytes, bytes]]
+    refs: Refs
+    looked: list[tuple[Outputs, Looked]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AskedBlind:
+    """Whose hits they are: ``user`` is a SPIFFE id, ``query_id`` of the query that was sent."""
+
+    query_id: bytes
+    user: str
+    purpose: str
+    case_commitment: bytes
+
+
+OnHits = Callable[[AskedBlind, Sequence[tuple[str, bytes, bytes]]], Awaitable[None]]
+"""Called for each blind answer that was opened and each time a watch looked again, before anybody
+is shown what was found: owner, manifest digest and reference of every new hit, most often none."""
+
+
+async def nobody(_asked: AskedBlind, _refs: Sequence[tuple[str, bytes, bytes]]) -> None:
+    """Tell nobody."""
 
 
 def find(
@@ -198,33 +253,57 @@ def find(
     :raises Stale: ``EPOCH_OVER``: asked again too late. :raises NotFound: ``NO_SNAPSHOT``.
     """
     answers = [query_pb2.TermAnswer(index=i) for i in range(len(terms))]
-    age, behind, refs = 0, False, []
+    age, behind, looked = 0, False, []
     for (item, blinded), said in zip(asked, evaluated, strict=True):
         # 1
         held = library.of_class(owner, audience=item.audience, epoch=item.epoch, scheme=item.scheme)
         manifest = held.manifest
         # 2
-        outputs = blinding.finalise(blinded, said.evaluation, manifest.public_key)
-        # 3
-        codec = EntryCodec(audience=item.audience, epoch=item.epoch)
-        keys = keys_per_term(item.scheme)
-        places = [i for i, (scheme, _) in enumerate(terms) if scheme == item.scheme]
-        for at, place in enumerate(places):
-            grades = [key.grade for key in asked_keys(*terms[place])]
-            for grade, output in zip(grades, outputs[at * keys : (at + 1) * keys], strict=True):
-                entry = held.snapshot.find(codec.tag(output))
-                if entry is None:
-                    continue
-                payload = codec.open(output, entry)
-                refs.append((manifest.digest, payload.ref))
-                # 4
-                if not answers[place].hit:
-                    _tell(answers[place], payload, grade, manifest.contact_desks, scope)
+        rows = blinding.finalise(blinded, said.evaluation, manifest.public_key)
+        place = Place(scheme=item.scheme, audience=item.audience, epoch=item.epoch)
+        outputs = Outputs(place=place, rows=tuple(rows))
+        # 3 and 4
+        seen = look_up(held, outputs, terms, scope)
+        for answer in seen.answers:
+            answers[answer.index] = answer
+        looked.append((outputs, seen))
         late = said.manifest != manifest.digest
         behind |= late
         since = manifest.made_at if late else held.confirmed_at
         age = max(age, int(now - since))
-    return Found(answers=answers, age_s=max(0, age), behind=behind, refs=refs)
+    return Found(
+        answers=answers,
+        age_s=max(0, age),
+        behind=behind,
+        refs=[ref for _, seen in looked for ref in seen.refs],
+        looked=looked,
+    )
+
+
+def look_up(held: Usable, outputs: Outputs, terms: Terms, scope: Scope) -> Looked:
+    """Steps 3 and 4 of :func:`find`: what ``outputs`` find in a snapshot of their class and epoch.
+
+    :param terms: all of them, of which those of the outputs' scheme count.
+    :raises Forged: ``ENTRY`` or ``ENTRY_LAYOUT``: the owner's doing.
+    """
+    scheme, manifest = outputs.place.scheme, held.manifest
+    codec = EntryCodec(audience=outputs.place.audience, epoch=outputs.place.epoch)
+    keys, answers, refs = keys_per_term(scheme), [], []
+    places = [i for i, (of, _) in enumerate(terms) if of == scheme]
+    for at, place in enumerate(places):
+        answer = query_pb2.TermAnswer(index=place)
+        answers.append(answer)
+        grades = [key.grade for key in asked_keys(*terms[place])]
+        rows = outputs.rows[at * keys : (at + 1) * keys]
+        for grade, output in zip(grades, rows, strict=True):
+            entry = held.snapshot.find(codec.tag(output))
+            if entry is None:
+                continue
+            payload = codec.open(output, entry)
+            refs.append((manifest.digest, payload.ref))
+            if not answer.hit:
+                _tell(answer, payload, grade, manifest.contact_desks, scope)
+    return Looked(manifest=manifest, answers=answers, refs=refs)
 
 
 def _tell(

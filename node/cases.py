@@ -115,6 +115,8 @@ class CaseRegister:
         self._words = words
         self._clock = clock
         self._random = random
+        self.on_change: list[Callable[[], None]] = []
+        """Called after a case was closed, or its members came or went."""
 
     async def open(self, asked: pb.Case, opener: Identity) -> Case:
         """Open a case. Repeating the same request returns the case as it stands.
@@ -196,6 +198,8 @@ class CaseRegister:
             connection.execute("UPDATE cases SET members = ?, closed_at = ? WHERE case_id = ?", row)
 
         await self._log.append(leaf, also=change)
+        for tell in self.on_change:
+            tell()
 
     async def _open(self, asked: pb.Case, opener: Identity) -> Case:
         now = int(self._clock())

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import identifiers, sealing, signing
+from fairlead import sealing, signing
+from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
-from fairlead.envelope.chunk import chunk_count, max_terms
+from fairlead.envelope.chunk import chunk_count, max_terms, root_of
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
+    Committed,
     Scope,
     draft_mandate,
     mode_name,
@@ -38,11 +41,16 @@ from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
 from fairlead.v1.handling_pb2 import Pap
 from fairlead.vocabulary import Event
+from node.batch import roots_of
 from node.blinded import BlindPlan, Library
 from node.cases import Case, CaseRegister, check_handling
 from node.guard import Guard
+from node.held import Held
+from node.intake import check_count
+from node.reviews import Reviews
 from node.sealer import no_snapshots
 from node.spending import AskerBudgets
+from node.termlist import PAGE, TermList, TermLists
 
 PREPARATION_S = 600
 ROOM = signing.MAX_MESSAGE - 64 * 1024
@@ -51,22 +59,30 @@ PART_OVERHEAD = 2048
 """Octets of a sealed part beyond the padded question, at most: wrapped key, tags, address."""
 MAX_DRAFTS = 32
 """Unsigned drafts kept for one user; the oldest gives way."""
+MAX_DRAFT_OCTETS = 256 * 1024 * 1024
+"""Of terms and rows in them all, unless they are of one draft; likewise."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Preparation:
-    """A drafted query waiting for its user's signature; it lives in memory only."""
+    """A drafted query waiting for its user's signature. It lives in memory, and its terms, but for
+    the last page, in the vault."""
 
     user: Identity
     case: Case
     mandate: bytes
     mode: int
-    terms: tuple[tuple[str, str], ...]
-    nonces: tuple[bytes, ...]
+    terms: TermList
+    nonce_seed: bytes
+    roots: tuple[bytes, ...]
     salts: Mapping[str, bytes]
     scope: Scope
     session: Ed25519PrivateKey
     not_asked: Mapping[str, str]
+    urgent: bool
+    """It exceeds a budget, and asks an approver to let it."""
     expires_at: float
 
 
@@ -75,7 +91,7 @@ class _Asking:
     """What is wanted, by whom, and when: all that decides whom the question may reach."""
 
     request: pb.PrepareRequest
-    terms: tuple[tuple[str, str], ...]
+    terms: TermList
     purpose: str
     case: Case
     user: Identity
@@ -121,6 +137,9 @@ class Drafter:
         guard: Guard,
         budgets: AskerBudgets,
         library: Library,
+        lists: TermLists,
+        held: Held,
+        reviews: Reviews,
         clock: Callable[[], float],
     ) -> None:
         self._partner_id = partner_id
@@ -131,20 +150,25 @@ class Drafter:
         self._guard = guard
         self._budgets = budgets
         self._library = library
+        self._lists = lists
+        self._held = held
+        self._reviews = reviews
         self._clock = clock
         self._preparations: OrderedDict[bytes, Preparation] = OrderedDict()
 
-    def draft(
-        self, request: pb.PrepareRequest, user: Identity, certificate: bytes
+    async def draft(
+        self, request: pb.PrepareRequest, terms: TermList, user: Identity, certificate: bytes
     ) -> pb.PrepareResponse:
         """Draft one query.
 
-        1. Terms and options are read; a typo stops here.
+        1. The options are read, as the terms were; a typo stops here.
         2. The case is open, and the user assigned to it.
-        3. The node's own policy says whom the user may ask, and the parts for all of them fit
-           into one message.
+        3. The node's own policy says whom the user may ask and how many second persons must
+           agree, and the parts for all of them fit into one message.
         4. The guard sees no sweep in the terms, beside those of the user's last 24 hours.
-        5. The budgets of the user, the case and the partner have room for it.
+        5. The budgets of the user, the case and the partner have room for it, or it is urgent
+           and no earlier urgent query of the user waits for its review; and not too many queries
+           of the user wait for a second person.
         6. The mandate is drafted and kept until it is signed.
 
         :param certificate: the user's certificate as TLS presented it (DER).
@@ -152,8 +176,7 @@ class Drafter:
         """
         now, directory = self._clock(), self._directory.asking
         # 1
-        terms = _terms(request)
-        user.check_schemes(scheme for scheme, _ in terms)
+        user.check_schemes(terms.schemes)
         _check_window(request, now)
         purpose = check_code(request.purpose)
         if request.mode:
@@ -166,20 +189,27 @@ class Drafter:
             request=request, terms=terms, purpose=purpose, case=case, user=user, wanted=wanted,
             directory=directory, now=now,
         )  # fmt: skip
-        mode, not_asked = self._mode(asking)
+        mode, not_asked, approvals = self._mode(asking)
+        check_count(len(terms), mode)
         scope = _scope(request, case, mode)
         asked = {p: partner for p, partner in wanted.items() if p not in not_asked}
-        check_room(len(asked), len(terms), _elements(terms) if mode == query_pb2.MODE_BLIND else 0)
+        elements = _elements(terms.schemes) if mode == query_pb2.MODE_BLIND else 0
+        check_room(len(asked), len(terms), elements)
         if not request.partners:
             not_asked |= dict.fromkeys(directory.unpinned, "ROOT_UNPINNED")
         # 4
-        self._guard.check(user.name, terms)
+        async with self._guard.turn(user.name):
+            await aside(len(terms), self._guard.check, user.name, terms)
         # 5
-        charges = self._budgets.charges(user.name, case.case_id, terms)
-        self._budgets.check(charges)
+        charges = self._budgets.charges(user.name, case.case_id, terms.schemes)
+        urgent = self._urgent(charges, request, user)
+        approvals = max(approvals, int(urgent))
+        if approvals:
+            self._held.check_room(user.name)
         # 6
         session = Ed25519PrivateKey.generate()
-        nonces = tuple(os.urandom(32) for _ in terms)
+        seed = os.urandom(32)
+        roots = await aside(len(terms), roots_of, terms, seed, scope, mode)
         salts = {p: os.urandom(32) for p in directory.listed}
         mandate = draft_mandate(
             directory=directory,
@@ -189,34 +219,35 @@ class Drafter:
             legal_basis=case.legal_basis,
             case_commitment=signing.commit(case.nonce, case.case_id.encode()),
             mode=mode,
-            terms=terms,
-            nonces=nonces,
-            scope=scope,
+            committed=Committed(schemes=terms.schemes, count=len(terms), root=root_of(roots)),
             salts=salts,
             asked=asked.keys(),
             session_key=signing.public_bytes(session),
             now=now,
-            lifetime_s=mandate_lifetime_s(len(terms), mode),
+            lifetime_s=MANDATE_LIFETIME_S if approvals else mandate_lifetime_s(len(terms), mode),
+            required_approvals=approvals,
         )
-        preparation_id = self._remember(
+        preparation_id = await self._remember(
             Preparation(
                 user=user,
                 case=case,
                 mandate=mandate,
                 mode=mode,
                 terms=terms,
-                nonces=nonces,
+                nonce_seed=seed,
+                roots=roots,
                 salts={p: salts[p] for p in asked},
                 scope=scope,
                 session=session,
                 not_asked=not_asked,
+                urgent=urgent,
                 expires_at=now + PREPARATION_S,
             )
         )
         return pb.PrepareResponse(
             preparation_id=preparation_id,
             mandate=mandate,
-            nonces=nonces,
+            nonce_seed=seed,
             case_nonce=case.nonce,
             partner_salts=list(salts.values()),
             exposures=[
@@ -253,31 +284,33 @@ class Drafter:
             )
         return wanted
 
-    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str]]:
-        """The mode of the question, and who will not be asked, and why (reason code).
+    def _mode(self, asking: _Asking) -> tuple[int, dict[str, str], int]:
+        """The mode of the question; who will not be asked, and why (reason code); and how many
+        people must approve.
 
         Where the user leaves the mode open, it is sealed when policy lets every partner that may
-        be asked at all be asked so, and blind else, or when PAP is RED: from blind nothing falls
-        to sealed.
+        be asked at all be asked so, and blind else, or when PAP is RED, or for more terms than a
+        sealed mandate has: from blind nothing falls to sealed.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
         wanted = asking.request.mode
         if wanted == query_pb2.MODE_SEALED:
-            return wanted, self._decide(asking, "sealed")
-        if not wanted and not asking.covert:
+            return wanted, *self._decide(asking, "sealed")
+        few = len(asking.terms) <= max_terms(query_pb2.MODE_SEALED)
+        if not wanted and few and not asking.covert:
             try:
-                codes = self._decide(asking, "sealed")
+                codes, approvals = self._decide(asking, "sealed")
             except Refused as error:
                 if "BLIND_REQUIRED" not in error.reasons:
                     raise
             else:
                 if "BLIND_REQUIRED" not in codes.values():
-                    return query_pb2.MODE_SEALED, codes
-        for scheme in {scheme for scheme, _ in asking.terms}:
+                    return query_pb2.MODE_SEALED, codes, approvals
+        for scheme in asking.terms.schemes:
             check_blind(scheme)
-        codes = self._decide(asking, "blind")
-        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}
+        codes, approvals = self._decide(asking, "blind")
+        return query_pb2.MODE_BLIND, {**codes, **self._without_snapshot(asking, codes)}, approvals
 
     def _without_snapshot(self, asking: _Asking, codes: Mapping[str, str]) -> Mapping[str, str]:
         """Partners who may be asked blind and whose snapshot cannot be looked up in.
@@ -285,13 +318,17 @@ class Drafter:
         :raises Refused: there is no other one.
         """
         owners = [p for p in asking.wanted if p not in codes]
-        plan = BlindPlan.make(self._library, owners, purpose=asking.purpose, terms=asking.terms)
+        one_each = [(scheme, "") for scheme in asking.terms.schemes]
+        plan = BlindPlan.make(self._library, owners, purpose=asking.purpose, terms=one_each)
         if not plan.places:
             raise no_snapshots(plan.left_out)
         return plan.left_out
 
-    def _decide(self, asking: _Asking, mode: Literal["sealed", "blind"]) -> dict[str, str]:
-        """Who will not be asked in this mode, and why (reason code).
+    def _decide(
+        self, asking: _Asking, mode: Literal["sealed", "blind"]
+    ) -> tuple[dict[str, str], int]:
+        """Who will not be asked in this mode, and why (reason code); and how many people must
+        approve.
 
         :raises Refused: the node's own policy permits nobody to be asked.
         """
@@ -300,7 +337,7 @@ class Drafter:
             mode=mode,
             purpose=asking.purpose,
             legal_basis=case.legal_basis,
-            schemes=tuple(sorted({scheme for scheme, _ in asking.terms})),
+            schemes=tuple(sorted(asking.terms.schemes)),
             term_count=len(asking.terms),
             window_days=window_days(request.since, request.until, now),
             events=tuple(sorted(set(request.events))),
@@ -322,13 +359,6 @@ class Drafter:
         )
         if not overall.permit:
             raise refusal_of(overall)
-        if overall.obligations.approvals:
-            raise Refused(
-                "policy wants a second person for this query, which this version cannot ask; "
-                "nothing was sent",
-                reasons=("APPROVAL_REQUIRED",),
-                remedy="ask about fewer terms at a time: split the file",
-            )
         denied = {p: d for p, d in decisions.items() if not d.permit}
         if len(denied) == len(wanted):
             raise refusal_of(next(iter(denied.values())))
@@ -336,7 +366,24 @@ class Drafter:
         codes |= {p: "SUSPENDED" for p, partner in wanted.items() if self._suspended(partner, now)}
         if len(codes) == len(wanted):
             raise Refused("every partner wanted is suspended", reasons=("SUSPENDED",))
-        return codes
+        return codes, overall.obligations.approvals
+
+    def _urgent(
+        self, charges: Sequence[Charge], request: pb.PrepareRequest, user: Identity
+    ) -> bool:
+        """Whether a query exceeds a budget and its user asks an approver to let it.
+
+        :raises BudgetExhausted: it exceeds one and is not urgent. :raises Refused: an earlier
+            urgent one was not reviewed.
+        """
+        try:
+            self._budgets.check(charges)
+        except BudgetExhausted:
+            if not request.urgent:
+                raise
+            self._reviews.check_reviewed(user.spiffe_id)
+            return True
+        return False
 
     def _suspended(self, partner: Partner, now: float) -> bool:
         try:
@@ -345,18 +392,28 @@ class Drafter:
             return True
         return False
 
-    def _remember(self, preparation: Preparation) -> bytes:
-        preparation_id, now = os.urandom(16), self._clock()
-        for old in [k for k, kept in self._preparations.items() if now >= kept.expires_at]:
-            del self._preparations[old]
+    async def _remember(self, preparation: Preparation) -> bytes:
+        preparation_id = os.urandom(16)
         self._preparations[preparation_id] = preparation
         user = preparation.user.spiffe_id
         own = [k for k, kept in self._preparations.items() if kept.user.spiffe_id == user]
-        if len(own) > MAX_DRAFTS:
-            del self._preparations[own[0]]
+        octets = sum(self._preparations[k].terms.octets for k in own)
+        gone = []
+        while len(own) > MAX_DRAFTS or (octets > MAX_DRAFT_OCTETS and len(own) > 1):
+            gone.append(self._preparations.pop(own.pop(0)).terms)
+            octets -= gone[-1].octets
+        await self._lists.drop(gone)
+        await self.expire()
         return preparation_id
 
-    def take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
+    async def expire(self) -> None:
+        """Forget the drafts that nobody signed in time, and delete their terms."""
+        now = self._clock()
+        self._guard.forget()
+        old = [k for k, kept in self._preparations.items() if now >= kept.expires_at]
+        await self._lists.drop([self._preparations.pop(k).terms for k in old])
+
+    async def take(self, request: pb.AskRequest, user: Identity) -> tuple[Preparation, bytes]:
         """Hand a draft out, once, to the user it was made for.
 
         :returns: the draft and the user's signature, which is not verified here.
@@ -365,6 +422,16 @@ class Drafter:
             beside what the user asked since.
         """
         preparation = self._preparations.pop(request.preparation_id, None)
+        try:
+            return await self._taken(preparation, request, user), request.signature
+        except BaseException:
+            if preparation is not None:
+                await asyncio.shield(self._lists.drop([preparation.terms]))
+            raise
+
+    async def _taken(
+        self, preparation: Preparation | None, request: pb.AskRequest, user: Identity
+    ) -> Preparation:
         owned = preparation is not None and preparation.user.spiffe_id == user.spiffe_id
         if preparation is None or not owned or self._clock() >= preparation.expires_at:
             raise Stale(
@@ -374,15 +441,35 @@ class Drafter:
             )
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
-        case = self._cases.assigned(preparation.case.case_id, user)
-        self._budgets.check(self._budgets.charges(user.name, case.case_id, preparation.terms))
-        self._guard.admit(user.name, preparation.terms)
-        return preparation, request.signature
+        case_id, terms = preparation.case.case_id, preparation.terms
+        await self.admit(case_id, user, terms, urgent=preparation.urgent)
+        return preparation
+
+    async def admit(self, case_id: str, user: Identity, terms: TermList, *, urgent: bool) -> None:
+        """What is true of a query when it was drafted is true still.
+
+        :raises Refused: its case was closed, its budget spent, an urgent one not reviewed, or a
+            sweep shows.
+        """
+        case = self._cases.assigned(case_id, user)
+        if urgent:
+            self._reviews.check_reviewed(user.spiffe_id)
+        else:
+            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms.schemes))
+        async with self._guard.turn(user.name):
+            await aside(len(terms), self._guard.admit, user.name, terms)
 
 
-def _elements(terms: Sequence[tuple[str, str]]) -> int:
-    """Blinded elements of these terms."""
-    return sum(keys_per_term(scheme) for scheme, _ in terms)
+async def aside(terms: int, work: Callable[..., T], *arguments: Any) -> T:
+    """Do what takes its time with many terms in a thread of its own, and the rest at once."""
+    if terms <= PAGE:
+        return work(*arguments)
+    return await asyncio.to_thread(work, *arguments)
+
+
+def _elements(schemes: Mapping[str, int]) -> int:
+    """Blinded elements of so many terms of each scheme."""
+    return sum(count * keys_per_term(scheme) for scheme, count in schemes.items())
 
 
 def mandate_lifetime_s(terms: int, mode: int = query_pb2.MODE_SEALED) -> int:
@@ -413,21 +500,6 @@ def _scope(request: pb.PrepareRequest, case: Case, mode: int) -> Scope:
         tlp=request.tlp or case.tlp,
         pap=pap,
     )
-
-
-def _terms(request: pb.PrepareRequest) -> tuple[tuple[str, str], ...]:
-    if not 0 < len(request.terms) <= max_terms(query_pb2.MODE_SEALED):
-        raise InvalidInput(
-            "a query has 1 to 65,536 terms, of which policy allows fewer",
-            reasons=("TERM_COUNT",),
-            remedy="fairlead ask --help",
-        )
-    terms = tuple(
-        (term.scheme, identifiers.parse(term.scheme, term.value).value) for term in request.terms
-    )
-    if len(set(terms)) != len(terms):
-        raise InvalidInput("a term is asked twice", reasons=("TERM_TWICE",))
-    return terms
 
 
 def _check_window(request: pb.PrepareRequest, now: float) -> None:

@@ -207,7 +207,7 @@ class Feedback:
         ids = self._history.chunk_ids(batch_id)
         number = ids.index(request.query_id) if request.query_id in ids else 0
         if request.HasField("term"):
-            terms = [(t.scheme, t.value) for t in self._history.opened(batch_id).terms]
+            terms = list(self._history.terms(batch_id))
             wanted = (request.term.scheme, request.term.value)
             if wanted not in terms:
                 raise NotFound(

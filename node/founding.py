@@ -6,7 +6,8 @@
     <partner>.request    to the operators
     keys/                tls.key signing.key sealing.seed mask.key witness.key index.key; tls.pem
     root/root.key        the partner's root: take it away, keep it offline
-    oversight/           oversight.seed: hand it to the partner's oversight
+    oversight/           oversight.public, and unless oversight made its key itself
+                         oversight.seed: hand it to the partner's oversight
     federation/          invitation.toml; after enrolment directory.bin deny-lists.bin pins.toml;
                          user-deny-list.bin, which the user authority writes
     policy/ state/
@@ -30,12 +31,12 @@ from fairlead import signing
 from fairlead.certificates import IdentityKind, SpiffeId
 from fairlead.enrolment.invitation import Invitation
 from fairlead.enrolment.request import Request, make_request, read_request
-from fairlead.errors import FairleadError, Misconfigured, Stale
+from fairlead.errors import FairleadError, InvalidInput, Misconfigured, Stale
 from fairlead.keyfile import private_folder, write_private
 from fairlead.lists import USER_DENY_LIST, sign_entry
 from fairlead.names import check_code, check_partner_id
 from fairlead.partners import PartnerKind
-from fairlead.sealing import SealingKey
+from fairlead.sealing import PUBLIC_KEY_SIZE, SealingKey, check_public_key
 from fairlead.v1 import directory_pb2 as pb
 
 
@@ -113,10 +114,13 @@ def found(
     authority: x509.Certificate,
     *,
     now: float,
+    oversight: bytes | None = None,
     random: Callable[[int], bytes] = os.urandom,
 ) -> tuple[Request, bool]:
     """Make a node's keys and its request; again, keep every key and a request still good.
 
+    :param oversight: the public half of a key that the partner's oversight made itself; without
+        one the node makes a key for it, to be handed over.
     :returns: the request, and whether it is a new one.
     :raises Misconfigured: FOLDER_IN_THE_WAY, ROOT_KEY_AWAY, or a key file cannot be used.
     :raises InvalidInput: a name is misspelt.
@@ -132,6 +136,8 @@ def found(
         raise _in_the_way()
     private_folder(folder.federation)
     write_private(folder.invitation, invitation.render())
+    if oversight is not None:
+        _take_oversight(folder, oversight)
     entry = _entry(folder, card, invitation, authority, random)
     kept = _kept(path, entry, invitation, now)
     if kept is not None:
@@ -241,6 +247,32 @@ def _sealing(path: Path) -> bytes:
         _once(path, lambda p: SealingKey.generate().save(p))
         write_private(public, SealingKey.load(path).public_bytes())
     return public.read_bytes()
+
+
+def _take_oversight(folder: NodeFolder, key: bytes) -> None:
+    """:raises Misconfigured: FOLDER_IN_THE_WAY: the node has made another one."""
+    public = private_folder(folder.root / "oversight") / "oversight.public"
+    if public.exists() and public.read_bytes() != key:
+        raise _in_the_way()
+    write_private(public, key)
+
+
+def public_key(path: Path) -> bytes:
+    """An oversight's public key as it made it.
+
+    :raises InvalidInput: FILE or SEALING_KEY.
+    """
+    try:
+        with path.open("rb") as file:
+            key = file.read(PUBLIC_KEY_SIZE + 1)
+    except OSError:
+        raise InvalidInput(
+            "the oversight's public key is missing or unreadable",
+            reasons=("FILE",),
+            remedy="fairlead-oversight init FOLDER --partner PARTNER --federation FEDERATION",
+        ) from None
+    check_public_key(key)
+    return key
 
 
 def _x25519(path: Path) -> bytes:

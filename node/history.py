@@ -9,12 +9,13 @@ encrypted (see :mod:`node.vault`); a finished chunk's reply key is erased.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 from fairlead.errors import NotFound
 from fairlead.v1 import asking_pb2 as pb
 from node.batch import Batch
+from node.termlist import Term, TermLists
 from node.vault import Vault
 
 MIGRATIONS = (
@@ -66,11 +67,23 @@ class History:
 
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
+        self.lists = TermLists(vault)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
-    async def begin(self, batch: Batch, query_id: bytes, request: bytes) -> None:
-        """Keep a batch and its first chunk, before anything leaves."""
+    async def begin(
+        self,
+        batch: Batch,
+        query_id: bytes = b"",
+        request: bytes = b"",
+        *,
+        also: Callable[[sqlite3.Connection], None] | None = None,
+    ) -> None:
+        """Keep a batch and its first chunk, before anything leaves.
+
+        :param request: the chunk's octets; none when nothing is about to leave.
+        :param also: work for the same transaction.
+        """
         kept_until = batch.asked_at + batch.case_retention_days * DAY_S
         summary = batch.summary().SerializeToString()
         opened = batch.opened().SerializeToString()
@@ -88,9 +101,25 @@ class History:
                     self._vault.seal(batch.to_bytes(), b"secret", batch.batch_id),
                 ),
             )
-            self._put_chunk(connection, batch.batch_id, 0, query_id, request)
+            batch.terms.keep(connection, batch.batch_id)
+            if request:
+                self._put_chunk(connection, batch.batch_id, 0, query_id, request)
+            if also is not None:
+                also(connection)
 
         await self._vault.write(work)
+        self.lists.settle(batch.terms)
+
+    def put_secret(self, connection: sqlite3.Connection, batch: Batch) -> None:
+        """Keep a batch's secrets as they are now."""
+        secret = self._vault.seal(batch.to_bytes(), b"secret", batch.batch_id)
+        connection.execute(
+            "UPDATE batch SET secret = ? WHERE batch_id = ?", (secret, batch.batch_id)
+        )
+
+    def erase_secret(self, connection: sqlite3.Connection, batch_id: bytes) -> None:
+        """Nothing of this batch can be sent any more."""
+        connection.execute("UPDATE batch SET secret = NULL WHERE batch_id = ?", (batch_id,))
 
     async def put_chunk(
         self, batch_id: bytes, number: int, query_id: bytes, request: bytes
@@ -186,13 +215,23 @@ class History:
         return str(user)
 
     def batch(self, batch_id: bytes) -> Batch | None:
-        """The batch with its secrets; None once every chunk is done."""
+        """The batch with its secrets; None once every chunk is done. One that an earlier version
+        left unfinished is none either: its mandate is over."""
         ((secret,),) = self._vault.read("SELECT secret FROM batch WHERE batch_id = ?", (batch_id,))
-        return (
-            None
-            if secret is None
-            else Batch.from_bytes(self._vault.unseal(secret, b"secret", batch_id))
-        )
+        terms = self.lists.of_batch(batch_id)
+        if secret is None or terms is None:
+            return None
+        return Batch.from_bytes(self._vault.unseal(secret, b"secret", batch_id), terms)
+
+    def terms(self, batch_id: bytes) -> Iterable[Term]:
+        """The terms of a batch, in order."""
+        terms = self.lists.of_batch(batch_id)
+        return () if terms is None else terms
+
+    def pages(self, batch_id: bytes) -> Iterator[pb.AskResponse.Page]:
+        """The terms and rows of a batch, page by page."""
+        terms = self.lists.of_batch(batch_id)
+        return iter(()) if terms is None else terms.pages()
 
     def opened(self, batch_id: bytes) -> pb.AskResponse.Batch:
         """The batch as its user sees it, with how far it has come."""
@@ -222,15 +261,14 @@ class History:
         )
         return [self.summary(bytes(batch_id)) for (batch_id,) in rows]
 
-    def asked_since(self, moment: float) -> Iterator[tuple[str, float, list[tuple[str, str]]]]:
+    def asked_since(self, moment: float) -> Iterator[tuple[str, float, Iterable[Term]]]:
         """User, unix seconds and terms of every query asked since, the oldest first."""
         rows = self._vault.read(
             "SELECT batch_id, user, asked_at FROM batch WHERE asked_at >= ? ORDER BY asked_at",
             (int(moment),),
         )
         for batch_id, user, asked_at in rows:
-            terms = self.opened(bytes(batch_id)).terms
-            yield user, asked_at, [(term.scheme, term.value) for term in terms]
+            yield user, asked_at, self.terms(bytes(batch_id))
 
     def chunk(self, batch_id: bytes, number: int) -> KeptChunk | None:
         """One chunk, or None when it was never made."""

@@ -42,5 +42,8 @@ def open_offering(
         shelf=publisher.shelf,
         folder=publisher.folder,
         paused=lambda: steering.pause.state is not None,
+        decoys=lambda manifest, reader: steering.decoying.decoys_for(
+            manifest, parts.directory.current.partner(reader)
+        ),
     )
     return Offering(delivery=delivery, announcer=announcer, automatic=automatic)

@@ -16,7 +16,18 @@ from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from node import cases, feedback, history, pausing, snapshots
+from node import (
+    cases,
+    decoys,
+    feedback,
+    held,
+    history,
+    pausing,
+    reviews,
+    snapshots,
+    termlist,
+    watches,
+)
 from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
@@ -33,10 +44,21 @@ MIGRATIONS = (
     *budgets.MIGRATIONS,
     *shelf.MIGRATIONS,
     *snapshots.MIGRATIONS,
+    *reviews.MIGRATIONS,
+    *decoys.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
+VAULT_MIGRATIONS = (
+    *history.MIGRATIONS,
+    *feedback.MIGRATIONS,
+    *held.MIGRATIONS,
+    *watches.MIGRATIONS,
+    *termlist.MIGRATIONS,
+)
+"""Those of the vault, likewise."""
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
+WATCH_KEY_FILE = "watches.secret"
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -67,6 +89,22 @@ def history_key(config: NodeConfig) -> bytes:
     return signing.commit(secret, b"history")
 
 
+def watch_key(config: NodeConfig) -> bytes:
+    """The 32-octet key of what is evaluated for watches; no backup holds its secret, so that an
+    old archive looks nothing up.
+
+    :raises Misconfigured: its file is shorter than the secret that was written.
+    """
+    secret = _secret(config, WATCH_KEY_FILE)
+    if len(secret) < 32:
+        raise Misconfigured(
+            "the watches' secret is shorter than 32 octets",
+            reasons=("HISTORY_KEY",),
+            remedy="remove watches.secret under state_dir: every watch must then be renewed",
+        )
+    return signing.commit(secret, b"watches")
+
+
 def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     """What this node keeps of its users' queries and of feedback.
 
@@ -76,7 +114,7 @@ def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     path, key = config.state_dir / HISTORY_FILE, history_key(config)
     if readonly:
         return Vault.open_readonly(path, key=key)
-    return Vault.open(path, key=key, migrations=(*history.MIGRATIONS, *feedback.MIGRATIONS))
+    return Vault.open(path, key=key, migrations=VAULT_MIGRATIONS)
 
 
 def open_index(config: NodeConfig) -> Index:
@@ -86,13 +124,18 @@ def open_index(config: NodeConfig) -> Index:
     """
     path = config.state_dir / INDEX_FILE
     if not path.exists():
-        raise Misconfigured(
-            "this node has no index yet",
-            reasons=("NO_INDEX",),
-            remedy="fairlead-node index --config FILE",
-        )
+        raise no_index()
     token_key, field_key = index_keys(config)
     return Index.open(path, token_key=token_key, field_key=field_key, clock=time.time)
+
+
+def no_index() -> Misconfigured:
+    """The error for an index that was never built."""
+    return Misconfigured(
+        "this node has no index yet",
+        reasons=("NO_INDEX",),
+        remedy="fairlead-node index --config FILE",
+    )
 
 
 def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:

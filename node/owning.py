@@ -6,6 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 from fairlead import process
@@ -18,16 +19,18 @@ from fairlead.policy.points import PolicyPoints
 from fairlead.release import ReleaseDesk
 from node import snapshots
 from node.counting import Today
+from node.decoys import DecoyBook
 from node.exposure import acceptance
 from node.exposure.gate import ExposureGate
 from node.exposure.source import source_facts
 from node.index import Index
-from node.indexing import INDEX_FILE, LOG_FILE
-from node.opening import MIGRATIONS, log_origin, open_index, own_keys, own_node
+from node.indexing import INDEX_FILE, LOG_FILE, index_keys
+from node.opening import MIGRATIONS, log_origin, no_index, open_index, own_keys, own_node
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
 from node.publication import shelf
+from node.publication.decoying import Decoying
 from node.publication.epochs import Epochs
 from node.publication.folder import NAME as BLIND_FOLDER
 from node.publication.folder import Folder
@@ -69,10 +72,12 @@ def steering_of(
     def indexed() -> Index:
         return index if index is not None else open_index(config)
 
+    decoying = _decoying(config, keys, owner)
     return Steering(
         look=member.look,
         owner=owner,
         pause=pause,
+        decoying=decoying,
         previewing=Previewing(
             owner=config.partner,
             directory=owner.directory,
@@ -83,7 +88,9 @@ def steering_of(
             leaves=leaves,
             clock=clock,
         ),
-        publishing=Publishing(_publisher(config, keys, owner, lambda: indexed().root)),
+        publishing=Publishing(
+            _publisher(config, keys, owner, decoying.book, lambda: indexed().root)
+        ),
         status=Status(
             partner=config.partner,
             owner=owner,
@@ -95,6 +102,32 @@ def steering_of(
             today=Today(log, config.partner, clock),
         ),
         snapshots=_held(log, clock),
+    )
+
+
+def _decoying(config: NodeConfig, keys: KeyRing, owner: Owner) -> Decoying:
+    """Who keeps decoys."""
+
+    def path() -> Path:
+        path = config.state_dir / INDEX_FILE
+        if not path.exists():
+            raise no_index()
+        return path
+
+    of_index = index_keys(config)
+    book = DecoyBook(
+        owner.log,
+        owner.leaves,
+        keys=of_index,
+        kept_s=config.blind_epoch_s + config.blind_overlap_s,
+        clock=owner.clock,
+    )
+    return Decoying(
+        book=book,
+        index=path,
+        keys=of_index,
+        owner=lambda: owner.directory().partner(config.partner),
+        sign=keys.signing,
     )
 
 
@@ -111,7 +144,7 @@ def _held(log: AuditLog, clock: Callable[[], float]) -> Callable[[], Awaitable[d
 
 
 def _publisher(
-    config: NodeConfig, keys: KeyRing, owner: Owner, root: Callable[[], bytes]
+    config: NodeConfig, keys: KeyRing, owner: Owner, decoys: DecoyBook, root: Callable[[], bytes]
 ) -> Publisher:
     """Who publishes for blind queries."""
 
@@ -131,6 +164,7 @@ def _publisher(
         seeds=SeedFile(config.state_dir / BLIND_FOLDER, epochs),
         shelf=shelf.Shelf(owner.log),
         folder=Folder(config.state_dir),
+        decoys=decoys,
     )
 
 

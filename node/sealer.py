@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import orjson
 
 from fairlead import sealing
-from fairlead.envelope.blinded import seal_blind_part
+from fairlead.blinding import Blinded
+from fairlead.envelope.blinded import BlindedTerms, seal_blind_part
 from fairlead.envelope.chunk import Chunk
 from fairlead.envelope.query import Query, partner_digest, sign_query, uuid7, verify_query
 from fairlead.envelope.question import seal_part
@@ -22,6 +23,10 @@ from node.batch import Batch
 from node.blinded import BlindChunk, BlindPlan, Library
 from node.heads import HeadKeeper
 
+Elements = list[tuple[BlindedTerms, Blinded]]
+"""One owner's of one chunk, and what unblinds their evaluations."""
+Ahead = asyncio.Task[tuple[BlindChunk, dict[str, Elements]]]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sealed:
@@ -33,6 +38,8 @@ class Sealed:
     base: Head | None
     plan: BlindPlan | None = None
     """How it was blinded, in blind mode."""
+    blinded: Mapping[str, Elements] = field(default_factory=dict)
+    """What each owner was sent, while this process remembers; it follows from the plan."""
 
     @property
     def asked(self) -> frozenset[str]:
@@ -77,6 +84,7 @@ class Sealer:
         self._library = library
         self._clock = clock
         self._cut: tuple[bytes, tuple[Chunk, ...]] = (b"", ())
+        self._ahead: dict[bytes, tuple[int, Ahead]] = {}
 
     async def seal(self, batch: Batch, number: int, *, query_id: bytes = b"") -> Sealed:
         """Make a chunk's octets and verify them as a stranger would.
@@ -89,11 +97,11 @@ class Sealer:
         node_key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id, reply_key = query_id or uuid7(now), sealing.SealingKey.generate()
         plan, elements = None, 0
+        blinded: Mapping[str, Elements] = {}
         if batch.mode == query_pb2.MODE_BLIND:
-            plan = self._plan(batch, number)
-            chunk = BlindChunk(plan, number, batch.of_chunk(number)[0])
-            elements = chunk.element_count
-            parts = await asyncio.to_thread(_blind_parts, batch, chunk, query_id, directory)
+            chunk, blinded = await self._blinded(batch, number)
+            plan, elements = chunk.plan, chunk.element_count
+            parts = _blind_parts(batch, blinded, query_id, directory)
         else:
             parts = _sealed_parts(batch, number, query_id, directory)
         signed = sign_query(
@@ -109,10 +117,13 @@ class Sealer:
             policy_serial=self._policy_serial,
             chunk=self._chunk(batch, number),
             element_count=elements,
+            approvals=batch.signed_approvals(),
             now=now,
         )
-        # The deny list was consulted when this user's connection was checked.
-        query = verify_query(signed, directory=directory, deny_lists=None, now=now)
+        # The deny list was consulted when this user's connection was checked; an approver's is not
+        # there to be checked.
+        deny_lists = self._deny_lists if batch.approvals else None
+        query = verify_query(signed, directory=directory, deny_lists=deny_lists, now=now)
         self._deny_lists.check(self._directory.current.gateway.spiffe_id, now)
         request = gateway_pb2.QueryRequest(
             query=signed,
@@ -120,7 +131,37 @@ class Sealer:
             head_size=self._heads.size,
         )
         base = self._heads.head
-        return Sealed(request=request, query=query, reply_key=reply_key, base=base, plan=plan)
+        return Sealed(
+            request=request, query=query, reply_key=reply_key, base=base, plan=plan,
+            blinded=blinded,
+        )  # fmt: skip
+
+    async def _blinded(self, batch: Batch, number: int) -> tuple[BlindChunk, dict[str, Elements]]:
+        """A chunk's elements for each owner, made ahead or now."""
+        place, ahead = self._ahead.pop(batch.batch_id, (-1, None))
+        if ahead is not None and place == number:
+            return await ahead
+        return await self._blind(batch, number)
+
+    async def _blind(self, batch: Batch, number: int) -> tuple[BlindChunk, dict[str, Elements]]:
+        chunk = BlindChunk(self._plan(batch, number), number, batch.of_chunk(number)[0])
+        return chunk, await asyncio.to_thread(
+            lambda: {owner: chunk.for_owner(owner) for owner in chunk.plan.places}
+        )
+
+    def begin(self, batch: Batch, number: int) -> None:
+        """Blind a chunk ahead, while owners evaluate the one before; one of each batch."""
+        if batch.mode == query_pb2.MODE_BLIND and number < batch.chunks:
+            self.leave(batch)
+            task = asyncio.create_task(self._blind(batch, number))
+            task.add_done_callback(_looked_at)
+            self._ahead[batch.batch_id] = number, task
+
+    def leave(self, batch: Batch) -> None:
+        """Forget what was made ahead: nobody goes on with this batch now."""
+        _, task = self._ahead.pop(batch.batch_id, (-1, None))
+        if task is not None:
+            task.cancel()
 
     def read(self, octets: bytes) -> Sealed:
         """A chunk kept by :meth:`seal`, as it was made.
@@ -196,17 +237,23 @@ def _sealed_parts(
     }
 
 
+def _looked_at(ahead: Ahead) -> None:
+    """An error of what was made ahead is told to whoever waits for it, and to nobody else."""
+    if not ahead.cancelled():
+        ahead.exception()
+
+
 def _blind_parts(
-    batch: Batch, chunk: BlindChunk, query_id: bytes, directory: Directory
+    batch: Batch, blinded: Mapping[str, Elements], query_id: bytes, directory: Directory
 ) -> dict[str, bytes]:
     return {
         p: seal_blind_part(
             query_id=query_id,
             owner=directory.partner(p),
             salt=batch.salts[p],
-            blinded=[asked for asked, _ in chunk.for_owner(p)],
+            blinded=[asked for asked, _ in elements],
         )
-        for p in chunk.plan.places
+        for p, elements in blinded.items()
     }
 
 

@@ -34,11 +34,13 @@ from fairlead.server import REASON_KEY
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, gateway_pb2, query_pb2
 from node.batch import Batch
-from node.blinded import SNAPSHOT_BEHIND, BlindChunk, Library, find
+from node.blinded import SNAPSHOT_BEHIND, AskedBlind, BlindChunk, Library, find
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
+from node.reviews import Kind, Reviews
 from node.sealer import Sealed, Sealer
 from node.spending import AskerBudgets
+from node.watches import Watches
 
 Events = AsyncGenerator[pb.AskResponse, None]
 GatewayQuery = Callable[[gateway_pb2.QueryRequest], AsyncIterator[gateway_pb2.QueryResponse]]
@@ -89,6 +91,8 @@ class Sending:
         sealer: Sealer,
         library: Library,
         budgets: AskerBudgets,
+        reviews: Reviews,
+        watches: Watches,
         send: GatewayQuery,
         clock: Callable[[], float],
     ) -> None:
@@ -102,6 +106,8 @@ class Sending:
         self._sealer = sealer
         self._library = library
         self._budgets = budgets
+        self._reviews = reviews
+        self._watches = watches
         self._send = send
         self._clock = clock
 
@@ -212,7 +218,8 @@ class Sending:
 
         A chunk made anew takes the place of octets that the gateway said it never saw; owners
         hold every (session, chunk) to one query, whatever the gateway says. The first INTENT of
-        a mandate pays for all of it, in its own transaction.
+        a mandate pays for all of it, in its own transaction, where it is also drawn, or not, for a
+        supervisor: the leaf's commitment covers which.
 
         :raises BudgetExhausted: another query took what was left; the refusal is on the record.
         """
@@ -223,15 +230,18 @@ class Sending:
         content: dict[str, object] = {"case": batch.case_id, "terms": list(terms)}
         if sealed.plan is not None:
             content["blind"] = sealed.plan.to_document()
+        if batch.watch:
+            content["watch"] = [batch.watch.hex(), batch.watch_signature.hex()]
         detail = seal_detail(query.asker, query.query_id, content)
+        drawn = not self._budgets.paid(batch) and self._reviews.draw()
         leaf, nonce = self._leaves.intent(
             query,
             rules=(),
             policy_serial=self._policy_serial,
-            commits_to=",".join(sorted(sealed.asked)).encode(),
+            commits_to=",".join(sorted(sealed.asked)).encode() + (b"\x00sample" if drawn else b""),
             detail_digest=signing.digest(detail),
         )
-        record = remember(query, nonce, self._budgets.payment(batch))
+        record = remember(query, nonce, self._first(batch, query, drawn=drawn))
         place = query.session_key, query.chunk
 
         def replace_record(connection: sqlite3.Connection) -> None:
@@ -250,6 +260,26 @@ class Sending:
             )
             await self._log.append(refusal)
             raise
+
+    def _first(
+        self, batch: Batch, query: Query, *, drawn: bool
+    ) -> Callable[[sqlite3.Connection], None]:
+        """What a mandate's first INTENT brings with it: it is paid for, and perhaps reviewed."""
+        pay = self._budgets.payment(batch, beyond=query.urgent)
+        if not drawn:
+            return pay
+        review = self._reviews.opening(
+            Kind.SAMPLE,
+            query_id=batch.batch_id,
+            user=batch.user,
+            mandate_digest=query.mandate_digest,
+        )
+
+        def both(connection: sqlite3.Connection) -> None:
+            pay(connection)
+            review(connection)
+
+        return both
 
     async def _collect(self, opened: _Opened) -> Events:
         try:
@@ -379,7 +409,9 @@ class Sending:
             return body.retention_days - 1 if body.retention_days else None
         terms = opened.batch.of_chunk(opened.number)[0]
         chunk = BlindChunk(sealed.plan, opened.number, terms)
-        asked = await asyncio.to_thread(chunk.for_owner, owner)
+        asked = sealed.blinded.get(owner)
+        if asked is None:
+            asked = await asyncio.to_thread(chunk.for_owner, owner)
         evaluated, days = open_blind_body(
             event.answer,
             query_id=query.query_id,
@@ -390,6 +422,17 @@ class Sending:
         found = await asyncio.to_thread(
             find, self._library, owner, terms, asked, evaluated, opened.batch.scope, self._clock()
         )
+        await self._watches.on_hits(
+            AskedBlind(
+                query_id=query.query_id,
+                user=query.user.spiffe_id,
+                purpose=query.purpose,
+                case_commitment=query.case_commitment,
+            ),
+            [(owner, manifest, ref) for manifest, ref in found.refs],
+        )
+        if opened.batch.watch:
+            await self._watches.keep(opened.batch, found, days)
         line.answers.extend(found.answers)
         line.index_age_s += found.age_s
         line.reason = SNAPSHOT_BEHIND if found.behind else ""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from functools import partial
 from typing import Any
@@ -19,10 +19,12 @@ from fairlead.errors import Refused
 from fairlead.partners import Directories
 from fairlead.v1 import asking_pb2, asking_pb2_grpc, owner_pb2, owner_pb2_grpc
 from node.answering import Answering
+from node.approvals import Approvals
 from node.asking import Asking
 from node.cases import CaseRegister
 from node.feedback import Feedback
 from node.publication.delivery import Delivery
+from node.watches import Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -43,6 +45,14 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ShowQuery": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/SendFeedback": users(Role.ANALYST),
     "/fairlead.v1.AskingService/ListBudgets": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/ListApprovals": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/ShowApproval": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/DecideApproval": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/ListReviews": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/DecideReview": users(Role.APPROVER),
+    "/fairlead.v1.AskingService/ListWatches": users(Role.ANALYST, Role.AUDITOR),
+    "/fairlead.v1.AskingService/ShowWatch": users(Role.ANALYST),
+    "/fairlead.v1.AskingService/RemoveWatch": users(Role.ANALYST),
 }
 
 
@@ -81,12 +91,16 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self,
         partner_id: str,
         asking: Asking,
+        approvals: Approvals,
+        watches: Watches,
         feedback: Feedback,
         cases: CaseRegister,
         directory: Directories,
     ) -> None:
         self._partner_id = partner_id
         self._asking = asking
+        self._approvals = approvals
+        self._watches = watches
         self._feedback = feedback
         self._cases = cases
         self._directory = directory
@@ -103,10 +117,10 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         return user
 
     async def Prepare(  # noqa: N802
-        self, request: asking_pb2.PrepareRequest, context: Context
+        self, requests: AsyncIterator[asking_pb2.PrepareRequest], context: Context
     ) -> asking_pb2.PrepareResponse:
         """See :meth:`Asking.prepare`."""
-        return await self._asking.prepare(request, self._user(), _certificate(context))
+        return await self._asking.prepare(requests, self._user(), _certificate(context))
 
     async def Ask(  # noqa: N802
         self, request: asking_pb2.AskRequest, context: Context
@@ -203,6 +217,59 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         """See :meth:`Asking.budgets`."""
         return asking_pb2.ListBudgetsResponse(accounts=self._asking.budgets(self._user()))
 
+    async def ListApprovals(  # noqa: N802
+        self, _request: asking_pb2.ListApprovalsRequest, _context: Context
+    ) -> asking_pb2.ListApprovalsResponse:
+        """See :meth:`Approvals.listed`."""
+        return asking_pb2.ListApprovalsResponse(pending=self._approvals.listed(self._user()))
+
+    async def ShowApproval(  # noqa: N802
+        self, request: asking_pb2.ShowApprovalRequest, _context: Context
+    ) -> AsyncGenerator[asking_pb2.ShowApprovalResponse, None]:
+        """See :meth:`Approvals.show`."""
+        async with aclosing(self._approvals.show(request.query_id, self._user())) as pages:
+            async for page in pages:
+                yield page
+
+    async def DecideApproval(  # noqa: N802
+        self, request: asking_pb2.DecideApprovalRequest, _context: Context
+    ) -> asking_pb2.DecideApprovalResponse:
+        """See :meth:`Approvals.decide`."""
+        state = await self._approvals.decide(request, self._user())
+        return asking_pb2.DecideApprovalResponse(state=state)  # type: ignore[arg-type]
+
+    async def ListReviews(  # noqa: N802
+        self, _request: asking_pb2.ListReviewsRequest, _context: Context
+    ) -> asking_pb2.ListReviewsResponse:
+        """See :meth:`Approvals.reviews`."""
+        return asking_pb2.ListReviewsResponse(reviews=self._approvals.reviews(self._user()))
+
+    async def DecideReview(  # noqa: N802
+        self, request: asking_pb2.DecideReviewRequest, _context: Context
+    ) -> asking_pb2.DecideReviewResponse:
+        """See :meth:`Approvals.review`."""
+        await self._approvals.review(request, self._user())
+        return asking_pb2.DecideReviewResponse()
+
+    async def ListWatches(  # noqa: N802
+        self, _request: asking_pb2.ListWatchesRequest, _context: Context
+    ) -> asking_pb2.ListWatchesResponse:
+        """See :meth:`Watches.listed`."""
+        return asking_pb2.ListWatchesResponse(watches=self._watches.listed(self._user()))
+
+    async def ShowWatch(  # noqa: N802
+        self, request: asking_pb2.ShowWatchRequest, _context: Context
+    ) -> asking_pb2.ShowWatchResponse:
+        """See :meth:`Watches.show`."""
+        return await self._watches.show(request.watch_id, self._user())
+
+    async def RemoveWatch(  # noqa: N802
+        self, request: asking_pb2.RemoveWatchRequest, _context: Context
+    ) -> asking_pb2.RemoveWatchResponse:
+        """See :meth:`Watches.remove`."""
+        await self._watches.remove(request.watch_id, self._user())
+        return asking_pb2.RemoveWatchResponse()
+
 
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
@@ -213,6 +280,8 @@ def services(
     partner_id: str,
     answering: Answering,
     asking: Asking,
+    approvals: Approvals,
+    watches: Watches,
     feedback: Feedback,
     cases: CaseRegister,
     directory: Directories,
@@ -228,6 +297,9 @@ def services(
         ),
         Service(
             descriptor=asking_pb2.DESCRIPTOR.services_by_name["AskingService"],
-            register=partial(user, AskingServicer(partner_id, asking, feedback, cases, directory)),
+            register=partial(
+                user,
+                AskingServicer(partner_id, asking, approvals, watches, feedback, cases, directory),
+            ),
         ),
     ]

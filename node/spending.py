@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import attrgetter
 
 from fairlead import budgets
@@ -45,23 +45,32 @@ class AskerBudgets:
         self._log = log
         self._clock = clock
 
-    def charges(self, user: str, case_id: str, terms: Sequence[tuple[str, str]]) -> list[Charge]:
-        """What (scheme, value) ``terms`` cost a user, by pseudonym, under a case."""
+    def charges(self, user: str, case_id: str, schemes: Mapping[str, int]) -> list[Charge]:
+        """What so many terms of each scheme cost a user, by pseudonym, under a case."""
+        terms = sum(schemes.values())
         return [
-            *_by_scheme(self._user, user, (scheme for scheme, _ in terms)),
-            Charge(budget=self._case, holder=case_id, terms=len(terms)),
-            Charge(budget=self._partner, holder=self._partner_id, terms=len(terms)),
+            *_by_scheme(self._user, user, schemes),
+            Charge(budget=self._case, holder=case_id, terms=terms),
+            Charge(budget=self._partner, holder=self._partner_id, terms=terms),
         ]
 
     def check(self, charges: Sequence[Charge]) -> None:
         """:raises BudgetExhausted: they cannot be paid now; nothing is spent either way."""
         budgets.check(self._log.read, charges, self._clock())
 
-    def payment(self, batch: Batch) -> Payment:
-        """Pay for a batch with its first INTENT, and for none of its later ones."""
-        charges = self.charges(batch.user_name, batch.case_id, batch.terms)
+    def payment(self, batch: Batch, *, beyond: bool = False) -> Payment:
+        """Pay for a batch with its first INTENT, and for none of its later ones.
+
+        :param beyond: also where the budgets have too little left: an approver let it.
+        """
+        charges = self.charges(batch.user_name, batch.case_id, batch.terms.schemes)
         token, now = batch.content.session_key, self._clock()
-        return lambda connection: budgets.spend(connection, token, charges, now)
+        return lambda connection: budgets.spend(connection, token, charges, now, beyond=beyond)
+
+    def paid(self, batch: Batch) -> bool:
+        """Whether a batch had its first INTENT."""
+        token = batch.content.session_key
+        return bool(self._log.read("SELECT 1 FROM budget_paid WHERE token = ?", (token,)))
 
     def costs(self, charges: Sequence[Charge]) -> list[pb.BudgetAccount]:
         """What a query will spend, and what is left before."""
@@ -83,19 +92,24 @@ class AskerBudgets:
 
 
 class OwnerBudgets:
-    """What others may ask this owner: per user, scheme and day, and per partner and day."""
+    """What others may ask this owner: per user, scheme and day, and per partner and day; and
+    what a partner may ask urgently in a day, beside both."""
 
     def __init__(self, limits: Budgets, *, log: AuditLog, clock: Callable[[], float]) -> None:
         self._user = Budget(name="asked_user_day", limit=limits.asked_user_day)
         self._partner = Budget(name="asked_partner_day", limit=limits.asked_partner_day)
+        self._urgent = Budget(name="asked_urgent_day", limit=limits.asked_urgent_day)
         self._log = log
         self._clock = clock
 
     def charges(self, query: Query, schemes: Sequence[str]) -> list[Charge]:
-        """What a chunk costs its user and its partner: the scheme of each of its terms."""
+        """What a chunk costs its user and its partner: the scheme of each of its terms. What an
+        approver there signed as urgent costs its partner on an account apart, and nothing else."""
         partner = query.asker.partner_id
+        if query.urgent:
+            return [Charge(budget=self._urgent, holder=partner, terms=len(schemes))]
         return [
-            *_by_scheme(self._user, f"{partner}/{query.user.name}", schemes),
+            *_by_scheme(self._user, f"{partner}/{query.user.name}", Counter(schemes)),
             Charge(budget=self._partner, holder=partner, terms=len(schemes)),
         ]
 
@@ -109,8 +123,8 @@ class OwnerBudgets:
         return lambda connection: budgets.spend(connection, token, charges, now)
 
 
-def _by_scheme(budget: Budget, user: str, schemes: Iterable[str]) -> list[Charge]:
-    counted = sorted(Counter(schemes).items())
+def _by_scheme(budget: Budget, user: str, schemes: Mapping[str, int]) -> list[Charge]:
+    counted = sorted(schemes.items())
     return [Charge(budget=budget, holder=_holder(user, s), terms=n) for s, n in counted]
 
 

@@ -11,10 +11,12 @@ from typing import Any
 from fairlead.errors import FairleadError
 from fairlead.telemetry import Event, get_logger
 from node.control.server import Handler
+from node.decoys import decoy_id
 from node.exposure.document import moment
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
+from node.publication.decoying import Decoying, row_of
 from node.publication.publishing import Publishing
 from node.status import Status
 
@@ -35,6 +37,7 @@ class Steering:
     pause: Pause
     previewing: Previewing
     publishing: Publishing
+    decoying: Decoying
     status: Status
     snapshots: Callable[[], Awaitable[Json]]
     """Tells what of others' publications is held."""
@@ -53,6 +56,9 @@ class Steering:
             "blind-publish": self._after_look(self.publishing.publish),
             "blind-status": self.publishing.status,
             "snapshots": self._snapshots,
+            "decoys-add": self._add_decoys,
+            "decoys-list": self._list_decoys,
+            "decoys-remove": self._remove_decoy,
         }
 
     def _after_look(self, act: Handler) -> Handler:
@@ -77,6 +83,19 @@ class Steering:
         since = self.pause.since
         await self.pause.end()
         return {"since": moment(since), "ended": moment(self.owner.clock())}
+
+    async def _add_decoys(self, *, scheme: str, value: str = "", generate: int = 0) -> Json:
+        if generate:
+            made = await self.decoying.generate(scheme, generate)
+        else:
+            made = await self.decoying.add(scheme, value)
+        return {"decoys": [row_of(decoy) for decoy in made]}
+
+    async def _list_decoys(self) -> Json:
+        return {"decoys": [row_of(decoy) for decoy in self.decoying.book.findable()]}
+
+    async def _remove_decoy(self, *, decoy: str) -> Json:
+        return {"decoys": [row_of(await self.decoying.book.remove(decoy_id(decoy)))]}
 
     async def _bundle_made(self) -> Json:
         await self.owner.log.append(self.owner.leaves.owner("bundle-made"))

@@ -26,13 +26,39 @@ _NONCE = 12
 T = TypeVar("T")
 
 
-class Vault:
+class Cipher:
+    """Encrypts values for their places under one key."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, data: bytes, *place: bytes | int) -> bytes:
+        """Encrypt ``data`` for its place."""
+        nonce = os.urandom(_NONCE)
+        return nonce + self._cipher.encrypt(nonce, data, _place(place))
+
+    def unseal(self, sealed: bytes, *place: bytes | int) -> bytes:
+        """Undo :meth:`seal`.
+
+        :raises Misconfigured: HISTORY_KEY: another secret, or not the value of this place.
+        """
+        try:
+            return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _place(place))
+        except InvalidTag:
+            raise Misconfigured(
+                "the history does not open with this node's secret",
+                reasons=("HISTORY_KEY",),
+                remedy="restore history.secret and history.sqlite from the same backup",
+            ) from None
+
+
+class Vault(Cipher):
     """A durable database whose values are encrypted before they are written."""
 
     def __init__(self, database: storage.Database, key: bytes) -> None:
+        super().__init__(key)
         self._database = database
         self._gate = threading.Lock()
-        self._cipher = AESGCM(key)
 
     @classmethod
     def open(cls, path: Path, *, key: bytes, migrations: Sequence[str]) -> Self:
@@ -77,24 +103,21 @@ class Vault:
         with self._gate:
             return self._database.execute(sql, parameters).fetchall()
 
-    def seal(self, data: bytes, *place: bytes | int) -> bytes:
-        """Encrypt ``data`` for its place."""
-        nonce = os.urandom(_NONCE)
-        return nonce + self._cipher.encrypt(nonce, data, _place(place))
+    async def erase(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        """:meth:`write`, after which what ``work`` deleted stands neither in the file nor in its
+        write-ahead log, as far as the file system lets it."""
 
-    def unseal(self, sealed: bytes, *place: bytes | int) -> bytes:
-        """Undo :meth:`seal`.
+        def overwrite(connection: sqlite3.Connection) -> T:
+            connection.execute("PRAGMA secure_delete = ON")
+            return work(connection)
 
-        :raises Misconfigured: HISTORY_KEY: another secret, or not the value of this place.
-        """
-        try:
-            return self._cipher.decrypt(sealed[:_NONCE], sealed[_NONCE:], _place(place))
-        except InvalidTag:
-            raise Misconfigured(
-                "the history does not open with this node's secret",
-                reasons=("HISTORY_KEY",),
-                remedy="restore history.secret and history.sqlite from the same backup",
-            ) from None
+        done = await self.write(overwrite)
+        await asyncio.shield(asyncio.to_thread(self._settle))
+        return done
+
+    def _settle(self) -> None:
+        with self._gate:
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
 def _place(place: Iterable[bytes | int]) -> bytes:

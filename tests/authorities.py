@@ -20,7 +20,7 @@ from fairlead.user_authority import service
 from fairlead.user_authority.app import ServerCertificate, open_people
 from fairlead.user_authority.config import AuthorityConfig
 from fairlead.user_authority.founding import found
-from fairlead.user_authority.journal import LOG_FILE, Journal, origin
+from fairlead.user_authority.journal import LOG_FILE, open_journal, origin
 from fairlead.user_authority.people import People
 from fairlead.user_authority.register import Person
 from fairlead.v1 import audit_pb2
@@ -107,7 +107,7 @@ async def authority(folder: Path, *, ready: bool = True) -> AsyncIterator[Servin
         enrol(home, gateway.admission(home))
     config = load(AuthorityConfig, place / "authority.toml")
     people = open_people(config, moving)
-    journal = Journal.open(config, people.register, clock=moving)
+    journal = open_journal(config, people.register, clock=moving)
     server, port = service.bind(
         people, journal, ServerCertificate(replace(people, clock=time.time))
     )  # TLS looks at the real clock

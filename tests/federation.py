@@ -8,6 +8,8 @@ loopback. What an attacker controls is replaced by code that holds exactly the a
 from __future__ import annotations
 
 import asyncio
+import re
+import shutil
 import socket
 import time
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -16,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 
-from certs.dev.federation import GatewaySpec, demo_partners
+from certs.dev.federation import GatewaySpec, UserSpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
 from demo.accepting import accept_records
@@ -36,6 +38,7 @@ from node.app import assemble as assemble_node
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
 from node.sources.record import SourceRecord
+from tests.walks import with_users
 
 ROOT = Path(__file__).resolve().parent.parent
 STORY = "MSCU6639870"
@@ -191,6 +194,11 @@ def request(*terms: str, **changes: object) -> asking_pb2.PrepareRequest:
     return asking_pb2.PrepareRequest(**{**settings, **changes})  # type: ignore[arg-type]
 
 
+async def one(asked: asking_pb2.PrepareRequest) -> AsyncIterator[asking_pb2.PrepareRequest]:
+    """A question that comes in one message."""
+    yield asked
+
+
 def apart(response: gateway_pb2.QueryResponse) -> list[gateway_pb2.QueryResponse]:
     """The events of one response of the gateway, each as a response of its own."""
     kind = gateway_pb2.QueryResponse
@@ -222,11 +230,15 @@ async def federation(
     deadline_ms: int = 5_000,
     start: bool = True,
     unaccepted: Sequence[str] = (),
+    more_users: Mapping[str, Sequence[UserSpec]] | None = None,
+    second_person_above: int | None = None,
 ) -> AsyncIterator[Federation]:
     """Make and run a federation of some of the demo's partners.
 
     :param records: what each owner holds; by default the terminal knows :data:`STORY`.
     :param unaccepted: owners where nobody has accepted what they could release.
+    :param more_users: people beside the demo's. :param second_person_above: terms, where policy
+        is to want a second person sooner than the baseline.
     """
     made = build(
         folder,
@@ -236,6 +248,8 @@ async def federation(
         tick_ms=tick_ms,
         limits=limits or Limits(deadline_ms=deadline_ms),
         unaccepted=unaccepted,
+        more_users=more_users,
+        second_person_above=second_person_above,
     )
     try:
         if start:
@@ -256,10 +270,14 @@ def build(
     tick_ms: int,
     limits: Limits,
     unaccepted: Sequence[str] = (),
+    more_users: Mapping[str, Sequence[UserSpec]] | None = None,
+    second_person_above: int | None = None,
 ) -> Federation:
     """Keys, signed policy, indexes and configurations; nothing runs yet."""
     ports = free_ports(1 + len(partners))
-    wanted = [spec for spec in demo_partners() if spec.partner_id in partners]
+    wanted = with_users(
+        [spec for spec in demo_partners() if spec.partner_id in partners], more_users or {}
+    )
     specs = [replace(spec, port=port) for spec, port in zip(wanted, ports[1:], strict=True)]
     layout = make(
         folder / "keys",
@@ -267,7 +285,7 @@ def build(
         partners=specs,
         release_tick_ms=tick_ms,
     )
-    publish_policy(layout, folder / "policy")
+    publish_policy(layout, folder / "policy", second_person_above=second_person_above)
     trust = Trust.load(layout.pins)
     common = {
         "directory": layout.directory,
@@ -325,12 +343,25 @@ def build_index(config: NodeConfig, records: Sequence[SourceRecord]) -> None:
 
 
 def publish_policy(
-    layout: Layout, folder: Path, *, serial: int = 1, demo: bool = True, not_after: float = 86_400
+    layout: Layout,
+    folder: Path,
+    *,
+    serial: int = 1,
+    demo: bool = True,
+    not_after: float = 86_400,
+    second_person_above: int | None = None,
 ) -> None:
-    """Two development officers sign the committed policy, with the demo's agreement or without."""
+    """Two development officers sign the committed policy, with the demo's agreement or without,
+    and with the number of terms above which it wants a second person, or another one."""
+    source = ROOT / "policies"
+    if second_person_above is not None:
+        source = Path(shutil.copytree(source, folder.parent / "policies"))
+        path = source / "data" / "agreements.yaml"
+        key, text = "second_person_above_terms", path.read_text()
+        path.write_text(re.sub(rf"{key}: \d+", f"{key}: {second_person_above}", text))
     officers = [signing.load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
     publish(
-        ROOT / "policies",
+        source,
         folder,
         data=["data/agreements.yaml", *(["data/demo.yaml"] if demo else [])],
         serial=serial,

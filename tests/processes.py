@@ -20,6 +20,7 @@ from tests.federation import ROOT, Federation
 
 START_S = 60.0
 GATEWAY, NODE = "gateway.cli.main", "node.cli.main"
+OVERSIGHT = "fairlead.cli.oversight"
 
 
 def write_config(path: Path, config: GatewayConfig | NodeConfig, **changes: object) -> Path:
@@ -101,8 +102,8 @@ class Serving:
             return await self.process.wait()
 
 
-async def serve(module: str, config: Path, log: Path) -> Serving:
-    """Start a server and wait until it serves."""
+async def serve(module: str, config: Path, log: Path, *, word: str = "serve") -> Serving:
+    """Start a server, by its command ``word``, and wait until it serves."""
     log.parent.mkdir(parents=True, exist_ok=True)
     before = log.stat().st_size if log.exists() else 0
     with log.open("ab") as stream:
@@ -110,7 +111,7 @@ async def serve(module: str, config: Path, log: Path) -> Serving:
             sys.executable,
             "-m",
             module,
-            "serve",
+            word,
             "--config",
             str(config),
             cwd=ROOT,
@@ -148,6 +149,17 @@ async def node_process(made: Federation, partner: str) -> AsyncIterator[Serving]
     """One node of the federation as a process of its own."""
     config = write_config(made.folder / "config" / f"{partner}.toml", made.node_configs[partner])
     running = await serve(NODE, config, made.folder / "logs" / f"{partner}.log")
+    try:
+        yield running
+    finally:
+        running.kill()
+        await running.wait()
+
+
+@asynccontextmanager
+async def oversight_process(config: Path) -> AsyncIterator[Serving]:
+    """An oversight as a process of its own."""
+    running = await serve(OVERSIGHT, config, config.parent / "oversight.log", word="run")
     try:
         yield running
     finally:

@@ -77,13 +77,14 @@ def looked_up(
 
 def holds(reader: NodeApp, owner: NodeApp, term: str, purpose: str = "drug-trafficking") -> bool:
     """Whether a reader's node finds a container in what it holds of an owner."""
+    publisher = owner.steering.publishing.publisher
     try:
         found = reader.snapshots.usable(OWNER, purpose=purpose, scheme="container")
+        key = publisher.key_of(found.manifest)
     except FairleadError:
         return False
     value = identifiers.normalise("container", term).value
     inputs = encode_terms(NORM_VERSION, "container", [value])
-    publisher = owner.steering.publishing.publisher
-    (output,) = evaluate_unblinded(publisher.key_of(found.manifest), inputs)
+    (output,) = evaluate_unblinded(key, inputs)
     codec = EntryCodec(audience=found.manifest.audience.name, epoch=found.manifest.epoch)
     return found.snapshot.find(codec.tag(output)) is not None

@@ -41,6 +41,14 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ShowQuery": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/SendFeedback": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/ListBudgets": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/ListApprovals": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/ShowApproval": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/DecideApproval": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/ListReviews": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/DecideReview": frozenset({"user:approver"}),
+    "/fairlead.v1.AskingService/ListWatches": frozenset({"user:analyst", "user:auditor"}),
+    "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),

@@ -15,7 +15,8 @@ from node.indexing import index_keys
 from node.owning import at_rest
 from tests.blind import require_libsodium
 from tests.federation import STORY, build, federation
-from tests.publications import OWNER, held
+from tests.live import until
+from tests.publications import OWNER, held, holds
 from tests.test_cli_owner import typed, write_config
 from tests.test_exposure import MAPPING
 
@@ -94,6 +95,33 @@ async def test_a_running_node_publishes_itself(tmp_path: Path) -> None:
         assert refused.exit_code == 3
         status = await asyncio.to_thread(typed, config, "blind", "status", "--output", "json")
         assert json.loads(status.stdout)["last"]["error"]["reasons"] == ["EXPOSURE_NOT_ACCEPTED"]
+
+
+async def test_what_others_published_is_shown(tmp_path: Path) -> None:
+    """A node that runs says what it holds and since when it is confirmed; its files at rest say
+    the same but for that."""
+    async with federation(
+        tmp_path, partners=("customs", OWNER), records={OWNER: [held(STORY)]}
+    ) as made:
+        reader, owner = made.nodes["customs"], made.nodes[OWNER]
+        await reader.control.start()
+        config = write_config(made.node_configs["customs"], tmp_path / "node.toml")
+        empty = await asyncio.to_thread(typed, config, "snapshots")
+        assert "nobody has published anything" in empty.stderr
+        await owner.steering.publishing.publish()
+        await owner.steering.publishing.ended()
+        owner.offering.announcer.wake()
+        await until(lambda: holds(reader, owner, STORY), patience_s=200.0)
+        shown = await asyncio.to_thread(typed, config, "snapshots", "--output", "json")
+        rows = [r for r in json.loads(shown.stdout)["snapshots"] if r["scheme"] == "container"]
+        assert {(row["owner"], row["entries"], row["serial"]) for row in rows} == {(OWNER, 1024, 1)}
+        assert all(row["confirmed_s"] is not None for row in rows)
+        assert OWNER in (await asyncio.to_thread(typed, config, "snapshots")).stdout
+        await made.stop_node("customs")
+        rest = await asyncio.to_thread(typed, config, "snapshots", "--output", "json")
+        kept = [r for r in json.loads(rest.stdout)["snapshots"] if r["scheme"] == "container"]
+        assert [row["entries"] for row in kept] == [row["entries"] for row in rows]
+        assert {row["confirmed_s"] for row in kept} == {None}
 
 
 async def test_a_running_node_knows_every_act_of_its_owner(tmp_path: Path) -> None:

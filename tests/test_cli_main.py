@@ -14,6 +14,7 @@ COMMANDS = [(), ("ask",), ("partners",), ("cases",), ("cases", "open"), ("cases"
 PROGRAMS = {
     "fairlead.cli.main": "fairlead",
     "fairlead.cli.authority": "fairlead-authority",
+    "fairlead.cli.oversight": "fairlead-oversight",
     "gateway.cli.main": "fairlead-gateway",
     "node.cli.main": "fairlead-node",
 }

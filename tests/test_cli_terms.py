@@ -165,7 +165,6 @@ def test_a_workbook_that_unpacks_to_too_much_is_refused_unread(tmp_path: Path) -
         ("t.csv", b"term,term\n1,2\n", {}, "COLUMN"),
         ("t.csv", b"a,b\n1,2\n", {"column": "c"}, "COLUMN"),
         ("t.csv", b"term\n" + b"x" * 200_000, {}, "FILE_FORMAT"),
-        ("t.txt", b"x\n" * (terms.MAX_ROWS + 1), {}, "TOO_MANY_ROWS"),
         ("t.txt", b"x" * (terms.MAX_FILE + 1), {}, "TOO_LARGE"),
     ],
 )
@@ -177,6 +176,19 @@ def test_what_is_no_file_of_terms_says_why(
         read(tmp_path / name, content, **options)
     assert caught.value.code == code
     assert caught.value.remedy
+
+
+def test_a_row_too_many_is_no_file_of_terms(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit of rows holds for lines, and a workbook has one of its own."""
+    monkeypatch.setattr(terms, "MAX_ROWS", 3)
+    assert len(read(tmp_path / "t.txt", b"x\n" * 3).rows) == 3
+    monkeypatch.setattr(terms, "MAX_SHEET_ROWS", 2)
+    for name, content in (("t.txt", b"x\n" * 4), ("t.xlsx", workbook([[STORY]] * 4))):
+        with pytest.raises(InvalidInput) as caught:
+            read(tmp_path / name, content)
+        assert caught.value.code == "TOO_MANY_ROWS"
 
 
 def test_a_missing_file_is_said(tmp_path: Path) -> None:

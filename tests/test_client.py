@@ -15,10 +15,10 @@ from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
     WINDOW_S,
     Scope,
+    commit_terms,
     draft_mandate,
     partner_digest,
-    term_leaf,
-    terms_root,
+    term_nonce,
 )
 from fairlead.errors import FairleadError, Forged
 from fairlead.v1 import asking_pb2 as pb
@@ -53,7 +53,8 @@ class Drafting:
 
     def __init__(self, world: World, asked: tuple[str, ...] = (OWNER,), **changes: Any) -> None:
         self.world = world
-        self.nonces = [os.urandom(32), os.urandom(32)]
+        self.seed = os.urandom(32)
+        self.nonces = [term_nonce(self.seed, place) for place in (0, 1)]
         self.case_nonce = os.urandom(32)
         self.salts = {p: os.urandom(32) for p in world.directory.partners}
         self.asked = asked
@@ -65,21 +66,21 @@ class Drafting:
             "legal_basis": "eu-ucc-art-46",
             "case_commitment": signing.commit(self.case_nonce, CASE.encode()),
             "mode": query_pb2.MODE_SEALED,
-            "terms": [TERM, SECOND],
-            "nonces": self.nonces,
-            "scope": SCOPE,
             "salts": self.salts,
             "asked": asked,
             "session_key": signing.public_bytes(Ed25519PrivateKey.generate()),
             "now": NOW,
         }
+        terms = changes.pop("terms", [TERM, SECOND])
+        scope = changes.pop("scope", SCOPE)
+        fields["committed"] = commit_terms(terms, self.nonces[: len(terms)], scope)
         self.mandate = query_pb2.Mandate.FromString(draft_mandate(**{**fields, **changes}))
 
     def response(self) -> pb.PrepareResponse:
         return pb.PrepareResponse(
             preparation_id=bytes(16),
             mandate=signing.canonical(self.mandate),
-            nonces=self.nonces,
+            nonce_seed=self.seed,
             case_nonce=self.case_nonce,
             partner_salts=list(self.salts.values()),
             exposures=[
@@ -184,13 +185,16 @@ def test_other_terms_or_another_scope_are_not_signed(world: World, changes: dict
     refused(world, Drafting(world, **changes).response(), "TERMS")
 
 
-def test_repeated_nonces_are_not_signed(world: World) -> None:
-    """Two terms under one nonce would show that they are equal."""
+def test_nonces_that_do_not_follow_from_the_seed_are_not_signed(world: World) -> None:
+    """Two terms under one nonce would show that they are equal, and so would a seed of nothing."""
     made = Drafting(world)
-    made.nonces[1] = made.nonces[0]
-    leaves = [term_leaf(*term, made.nonces[0], SCOPE) for term in (TERM, SECOND)]
-    made.mandate.terms_root = terms_root(leaves)
+    nonces = [made.nonces[0]] * 2
+    made.mandate.terms_root = commit_terms([TERM, SECOND], nonces, SCOPE).root
     refused(world, made.response(), "TERMS")
+    for seed in (b"", bytes(31), bytes(33)):
+        response = Drafting(world).response()
+        response.nonce_seed = seed
+        refused(world, response, "TERMS")
 
 
 def test_nobody_is_asked_unseen(world: World) -> None:

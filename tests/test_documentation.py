@@ -22,8 +22,10 @@ from fairlead.cli import results
 from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
-from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, load
+from fairlead.cli.oversight import app as oversight_app
+from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, Reviews, load
 from fairlead.envelope.answer import SEAL_OVERHEAD
+from fairlead.oversight.config import OversightConfig
 from fairlead.profile import Profile
 from fairlead.user_authority.config import AuthorityConfig
 from fairlead.v1 import asking_pb2, handling_pb2, query_pb2
@@ -52,6 +54,7 @@ PROGRAMS = {
     "fairlead-gateway": gateway_app,
     "fairlead-node": node_app,
     "fairlead-authority": authority_app,
+    "fairlead-oversight": oversight_app,
 }
 OURS = (
     "README.md",
@@ -62,6 +65,7 @@ OURS = (
     "docs/operate.md",
     "docs/protocol.md",
     "docs/users.md",
+    "docs/oversight.md",
 )
 
 
@@ -217,11 +221,12 @@ def test_every_exit_code_is_documented() -> None:
 
 
 def test_every_status_is_documented() -> None:
-    """The table of statuses has each word that a partner's line can hold, in wire order."""
+    """The table of statuses has each word that a partner's line can hold, in wire order, and the
+    one that is said at home alone."""
     section = text_of("docs/ask.md").partition("| status |")[2].partition("\n\n")[0]
-    assert re.findall(r"^\| `([a-z ]+)`", section, re.MULTILINE) == list(
-        results.STATUS_WORDS.values()
-    )
+    assert re.findall(r"^\| `([a-z ]+)`", section, re.MULTILINE) == [
+        *results.STATUS_WORDS.values(), results.PENDING,
+    ]  # fmt: skip
 
 
 def test_the_shown_last_line_is_the_demos() -> None:
@@ -254,6 +259,7 @@ KEYS = [
     ("docs/deploy.md", "limits", fields_of(Limits)),
     ("docs/deploy.md", "budgets", fields_of(Budgets)),
     ("docs/deploy.md", "guard", fields_of(Guard)),
+    ("docs/deploy.md", "reviews", fields_of(Reviews)),
     ("docs/sources.md", "mapping", fields_of(MappingFile)),
     ("docs/sources.md", "identifiers", fields_of(IdentifierColumn)),
     ("docs/sources.md", "time", fields_of(TimeColumn)),
@@ -262,6 +268,7 @@ KEYS = [
     ("docs/sources.md", "personal", fields_of(PersonalTable)),
     ("docs/ask.md", "profile", fields_of(Profile)),
     ("docs/users.md", "authority", fields_of(AuthorityConfig)),
+    ("docs/oversight.md", "oversight", fields_of(OversightConfig)),
 ]  # fmt: skip
 
 
@@ -339,6 +346,16 @@ def test_the_example_authority_loads(tmp_path: Path) -> None:
     settings = load(AuthorityConfig, copy)
     assert settings.model_fields_set == AuthorityConfig.model_fields.keys()
     assert (settings.deny_list_hours, settings.log_level) == (24, "info")
+
+
+def test_the_example_oversight_loads(tmp_path: Path) -> None:
+    """The example of an oversight shows every key, and states the real defaults."""
+    (tmp_path / "keys").mkdir()
+    copy = tmp_path / "oversight.toml"
+    copy.write_bytes((EXAMPLES / "oversight_full.toml").read_bytes())
+    settings = load(OversightConfig, copy)
+    assert settings.model_fields_set == OversightConfig.model_fields.keys()
+    assert settings.log_level == "info"
 
 
 # ── Protocol ─────────────────────────────────────────────────────────────────────────────────

@@ -321,6 +321,16 @@ def test_a_logged_intent_must_be_of_this_query(world: World, name: str) -> None:
         check_intent(signing.canonical(leaf), made.query)
 
 
+@pytest.mark.parametrize("name", ["approvers", "signatures"])
+def test_a_logged_intent_invents_no_second_person(world: World, name: str) -> None:
+    """A leaf that names an approver, or holds a signature, that the query does not is Forged."""
+    made = granted(world)
+    leaf = audit_pb2.AuditLeaf.FromString(made.leaf)
+    getattr(leaf, name).append("spiffe://x" if name == "approvers" else b"signature")
+    with pytest.raises(Forged):
+        check_intent(signing.canonical(leaf), made.query)
+
+
 @given(st.binary(max_size=80))
 def test_any_octets_are_no_intent(world: World, data: bytes) -> None:
     """Garbage in place of a leaf is refused."""

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from fairlead.v1 import owner_pb2, query_pb2
 from gateway import breaker, members
-from gateway.members import LegFailed, UnaryTransport, _parse
+from gateway.members import MAX_RESPONSE, LegFailed, UnaryTransport, _parse
 
 GOOD = owner_pb2.AnswerResponse(answer=query_pb2.SignedAnswer(header=b"h")).SerializeToString()
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -144,14 +144,15 @@ async def test_garbage_and_too_much_are_invalid(data: bytes, reason: str) -> Non
         assert await ask(transport) == (query_pb2.STATUS_INVALID, reason)
 
 
-@given(st.binary(max_size=60))
-def test_any_octets_are_a_response_or_garbage(data: bytes) -> None:
+@pytest.mark.parametrize("kind", [owner_pb2.AnswerResponse, owner_pb2.DeliverResponse])
+@given(data=st.binary(max_size=60))
+def test_any_octets_are_a_response_or_garbage(kind: Any, data: bytes) -> None:
     """Reading a response never fails in another way."""
     try:
-        found = _parse(data).SerializeToString()
+        found = _parse(kind, data, MAX_RESPONSE).SerializeToString()
     except LegFailed as failure:
         found = failure.reason.encode()
-    assert found == b"GARBAGE" or owner_pb2.AnswerResponse.FromString(found)
+    assert found == b"GARBAGE" or kind.FromString(found) is not None
 
 
 async def test_a_slow_owner_is_a_timeout_and_its_call_is_cancelled() -> None:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import gc
 import random
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from itertools import product
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead import config, identifiers
 from node.guard import MEMORY_S, Enumeration, Guard
-from node.sweep import Sign, Term, Trail, densest, longest_run, patterns_of, series_of
+from node.sweep import Asked, Sign, Term, Trail, densest, longest_run, patterns_of, series_of
 from tests.manifests import day, manifest, number
 from tests.walks import NOW
 
@@ -245,22 +248,64 @@ TERMS = st.one_of(
 )
 
 
-@given(st.lists(st.tuples(st.booleans(), st.lists(TERMS, max_size=6))))
-def test_a_trail_is_what_its_terms_are(steps: list[tuple[bool, list[Term]]]) -> None:
-    """Adding and removing in any order leaves what adding what is left would have made."""
-    trail, left = Trail(), dict[Term, None]()
-    for adds, terms in steps:
-        if adds:
+STRICT = config.Guard(longest_run=8, densest_thousand=9, one_owner=11, one_pattern=8)
+
+
+def judged(terms: set[Term], asked: Sequence[Term]) -> Sign | None:
+    """What a guard that counts everything says of what is asked beside the rest."""
+    series: dict[str, list[int]] = {}
+    for term in terms:
+        if (place := series_of(term)) is not None:
+            series.setdefault(place[0], []).append(place[1])
+    touched = {place[0] for term in asked if (place := series_of(term)) is not None}
+    signs = set()
+    for name in touched:
+        serials = sorted(series[name])
+        if longest_run(serials) > STRICT.longest_run:
+            signs.add(Sign.RUN)
+        elif densest(serials) > STRICT.densest_thousand:
+            signs.add(Sign.CROWD)
+        elif name.startswith("container ") and len(serials) > STRICT.one_owner:
+            signs.add(Sign.OWNER)
+    patterns = Counter(pattern for term in terms for pattern in patterns_of(term))
+    if any(patterns[p] > STRICT.one_pattern for term in asked for p in patterns_of(term)):
+        signs.add(Sign.PATTERN)
+    return signs.pop() if len(signs) == 1 else Sign.RUN if signs else None
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 40), st.lists(TERMS, max_size=12, unique=True))))
+def test_a_packed_trail_judges_as_counting_everything_does(
+    steps: list[tuple[int, list[Term]]],
+) -> None:
+    """Over any queries of a day, together or hours apart, and whatever was asked twice."""
+    trail, asked, now = Trail(), set[Term](), NOW
+    for minutes, terms in steps:
+        now += 60 * minutes
+        sign, wanted = trail.sign(Asked(terms), STRICT), judged(asked | set(terms), terms)
+        assert (sign is None) == (wanted is None)
+        if sign is None:
+            trail.add(terms, now)
+            asked |= set(terms)
+
+
+def test_a_day_is_remembered_in_few_octets() -> None:
+    """Of 20,000 containers and 5,000 plates some 16 and 100 octets each stay, and what is packed
+    is forgotten with its time."""
+    boxed = [("container", number("MSCU", serial)) for serial in range(0, 100_000, 5)]
+    many = [("vehicle-plate", f"NL:{n:06d}") for n in range(0, 500_000, 100)]
+    for terms, octets in ((boxed, 24), (many, 160)):
+        tracemalloc.start()
+        try:
+            trail = Trail()
             trail.add(terms, NOW)
-            left.update(dict.fromkeys(terms))
-        else:
-            gone = [term for term in dict.fromkeys(terms) if term in left]
-            trail.remove(gone)
-            left = {term: None for term in left if term not in gone}
-    fresh = Trail()
-    fresh.add(left, NOW)
-    assert (trail._series, trail._patterns) == (fresh._series, fresh._patterns)
-    assert len(trail) == len(left)
+            gc.collect()
+            size = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert size / len(terms) < octets
+        trail.forget(NOW + 1)
+        assert not len(trail)
 
 
 @given(st.sets(st.integers(0, 300)), st.integers(1, 50))

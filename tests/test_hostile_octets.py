@@ -29,6 +29,7 @@ from fairlead.envelope.question import open_part, part_info
 from fairlead.evidence import load_evidence, verify_evidence
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.v1 import asking_pb2, audit_pb2, directory_pb2, owner_pb2, query_pb2
+from tests.approvers import SECOND, approval
 from tests.attacks.crafted import OWNER, Crafted, craft, node_key, sealing_key, user_key
 from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build, evidence, federation
@@ -83,15 +84,45 @@ def _verify(world: World, signed: query_pb2.SignedQuery) -> Query:
     return verify_query(signed, directory=world.made.directory, deny_lists=None, now=time.time())
 
 
+OCTETS = [f.name for f in query_pb2.SignedQuery.DESCRIPTOR.fields if f.name != "approvals"]
+
+
 @EXAMPLES
-@given(
-    field=st.sampled_from([f.name for f in query_pb2.SignedQuery.DESCRIPTOR.fields]), edit=edits()
-)
+@given(field=st.sampled_from(OCTETS), edit=edits())
 def test_edited_queries(world: World, field: str, edit: Callable[[bytes], bytes]) -> None:
     """Edited octets anywhere in the signed front of a query."""
     signed = query_pb2.SignedQuery()
     signed.CopyFrom(world.crafted.signed)
     setattr(signed, field, edit(getattr(signed, field)))
+    only_ours(lambda: _verify(world, signed))
+
+
+@EXAMPLES
+@given(
+    changes=few_fields(query_pb2.Approval),
+    field=st.sampled_from(["approval", "signature", "certificate"]),
+    edit=edits(),
+    signed_again=st.booleans(),
+)
+def test_edited_approvals(
+    world: World,
+    changes: dict[str, Any],
+    field: str,
+    edit: Callable[[bytes], bytes],
+    signed_again: bool,
+) -> None:
+    """Any field of an approval, signed again by its approver, or edited octets anywhere in it."""
+    signed, layout = query_pb2.SignedQuery(), world.made.layout
+    signed.CopyFrom(world.crafted.signed)
+    made = approval(layout, SECOND, signed.mandate, now=time.time())
+    if signed_again:
+        content = with_fields(query_pb2.Approval.FromString(made.approval), changes)
+        made.approval = signing.canonical(content)
+        key = user_key(world.made, *SECOND)
+        made.signature = signing.sign_as_user(key, "approval", made.approval)
+    else:
+        setattr(made, field, edit(getattr(made, field)))
+    signed.approvals.append(made)
     only_ours(lambda: _verify(world, signed))
 
 

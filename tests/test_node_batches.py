@@ -51,8 +51,8 @@ class Place:
         """Ask every term of a file; the user leaves after some events when told to."""
         result = Result(terms=file.terms, rows=file.rows)
         async with self.made.client(*ANALYST) as client:
-            draft = await client.prepare(request(terms=file.terms))
-            events = client.ask(draft, rows=file.rows)
+            draft = await client.prepare(request(terms=()), terms=file.terms, rows=file.rows)
+            events = client.ask(draft)
             return await gather(upto(events, stop_after), result, live=False)
 
     async def resume(self, query_id: str) -> Result:
@@ -135,6 +135,8 @@ def container(serial: int) -> str:
 WEIRD = st.text(
     alphabet=st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), max_size=12
 )
+SCHEMES = {"container", "vehicle-plate", "vessel-imo"}
+"""Those of the case."""
 ROWS = st.lists(
     st.one_of(
         st.sampled_from([STORY, OTHER, KNOWN, PLATE, STORY.lower(), "mscu 663987-0", "", "  "]),
@@ -160,8 +162,8 @@ def test_any_file_of_terms_gives_its_rows_in_order(place: Place, tmp_path: Path)
     def every(rows: list[str]) -> None:
         file = read_terms(write(tmp_path, rows), quiet)
         assert len(set(map(str, file.terms))) == len(file.terms)
-        if not file.terms:
-            return
+        if not file.terms or not {t.scheme for t in file.terms} <= SCHEMES:
+            return  # whatever else a weird row is taken for, the case does not cover
         result = place.run(place.ask(file))
         assert result.complete
         out = result.by_row()
@@ -257,9 +259,9 @@ async def interrupted(place: Place, file: TermsFile, monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as broken:
         broken.setattr(history, "put_line", dies)
         async with place.made.client(*ANALYST) as client:
-            draft = await client.prepare(request(terms=file.terms))
+            draft = await client.prepare(request(terms=()), terms=file.terms, rows=file.rows)
             with pytest.raises(grpc.aio.AioRpcError):
-                await gather(client.ask(draft, rows=file.rows), result, live=False)
+                await gather(client.ask(draft), result, live=False)
     return result.query_id
 
 
@@ -305,9 +307,9 @@ def test_octets_that_never_arrived_are_made_anew(
         result = Result(terms=file.terms, rows=file.rows)
         await place.made.stop_gateway()
         async with place.made.client(*ANALYST) as client:
-            draft = await client.prepare(request(terms=file.terms))
+            draft = await client.prepare(request(terms=()), terms=file.terms, rows=file.rows)
             with pytest.raises(grpc.aio.AioRpcError) as silent:
-                await gather(client.ask(draft, rows=file.rows), result, live=False)
+                await gather(client.ask(draft), result, live=False)
         assert silent.value.code() is grpc.StatusCode.UNAVAILABLE
         app = await place.made.start_gateway()
         with monkeypatch.context() as later:
@@ -348,8 +350,10 @@ def test_a_closed_case_stops_a_batch_at_once(place: Place, tmp_path: Path) -> No
     async def scenario() -> None:
         await place.made.open_case("CASE-SHUT")
         async with place.made.client(*ANALYST) as client:
-            draft = await client.prepare(request(terms=file.terms, case_id="CASE-SHUT"))
-            events = upto(client.ask(draft, rows=file.rows), 2)
+            draft = await client.prepare(
+                request(case_id="CASE-SHUT"), terms=file.terms, rows=file.rows
+            )
+            events = upto(client.ask(draft), 2)
             result = await gather(events, Result(terms=file.terms), live=False)
             async with place.made.client(*APPROVER) as approver:
                 await approver.stub.CloseCase(asking_pb2.CloseCaseRequest(case_id="CASE-SHUT"))
@@ -357,7 +361,7 @@ def test_a_closed_case_stops_a_batch_at_once(place: Place, tmp_path: Path) -> No
                 await place.resume(result.query_id)
             assert "CASE_NOT_ASSIGNED" in str(caught.value.trailing_metadata())
             with pytest.raises(grpc.aio.AioRpcError):
-                await client.prepare(request(terms=file.terms, case_id="CASE-SHUT"))
+                await client.prepare(request(case_id="CASE-SHUT"), terms=file.terms, rows=file.rows)
 
     before = place.asked()
     place.run(scenario())

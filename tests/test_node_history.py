@@ -12,19 +12,29 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead.envelope.query import Scope
 from fairlead.errors import Misconfigured, NotFound
 from fairlead.v1 import asking_pb2, query_pb2
-from node import feedback, history
 from node.batch import Batch
 from node.feedback import FeedbackBook
 from node.history import History
+from node.opening import VAULT_MIGRATIONS
+from node.termlist import TermList
 from node.vault import Vault
 from tests.walks import NOW
 
 KEY = bytes(range(32))
-MIGRATIONS = (*history.MIGRATIONS, *feedback.MIGRATIONS)
 TERM = "MSCU6639870"
 
 
-def batch(number: int = 1) -> Batch:
+def listed(vault: Vault, number: int = 1) -> TermList:
+    """A list of one term and one row."""
+    rows = [asking_pb2.Row(text=TERM, term=1)]
+    content = {
+        0: (0, [("container", TERM)]),
+        1: (0, [row.SerializeToString().hex() for row in rows]),
+    }
+    return TermList(vault, bytes([number]) * 16, {"container": 1}, 1, tails=content)
+
+
+def batch(vault: Vault, number: int = 1) -> Batch:
     """A batch of one term."""
     return Batch(
         batch_id=bytes([number]) * 16,
@@ -35,12 +45,12 @@ def batch(number: int = 1) -> Batch:
         signature=b"signature",
         certificate=b"certificate",
         session=Ed25519PrivateKey.generate(),
-        terms=(("container", TERM),),
-        nonces=(bytes(32),),
+        terms=listed(vault, number),
+        nonce_seed=bytes(32),
+        roots=(bytes(32),),
         salts={"police": bytes(32)},
         scope=Scope(since=1, until=2, events=("gate-in",), tlp=3, pap=2),
         not_asked={"oceanic-line": "BLIND_REQUIRED"},
-        rows=(asking_pb2.Row(text=TERM, term=1),),
         asked_at=int(NOW),
         case_retention_days=10,
     )
@@ -48,7 +58,7 @@ def batch(number: int = 1) -> Batch:
 
 @pytest.fixture
 def vault(tmp_path: Path) -> Iterator[Vault]:
-    opened = Vault.open(tmp_path / "history.sqlite", key=KEY, migrations=MIGRATIONS)
+    opened = Vault.open(tmp_path / "history.sqlite", key=KEY, migrations=VAULT_MIGRATIONS)
     yield opened
     opened.close()
 
@@ -57,10 +67,10 @@ def line(partner: str = "police") -> asking_pb2.OpenedAnswer:
     return asking_pb2.OpenedAnswer(partner_id=partner, status=query_pb2.STATUS_ANSWERED)
 
 
-def test_a_batch_survives_its_own_octets() -> None:
+def test_a_batch_survives_its_own_octets(vault: Vault) -> None:
     """What is read back is what was kept, the session key too."""
-    made = batch()
-    read = Batch.from_bytes(made.to_bytes())
+    made = batch(vault)
+    read = Batch.from_bytes(made.to_bytes(), made.terms)
     assert read.session.private_bytes_raw() == made.session.private_bytes_raw()
     assert read.to_bytes() == made.to_bytes()
     assert read.opened() == made.opened()
@@ -68,7 +78,7 @@ def test_a_batch_survives_its_own_octets() -> None:
 
 async def test_what_was_begun_is_found_by_either_id(vault: Vault) -> None:
     """By the batch's own id and by that of a chunk; anything else is unknown."""
-    kept, made = History(vault), batch()
+    kept, made = History(vault), batch(vault)
     await kept.begin(made, made.batch_id, b"octets")
     await kept.put_chunk(made.batch_id, 0, b"n" * 16, b"other octets")
     assert kept.find(made.batch_id) == kept.find(b"n" * 16) == made.batch_id
@@ -81,7 +91,7 @@ async def test_what_was_begun_is_found_by_either_id(vault: Vault) -> None:
 
 async def test_a_finished_batch_cannot_be_reopened(vault: Vault) -> None:
     """Request, reply key and session key are gone with the last line; summary and line stay."""
-    kept, made = History(vault), batch()
+    kept, made = History(vault), batch(vault)
     await kept.begin(made, made.batch_id, b"octets")
     await kept.put_line(made, 0, line(), 90, NOW)
     await kept.finish_chunk(made, 0, asking_pb2.Evidence(outcome=b"o"), made.batch_id)
@@ -97,7 +107,7 @@ async def test_a_finished_batch_cannot_be_reopened(vault: Vault) -> None:
 @pytest.mark.parametrize(("owner", "days"), [(3, 3), (90, 10)])
 async def test_the_shorter_retention_wins(vault: Vault, owner: int, days: int) -> None:
     """An answer is kept as long as its owner and the case both allow."""
-    kept, made = History(vault), batch()
+    kept, made = History(vault), batch(vault)
     await kept.begin(made, made.batch_id, b"octets")
     await kept.put_line(made, 0, line(), owner, NOW)
     end = NOW + days * 86_400
@@ -107,7 +117,7 @@ async def test_the_shorter_retention_wins(vault: Vault, owner: int, days: int) -
 
 async def test_nothing_is_in_clear_or_can_be_moved(vault: Vault, tmp_path: Path) -> None:
     """The file holds no term and no case; a line moved to another partner does not open."""
-    kept, made = History(vault), batch()
+    kept, made = History(vault), batch(vault)
     await kept.begin(made, made.batch_id, b"octets of the request")
     await kept.put_line(made, 0, line(), 90, NOW)
     data = b"".join(path.read_bytes() for path in tmp_path.iterdir())
@@ -121,7 +131,7 @@ async def test_nothing_is_in_clear_or_can_be_moved(vault: Vault, tmp_path: Path)
 
 async def test_another_secret_opens_nothing(vault: Vault, tmp_path: Path) -> None:
     """A history beside a secret from another backup says which file is wrong."""
-    made = batch()
+    made = batch(vault)
     await History(vault).begin(made, made.batch_id, b"octets")
     other = Vault.open_readonly(tmp_path / "history.sqlite", key=os.urandom(32))
     try:
@@ -134,7 +144,7 @@ async def test_another_secret_opens_nothing(vault: Vault, tmp_path: Path) -> Non
 
 async def test_a_write_that_fails_changes_nothing(vault: Vault) -> None:
     """A batch begun twice is an error, and the first one stands."""
-    kept, made = History(vault), batch()
+    kept, made = History(vault), batch(vault)
     await kept.begin(made, made.batch_id, b"octets")
     with pytest.raises(Exception, match="UNIQUE"):
         await kept.begin(made, b"n" * 16, b"other")
@@ -146,7 +156,7 @@ async def test_the_list_is_ones_own_and_newest_first(vault: Vault) -> None:
     """An auditor's list, which names no user, holds everybody's."""
     kept = History(vault)
     for number in (1, 2, 3):
-        made = batch(number)
+        made = batch(vault, number)
         await kept.begin(made, made.batch_id, b"octets")
     assert [item.query_id[0] for item in kept.listed("u-c01")] == [3, 2, 1]
     assert kept.listed("u-c03") == []

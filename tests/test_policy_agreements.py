@@ -79,7 +79,7 @@ def test_no_agreement_lifts_the_federations_limits() -> None:
 
     def edit(document) -> None:
         row = document["agreements"][0]
-        row["max_terms"], row["max_records"], row["retention_days"] = 5000, 101, 366
+        row["max_terms"], row["max_records"], row["retention_days"] = 1_048_577, 101, 366
         row["valid_until"] = row["valid_from"].replace()
         document["agreements"][1]["id"] = row["id"]
 

@@ -57,3 +57,12 @@ def test_the_words_of_the_page_are_those_of_the_registry() -> None:
     bases = {basis for purpose in registry["purposes"].values() for basis in purpose["legal_bases"]}
     known = {*registry["purposes"], *bases, *registry["schemes"], *registry["fields"]}
     assert listed == known | {event.value for event in Event}
+
+
+def test_the_number_above_which_a_second_person_is_needed_is_the_policys() -> None:
+    """Who reads a page plans by the number that the committed policy has."""
+    data = (ROOT / "policies" / "data" / "agreements.yaml").read_text(encoding="utf-8")
+    found = re.search(r"second_person_above_terms: (\d+)", data)
+    assert found is not None
+    page = (ROOT / "docs" / "approvals.md").read_text(encoding="utf-8")
+    assert f"more than {int(found[1]):,} terms" in page

@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from hypothesis import given
+from hypothesis import strategies as st
 
 from fairlead.auditlog import AuditLog
 from fairlead.errors import LogUnavailable
 from fairlead.leaves import LeafWriter
-from fairlead.release import BATCH, ReleaseDesk
+from fairlead.release import BATCH, ReleaseDesk, due
 from fairlead.v1 import audit_pb2 as pb
 
 LEAVES = LeafWriter(log="partner/police", clock=lambda: 1.0)
@@ -127,3 +129,13 @@ async def test_without_a_tick_nothing_waits_for_one(log: AuditLog) -> None:
     desk = ReleaseDesk(log, LEAVES, tick_s=0)
     now = asyncio.get_running_loop().time()
     await asyncio.wait_for(desk.release(answer(1), arrived=now, allowance_s=3600), timeout=60)
+
+
+@given(st.floats(0, 1e6), st.floats(0, 1e3), st.floats(0.01, 10))
+def test_what_is_due_is_due_on_a_multiple_not_before_now(
+    begun: float, took: float, allowance: float
+) -> None:
+    """Work that took less is due together with work that took up to the next multiple."""
+    at = due(begun, begun + took, allowance)
+    assert -1e-6 <= at - (begun + took) <= allowance + 1e-6
+    assert abs((at - begun) / allowance - round((at - begun) / allowance)) < 1e-4

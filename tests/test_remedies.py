@@ -12,7 +12,9 @@ import pytest
 
 from tests.test_documentation import PROGRAMS, ROOT, command_of, options_of
 
-_TYPED = re.compile(r"(?<![\w./`-])((?:fairlead(?:-node|-gateway|-authority)?|make) [a-z][^\n`]*)")
+_TYPED = re.compile(
+    r"(?<![\w./`-])((?:fairlead(?:-node|-gateway|-authority|-oversight)?|make) [a-z][^\n`]*)"
+)
 _ENDS = re.compile(r"[,;:)](?: |$)| {2,}|<| and ")
 """Where a command ends and the sentence goes on."""
 

@@ -104,6 +104,13 @@ class Machine:
         assert found, f"nobody has said {pattern}"
         return str(found[nth])
 
+    def heard_in(self, log: Path, text: str) -> None:
+        """Wait until a server has written something."""
+        deadline = time.monotonic() + PATIENCE_S
+        while text not in log.read_text():
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+
     def run(self, text: str, folder: Path, environment: Mapping[str, str]) -> tuple[int, str]:
         """Run to its end; returns the exit code and everything printed."""
         running = subprocess.Popen(
@@ -254,7 +261,7 @@ class Typist:
         for text in self._filled(command.line):
             word = text.split()[1:2]
             environment = self._environment(command.line)
-            if word == ["serve"]:
+            if word in (["serve"], ["run"]):
                 self.machine.serve(text, self.folder, environment)
             elif " --watch" in text:
                 self.machine.watch(text, self.folder, environment)

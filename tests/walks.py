@@ -8,15 +8,15 @@ so that what is refused is the change and not a broken signature.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from certs.dev.federation import demo_partners
+from certs.dev.federation import PartnerSpec, UserSpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
@@ -27,6 +27,7 @@ from fairlead.envelope.query import (
     ANY,
     Query,
     Scope,
+    commit_terms,
     draft_mandate,
     sign_query,
     uuid7,
@@ -203,9 +204,7 @@ def make_walk(
         legal_basis="eu-ucc-art-46",
         case_commitment=signing.commit(os.urandom(32), CASE.encode()),
         mode=pb.MODE_SEALED if blinded is None else pb.MODE_BLIND,
-        terms=terms,
-        nonces=nonces,
-        scope=scope,
+        committed=commit_terms(terms, nonces, scope),
         salts=salts,
         asked=asked,
         session_key=signing.public_bytes(session),
@@ -256,11 +255,26 @@ def world_of(layout: Layout, *, now: float) -> World:
     return World(open_federation(layout, now=now), now=now)
 
 
-def make_world(folder: Path, *, now: float = NOW, partners: Sequence[str] = PARTNERS) -> World:
-    """Keys and lists in ``folder``, verified at ``now``."""
-    wanted = [spec for spec in demo_partners() if spec.partner_id in partners]
+def make_world(
+    folder: Path,
+    *,
+    now: float = NOW,
+    partners: Sequence[str] = PARTNERS,
+    more_users: Mapping[str, Sequence[UserSpec]] | None = None,
+) -> World:
+    """Keys and lists in ``folder``, verified at ``now``; ``more_users`` than the demo's."""
+    wanted = with_users(
+        [spec for spec in demo_partners() if spec.partner_id in partners], more_users or {}
+    )
     layout = make(folder / "keys", partners=wanted, now=now)
     return world_of(layout, now=now)
+
+
+def with_users(
+    specs: Sequence[PartnerSpec], more: Mapping[str, Sequence[UserSpec]]
+) -> list[PartnerSpec]:
+    """The same partners with more people."""
+    return [replace(spec, users=(*spec.users, *more.get(spec.partner_id, ()))) for spec in specs]
 
 
 class PaperLog:

@@ -72,7 +72,10 @@ def demo_partners(first_port: int = 7401) -> Sequence[PartnerSpec]:
             "Police",
             PartnerKind.POLICE,
             "NL",
-            (UserSpec(pseudonym="u-p01", roles=(Role.ANALYST,)),),
+            (
+                UserSpec(pseudonym="u-p01", roles=(Role.ANALYST,)),
+                UserSpec(pseudonym="u-p02", roles=(Role.APPROVER,)),
+            ),
         ),
         ("terminal-north", "Terminal North", PartnerKind.TERMINAL, "NL", ()),
         ("oceanic-line", "Oceanic Line", PartnerKind.SHIPPING_LINE, "DK", ()),

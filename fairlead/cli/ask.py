@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -22,7 +21,7 @@ from fairlead.cli.options import (
     moment,
 )
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, printable, say
-from fairlead.cli.results import Result, gather, keep, show, word
+from fairlead.cli.results import Receipts, Result, RowStream, gather, show, word
 from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.errors import InvalidInput, Misconfigured
 
@@ -30,6 +29,8 @@ if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
 
 
+SUGGESTED = 3
+"""Near identifiers that are named, or asked, instead of one whose check digit is wrong."""
 _MODES = {"auto": 0, "sealed": 1, "blind": 2}
 """The wire's numbers; auto leaves the mode to policy."""
 
@@ -67,6 +68,10 @@ def ask(
     mode: Annotated[
         ModeWord, typer.Option(help="auto follows policy, never blind to sealed.")
     ] = ModeWord.AUTO,
+    urgent: Annotated[
+        bool,
+        typer.Option("--urgent", help="Beyond a budget: ask an approver on call to let it, once."),
+    ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Show who would learn what; send nothing.")
     ] = False,
@@ -89,7 +94,7 @@ def ask(
             reasons=("RECEIPT_FOLDER",),
             remedy="make the folder, or leave --receipt out",
         )
-    listed = _listed(terms or [], file, column, scheme)
+    listed = _listed(terms or [], file, column, scheme, as_it_stands=mode is ModeWord.BLIND)
     if listed.rows:
         say(listed.summary())
     if not listed.terms:
@@ -101,7 +106,6 @@ def ask(
             remedy="fairlead ask --help",
         )
     request = asking_pb2.PrepareRequest(
-        terms=listed.terms,
         case_id=case,
         purpose=purpose,
         mode=_MODES[mode],  # type: ignore[arg-type]
@@ -109,12 +113,13 @@ def ask(
         until=moment(until, now=now),
         events=event or [],
         partners=to or [],
+        urgent=urgent,
         **handling(tlp, pap),
     )
     return awaited(
         _ask(
             request,
-            listed.rows,
+            listed,
             dry_run=dry_run,
             on_hit=exit_code,
             receipt=receipt,
@@ -125,14 +130,25 @@ def ask(
 
 
 def _listed(
-    typed: list[str], file: Path | None, column: str | None, scheme: str | None
+    typed: list[str],
+    file: Path | None,
+    column: str | None,
+    scheme: str | None,
+    *,
+    as_it_stands: bool,
 ) -> TermsFile:
     """The terms typed, each recognised aloud, or those of a file.
+
+    :param as_it_stands: ask a file's term with a wrong check digit all the same, and what it may
+        have been meant to be: blind, no partner sees either.
 
     :raises InvalidInput: both or neither, a typo, or a file that cannot be read.
     """
     if file is None:
-        return TermsFile(rows=(), terms=tuple(recognise(term, scheme) for term in typed))
+        from fairlead.packed import PackedRows, PackedTerms
+
+        found = [recognise(term, scheme) for term in typed]
+        return TermsFile(rows=PackedRows(), terms=PackedTerms(found))
     if typed:
         raise InvalidInput(
             "terms are typed or in a file, not both; nothing was sent",
@@ -144,7 +160,26 @@ def _listed(
         lambda text, stated: recognise(text, stated, aloud=False),
         column=column,
         scheme=scheme,
+        near=suggested if as_it_stands else None,
     )
+
+
+def suggested(text: str, scheme: str | None) -> list[asking_pb2.Term]:
+    """A text whose check digit is wrong as it stands, and then the likeliest that it may have been
+    meant to be; nothing when it is no identifier that has one."""
+    from fairlead import identifiers
+    from fairlead.v1 import asking_pb2
+
+    found = identifiers.recognise(text) if scheme is None else ()
+    if scheme in identifiers.SCHEMES:
+        found = (identifiers.normalise(scheme, text),)
+    wrong = [one for one in found if one.validity is identifiers.Validity.CHECKSUM_FAILED]
+    if not wrong:
+        return []
+    close = identifiers.suggest(text)[:SUGGESTED]
+    near = [one for raw in close for one in identifiers.recognise(raw)[:1]]
+    named = [wrong[0], *(one for one in near if one.scheme == wrong[0].scheme)]
+    return [asking_pb2.Term(scheme=one.scheme, value=one.value) for one in named]
 
 
 def recognise(text: str, scheme: str | None, *, aloud: bool = True) -> asking_pb2.Term:
@@ -176,13 +211,15 @@ def recognise(text: str, scheme: str | None, *, aloud: bool = True) -> asking_pb
     raise InvalidInput(
         "this is no identifier of a known scheme, or its check digit is wrong; nothing was sent",
         reasons=("NOT_RECOGNISED",),
-        remedy=f"did you mean {' or '.join(close[:3])}?" if close else "fairlead ask --help",
+        remedy=f"did you mean {' or '.join(close[:SUGGESTED])}?"
+        if close
+        else "fairlead ask --help",
     )
 
 
 async def _ask(
     request: asking_pb2.PrepareRequest,
-    rows: Sequence[asking_pb2.Row],
+    listed: TermsFile,
     *,
     dry_run: bool,
     on_hit: bool,
@@ -192,13 +229,8 @@ async def _ask(
 ) -> int:
     client, settings, folder = connect(profile)
     async with client:
-        draft = await client.prepare(request)
-        say(f"legal basis of the case: {printable(draft.legal_basis)}")
-        say(f"handling of the question: {_handled(draft)}")
-        what = _learnt(request.terms, blind=draft.blind)
-        for exposure in draft.exposures:
-            name = printable(exposure.display_name)
-            say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
+        draft = await client.prepare(request, terms=listed.terms, rows=listed.rows)
+        announce(draft, listed.terms.schemes())
         if dry_run:
             for cost in costs(draft.response.spends):
                 say(
@@ -208,12 +240,33 @@ async def _ask(
             _print_dry_run(draft, output)
             return Exit.ANSWERED
         return await finish(
-            client.ask(draft, rows=rows),
-            Result(mode=draft.mode, terms=list(request.terms), rows=list(rows)),
+            client.ask(draft),
+            Result(mode=draft.mode, terms=listed.terms, rows=listed.rows),
             output=output,
             receipt=receipt or folder / settings.receipts,
             on_hit=on_hit,
         )
+
+
+def announce(draft: Any, schemes: Mapping[str, int]) -> None:
+    """Say what is about to be signed, and who will learn what of so many terms of each scheme."""
+    say(f"legal basis of the case: {printable(draft.legal_basis)}")
+    say(f"handling of the question: {_handled(draft)}")
+    what = _learnt(schemes, blind=draft.blind)
+    for exposure in draft.exposures:
+        name = printable(exposure.display_name)
+        say(f"{exposure.partner_id} ({name}) will learn that you ask, the purpose, and {what}")
+    _say_second(draft)
+
+
+def _say_second(draft: Any) -> None:
+    """Before it is signed: whether it waits for somebody else."""
+    from fairlead.v1 import query_pb2
+
+    needed = query_pb2.Mandate.FromString(draft.response.mandate).required_approvals
+    if needed:
+        who = "a second person" if needed == 1 else f"{needed} other people"
+        say(f"{who} with the role approver must approve it before anything is sent")
 
 
 def _handled(draft: Any) -> str:
@@ -223,12 +276,13 @@ def _handled(draft: Any) -> str:
     return f"{tlp}, {pap}".replace("_", ":", 1).replace("PAP_", "PAP:").replace("_", "+")
 
 
-def _learnt(terms: Sequence[asking_pb2.Term], *, blind: bool) -> str:
-    """What of the terms a partner will learn."""
+def _learnt(schemes: Mapping[str, int], *, blind: bool) -> str:
+    """What of so many terms of each scheme a partner will learn."""
     if blind:
-        counted = sorted(Counter(term.scheme for term in terms).items())
+        counted = sorted(schemes.items())
         return "the number of terms, not which: " + ", ".join(f"{n} {s}" for s, n in counted)
-    return "this term" if len(terms) == 1 else f"these {len(terms)} terms"
+    terms = sum(schemes.values())
+    return "this term" if terms == 1 else f"these {terms} terms"
 
 
 async def finish(
@@ -244,24 +298,25 @@ async def finish(
     What came before an interruption is printed all the same.
     """
     problem: BaseException | None = None
+    receipts, stream = Receipts(receipt, result), RowStream(output)
+    streamed = stream if output in {RowFormat.NDJSON, RowFormat.CSV} else None
     try:
-        await gather(events, result, live=output is RowFormat.TABLE)
+        await gather(
+            events, result, live=output is RowFormat.TABLE, keep=receipts.take, shown=streamed
+        )
     except BaseException as error:
         if not result.query_id or not (result.rows or result.chunks > 1):
             if result.query_id:
                 say(f"next: fairlead queries resume {result.query_id}")
             raise
         problem = error
-    paths: list[Path] = []
-    try:
-        paths = keep(result, receipt)
-    except OSError:  # the query is on record: its answer is shown all the same
+    if receipts.failed:
         problem = problem or Misconfigured(
             "the receipt cannot be kept; the answer above is complete",
             reasons=("RECEIPT_UNWRITABLE",),
             remedy="name a folder you may write: --receipt FOLDER, and ask again",
         )
-    show(result, output, paths)
+    show(result, output, receipts.paths, streamed)
     if problem is not None:
         raise problem
     return result.exit_code(on_hit=on_hit)

@@ -18,24 +18,30 @@ app = typer.Typer(
 
 def _assemble() -> None:
     from fairlead.cli import (
+        approvals,
         ask,
         audit,
         budgets,
         cases,
+        cover,
         feedback,
         login,
         partners,
         queries,
         receipts,
+        watch,
     )
 
     app.command("ask")(ask.ask)
+    app.command("cover")(cover.cover)
     app.command("login")(login.login)
     app.command("partners")(partners.partners)
     app.command("budgets")(budgets.budgets)
     app.command("feedback")(feedback.feedback)
     app.add_typer(queries.app, name="queries")
+    app.add_typer(watch.app, name="watch")
     app.add_typer(cases.app, name="cases")
+    app.add_typer(approvals.app, name="approvals")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
 

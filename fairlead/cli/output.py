@@ -85,18 +85,32 @@ def emit_json(value: object) -> None:
     _write(sys.stdout, json.dumps(value, allow_nan=False))
 
 
-def emit_csv(columns: Sequence[str], records: Iterable[Mapping[str, object]]) -> None:
-    """Write records as CSV (RFC 4180) with a heading.
+def emit_json_rows(head: Mapping[str, object], rows: Iterable[object], name: str) -> None:
+    """Write one JSON document whose last member, ``name``, is a list; one item at a time."""
+    _write(sys.stdout, json.dumps(head, allow_nan=False)[:-1] + f', "{name}": [', end="")
+    between = ""
+    for row in rows:
+        _write(sys.stdout, between + json.dumps(row, allow_nan=False), end="")
+        between = ", "
+    _write(sys.stdout, "]}")
+
+
+def emit_csv(
+    columns: Sequence[str], records: Iterable[Mapping[str, object]], *, heading: bool = True
+) -> None:
+    """Write records as CSV (RFC 4180), with a heading unless it was written.
 
     A cell that a spreadsheet would take for a formula gets an apostrophe before it: other
     organisations' text is data.
     """
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(columns)
+    if heading:
+        writer.writerow(columns)
     for record in records:
         writer.writerow([_plain(record.get(column)) for column in columns])
-    _write(sys.stdout, text.getvalue().removesuffix("\n"))
+    if text.getvalue():
+        _write(sys.stdout, text.getvalue().removesuffix("\n"))
 
 
 def _plain(cell: object) -> str:
@@ -168,10 +182,10 @@ def _aligned(rows: Sequence[Sequence[str]]) -> str:
     )
 
 
-def _write(stream: TextIO, text: str) -> None:
+def _write(stream: TextIO, text: str, *, end: str = "\n") -> None:
     encoding = stream.encoding or "utf-8"
     try:
-        stream.write(text.encode(encoding, "replace").decode(encoding) + "\n")
+        stream.write(text.encode(encoding, "replace").decode(encoding) + end)
         stream.flush()
     except BrokenPipeError:  # the reader left, as `head` does; the CLI library would say 1
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())

@@ -9,7 +9,7 @@ import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect, query_reference, when
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, say
-from fairlead.cli.results import BLIND, Result, gather, show, word
+from fairlead.cli.results import APPROVAL_WORDS, BLIND, Result, RowStream, gather, show, word
 
 app = typer.Typer(help="Show, resume and export queries asked before.", no_args_is_help=True)
 COLUMNS = ("query", "asked_at", "user", "case", "purpose", "terms", "state", "kept_until")
@@ -79,24 +79,27 @@ def resume_query(
 async def _kept(query: str, profile: Path | None, output: RowFormat) -> int:
     reference = query_reference(query)
     client, _, _ = connect(profile)
-    summary = None
-    async with client:
-        events = [event async for event in client.show(reference)]
+    stream = RowStream(output) if output in {RowFormat.NDJSON, RowFormat.CSV} else None
+    batches: list[Any] = []
 
-    async def again() -> Any:
-        for event in events:
+    async def noted(events: Any) -> Any:
+        async for event in events:
+            if event.HasField("batch"):
+                batches.append(event.batch)
             yield event
 
-    summary = next(event.batch for event in events if event.HasField("batch"))
-    if not summary.terms:  # an auditor's view
-        record = _record(summary.summary)
+    async with client:
+        events = noted(client.show(reference))
+        # Its receipts were kept when it was asked.
+        result = await gather(events, Result(), live=False, keep=lambda _: None, shown=stream)
+    if not batches[0].paged:  # an auditor's view
+        record = _record(batches[0].summary)
         if output is RowFormat.JSON:
             emit_json({"schema": 1, **record})
         else:
             emit_rows([record], columns=COLUMNS, output=output)
         return Exit.ANSWERED
-    result = await gather(again(), Result(), live=False)
-    show(result, output, ())
+    show(result, output, (), stream)
     partial = result.exit_code(on_hit=False) is Exit.PARTIAL
     return Exit.PARTIAL if partial else Exit.ANSWERED
 
@@ -104,7 +107,9 @@ async def _kept(query: str, profile: Path | None, output: RowFormat) -> int:
 def _record(summary: Any) -> dict[str, object]:
     from fairlead.v1.handling_pb2 import Pap, Tlp
 
-    done = summary.chunks_done >= summary.chunks
+    state = "complete" if summary.chunks_done >= summary.chunks else "interrupted"
+    if not summary.chunks_done:
+        state = APPROVAL_WORDS.get(summary.approval, state)
     return {
         "query": summary.query_id.hex(),
         "asked_at": when(summary.asked_at),
@@ -113,7 +118,7 @@ def _record(summary: Any) -> dict[str, object]:
         "purpose": summary.purpose,
         "mode": "blind" if summary.mode == BLIND else "sealed",
         "terms": summary.terms,
-        "state": "complete" if done else "interrupted",
+        "state": state,
         "tlp": word(Tlp, summary.tlp, "TLP_"),
         "pap": word(Pap, summary.pap, "PAP_"),
         "partners": list(summary.partners),

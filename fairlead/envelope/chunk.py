@@ -52,26 +52,59 @@ def root_of(leaves: Sequence[bytes]) -> bytes:
     return tree.root()
 
 
-def chunks_of(leaves: Sequence[bytes], mode: int = pb.MODE_SEALED) -> tuple[Chunk, ...]:
-    """Cut the leaves into chunks.
+class Cutter:
+    """Cuts leaves into chunks as they come and keeps 32 octets of each chunk.
 
     RFC 6962 splits at powers of two, so aligned leaves of such a number are a complete subtree,
     and the tree above them is the tree over their roots.
     """
-    size = chunk_size(mode)
-    parts = [leaves[start : start + size] for start in range(0, len(leaves), size)]
-    tree = merkle.Tree()
-    for part in parts:
-        tree.append(root_of(part))
+
+    def __init__(self, mode: int = pb.MODE_SEALED) -> None:
+        self._size = chunk_size(mode)
+        self._roots: list[bytes] = []
+        self._open = merkle.Tree()
+
+    def add(self, leaf: bytes) -> None:
+        """Take in the next leaf hash."""
+        self._open.append(leaf)
+        if self._open.size == self._size:
+            self._close()
+
+    def roots(self) -> tuple[bytes, ...]:
+        """The roots of all chunks; nothing may be added after."""
+        if self._open.size:
+            self._close()
+        return tuple(self._roots)
+
+    def _close(self) -> None:
+        self._roots.append(self._open.root())
+        self._open = merkle.Tree()
+
+
+def chunks_under(
+    roots: Sequence[bytes], terms: int, mode: int = pb.MODE_SEALED
+) -> tuple[Chunk, ...]:
+    """Where the chunks with these roots stand, of ``terms`` terms together."""
+    size, tree = chunk_size(mode), merkle.Tree()
+    for root in roots:
+        tree.append(root)
     return tuple(
         Chunk(
             number=number,
-            term_count=len(part),
-            root=tree.leaf(number),
-            path=tuple(tree.inclusion(number, len(parts))),
+            term_count=min(size, terms - number * size),
+            root=root,
+            path=tuple(tree.inclusion(number, len(roots))),
         )
-        for number, part in enumerate(parts)
+        for number, root in enumerate(roots)
     )
+
+
+def chunks_of(leaves: Sequence[bytes], mode: int = pb.MODE_SEALED) -> tuple[Chunk, ...]:
+    """Cut the leaves of a whole mandate into chunks."""
+    cutter = Cutter(mode)
+    for leaf in leaves:
+        cutter.add(leaf)
+    return chunks_under(cutter.roots(), len(leaves), mode)
 
 
 def chunk_count(terms: int, mode: int = pb.MODE_SEALED) -> int:

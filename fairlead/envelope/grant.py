@@ -162,7 +162,8 @@ def check_intent(leaf: bytes, query: Query) -> None:
         and content.mode == query.mode
         and content.term_count == query.term_count
         and tuple(content.schemes) == query.schemes
-        and list(content.signatures) == [query.mandate_signature, query.statement_signature]
+        and list(content.signatures) == query.signatures
+        and tuple(content.approvers) == query.approvers
     )
     if not bound:
         raise Forged("the logged intent is of another query", reasons=("INTENT_BINDING",))

@@ -20,6 +20,8 @@ from fairlead.v1 import blind_pb2 as pb
 
 DOMAIN = "blind-manifest"
 MAX_DESKS = 64
+MAX_LIFE_S = 62 * 86_400
+"""Seconds that a key may answer: the longest epoch and the longest overlap, 31 days each."""
 MAX_MANIFEST = 256 * 1024
 """Octets: 1,024 partners and 64 desks fit."""
 
@@ -225,7 +227,7 @@ def _check_content(manifest: Manifest) -> None:
         0 < manifest.serial < 2**63
         and len(manifest.predecessor) == (0 if first else DIGEST_SIZE)
         and len(manifest.snapshot_digest) == DIGEST_SIZE
-        and 0 <= times[0] < times[1] <= times[2]
+        and 0 <= times[0] < times[1] <= times[2] <= times[0] + MAX_LIFE_S
         and 0 <= manifest.made_at < manifest.answers_until
         and _desks_fit(manifest.contact_desks)
     )

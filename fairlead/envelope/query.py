@@ -7,6 +7,7 @@ and owner run the same :func:`verify_query`; neither believes the other's verifi
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
+from fairlead.envelope.approval import MAX_APPROVALS, Approved, verify_approvals
 from fairlead.envelope.chunk import Chunk, check_chunk, max_terms, root_of
 from fairlead.errors import Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.names import check_code
@@ -28,6 +30,8 @@ WINDOW_S = 120
 CLOCK_REMEDY = "the two clocks differ by more than 2 minutes: timedatectl status, on both sides"
 MANDATE_LIFETIME_S = 24 * 3600
 MAX_SCHEMES = 16
+NONCE_SEED = 32
+"""Octets from which the nonces of a mandate's terms follow."""
 _HASH = 32
 _ID = 16
 _LIMIT = 64 * 1024
@@ -69,12 +73,28 @@ class Query:
     reply_key: bytes
     session_key: bytes
     required_approvals: int
+    approvers: tuple[str, ...]
+    """SPIFFE ids of the people at the asker who approved the mandate, the requester not among
+    them, in the order of their approvals."""
+    urgent: bool
+    """One of them lets it exceed budgets."""
     mandate_digest: bytes
     header_digest: bytes
     mandate_signature: bytes
     statement_signature: bytes
+    approval_signatures: tuple[bytes, ...]
     policy_serial: int
     expires_at: int
+
+    @property
+    def approvals(self) -> int:
+        """How many second persons let it go."""
+        return len(self.approvers)
+
+    @property
+    def signatures(self) -> list[bytes]:
+        """What makes its INTENT leaf evidence: of the mandate, the statement, the approvals."""
+        return [self.mandate_signature, self.statement_signature, *self.approval_signatures]
 
     @property
     def mode_name(self) -> str:
@@ -132,6 +152,16 @@ def term_leaf(scheme: str, value: str, nonce: bytes, scope: Scope = ANY) -> byte
     return merkle.leaf_hash(signing.canonical(leaf))
 
 
+def term_nonce(seed: bytes, place: int) -> bytes:
+    """The nonce of a mandate's term at ``place``: BLAKE2b (RFC 7693) keyed with the mandate's
+    random seed of 32 octets, so that neither side keeps a nonce for each of a million terms.
+
+    :raises ValueError: no such place.
+    """
+    data = place.to_bytes(4, "big")
+    return hashlib.blake2b(data, key=seed, digest_size=_HASH, person=b"fairlead/nonce").digest()
+
+
 def terms_root(leaves: Sequence[bytes]) -> bytes:
     """RFC 6962 root over leaf hashes in the order of the terms."""
     return root_of(leaves)
@@ -147,6 +177,15 @@ def partner_digest(salt: bytes, partner_id: str, mandate_id: bytes, *, asked: bo
     return signing.commit(salt, b"\x00".join((verdict, partner_id.encode(), mandate_id)))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Committed:
+    """What a mandate says of its terms: their schemes, their number, and the root over them."""
+
+    schemes: Collection[str]
+    count: int
+    root: bytes
+
+
 def draft_mandate(
     *,
     directory: Directory,
@@ -156,24 +195,22 @@ def draft_mandate(
     legal_basis: str,
     case_commitment: bytes,
     mode: int,
-    terms: Sequence[tuple[str, str]],
-    nonces: Sequence[bytes],
-    scope: Scope = ANY,
+    committed: Committed,
     salts: Mapping[str, bytes],
     asked: Collection[str],
     session_key: bytes,
     now: float,
     lifetime_s: int = 3600,
+    required_approvals: int = 0,
     random: Random = os.urandom,
 ) -> bytes:
     """Draft the canonical octets a user signs.
 
-    :param terms: (scheme, canonical value) in order, with one nonce each.
+    :param committed: to the terms; see :func:`commit_terms`.
     :param salts: one 32-octet salt for every partner the directory lists, by id.
     :param asked: ids of the partners to be asked.
     """
     mandate_id = uuid7(now, random)
-    leaves = [term_leaf(s, v, n, scope) for (s, v), n in zip(terms, nonces, strict=True)]
     mandate = pb.Mandate(
         federation=directory.federation,
         mandate_id=mandate_id,
@@ -183,17 +220,28 @@ def draft_mandate(
         legal_basis=legal_basis,
         case_commitment=case_commitment,
         mode=mode,  # type: ignore[arg-type]
-        schemes=sorted({scheme for scheme, _ in terms}),
-        term_count=len(terms),
-        terms_root=terms_root(leaves),
+        schemes=sorted(set(committed.schemes)),
+        term_count=committed.count,
+        terms_root=committed.root,
         partner_digests=[
             partner_digest(salts[p], p, mandate_id, asked=p in asked) for p in directory.listed
         ],
         issued_at=int(now),
         expires_at=int(now) + lifetime_s,
         session_key=session_key,
+        required_approvals=required_approvals,
     )
     return signing.canonical(mandate)
+
+
+def commit_terms(
+    terms: Sequence[tuple[str, str]], nonces: Sequence[bytes], scope: Scope = ANY
+) -> Committed:
+    """Commit to (scheme, canonical value) in order, with one nonce each."""
+    leaves = [term_leaf(s, v, n, scope) for (s, v), n in zip(terms, nonces, strict=True)]
+    return Committed(
+        schemes={scheme for scheme, _ in terms}, count=len(terms), root=terms_root(leaves)
+    )
 
 
 def sign_query(
@@ -211,6 +259,7 @@ def sign_query(
     now: float,
     chunk: Chunk | None = None,
     element_count: int = 0,
+    approvals: Sequence[pb.SignedApproval] = (),
     random: Random = os.urandom,
 ) -> pb.SignedQuery:
     """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
@@ -260,6 +309,7 @@ def sign_query(
         session_signature=signing.sign(session, "header", header),
         statement=statement,
         statement_signature=signing.sign(node_key, "statement", statement),
+        approvals=approvals,
     )
 
 
@@ -285,13 +335,16 @@ def verify_query(
        blinded elements as its mode allows.
     6. The asker's node signed that the case is open and the user assigned to it.
     7. It signed as well that its guard against enumeration let the mandate's terms pass.
+    8. Every approval verifies (:func:`verify_approvals`), and there are as many as the mandate
+       demands.
 
     :param deny_lists: None only when verifying old evidence offline.
     :param identify: a server's memory of certificates that verified, in front of step 2.
     :raises Forged: a signature or binding is wrong.
     :raises InvalidInput: malformed or beyond a limit.
     :raises Stale: outside its window, or another directory.
-    :raises Refused: the statement does not claim an open case, an assigned user and the guard.
+    :raises Refused: the statement does not claim an open case, an assigned user and the guard, or
+        a second person is missing or is none.
     :raises Unauthenticated: the user's certificate is not acceptable.
     """
     # 1
@@ -319,6 +372,18 @@ def verify_query(
     _check_statement(statement, header, mandate, signed, now)
     # 7
     _check_guard(statement)
+    # 8
+    approved = verify_approvals(
+        signed.approvals,
+        mandate=mandate,
+        mandate_digest=signing.digest(signed.mandate),
+        requester=user,
+        directory=listed,
+        deny_lists=deny_lists,
+        now=now,
+        identify=identify,
+    )
+    _check_approved(mandate, approved)
     return Query(
         query_id=header.query_id,
         chunk=header.chunk,
@@ -340,10 +405,13 @@ def verify_query(
         reply_key=header.reply_key,
         session_key=mandate.session_key,
         required_approvals=mandate.required_approvals,
+        approvers=tuple(person.spiffe_id for person in approved.people),
+        urgent=approved.urgent,
         mandate_digest=signing.digest(signed.mandate),
         header_digest=signing.digest(signed.header),
         mandate_signature=signed.mandate_signature,
         statement_signature=signed.statement_signature,
+        approval_signatures=tuple(item.signature for item in signed.approvals),
         policy_serial=statement.policy_serial,
         expires_at=mandate.expires_at,
     )
@@ -405,6 +473,8 @@ def _check_mandate(mandate: pb.Mandate, directory: Directory, now: float) -> Non
         raise InvalidInput("a mandate lives longer than allowed", reasons=("MANDATE_LIFETIME",))
     if not mandate.issued_at - WINDOW_S <= now < mandate.expires_at:
         raise Stale("a mandate is not in force", reasons=("MANDATE_EXPIRED",))
+    if mandate.required_approvals > MAX_APPROVALS:
+        raise InvalidInput("a mandate demands too many approvals", reasons=("APPROVALS",))
 
 
 def _check_header(
@@ -473,4 +543,13 @@ def _check_guard(statement: pb.NodeStatement) -> None:
             "the asker's node does not vouch that its guard against enumeration saw these terms",
             reasons=("GUARD",),
             remedy="the asker's node must run a version that has the guard",
+        )
+
+
+def _check_approved(mandate: pb.Mandate, approved: Approved) -> None:
+    if len(approved.people) < mandate.required_approvals:
+        raise Refused(
+            "a second person must approve this query",
+            reasons=("APPROVAL_REQUIRED",),
+            remedy="an approver: fairlead approvals list",
         )

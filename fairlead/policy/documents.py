@@ -27,7 +27,7 @@ FacetName = Annotated[
     str, Field(pattern=r"^(existence|count_band|contact_desk|full_record|field:[a-z][a-z0-9_]*)$")
 ]
 Title = Annotated[str, Field(min_length=1, max_length=200)]
-Count = Annotated[int, Field(ge=1, le=1_000_000)]
+Count = Annotated[int, Field(ge=1, le=10_000_000)]
 Natural = Annotated[int, Field(ge=0, le=1_000_000_000)]
 Kind = Annotated[str, Field(pattern=r"^[a-z_]+$")]
 

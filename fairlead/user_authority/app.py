@@ -17,12 +17,13 @@ from cryptography.hazmat.primitives.asymmetric import ec
 
 from fairlead.authority import Issuer, issue_authority_server
 from fairlead.errors import FairleadError, LogUnavailable
+from fairlead.journal import Journal
 from fairlead.keyfile import private_folder
 from fairlead.leaves import LeafWriter
 from fairlead.telemetry import Event, get_logger
 from fairlead.user_authority import service
 from fairlead.user_authority.config import AuthorityConfig
-from fairlead.user_authority.journal import Journal
+from fairlead.user_authority.journal import open_journal
 from fairlead.user_authority.people import People
 from fairlead.user_authority.register import Register
 
@@ -100,7 +101,7 @@ async def run(config: AuthorityConfig) -> bool:
         get_logger().error(Event.LOG_FAILED)
         loop.call_soon_threadsafe(ended.set)
 
-    journal = Journal.open(
+    journal = open_journal(
         config,
         people.register,
         clock=people.clock,

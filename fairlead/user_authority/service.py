@@ -16,8 +16,8 @@ from fairlead.authorisation import STRANGERS, Authorisation, Service, assert_eve
 from fairlead.authority import public_key_of_request
 from fairlead.door import Mask, StrangersDoor, log_internal_failure
 from fairlead.errors import FairleadError, Misconfigured
+from fairlead.journal import Journal
 from fairlead.trust import Trust
-from fairlead.user_authority.journal import Journal
 from fairlead.user_authority.people import People
 from fairlead.v1 import authority_pb2, authority_pb2_grpc
 

@@ -11,6 +11,7 @@ from fairlead.v1 import query_pb2 as _query_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -21,6 +22,90 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _ApprovalState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ApprovalStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ApprovalState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    APPROVAL_STATE_UNSPECIFIED: _ApprovalState.ValueType  # 0
+    """Nobody else need approve it."""
+    APPROVAL_STATE_PENDING: _ApprovalState.ValueType  # 1
+    APPROVAL_STATE_APPROVED: _ApprovalState.ValueType  # 2
+    APPROVAL_STATE_DENIED: _ApprovalState.ValueType  # 3
+    APPROVAL_STATE_EXPIRED: _ApprovalState.ValueType  # 4
+    """Nobody decided in time."""
+
+class ApprovalState(_ApprovalState, metaclass=_ApprovalStateEnumTypeWrapper):
+    """How a query stands that waits, or waited, for a second person."""
+
+APPROVAL_STATE_UNSPECIFIED: ApprovalState.ValueType  # 0
+"""Nobody else need approve it."""
+APPROVAL_STATE_PENDING: ApprovalState.ValueType  # 1
+APPROVAL_STATE_APPROVED: ApprovalState.ValueType  # 2
+APPROVAL_STATE_DENIED: ApprovalState.ValueType  # 3
+APPROVAL_STATE_EXPIRED: ApprovalState.ValueType  # 4
+"""Nobody decided in time."""
+Global___ApprovalState: _TypeAlias = ApprovalState  # noqa: Y015
+
+class _WatchState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_STATE_UNSPECIFIED: _WatchState.ValueType  # 0
+    WATCH_STATE_ACTIVE: _WatchState.ValueType  # 1
+    """Every partner asked is watched."""
+    WATCH_STATE_MUST_RENEW: _WatchState.ValueType  # 2
+    """At least one partner is not watched any more, or not yet: see its place."""
+    WATCH_STATE_ENDED: _WatchState.ValueType  # 3
+
+class WatchState(_WatchState, metaclass=_WatchStateEnumTypeWrapper):
+    """How a watch stands."""
+
+WATCH_STATE_UNSPECIFIED: WatchState.ValueType  # 0
+WATCH_STATE_ACTIVE: WatchState.ValueType  # 1
+"""Every partner asked is watched."""
+WATCH_STATE_MUST_RENEW: WatchState.ValueType  # 2
+"""At least one partner is not watched any more, or not yet: see its place."""
+WATCH_STATE_ENDED: WatchState.ValueType  # 3
+Global___WatchState: _TypeAlias = WatchState  # noqa: Y015
+
+class _WatchNewsKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _WatchNewsKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_WatchNewsKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    WATCH_NEWS_KIND_UNSPECIFIED: _WatchNewsKind.ValueType  # 0
+    WATCH_NEWS_KIND_APPEARED: _WatchNewsKind.ValueType  # 1
+    """No hit before."""
+    WATCH_NEWS_KIND_CHANGED: _WatchNewsKind.ValueType  # 2
+    """Another record speaks, or what it tells is another."""
+    WATCH_NEWS_KIND_DISAPPEARED: _WatchNewsKind.ValueType  # 3
+    """A hit before."""
+    WATCH_NEWS_KIND_MUST_RENEW: _WatchNewsKind.ValueType  # 4
+    """Nothing is looked up there any more: the watch must be renewed."""
+    WATCH_NEWS_KIND_ENDED: _WatchNewsKind.ValueType  # 5
+    """The watch is over."""
+
+class WatchNewsKind(_WatchNewsKind, metaclass=_WatchNewsKindEnumTypeWrapper):
+    """What became different at a partner."""
+
+WATCH_NEWS_KIND_UNSPECIFIED: WatchNewsKind.ValueType  # 0
+WATCH_NEWS_KIND_APPEARED: WatchNewsKind.ValueType  # 1
+"""No hit before."""
+WATCH_NEWS_KIND_CHANGED: WatchNewsKind.ValueType  # 2
+"""Another record speaks, or what it tells is another."""
+WATCH_NEWS_KIND_DISAPPEARED: WatchNewsKind.ValueType  # 3
+"""A hit before."""
+WATCH_NEWS_KIND_MUST_RENEW: WatchNewsKind.ValueType  # 4
+"""Nothing is looked up there any more: the watch must be renewed."""
+WATCH_NEWS_KIND_ENDED: WatchNewsKind.ValueType  # 5
+"""The watch is over."""
+Global___WatchNewsKind: _TypeAlias = WatchNewsKind  # noqa: Y015
 
 @_typing.final
 class Term(_message.Message):
@@ -49,7 +134,7 @@ Global___Term: _TypeAlias = Term  # noqa: Y015
 
 @_typing.final
 class PrepareRequest(_message.Message):
-    """What the user wants to know, and why."""
+    """What the user wants to know, and why. A message after the first holds terms and rows only."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -63,6 +148,8 @@ class PrepareRequest(_message.Message):
     PARTNERS_FIELD_NUMBER: _builtins.int
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     purpose: _builtins.str
     mode: _query_pb2.Mode.ValueType
@@ -72,6 +159,8 @@ class PrepareRequest(_message.Message):
     tlp: _handling_pb2.Tlp.ValueType
     """How the question may be used; unspecified means as the case says."""
     pap: _handling_pb2.Pap.ValueType
+    urgent: _builtins.bool
+    """Beyond a budget: an approver on call may let it exceed the budgets once."""
     @_builtins.property
     def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
     @_builtins.property
@@ -79,6 +168,12 @@ class PrepareRequest(_message.Message):
     @_builtins.property
     def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Empty means every partner that policy lets the query reach."""
+
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
+        """The rows of a file of terms in their order, kept with the query so that they can be shown
+        again; empty for terms that were typed.
+        """
 
     def __init__(
         self,
@@ -93,10 +188,12 @@ class PrepareRequest(_message.Message):
         partners: _abc.Iterable[_builtins.str] | None = ...,
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
+        rows: _abc.Iterable[Global___Row] | None = ...,
+        urgent: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "events", b"events", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "rows", b"rows", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until", "urgent", b"urgent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -163,7 +260,6 @@ class PrepareResponse(_message.Message):
 
     PREPARATION_ID_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
-    NONCES_FIELD_NUMBER: _builtins.int
     CASE_NONCE_FIELD_NUMBER: _builtins.int
     PARTNER_SALTS_FIELD_NUMBER: _builtins.int
     EXPOSURES_FIELD_NUMBER: _builtins.int
@@ -172,6 +268,7 @@ class PrepareResponse(_message.Message):
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
     SPENDS_FIELD_NUMBER: _builtins.int
+    NONCE_SEED_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     """Mandate, unsigned."""
@@ -179,10 +276,8 @@ class PrepareResponse(_message.Message):
     tlp: _handling_pb2.Tlp.ValueType
     """The handling that travels with the question."""
     pap: _handling_pb2.Pap.ValueType
-    @_builtins.property
-    def nonces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """One nonce per term, in the order of the request."""
-
+    nonce_seed: _builtins.bytes
+    """The nonce of every term follows from it and from the term's place."""
     @_builtins.property
     def partner_salts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """One salt per directory partner, in the order of "directory_partners": each opens the
@@ -208,7 +303,6 @@ class PrepareResponse(_message.Message):
         *,
         preparation_id: _builtins.bytes = ...,
         mandate: _builtins.bytes = ...,
-        nonces: _abc.Iterable[_builtins.bytes] | None = ...,
         case_nonce: _builtins.bytes = ...,
         partner_salts: _abc.Iterable[_builtins.bytes] | None = ...,
         exposures: _abc.Iterable[Global___Exposure] | None = ...,
@@ -217,10 +311,11 @@ class PrepareResponse(_message.Message):
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
         spends: _abc.Iterable[Global___BudgetAccount] | None = ...,
+        nonce_seed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonces", b"nonces", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "spends", b"spends", "tlp", b"tlp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_nonce", b"case_nonce", "directory_partners", b"directory_partners", "exposures", b"exposures", "mandate", b"mandate", "nonce_seed", b"nonce_seed", "not_asked", b"not_asked", "pap", b"pap", "partner_salts", b"partner_salts", "preparation_id", b"preparation_id", "spends", b"spends", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -235,31 +330,62 @@ class AskRequest(_message.Message):
     PREPARATION_ID_FIELD_NUMBER: _builtins.int
     MANDATE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
-    ROWS_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
+    WATCH_SIGNATURE_FIELD_NUMBER: _builtins.int
     preparation_id: _builtins.bytes
     mandate: _builtins.bytes
     signature: _builtins.bytes
-    @_builtins.property
-    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]:
-        """The rows of a file of terms in their order, kept with the query so that they can be shown
-        again; empty for terms that were typed.
-        """
-
+    watch: _builtins.bytes
+    """A WatchOrder, when what comes back is to be looked up again in later snapshots, and the user's
+    signature over it (ECDSA P-256, SHA-256, domain "watch").
+    """
+    watch_signature: _builtins.bytes
     def __init__(
         self,
         *,
         preparation_id: _builtins.bytes = ...,
         mandate: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
-        rows: _abc.Iterable[Global___Row] | None = ...,
+        watch: _builtins.bytes = ...,
+        watch_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "rows", b"rows", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate", b"mandate", "preparation_id", b"preparation_id", "signature", b"signature", "watch", b"watch", "watch_signature", b"watch_signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AskRequest: _TypeAlias = AskRequest  # noqa: Y015
+
+@_typing.final
+class WatchOrder(_message.Message):
+    """What a user signs to have a blind query stand: nothing of it leaves the node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_DIGEST_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    RENEWS_FIELD_NUMBER: _builtins.int
+    mandate_digest: _builtins.bytes
+    """SHA-256 of the mandate it belongs to."""
+    until: _builtins.int
+    """Unix seconds; it ends earlier with its epoch."""
+    renews: _builtins.bytes
+    """The watch that goes on under this order; empty for a new one."""
+    def __init__(
+        self,
+        *,
+        mandate_digest: _builtins.bytes = ...,
+        until: _builtins.int = ...,
+        renews: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mandate_digest", b"mandate_digest", "renews", b"renews", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchOrder: _TypeAlias = WatchOrder  # noqa: Y015
 
 @_typing.final
 class Row(_message.Message):
@@ -270,22 +396,30 @@ class Row(_message.Message):
     TEXT_FIELD_NUMBER: _builtins.int
     TERM_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    SUGGESTED_FIELD_NUMBER: _builtins.int
     text: _builtins.str
     """As written, cut to 64 characters."""
     term: _builtins.int
     """Position of its term in the request, plus one; 0 when it is not asked."""
     reason: _builtins.str
-    """Why it is not asked: a stable code."""
+    """Why it is not asked, or CHECK_DIGIT for a term that is asked as it stands all the same: a
+    stable code.
+    """
+    @_builtins.property
+    def suggested(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Positions, plus one, of what it may have been meant to be."""
+
     def __init__(
         self,
         *,
         text: _builtins.str = ...,
         term: _builtins.int = ...,
         reason: _builtins.str = ...,
+        suggested: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "term", b"term", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "suggested", b"suggested", "term", b"term", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -329,26 +463,46 @@ class AskResponse(_message.Message):
         DESCRIPTOR: _descriptor.Descriptor
 
         SUMMARY_FIELD_NUMBER: _builtins.int
+        PAGED_FIELD_NUMBER: _builtins.int
+        paged: _builtins.bool
+        """Whether the terms and rows follow, which they do not for an auditor and for whoever just
+        sent them.
+        """
+        @_builtins.property
+        def summary(self) -> Global___QuerySummary: ...
+        def __init__(
+            self,
+            *,
+            summary: Global___QuerySummary | None = ...,
+            paged: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["paged", b"paged", "summary", b"summary"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    @_typing.final
+    class Page(_message.Message):
+        """Up to 1,024 terms and as many rows, in their order; the pages come before the first chunk."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
         TERMS_FIELD_NUMBER: _builtins.int
         ROWS_FIELD_NUMBER: _builtins.int
         @_builtins.property
-        def summary(self) -> Global___QuerySummary: ...
-        @_builtins.property
-        def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]:
-            """Empty for an auditor."""
-
+        def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
         @_builtins.property
         def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Row]: ...
         def __init__(
             self,
             *,
-            summary: Global___QuerySummary | None = ...,
             terms: _abc.Iterable[Global___Term] | None = ...,
             rows: _abc.Iterable[Global___Row] | None = ...,
         ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["summary", b"summary"]  # noqa: Y015
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "summary", b"summary", "terms", b"terms"]  # noqa: Y015
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["rows", b"rows", "terms", b"terms"]  # noqa: Y015
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -371,11 +525,39 @@ class AskResponse(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
+    @_typing.final
+    class Pending(_message.Message):
+        """So many different approvers must sign until then; the last event."""
+
+        DESCRIPTOR: _descriptor.Descriptor
+
+        APPROVALS_FIELD_NUMBER: _builtins.int
+        EXPIRES_AT_FIELD_NUMBER: _builtins.int
+        URGENT_FIELD_NUMBER: _builtins.int
+        approvals: _builtins.int
+        expires_at: _builtins.int
+        """Unix seconds."""
+        urgent: _builtins.bool
+        def __init__(
+            self,
+            *,
+            approvals: _builtins.int = ...,
+            expires_at: _builtins.int = ...,
+            urgent: _builtins.bool = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "expires_at", b"expires_at", "urgent", b"urgent"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
     ACCEPTED_FIELD_NUMBER: _builtins.int
     PARTNER_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
     BATCH_FIELD_NUMBER: _builtins.int
     DONE_FIELD_NUMBER: _builtins.int
+    PENDING_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def accepted(self) -> Global___AskResponse.Accepted: ...
     @_builtins.property
@@ -386,6 +568,12 @@ class AskResponse(_message.Message):
     def batch(self) -> Global___AskResponse.Batch: ...
     @_builtins.property
     def done(self) -> Global___AskResponse.ChunkDone: ...
+    @_builtins.property
+    def pending(self) -> Global___AskResponse.Pending:
+        """Held at this node: nothing was sent."""
+
+    @_builtins.property
+    def page(self) -> Global___AskResponse.Page: ...
     def __init__(
         self,
         *,
@@ -394,12 +582,14 @@ class AskResponse(_message.Message):
         evidence: Global___Evidence | None = ...,
         batch: Global___AskResponse.Batch | None = ...,
         done: Global___AskResponse.ChunkDone | None = ...,
+        pending: Global___AskResponse.Pending | None = ...,
+        page: Global___AskResponse.Page | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "partner", b"partner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "partner", b"partner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "batch", b"batch", "done", b"done", "event", b"event", "evidence", b"evidence", "page", b"page", "partner", b"partner", "pending", b"pending"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done"]  # noqa: Y015
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "partner", "evidence", "batch", "done", "pending", "page"]  # noqa: Y015
     _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
@@ -825,6 +1015,7 @@ class QuerySummary(_message.Message):
     KEPT_UNTIL_FIELD_NUMBER: _builtins.int
     PARTNERS_FIELD_NUMBER: _builtins.int
     MODE_FIELD_NUMBER: _builtins.int
+    APPROVAL_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """The id it is resumed by: that of its first chunk when it was sent."""
     user: _builtins.str
@@ -841,6 +1032,7 @@ class QuerySummary(_message.Message):
     kept_until: _builtins.int
     """When the last answer kept is deleted, unix seconds."""
     mode: _query_pb2.Mode.ValueType
+    approval: Global___ApprovalState.ValueType
     @_builtins.property
     def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Partners asked."""
@@ -861,10 +1053,11 @@ class QuerySummary(_message.Message):
         kept_until: _builtins.int = ...,
         partners: _abc.Iterable[_builtins.str] | None = ...,
         mode: _query_pb2.Mode.ValueType = ...,
+        approval: Global___ApprovalState.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "asked_at", b"asked_at", "case_id", b"case_id", "chunks", b"chunks", "chunks_done", b"chunks_done", "kept_until", b"kept_until", "mode", b"mode", "pap", b"pap", "partners", b"partners", "purpose", b"purpose", "query_id", b"query_id", "terms", b"terms", "tlp", b"tlp", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1124,3 +1317,657 @@ class BudgetAccount(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BudgetAccount: _TypeAlias = BudgetAccount  # noqa: Y015
+
+@_typing.final
+class ListApprovalsRequest(_message.Message):
+    """Asks for what waits for a second person."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsRequest: _TypeAlias = ListApprovalsRequest  # noqa: Y015
+
+@_typing.final
+class ListApprovalsResponse(_message.Message):
+    """The oldest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PENDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingApproval]: ...
+    def __init__(
+        self,
+        *,
+        pending: _abc.Iterable[Global___PendingApproval] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pending", b"pending"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListApprovalsResponse: _TypeAlias = ListApprovalsResponse  # noqa: Y015
+
+@_typing.final
+class PendingApproval(_message.Message):
+    """A query that waits for a second person: all an approver needs to know what it signs."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class SchemesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.int
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.int = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    MANDATE_FIELD_NUMBER: _builtins.int
+    MANDATE_SIGNATURE_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    SCHEMES_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
+    REQUIRED_FIELD_NUMBER: _builtins.int
+    GIVEN_FIELD_NUMBER: _builtins.int
+    mandate: _builtins.bytes
+    """The mandate as its user signed it. Purpose, legal basis, mode, schemes and number of terms stand
+    in it, and what an approver signs is its digest.
+    """
+    mandate_signature: _builtins.bytes
+    certificate: _builtins.bytes
+    """The user's, DER."""
+    expires_at: _builtins.int
+    """Unix seconds."""
+    urgent: _builtins.bool
+    """It exceeds a budget; see Approval.urgent."""
+    required: _builtins.int
+    given: _builtins.int
+    """Approvals so far."""
+    @_builtins.property
+    def query(self) -> Global___QuerySummary: ...
+    @_builtins.property
+    def schemes(self) -> _containers.ScalarMap[_builtins.str, _builtins.int]:
+        """Terms by scheme."""
+
+    def __init__(
+        self,
+        *,
+        query: Global___QuerySummary | None = ...,
+        mandate: _builtins.bytes = ...,
+        mandate_signature: _builtins.bytes = ...,
+        certificate: _builtins.bytes = ...,
+        schemes: _abc.Mapping[_builtins.str, _builtins.int] | None = ...,
+        expires_at: _builtins.int = ...,
+        urgent: _builtins.bool = ...,
+        required: _builtins.int = ...,
+        given: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "expires_at", b"expires_at", "given", b"given", "mandate", b"mandate", "mandate_signature", b"mandate_signature", "query", b"query", "required", b"required", "schemes", b"schemes", "urgent", b"urgent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PendingApproval: _TypeAlias = PendingApproval  # noqa: Y015
+
+@_typing.final
+class ShowApprovalRequest(_message.Message):
+    """The id of a query that is held."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowApprovalRequest: _TypeAlias = ShowApprovalRequest  # noqa: Y015
+
+@_typing.final
+class ShowApprovalResponse(_message.Message):
+    """Up to 1,024 terms, in the order of the mandate."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_FIELD_NUMBER: _builtins.int
+    NONCES_FIELD_NUMBER: _builtins.int
+    SCOPE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
+    @_builtins.property
+    def nonces(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """One for each term: with the scope they give Mandate.terms_root."""
+
+    @_builtins.property
+    def scope(self) -> Global___QueryScope:
+        """In the first event."""
+
+    def __init__(
+        self,
+        *,
+        terms: _abc.Iterable[Global___Term] | None = ...,
+        nonces: _abc.Iterable[_builtins.bytes] | None = ...,
+        scope: Global___QueryScope | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["scope", b"scope"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonces", b"nonces", "scope", b"scope", "terms", b"terms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowApprovalResponse: _TypeAlias = ShowApprovalResponse  # noqa: Y015
+
+@_typing.final
+class QueryScope(_message.Message):
+    """When and what a question reaches, and how it may be used."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
+    since: _builtins.int
+    until: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    pap: _handling_pb2.Pap.ValueType
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        since: _builtins.int = ...,
+        until: _builtins.int = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "pap", b"pap", "since", b"since", "tlp", b"tlp", "until", b"until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___QueryScope: _TypeAlias = QueryScope  # noqa: Y015
+
+@_typing.final
+class DecideApprovalRequest(_message.Message):
+    """One of both."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    APPROVE_FIELD_NUMBER: _builtins.int
+    DENY_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    deny: _builtins.str
+    """A code: why it is denied."""
+    @_builtins.property
+    def approve(self) -> _query_pb2.SignedApproval: ...
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        approve: _query_pb2.SignedApproval | None = ...,
+        deny: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "decision", b"decision", "deny", b"deny"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approve", b"approve", "decision", b"decision", "deny", b"deny", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_decision: _TypeAlias = _typing.Literal["approve", "deny"]  # noqa: Y015
+    _WhichOneofArgType_decision: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_decision) -> _WhichOneofReturnType_decision | None: ...
+
+Global___DecideApprovalRequest: _TypeAlias = DecideApprovalRequest  # noqa: Y015
+
+@_typing.final
+class DecideApprovalResponse(_message.Message):
+    """How the query stands now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATE_FIELD_NUMBER: _builtins.int
+    state: Global___ApprovalState.ValueType
+    def __init__(
+        self,
+        *,
+        state: Global___ApprovalState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideApprovalResponse: _TypeAlias = DecideApprovalResponse  # noqa: Y015
+
+@_typing.final
+class ListReviewsRequest(_message.Message):
+    """Asks for reviews."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsRequest: _TypeAlias = ListReviewsRequest  # noqa: Y015
+
+@_typing.final
+class ListReviewsResponse(_message.Message):
+    """Open ones, the first due first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]: ...
+    def __init__(
+        self,
+        *,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviews", b"reviews"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListReviewsResponse: _TypeAlias = ListReviewsResponse  # noqa: Y015
+
+@_typing.final
+class Review(_message.Message):
+    """Something sent that a supervisor is to confirm."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    DUE_AT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """"urgent", or "sample": drawn by chance."""
+    due_at: _builtins.int
+    """Unix seconds."""
+    @_builtins.property
+    def query(self) -> Global___QuerySummary: ...
+    def __init__(
+        self,
+        *,
+        query: Global___QuerySummary | None = ...,
+        kind: _builtins.str = ...,
+        due_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["due_at", b"due_at", "kind", b"kind", "query", b"query"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Review: _TypeAlias = Review  # noqa: Y015
+
+@_typing.final
+class DecideReviewRequest(_message.Message):
+    """Confirms, or objects."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    OBJECTS_FIELD_NUMBER: _builtins.int
+    query_id: _builtins.bytes
+    kind: _builtins.str
+    objects: _builtins.bool
+    def __init__(
+        self,
+        *,
+        query_id: _builtins.bytes = ...,
+        kind: _builtins.str = ...,
+        objects: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "objects", b"objects", "query_id", b"query_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewRequest: _TypeAlias = DecideReviewRequest  # noqa: Y015
+
+@_typing.final
+class DecideReviewResponse(_message.Message):
+    """It is on the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideReviewResponse: _TypeAlias = DecideReviewResponse  # noqa: Y015
+
+@_typing.final
+class Watch(_message.Message):
+    """A standing blind query, without its terms."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_ID_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    CASE_ID_FIELD_NUMBER: _builtins.int
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    BEGUN_AT_FIELD_NUMBER: _builtins.int
+    UNTIL_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    watch_id: _builtins.bytes
+    """The id of the query that it was made by."""
+    user: _builtins.str
+    """The user's pseudonym."""
+    case_id: _builtins.str
+    purpose: _builtins.str
+    begun_at: _builtins.int
+    """Unix seconds; when it was made or renewed last, and when it ends at the latest."""
+    until: _builtins.int
+    terms: _builtins.int
+    state: Global___WatchState.ValueType
+    reason: _builtins.str
+    """Why it ended: a stable code."""
+    unread: _builtins.int
+    """News that nobody read yet."""
+    @_builtins.property
+    def places(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchPlace]: ...
+    def __init__(
+        self,
+        *,
+        watch_id: _builtins.bytes = ...,
+        user: _builtins.str = ...,
+        case_id: _builtins.str = ...,
+        purpose: _builtins.str = ...,
+        begun_at: _builtins.int = ...,
+        until: _builtins.int = ...,
+        terms: _builtins.int = ...,
+        state: Global___WatchState.ValueType = ...,
+        reason: _builtins.str = ...,
+        unread: _builtins.int = ...,
+        places: _abc.Iterable[Global___WatchPlace] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["begun_at", b"begun_at", "case_id", b"case_id", "places", b"places", "purpose", b"purpose", "reason", b"reason", "state", b"state", "terms", b"terms", "unread", b"unread", "until", b"until", "user", b"user", "watch_id", b"watch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Watch: _TypeAlias = Watch  # noqa: Y015
+
+@_typing.final
+class WatchPlace(_message.Message):
+    """One partner and scheme of a watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    SCHEME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ENDS_AT_FIELD_NUMBER: _builtins.int
+    CONFIRMED_AT_FIELD_NUMBER: _builtins.int
+    partner_id: _builtins.str
+    scheme: _builtins.str
+    reason: _builtins.str
+    """Why it is not watched: a stable code; empty while it is."""
+    ends_at: _builtins.int
+    """When its epoch ends, unix seconds."""
+    confirmed_at: _builtins.int
+    """When the gateway said last that nothing newer is meant for this node, unix seconds; 0 when
+    that is not known.
+    """
+    def __init__(
+        self,
+        *,
+        partner_id: _builtins.str = ...,
+        scheme: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        ends_at: _builtins.int = ...,
+        confirmed_at: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed_at", b"confirmed_at", "ends_at", b"ends_at", "partner_id", b"partner_id", "reason", b"reason", "scheme", b"scheme"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchPlace: _TypeAlias = WatchPlace  # noqa: Y015
+
+@_typing.final
+class WatchNews(_message.Message):
+    """One thing that a watch noticed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    NOTICED_AT_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    SCHEME_FIELD_NUMBER: _builtins.int
+    TERM_FIELD_NUMBER: _builtins.int
+    ANSWER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNREAD_FIELD_NUMBER: _builtins.int
+    kind: Global___WatchNewsKind.ValueType
+    noticed_at: _builtins.int
+    """Unix seconds."""
+    partner_id: _builtins.str
+    """Empty when it is about the watch as a whole."""
+    scheme: _builtins.str
+    reason: _builtins.str
+    """A stable code, for what is over."""
+    unread: _builtins.bool
+    @_builtins.property
+    def term(self) -> Global___Term: ...
+    @_builtins.property
+    def answer(self) -> _query_pb2.TermAnswer:
+        """What is known now; empty when it disappeared."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___WatchNewsKind.ValueType = ...,
+        noticed_at: _builtins.int = ...,
+        partner_id: _builtins.str = ...,
+        scheme: _builtins.str = ...,
+        term: Global___Term | None = ...,
+        answer: _query_pb2.TermAnswer | None = ...,
+        reason: _builtins.str = ...,
+        unread: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "term", b"term"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer", b"answer", "kind", b"kind", "noticed_at", b"noticed_at", "partner_id", b"partner_id", "reason", b"reason", "scheme", b"scheme", "term", b"term", "unread", b"unread"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WatchNews: _TypeAlias = WatchNews  # noqa: Y015
+
+@_typing.final
+class ListWatchesRequest(_message.Message):
+    """Asks for watches."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchesRequest: _TypeAlias = ListWatchesRequest  # noqa: Y015
+
+@_typing.final
+class ListWatchesResponse(_message.Message):
+    """Newest first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCHES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def watches(self) -> _containers.RepeatedCompositeFieldContainer[Global___Watch]: ...
+    def __init__(
+        self,
+        *,
+        watches: _abc.Iterable[Global___Watch] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watches", b"watches"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListWatchesResponse: _TypeAlias = ListWatchesResponse  # noqa: Y015
+
+@_typing.final
+class ShowWatchRequest(_message.Message):
+    """One watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_ID_FIELD_NUMBER: _builtins.int
+    watch_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        watch_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watch_id", b"watch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowWatchRequest: _TypeAlias = ShowWatchRequest  # noqa: Y015
+
+@_typing.final
+class ShowWatchResponse(_message.Message):
+    """What it asks and what it noticed, the oldest first. From now on that counts as read."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_FIELD_NUMBER: _builtins.int
+    TERMS_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    EVENTS_FIELD_NUMBER: _builtins.int
+    TLP_FIELD_NUMBER: _builtins.int
+    PAP_FIELD_NUMBER: _builtins.int
+    NEWS_FIELD_NUMBER: _builtins.int
+    since: _builtins.int
+    tlp: _handling_pb2.Tlp.ValueType
+    pap: _handling_pb2.Pap.ValueType
+    @_builtins.property
+    def watch(self) -> Global___Watch: ...
+    @_builtins.property
+    def terms(self) -> _containers.RepeatedCompositeFieldContainer[Global___Term]: ...
+    @_builtins.property
+    def events(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def news(self) -> _containers.RepeatedCompositeFieldContainer[Global___WatchNews]: ...
+    def __init__(
+        self,
+        *,
+        watch: Global___Watch | None = ...,
+        terms: _abc.Iterable[Global___Term] | None = ...,
+        since: _builtins.int = ...,
+        events: _abc.Iterable[_builtins.str] | None = ...,
+        tlp: _handling_pb2.Tlp.ValueType = ...,
+        pap: _handling_pb2.Pap.ValueType = ...,
+        news: _abc.Iterable[Global___WatchNews] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["watch", b"watch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["events", b"events", "news", b"news", "pap", b"pap", "since", b"since", "terms", b"terms", "tlp", b"tlp", "watch", b"watch"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShowWatchResponse: _TypeAlias = ShowWatchResponse  # noqa: Y015
+
+@_typing.final
+class RemoveWatchRequest(_message.Message):
+    """One watch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WATCH_ID_FIELD_NUMBER: _builtins.int
+    watch_id: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        watch_id: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["watch_id", b"watch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveWatchRequest: _TypeAlias = RemoveWatchRequest  # noqa: Y015
+
+@_typing.final
+class RemoveWatchResponse(_message.Message):
+    """It is gone."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RemoveWatchResponse: _TypeAlias = RemoveWatchResponse  # noqa: Y015

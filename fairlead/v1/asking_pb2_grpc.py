@@ -35,7 +35,7 @@ class AskingServiceStub:
         Args:
             channel: A grpc.Channel.
         """
-        self.Prepare = channel.unary_unary(
+        self.Prepare = channel.stream_unary(
                 '/fairlead.v1.AskingService/Prepare',
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.PrepareRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.PrepareResponse.FromString,
@@ -95,14 +95,55 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.FromString,
                 _registered_method=True)
+        self.ListApprovals = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListApprovals',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsResponse.FromString,
+                _registered_method=True)
+        self.ShowApproval = channel.unary_stream(
+                '/fairlead.v1.AskingService/ShowApproval',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalResponse.FromString,
+                _registered_method=True)
+        self.DecideApproval = channel.unary_unary(
+                '/fairlead.v1.AskingService/DecideApproval',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalResponse.FromString,
+                _registered_method=True)
+        self.ListReviews = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListReviews',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsResponse.FromString,
+                _registered_method=True)
+        self.DecideReview = channel.unary_unary(
+                '/fairlead.v1.AskingService/DecideReview',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.FromString,
+                _registered_method=True)
+        self.ListWatches = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListWatches',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesResponse.FromString,
+                _registered_method=True)
+        self.ShowWatch = channel.unary_unary(
+                '/fairlead.v1.AskingService/ShowWatch',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchResponse.FromString,
+                _registered_method=True)
+        self.RemoveWatch = channel.unary_unary(
+                '/fairlead.v1.AskingService/RemoveWatch',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
     """The analyst's own node, which asks on the analyst's behalf.
     """
 
-    def Prepare(self, request, context):
-        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node.
+    def Prepare(self, request_iterator, context):
+        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+        first message says everything, later ones hold more terms and rows.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -186,10 +227,66 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListApprovals(self, request, context):
+        """Queries held for a second person, without the caller's own (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowApproval(self, request, context):
+        """The terms of one of them; the reading is on the record (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideApproval(self, request, context):
+        """Approves or denies one of them (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListReviews(self, request, context):
+        """What a supervisor is to confirm, without what the caller took part in (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideReview(self, request, context):
+        """Confirms a review or objects (role approver).
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListWatches(self, request, context):
+        """The caller's own watches; those of the whole partner for an auditor.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ShowWatch(self, request, context):
+        """One own watch with its terms and what it noticed; the reading is on the record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RemoveWatch(self, request, context):
+        """Ends an own watch; everything kept of it is erased.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
-            'Prepare': grpc.unary_unary_rpc_method_handler(
+            'Prepare': grpc.stream_unary_rpc_method_handler(
                     servicer.Prepare,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.PrepareRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.PrepareResponse.SerializeToString,
@@ -249,6 +346,46 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.SerializeToString,
             ),
+            'ListApprovals': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListApprovals,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListApprovalsResponse.SerializeToString,
+            ),
+            'ShowApproval': grpc.unary_stream_rpc_method_handler(
+                    servicer.ShowApproval,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ShowApprovalResponse.SerializeToString,
+            ),
+            'DecideApproval': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideApproval,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.DecideApprovalResponse.SerializeToString,
+            ),
+            'ListReviews': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListReviews,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListReviewsResponse.SerializeToString,
+            ),
+            'DecideReview': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideReview,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.SerializeToString,
+            ),
+            'ListWatches': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWatches,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListWatchesResponse.SerializeToString,
+            ),
+            'ShowWatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.ShowWatch,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ShowWatchResponse.SerializeToString,
+            ),
+            'RemoveWatch': grpc.unary_unary_rpc_method_handler(
+                    servicer.RemoveWatch,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'fairlead.v1.AskingService', rpc_method_handlers)
@@ -262,7 +399,7 @@ class AskingService:
     """
 
     @staticmethod
-    def Prepare(request,
+    def Prepare(request_iterator,
             target,
             options=(),
             channel_credentials=None,
@@ -272,8 +409,8 @@ class AskingService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
+        return grpc.experimental.stream_unary(
+            request_iterator,
             target,
             '/fairlead.v1.AskingService/Prepare',
             fairlead_dot_v1_dot_asking__pb2.PrepareRequest.SerializeToString,
@@ -575,6 +712,222 @@ class AskingService:
             '/fairlead.v1.AskingService/ListBudgets',
             fairlead_dot_v1_dot_asking__pb2.ListBudgetsRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.ListBudgetsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListApprovals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListApprovals',
+            fairlead_dot_v1_dot_asking__pb2.ListApprovalsRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListApprovalsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ShowApproval',
+            fairlead_dot_v1_dot_asking__pb2.ShowApprovalRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ShowApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideApproval(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/DecideApproval',
+            fairlead_dot_v1_dot_asking__pb2.DecideApprovalRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.DecideApprovalResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListReviews(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListReviews',
+            fairlead_dot_v1_dot_asking__pb2.ListReviewsRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListReviewsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideReview(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/DecideReview',
+            fairlead_dot_v1_dot_asking__pb2.DecideReviewRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.DecideReviewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWatches(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListWatches',
+            fairlead_dot_v1_dot_asking__pb2.ListWatchesRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListWatchesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ShowWatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ShowWatch',
+            fairlead_dot_v1_dot_asking__pb2.ShowWatchRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ShowWatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RemoveWatch(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/RemoveWatch',
+            fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.FromString,
             options,
             channel_credentials,
             insecure,

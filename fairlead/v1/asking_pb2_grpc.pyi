@@ -33,8 +33,10 @@ class AskingServiceStub:
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AskingServiceAsyncStub: ...
-    Prepare: _grpc.UnaryUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]
-    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node."""
+    Prepare: _grpc.StreamUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]
+    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+    first message says everything, later ones hold more terms and rows.
+    """
     Ask: _grpc.UnaryStreamMultiCallable[_asking_pb2.AskRequest, _asking_pb2.AskResponse]
     """Sends a drafted query under the user's signature; events arrive as partners answer."""
     ListPartners: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListPartnersRequest, _asking_pb2.ListPartnersResponse]
@@ -59,14 +61,32 @@ class AskingServiceStub:
     """Tells an owner, sealed, what its answer was good for."""
     ListBudgets: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListBudgetsRequest, _asking_pb2.ListBudgetsResponse]
     """What is left of the caller's budgets."""
+    ListApprovals: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListApprovalsRequest, _asking_pb2.ListApprovalsResponse]
+    """Queries held for a second person, without the caller's own (role approver)."""
+    ShowApproval: _grpc.UnaryStreamMultiCallable[_asking_pb2.ShowApprovalRequest, _asking_pb2.ShowApprovalResponse]
+    """The terms of one of them; the reading is on the record (role approver)."""
+    DecideApproval: _grpc.UnaryUnaryMultiCallable[_asking_pb2.DecideApprovalRequest, _asking_pb2.DecideApprovalResponse]
+    """Approves or denies one of them (role approver)."""
+    ListReviews: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListReviewsRequest, _asking_pb2.ListReviewsResponse]
+    """What a supervisor is to confirm, without what the caller took part in (role approver)."""
+    DecideReview: _grpc.UnaryUnaryMultiCallable[_asking_pb2.DecideReviewRequest, _asking_pb2.DecideReviewResponse]
+    """Confirms a review or objects (role approver)."""
+    ListWatches: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListWatchesRequest, _asking_pb2.ListWatchesResponse]
+    """The caller's own watches; those of the whole partner for an auditor."""
+    ShowWatch: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ShowWatchRequest, _asking_pb2.ShowWatchResponse]
+    """One own watch with its terms and what it noticed; the reading is on the record."""
+    RemoveWatch: _grpc.UnaryUnaryMultiCallable[_asking_pb2.RemoveWatchRequest, _asking_pb2.RemoveWatchResponse]
+    """Ends an own watch; everything kept of it is erased."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
     """The analyst's own node, which asks on the analyst's behalf."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
-    Prepare: _aio.UnaryUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]  # type: ignore[assignment]
-    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node."""
+    Prepare: _aio.StreamUnaryMultiCallable[_asking_pb2.PrepareRequest, _asking_pb2.PrepareResponse]  # type: ignore[assignment]
+    """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+    first message says everything, later ones hold more terms and rows.
+    """
     Ask: _aio.UnaryStreamMultiCallable[_asking_pb2.AskRequest, _asking_pb2.AskResponse]  # type: ignore[assignment]
     """Sends a drafted query under the user's signature; events arrive as partners answer."""
     ListPartners: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListPartnersRequest, _asking_pb2.ListPartnersResponse]  # type: ignore[assignment]
@@ -91,6 +111,22 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """Tells an owner, sealed, what its answer was good for."""
     ListBudgets: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListBudgetsRequest, _asking_pb2.ListBudgetsResponse]  # type: ignore[assignment]
     """What is left of the caller's budgets."""
+    ListApprovals: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListApprovalsRequest, _asking_pb2.ListApprovalsResponse]  # type: ignore[assignment]
+    """Queries held for a second person, without the caller's own (role approver)."""
+    ShowApproval: _aio.UnaryStreamMultiCallable[_asking_pb2.ShowApprovalRequest, _asking_pb2.ShowApprovalResponse]  # type: ignore[assignment]
+    """The terms of one of them; the reading is on the record (role approver)."""
+    DecideApproval: _aio.UnaryUnaryMultiCallable[_asking_pb2.DecideApprovalRequest, _asking_pb2.DecideApprovalResponse]  # type: ignore[assignment]
+    """Approves or denies one of them (role approver)."""
+    ListReviews: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListReviewsRequest, _asking_pb2.ListReviewsResponse]  # type: ignore[assignment]
+    """What a supervisor is to confirm, without what the caller took part in (role approver)."""
+    DecideReview: _aio.UnaryUnaryMultiCallable[_asking_pb2.DecideReviewRequest, _asking_pb2.DecideReviewResponse]  # type: ignore[assignment]
+    """Confirms a review or objects (role approver)."""
+    ListWatches: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListWatchesRequest, _asking_pb2.ListWatchesResponse]  # type: ignore[assignment]
+    """The caller's own watches; those of the whole partner for an auditor."""
+    ShowWatch: _aio.UnaryUnaryMultiCallable[_asking_pb2.ShowWatchRequest, _asking_pb2.ShowWatchResponse]  # type: ignore[assignment]
+    """One own watch with its terms and what it noticed; the reading is on the record."""
+    RemoveWatch: _aio.UnaryUnaryMultiCallable[_asking_pb2.RemoveWatchRequest, _asking_pb2.RemoveWatchResponse]  # type: ignore[assignment]
+    """Ends an own watch; everything kept of it is erased."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -98,10 +134,12 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
     def Prepare(
         self,
-        request: _asking_pb2.PrepareRequest,
+        request_iterator: _MaybeAsyncIterator[_asking_pb2.PrepareRequest],
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.PrepareResponse, _abc.Awaitable[_asking_pb2.PrepareResponse]]:
-        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node."""
+        """Checks the case and the node's own policy and drafts a mandate. Nothing leaves the node. The
+        first message says everything, later ones hold more terms and rows.
+        """
 
     @_abc_1.abstractmethod
     def Ask(
@@ -192,5 +230,69 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.ListBudgetsResponse, _abc.Awaitable[_asking_pb2.ListBudgetsResponse]]:
         """What is left of the caller's budgets."""
+
+    @_abc_1.abstractmethod
+    def ListApprovals(
+        self,
+        request: _asking_pb2.ListApprovalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListApprovalsResponse, _abc.Awaitable[_asking_pb2.ListApprovalsResponse]]:
+        """Queries held for a second person, without the caller's own (role approver)."""
+
+    @_abc_1.abstractmethod
+    def ShowApproval(
+        self,
+        request: _asking_pb2.ShowApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_asking_pb2.ShowApprovalResponse], _abc.AsyncIterator[_asking_pb2.ShowApprovalResponse]]:
+        """The terms of one of them; the reading is on the record (role approver)."""
+
+    @_abc_1.abstractmethod
+    def DecideApproval(
+        self,
+        request: _asking_pb2.DecideApprovalRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.DecideApprovalResponse, _abc.Awaitable[_asking_pb2.DecideApprovalResponse]]:
+        """Approves or denies one of them (role approver)."""
+
+    @_abc_1.abstractmethod
+    def ListReviews(
+        self,
+        request: _asking_pb2.ListReviewsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListReviewsResponse, _abc.Awaitable[_asking_pb2.ListReviewsResponse]]:
+        """What a supervisor is to confirm, without what the caller took part in (role approver)."""
+
+    @_abc_1.abstractmethod
+    def DecideReview(
+        self,
+        request: _asking_pb2.DecideReviewRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.DecideReviewResponse, _abc.Awaitable[_asking_pb2.DecideReviewResponse]]:
+        """Confirms a review or objects (role approver)."""
+
+    @_abc_1.abstractmethod
+    def ListWatches(
+        self,
+        request: _asking_pb2.ListWatchesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListWatchesResponse, _abc.Awaitable[_asking_pb2.ListWatchesResponse]]:
+        """The caller's own watches; those of the whole partner for an auditor."""
+
+    @_abc_1.abstractmethod
+    def ShowWatch(
+        self,
+        request: _asking_pb2.ShowWatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ShowWatchResponse, _abc.Awaitable[_asking_pb2.ShowWatchResponse]]:
+        """One own watch with its terms and what it noticed; the reading is on the record."""
+
+    @_abc_1.abstractmethod
+    def RemoveWatch(
+        self,
+        request: _asking_pb2.RemoveWatchRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.RemoveWatchResponse, _abc.Awaitable[_asking_pb2.RemoveWatchResponse]]:
+        """Ends an own watch; everything kept of it is erased."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

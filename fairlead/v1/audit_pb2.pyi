@@ -51,6 +51,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """Feedback on a query was sent, passed on or received."""
     LEAF_TYPE_PUBLICATION: _LeafType.ValueType  # 22
     """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
+    LEAF_TYPE_APPROVAL: _LeafType.ValueType  # 23
+    """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -80,6 +82,8 @@ LEAF_TYPE_FEEDBACK: LeafType.ValueType  # 21
 """Feedback on a query was sent, passed on or received."""
 LEAF_TYPE_PUBLICATION: LeafType.ValueType  # 22
 """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
+LEAF_TYPE_APPROVAL: LeafType.ValueType  # 23
+"""A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
@@ -116,6 +120,7 @@ class AuditLeaf(_message.Message):
     SIGNATURES_FIELD_NUMBER: _builtins.int
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
+    APPROVERS_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
     time_ms: _builtins.int
@@ -161,11 +166,17 @@ class AuditLeaf(_message.Message):
 
     @_builtins.property
     def signatures(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """Signatures that make the leaf evidence: the mandate's, the statement's."""
+        """Signatures that make the leaf evidence: the mandate's, the statement's, then the approvals'."""
 
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Signed log heads kept as evidence with an ALARM leaf."""
+
+    @_builtins.property
+    def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The pseudonymous SPIFFE ids of the second persons who let an INTENT's query go, in the order of
+        their approvals.
+        """
 
     def __init__(
         self,
@@ -195,10 +206,11 @@ class AuditLeaf(_message.Message):
         signatures: _abc.Iterable[_builtins.bytes] | None = ...,
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
         manifest_digest: _builtins.bytes = ...,
+        approvers: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoints", b"checkpoints", "commitment", b"commitment", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -389,6 +389,77 @@ class NodeStatement(_message.Message):
 Global___NodeStatement: _TypeAlias = NodeStatement  # noqa: Y015
 
 @_typing.final
+class Approval(_message.Message):
+    """What an approver signs (ECDSA P-256, SHA-256, domain "approval"): a second person at the asker
+    lets exactly this mandate go.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MANDATE_DIGEST_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    APPROVER_CERTIFICATE_DIGEST_FIELD_NUMBER: _builtins.int
+    ISSUED_AT_FIELD_NUMBER: _builtins.int
+    EXPIRES_AT_FIELD_NUMBER: _builtins.int
+    URGENT_FIELD_NUMBER: _builtins.int
+    mandate_digest: _builtins.bytes
+    """SHA-256 of the mandate as the user signed it."""
+    partner_id: _builtins.str
+    """The asker, whose user the approver is."""
+    approver_certificate_digest: _builtins.bytes
+    """SHA-256 of the approver's certificate (DER)."""
+    issued_at: _builtins.int
+    """Unix seconds; at most 24 hours apart, and within the mandate's life."""
+    expires_at: _builtins.int
+    urgent: _builtins.bool
+    """The mandate may exceed the asker's budgets once."""
+    def __init__(
+        self,
+        *,
+        mandate_digest: _builtins.bytes = ...,
+        partner_id: _builtins.str = ...,
+        approver_certificate_digest: _builtins.bytes = ...,
+        issued_at: _builtins.int = ...,
+        expires_at: _builtins.int = ...,
+        urgent: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approver_certificate_digest", b"approver_certificate_digest", "expires_at", b"expires_at", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "partner_id", b"partner_id", "urgent", b"urgent"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Approval: _TypeAlias = Approval  # noqa: Y015
+
+@_typing.final
+class SignedApproval(_message.Message):
+    """An approval as transmitted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    APPROVAL_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    CERTIFICATE_FIELD_NUMBER: _builtins.int
+    approval: _builtins.bytes
+    signature: _builtins.bytes
+    certificate: _builtins.bytes
+    """DER, issued by the user authority of Approval.partner_id."""
+    def __init__(
+        self,
+        *,
+        approval: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+        certificate: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approval", b"approval", "certificate", b"certificate", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedApproval: _TypeAlias = SignedApproval  # noqa: Y015
+
+@_typing.final
 class SignedQuery(_message.Message):
     """The signed front of a query: everything but the sealed parts."""
 
@@ -401,6 +472,7 @@ class SignedQuery(_message.Message):
     SESSION_SIGNATURE_FIELD_NUMBER: _builtins.int
     STATEMENT_FIELD_NUMBER: _builtins.int
     STATEMENT_SIGNATURE_FIELD_NUMBER: _builtins.int
+    APPROVALS_FIELD_NUMBER: _builtins.int
     mandate: _builtins.bytes
     mandate_signature: _builtins.bytes
     user_certificate: _builtins.bytes
@@ -409,6 +481,10 @@ class SignedQuery(_message.Message):
     session_signature: _builtins.bytes
     statement: _builtins.bytes
     statement_signature: _builtins.bytes
+    @_builtins.property
+    def approvals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedApproval]:
+        """Of different people, at most 5; at least as many as Mandate.required_approvals."""
+
     def __init__(
         self,
         *,
@@ -419,10 +495,11 @@ class SignedQuery(_message.Message):
         session_signature: _builtins.bytes = ...,
         statement: _builtins.bytes = ...,
         statement_signature: _builtins.bytes = ...,
+        approvals: _abc.Iterable[Global___SignedApproval] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["header", b"header", "mandate", b"mandate", "mandate_signature", b"mandate_signature", "session_signature", b"session_signature", "statement", b"statement", "statement_signature", b"statement_signature", "user_certificate", b"user_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "header", b"header", "mandate", b"mandate", "mandate_signature", b"mandate_signature", "session_signature", b"session_signature", "statement", b"statement", "statement_signature", b"statement_signature", "user_certificate", b"user_certificate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

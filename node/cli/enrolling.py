@@ -33,6 +33,10 @@ def init(
     authority: Annotated[
         Path, typer.Option("--authority", help="Your user authority's certificate: authority.pem.")
     ],
+    oversight: Annotated[
+        Path | None,
+        typer.Option("--oversight", help="Your oversight's public key: oversight.public."),
+    ] = None,
     contact: Annotated[
         str, typer.Option("--contact", help="The desk that others are referred to.")
     ] = "",
@@ -52,7 +56,7 @@ def init(
     from fairlead.authority import load_certificate
     from fairlead.enrolment.invitation import Invitation, compare, endpoint_host
     from fairlead.phrases import check_phrase
-    from node.founding import Card, NodeFolder, found
+    from node.founding import Card, NodeFolder, found, public_key
 
     invited = Invitation.load(invitation)
     compare(phrase, invited.fingerprint, code="INVITATION_PHRASE")
@@ -68,12 +72,16 @@ def init(
         hosts=tuple(sorted({endpoint_host(endpoint), *(host or ())})),
     )
     place = NodeFolder(root=folder)
-    request, new = found(place, card, invited, load_certificate(authority), now=time.time())
+    key = None if oversight is None else public_key(oversight)
+    request, new = found(
+        place, card, invited, load_certificate(authority), oversight=key, now=time.time()
+    )
     say(f"request for the operators: {place.request()}" + ("" if new else "   (as made before)"))
     words = check_phrase(request.root_fingerprint)
     say(f"your root's check phrase, to read to two operators: {words}")
     say(f"take {place.root_key.parent} away and keep it offline: it alone can change your entry")
-    say(f"hand {folder / 'oversight'} to your oversight; the node needs neither")
+    if oversight is None:
+        say(f"hand {folder / 'oversight'} to your oversight; the node needs neither")
     say(f"next, with the operators' answer: fairlead-node enrol FILE --folder {folder}")
 
 

@@ -13,6 +13,7 @@ from fairlead.cli.version import add_version
 from node.cli import (
     blind,
     check,
+    decoys,
     doctor,
     exposure,
     feedback,
@@ -45,6 +46,7 @@ app.add_typer(index_app, name="index")
 app.add_typer(source.app, name="source")
 app.add_typer(exposure.app, name="exposure")
 app.add_typer(blind.app, name="blind")
+app.add_typer(decoys.app, name="decoys")
 app.command("preview")(preview.preview)
 app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)

@@ -47,6 +47,13 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         "blind-publish": {"accept_shrunk": (bool, False)},
         "blind-status": {},
         "snapshots": {},
+        "decoys-add": {
+            "scheme": (str, True),
+            "value": (str, False),
+            "generate": (int, False),
+        },
+        "decoys-list": {},
+        "decoys-remove": {"decoy": (str, True)},
     }
 )
 """Command → field → its type, and whether it must be there."""

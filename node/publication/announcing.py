@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fairlead import signing
 from fairlead.envelope.manifest import DOMAIN, Manifest, check_accepted, read_manifest
-from fairlead.errors import FairleadError, Forged
+from fairlead.errors import FairleadError, Forged, Unreachable
 from fairlead.keyring import KeyRing
 from fairlead.receipts import CheckpointFork
 from fairlead.telemetry import Event, get_logger
@@ -84,6 +84,8 @@ class Announcer:
             except FairleadError as error:
                 good = False
                 await self._failed(item, error)
+                if isinstance(error, Unreachable) or error.code == "POLICY_SERIAL":
+                    break  # every other one would meet the same
         if adopted:
             await self.publish_again()
         return good
@@ -137,6 +139,7 @@ class Announcer:
                 )
             adopted = Published(signed=newest, manifest=found, terms=0, accepted=held.accepted)
             leaf = owner.leaves.owner("blind-adopted", schemes=[found.scheme], digest=found.digest)
+            self.publisher.folder.forget(found.epoch)
             await owner.log.append(leaf, also=put_adopted(adopted))
         return True
 

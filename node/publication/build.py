@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 
 from fairlead.blinding import encode_terms
@@ -81,6 +82,8 @@ class Build:
     until: int
     token_key: bytes
     report: Report
+    decoys: Iterable[HeldTerm] = ()
+    """Terms that are none of the index's, in the order of their tokens."""
     workers: int = 0
     computed: int = 0
     _references: References = field(init=False)
@@ -119,7 +122,8 @@ class Build:
     def _alone(self, file: EntryFile, workers: Workers, claims: Claims) -> dict[int, bytes]:
         """Terms that are their own key are brought up to date, the others claim their keys; the
         last token of each target of the former."""
-        terms = self.reader.held(lambda done, total: self.report("evaluate", done, total))
+        held = self.reader.held(lambda done, total: self.report("evaluate", done, total))
+        terms = heapq.merge(held, self.decoys, key=attrgetter("token"))
         places = [p for p, target in enumerate(self.targets) if not _shares(target)]
         after = b""
         while True:

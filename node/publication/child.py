@@ -18,8 +18,10 @@ from fairlead import ristretto, telemetry
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError
 from node.control.message import failure, result
+from node.decoys import Decoy
 from node.indexing import INDEX_FILE, bound_memory, index_keys
 from node.publication.build import Build
+from node.publication.decoying import decoy_terms
 from node.publication.folder import epoch_folder
 from node.publication.target import Target
 from node.publication.terms import TermReader
@@ -55,6 +57,11 @@ def obey(document: Mapping[str, Any], say: Say) -> dict[str, Any]:
             until=until,
             token_key=token_key,
             report=say,
+            decoys=decoy_terms(
+                reader,
+                [Decoy.from_document(decoy) for decoy in document.get("decoys", ())],
+                since=int(document["epoch"]) * config.blind_epoch_s,
+            ),
         )
         built = [
             {"terms": b.terms, "entries": b.entries, "digest": b.digest.hex()} for b in build.run()

@@ -47,6 +47,10 @@ class Folder:
         """A publication is complete, and made of this."""
         write_private(epoch_folder(self._state, epoch) / INPUTS_FILE, inputs)
 
+    def forget(self, epoch: int) -> None:
+        """What was made counts as nobody's publication: the next one looks at everything."""
+        self.complete(epoch, b"")
+
     def tidy(self, answering: Collection[Manifest], epochs: Epochs, now: float) -> None:
         """Take away folders of epochs that are over, and snapshots that no manifest names."""
         wanted = {self.snapshot(manifest) for manifest in answering}

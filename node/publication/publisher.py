@@ -17,6 +17,7 @@ from fairlead.identifiers import NORM_VERSION
 from fairlead.keyring import KeyRing
 from fairlead.partners import Partner
 from fairlead.telemetry import Event, get_logger
+from node.decoys import DecoyBook
 from node.exposure.matrix import Exposure
 from node.owner import EXPOSURE_REMEDY, Owner
 from node.publication.build import Built
@@ -81,6 +82,7 @@ class Publisher:
     seeds: SeedFile
     shelf: Shelf
     folder: Folder
+    decoys: DecoyBook
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, *, accept_shrunk: bool = False, watch: Watch = silent) -> list[Line]:
@@ -246,7 +248,10 @@ class Publisher:
         self, plan: _Plan, targets: Sequence[Target], watch: Watch
     ) -> tuple[bytes, list[Built]]:
         documents = [target.to_document() for target in targets]
-        ordered = order(self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents)
+        ordered = order(
+            self.config, until=plan.until, epoch=plan.seed.epoch, targets=documents,
+            decoys=self.decoys.to_documents(),
+        )  # fmt: skip
         found = await obeyed(ordered, watch, state_dir=self.config.state_dir)
         built = [
             Built(terms=b["terms"], entries=b["entries"], digest=bytes.fromhex(b["digest"]))
@@ -351,6 +356,7 @@ class Publisher:
             bytes.fromhex(plan.exposure.digest),
             plan.owner.contact_desk.encode(),
             plan.owner.signing_key,
+            self.decoys.print(),
             *keys,
             *names,
         )

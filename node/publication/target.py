@@ -15,6 +15,11 @@ from node.publication.kind import Kind
 _PERSON = b"fairlead filler1"
 
 
+def target_name(audience: bytes, epoch: int, scheme: str) -> bytes:
+    """:attr:`Target.name` of a target that is not at hand."""
+    return hashlib.sha256(audience + epoch.to_bytes(4, "big") + scheme.encode("ascii")).digest()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Target:
     """``audience`` names the class (32 octets); ``scalar`` is the private key (32); ``told`` holds
@@ -30,8 +35,7 @@ class Target:
     @property
     def name(self) -> bytes:
         """32 octets that tell class, epoch and scheme from all others, whatever the key."""
-        parts = self.audience + self.epoch.to_bytes(4, "big") + self.scheme.encode("ascii")
-        return hashlib.sha256(parts).digest()
+        return target_name(self.audience, self.epoch, self.scheme)
 
     @property
     def keyed_name(self) -> bytes:

@@ -29,6 +29,7 @@ NEWEST = 1_024
 """Records of one term that are considered: the newest ones."""
 REPORT = 10_000
 
+_ENTRIES = "SELECT token, part, key, moment FROM entry"
 _Entry = tuple[bytes, int, bytes, bytes]
 Progress = Callable[[int, int], None]
 """Called now and then with what was read and how much there is."""
@@ -108,6 +109,17 @@ class TermReader:
             if before // REPORT != done // REPORT:
                 progress(min(done, total), total)
 
+    def holds(self, token: bytes) -> bool:
+        """Whether some record has this term."""
+        return any(self._rows("SELECT 1 FROM entry WHERE token = ? LIMIT 1", (token,)))
+
+    def held_around(self, token: bytes) -> Iterator[HeldTerm]:
+        """Every term from a place in the order of tokens on, then those before it."""
+        for compared in (">=", "<"):
+            statement = f"{_ENTRIES} WHERE token {compared} ? ORDER BY token, part, key"
+            for found, rows in groupby(self._rows(statement, (token,)), key=itemgetter(0)):
+                yield HeldTerm(token=found, records=self._opened(self._newest(rows)))
+
     def term(self, token: bytes) -> HeldTerm:
         """One term again."""
         statement = "SELECT token, part, key, moment FROM entry WHERE token = ? ORDER BY part, key"
@@ -142,7 +154,7 @@ class TermReader:
         except (ValueError, TypeError, KeyError):
             raise index_changed() from None
 
-    def _rows(self, statement: str, values: Sequence[bytes] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
+    def _rows(self, statement: str, values: Sequence[object] = ()) -> Iterator[tuple]:  # type: ignore[type-arg]
         try:
             cursor = self._connection.execute(statement, values)
             for batch in iter(partial(cursor.fetchmany, ROWS), []):

@@ -114,9 +114,9 @@ class Fetcher:
     def _check_room(self, manifest: Manifest) -> None:
         try:
             wanted = octets_of(manifest)
-            held = sum(path.stat().st_size for path in self.folder.glob("*.*"))
+            held = sum(map(_size, self.folder.glob("*.*")))
             free = shutil.disk_usage(self.folder).free
-        except OSError:  # a file went away meanwhile: tried again
+        except OSError:
             raise _unwritable() from None
         if wanted > MAX_SNAPSHOT or held + wanted > MAX_HELD or free < 2 * wanted + MIN_FREE:
             raise Misconfigured(
@@ -184,8 +184,13 @@ def _fits(size: int, manifest: Manifest, kind: blind_pb2.PieceKind.ValueType) ->
 
 def _resumed(part: Path) -> int:
     """Whole pieces that are there, in octets."""
+    return _size(part) // PIECE_SIZE * PIECE_SIZE
+
+
+def _size(path: Path) -> int:
+    """Octets of a file; of one that went away meanwhile none."""
     try:
-        return part.stat().st_size // PIECE_SIZE * PIECE_SIZE
+        return path.stat().st_size
     except OSError:
         return 0
 

@@ -23,6 +23,8 @@ MAX_PAGES = 4_096
 MAX_WAITING = 4_096
 """Lines and epochs that wait to be fetched; more are listed again later."""
 MAX_QUEUE = 4
+MAX_REFUSED = 64
+"""Manifests refused in one look; a list of more is none, and fills no log."""
 AGAIN_S, MAX_AGAIN_S = 30.0, 900.0
 """Seconds until what was refused is listed again, twice as many each time."""
 
@@ -32,12 +34,11 @@ Key = tuple[bytes, int]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A verified manifest that is receipted, and when it was listed (unix seconds)."""
+    """A verified manifest, and the receipt for it."""
 
     signed: blind_pb2.SignedBlindManifest
     manifest: Manifest
     receipt: audit_pb2.Receipt
-    listed_at: float
 
 
 @dataclass(slots=True)
@@ -71,6 +72,7 @@ class Listed:
     other_version: set[tuple[str, str]] = field(default_factory=set)
     """Owner and scheme of what has other canonical forms."""
     _after: int = 0
+    _bad: int = 0
     _again_at: float = 0.0
     _again_s: float = AGAIN_S
 
@@ -84,6 +86,7 @@ class Listed:
             self._again_s = min(2 * self._again_s, MAX_AGAIN_S)
             self.refused.clear()
             self.other_version.clear()
+        self._bad = 0
         for _ in range(MAX_PAGES):
             now, size = self.clock(), self.heads.size
             request = gateway_pb2.ListManifestsRequest(after=self._after, head_size=size)
@@ -108,8 +111,11 @@ class Listed:
             except CheckpointFork:
                 raise
             except FairleadError as error:
+                self._bad += 1
                 await self._refused(item.manifest, error)
             self._after = item.position
+            if self._bad >= MAX_REFUSED:
+                raise Forged("a list holds nothing usable", reasons=("LIST_UNUSABLE",))
 
     def _consider(self, item: gateway_pb2.PublishedManifest, size: int, now: float) -> None:
         """Believe one listed manifest, or not.
@@ -148,17 +154,15 @@ class Listed:
             raise Forged("a manifest has no receipt", reasons=("MANIFEST_RECEIPT",))
         self.heads.accept(item.receipt, asked_from=size)
         check_accepted(item.receipt.leaf, manifest)
-        self._wait(item, manifest, now)
+        self._wait(item, manifest)
 
-    def _wait(self, item: gateway_pb2.PublishedManifest, manifest: Manifest, now: float) -> None:
+    def _wait(self, item: gateway_pb2.PublishedManifest, manifest: Manifest) -> None:
         key = manifest.line, manifest.epoch
         if key not in self.waiting and len(self.waiting) >= MAX_WAITING:
             self._later(manifest.line)
             return
         queue = self.waiting.setdefault(key, Queue())
-        queue.queue.append(
-            Waiting(signed=item.manifest, manifest=manifest, receipt=item.receipt, listed_at=now)
-        )
+        queue.queue.append(Waiting(signed=item.manifest, manifest=manifest, receipt=item.receipt))
         del queue.queue[:-MAX_QUEUE]
 
     async def _refused(self, signed: blind_pb2.SignedBlindManifest, error: FairleadError) -> None:

@@ -108,6 +108,7 @@ class Snapshots:
         self._held: dict[Key, Usable] = {}
         self._told: set[tuple[bytes, str]] = set()
         self._waiting = asyncio.Event()
+        self._polled_at = 0.0
         self._shelf = HeldShelf(log)
         self._listed = Listed(
             partner_id=partner_id, directory=directory, heads=heads, clock=clock,
@@ -207,6 +208,7 @@ class Snapshots:
             )
             await self._log.append(leaf)
             raise
+        self._polled_at = at
         self._drop_over()
         behind = {key[0] for key in self._listed.waiting} | self._listed.refused
         for key, item in self._held.items():
@@ -313,8 +315,10 @@ class Snapshots:
         await self._log.append(leaf, also=put)
         old = self._held.get(key)
         more = self._listed.taken(key, manifest)
-        before_that = old.confirmed_at if old is not None else 0.0
-        confirmed_at = before_that if more else item.listed_at
+        if more:
+            self._waiting.set()
+        behind = more or key[0] in self._listed.refused
+        confirmed_at = self._polled_at if not behind else old.confirmed_at if old else 0.0
         self._held[key] = Usable(manifest=manifest, snapshot=snapshot, confirmed_at=confirmed_at)
         if old is not None:
             self.fetcher.drop(old.manifest)

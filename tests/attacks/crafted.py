@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 
 from fairlead import sealing, signing
 from fairlead.envelope.answer import open_answer
-from fairlead.envelope.query import Scope, draft_mandate, sign_query, uuid7
+from fairlead.envelope.query import Scope, commit_terms, draft_mandate, sign_query, uuid7
 from fairlead.envelope.question import seal_part
 from fairlead.v1 import gateway_pb2, query_pb2
 from tests.federation import CASE, PURPOSE, STORY, Federation
@@ -109,6 +109,7 @@ def craft(
     mandate_after: Mapping[str, object] | None = None,
     statement_before: Mapping[str, object] | None = None,
     parts: Mapping[str, bytes] | None = None,
+    approve: Callable[[bytes], Sequence[query_pb2.SignedApproval]] = lambda _: (),
     now: float | None = None,
 ) -> Crafted:
     """A query by ``u-c01`` of customs, honest unless told otherwise.
@@ -119,7 +120,7 @@ def craft(
     :param asked: whom the mandate names; :param sent_to: whom the parts go to.
     :param mandate_before: changes to the mandate before it is signed; :param mandate_after: after.
     :param statement_before: changes to the node's statement before it is signed.
-    :param parts: replaces the sealed parts.
+    :param parts: replaces the sealed parts. :param approve: the approvals of a mandate's octets.
     """
     now = time.time() if now is None else now
     scope = Scope(since=int(now) - 30 * 86_400)
@@ -137,9 +138,7 @@ def craft(
         legal_basis="eu-ucc-art-46",
         case_commitment=signing.commit(bytes(32), CASE.encode()),
         mode=query_pb2.MODE_SEALED,
-        terms=terms,
-        nonces=nonces,
-        scope=scope,
+        committed=commit_terms(terms, nonces, scope),
         salts=salts,
         asked=set(asked),
         session_key=signing.public_bytes(session),
@@ -172,6 +171,7 @@ def craft(
         reply_key=reply_key.public_bytes(),
         directory=made.directory,
         policy_serial=1,
+        approvals=approve(mandate),
         now=now,
     )
     if statement_before:

@@ -19,6 +19,7 @@ from fairlead.cli.results import Result, gather
 from fairlead.envelope.chunk import Chunk, chunks_of
 from fairlead.envelope.query import (
     Query,
+    commit_terms,
     draft_mandate,
     sign_query,
     term_leaf,
@@ -60,8 +61,7 @@ class Batch:
             legal_basis="eu-ucc-art-46",
             case_commitment=signing.commit(os.urandom(32), b"CASE-1"),
             mode=query_pb2.MODE_SEALED,
-            terms=TERMS,
-            nonces=self.nonces,
+            committed=commit_terms(TERMS, self.nonces),
             salts=self.salts,
             asked=(OWNER,),
             session_key=signing.public_bytes(self.session),

@@ -119,7 +119,7 @@ async def test_nobody_opens_a_case_for_themselves(tmp_path: Path) -> None:
             with refused("CASE_SELF_ASSIGNED"):
                 await client.stub.OpenCase(open_case(members=[APPROVER[1]]))
             with refused():
-                await client.stub.Prepare(request(STORY))
+                await client.stub.Prepare(iter([request(STORY)]))
 
 
 async def test_a_colleagues_draft_cannot_be_signed_and_sent(tmp_path: Path) -> None:

@@ -155,7 +155,7 @@ async def test_a_node_that_skips_its_own_budgets_meets_the_owners(
 ) -> None:
     """Whoever holds the asker's node still gets from an owner what the owner's book allows."""
     monkeypatch.setattr(AskerBudgets, "check", lambda *_: None)
-    monkeypatch.setattr(AskerBudgets, "payment", lambda *_: lambda _: None)
+    monkeypatch.setattr(AskerBudgets, "payment", lambda *_, **__: lambda _: None)
     async with federation(tmp_path, partners=("customs", "terminal-north"), start=False) as made:
         config = made.node_configs["terminal-north"]
         limits = Budgets(asked_user_day=2, asked_partner_day=3)

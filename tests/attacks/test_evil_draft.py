@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from fairlead.errors import Forged
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.attacks.crafted import OTHER_OWNER, OWNER, changed, user_certificate
 from tests.attacks.evil import intents
-from tests.federation import OTHER, STORY, Federation, federation, request
+from tests.federation import OTHER, STORY, Federation, federation, one, request
 
 Change = dict[str, object]
 NOW = int(time.time())
@@ -51,8 +51,9 @@ async def test_a_node_that_drafts_something_else_gets_no_signature(tmp_path: Pat
         honest = node.prepare
         change: Change = {}
 
-        async def prepare(asked: asking_pb2.PrepareRequest, *rest: Any) -> Any:
-            return await honest(changed(asked, **change), *rest)
+        async def prepare(asked: AsyncIterator[asking_pb2.PrepareRequest], *rest: Any) -> Any:
+            (typed,) = [message async for message in asked]
+            return await honest(one(changed(typed, **change)), *rest)
 
         node.prepare = prepare  # type: ignore[method-assign]
         for what, (reason, wish) in SECRETLY.items():
@@ -103,9 +104,14 @@ def hidden_place(response: asking_pb2.PrepareResponse) -> asking_pb2.PrepareResp
     return changed(response, directory_partners=left, partner_salts=response.partner_salts[1:])
 
 
-def same_nonces(response: asking_pb2.PrepareResponse) -> asking_pb2.PrepareResponse:
-    """One nonce for two leaves."""
-    return changed(response, nonces=[response.nonces[0]] * len(response.nonces))
+def other_nonces(response: asking_pb2.PrepareResponse) -> asking_pb2.PrepareResponse:
+    """Nonces that the mandate was not made with."""
+    return changed(response, nonce_seed=bytes(32))
+
+
+def short_seed(response: asking_pb2.PrepareResponse) -> asking_pb2.PrepareResponse:
+    """A seed from which nothing random follows."""
+    return changed(response, nonce_seed=b"")
 
 
 MANDATES: dict[str, tuple[str, Callable[[asking_pb2.PrepareResponse], Any]]] = {
@@ -122,7 +128,8 @@ MANDATES: dict[str, tuple[str, Callable[[asking_pb2.PrepareResponse], Any]]] = {
         "USER",
         lambda r: rewritten(r, issued_at=NOW + 86_400, expires_at=NOW + 90_000),
     ),
-    "one nonce for all": ("TERMS", same_nonces),
+    "other nonces": ("TERMS", other_nonces),
+    "no nonces": ("TERMS", short_seed),
     "another case under the same nonce": (
         "CASE",
         lambda r: rewritten(r, case_commitment=signing.commit(r.case_nonce, b"CASE-2")),
@@ -136,7 +143,7 @@ async def test_a_mandate_changed_in_any_field_is_not_signed(tmp_path: Path) -> N
         await made.open_case()
         asked = request(STORY, OTHER, **TYPED)
         async with made.client() as client:
-            honest = await client.stub.Prepare(asked, timeout=10)
+            honest = await client.stub.Prepare(iter([asked]), timeout=10)
         check(made, asked, honest)
         for what, (reason, change) in MANDATES.items():
             with pytest.raises(Forged) as caught:
@@ -154,7 +161,7 @@ async def test_a_user_who_names_no_partner_sees_everybody_who_will_be_asked(
         await made.open_case()
         asked = request(STORY)
         async with made.client() as client:
-            honest = await client.stub.Prepare(asked, timeout=10)
+            honest = await client.stub.Prepare(iter([asked]), timeout=10)
         silent = changed(honest, exposures=list(honest.exposures)[:1])
         with pytest.raises(Forged) as caught:
             check(made, asked, silent)

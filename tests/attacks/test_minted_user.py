@@ -104,7 +104,7 @@ async def test_a_minted_analyst_does_not_get_into_the_own_node(
         signing.save_key(folder / "user.key", key)
         async with NodeClient(made.profile(*ANALYST), made.directory) as client:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await client.stub.Prepare(request(), timeout=5)
+                await client.stub.Prepare(iter([request()]), timeout=5)
         # TLS itself turns away strangers; the federation CA gets as far as the identity check.
         codes = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNAVAILABLE}
         assert caught.value.code() in codes

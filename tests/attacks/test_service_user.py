@@ -51,7 +51,7 @@ async def test_its_own_node_drafts_nothing_beyond_its_schemes(tmp_path: Path) ->
         signing.save_key(folder / "user.key", key)
         async with NodeClient(made.profile(*ANALYST), made.directory) as client:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await client.stub.Prepare(request(), timeout=5)
+                await client.stub.Prepare(iter([request()]), timeout=5)
         metadata = dict(caught.value.trailing_metadata())
         assert caught.value.code() is grpc.StatusCode.PERMISSION_DENIED
         assert metadata["fairlead-reason"] == "SCHEME_NOT_ALLOWED"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from demo.memory import holds
 from tests.attacks.crafted import OWNER
 from tests.attacks.test_terms_in_gateway_files import RECORDS, SECRETS, spellings
 from tests.federation import OTHER, STORY, Federation, federation
-from tests.memory import holds
 from tests.processes import gateway_process, node_process
 
 FORMS = {

@@ -17,7 +17,7 @@ from fairlead.v1 import asking_pb2_grpc, gateway_pb2_grpc, owner_pb2_grpc
 from node.service import AskingServicer
 from tests.attacks.crafted import OWNER, craft, user_certificate
 from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused, tap
-from tests.federation import ANALYST, federation, request
+from tests.federation import ANALYST, federation, one, request
 
 TURNED_AWAY = {grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.UNAUTHENTICATED}
 """By TLS itself, or by the identity check behind it."""
@@ -34,7 +34,7 @@ async def test_a_user_of_another_partner_does_not_get_into_this_node(tmp_path: P
         )
         async with NodeClient(stranger, made.directory) as client:
             with pytest.raises(grpc.aio.AioRpcError) as caught:
-                await client.stub.Prepare(request(), timeout=5)
+                await client.stub.Prepare(iter([request()]), timeout=5)
         assert caught.value.code() in TURNED_AWAY
         assert not prepared
 
@@ -54,6 +54,7 @@ async def test_the_service_behind_the_door_refuses_another_partners_user_too(
         servicer = AskingServicer(
             "customs",
             app.asking,
+            app.watches,
             None,  # type: ignore[arg-type]  # not reached
             app.cases,
             made.directory,
@@ -61,7 +62,7 @@ async def test_the_service_behind_the_door_refuses_another_partners_user_too(
         token = _identity.set(stranger)
         try:
             with pytest.raises(Refused) as caught:
-                await servicer.Prepare(request(), None)  # type: ignore[arg-type]
+                await servicer.Prepare(one(request()), None)  # type: ignore[arg-type]
         finally:
             _identity.reset(token)
         assert caught.value.code == "OTHER_PARTNER"
@@ -110,5 +111,5 @@ async def test_the_gateway_does_not_use_a_partners_node(tmp_path: Path) -> None:
         async with tls.open_channel(entry.endpoint, server=server, material=material) as channel:
             stub = asking_pb2_grpc.AskingServiceStub(channel)
             with refused() as told:
-                await stub.Prepare(request(), timeout=5)
+                await stub.Prepare(iter([request()]), timeout=5)
         assert refusals(made.nodes["customs"].log) == told.reasons[:1]

@@ -6,12 +6,14 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fairlead import authority, door, sealing, signing
+from fairlead.approving import check_pending
 from fairlead.certificates import SpiffeId, identity_from_certificate
 from fairlead.config import Limits
 from fairlead.envelope.answer import SEAL_OVERHEAD, answer_info, open_answer, verify_answer
+from fairlead.envelope.approval import DOMAIN, sign_approval
 from fairlead.envelope.feedback import (
     SIZE,
     feedback_info,
@@ -20,13 +22,31 @@ from fairlead.envelope.feedback import (
     verify_feedback,
 )
 from fairlead.envelope.grant import verify_grant
-from fairlead.envelope.manifest import verify_manifest
+from fairlead.envelope.manifest import (
+    check_accepted,
+    read_manifest,
+    verify_as_stranger,
+    verify_manifest,
+)
 from fairlead.envelope.outcome import verify_outcome
-from fairlead.envelope.query import Query, verify_query
+from fairlead.envelope.piece import check_piece, open_piece, seal_piece
+from fairlead.envelope.query import ANY, Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.partners import DenyLists, Directory, sign_as_operator
 from fairlead.receipts import Head, open_checkpoint, parse_proof, verify_receipt
-from fairlead.v1 import audit_pb2, blind_pb2, directory_pb2, gateway_pb2, owner_pb2, query_pb2
+from fairlead.v1 import (
+    asking_pb2,
+    audit_pb2,
+    blind_pb2,
+    directory_pb2,
+    gateway_pb2,
+    owner_pb2,
+    query_pb2,
+)
+from node.batch import Batch
+from node.termlist import TermList
+from node.vault import Vault
+from node.watches.order import check_order
 from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
 from tests.attacks.evil import EvilGateway
 from tests.federation import Federation, build
@@ -48,6 +68,7 @@ class World:
         self.crafted = craft(self.made)
         self.now = time.time()
         self.person = user_key(self.made, "customs", "u-c01")
+        self.approver = user_key(self.made, "customs", "u-c02")
         self.asker_key = node_key(self.made, "customs")
         self.owner_key = node_key(self.made, OWNER)
         self.owner_seal = sealing_key(self.made, OWNER)
@@ -84,6 +105,85 @@ class World:
             signed.statement = statement
             signed.statement_signature = signing.sign(self.asker_key, "statement", statement)
         return self.verify(signed)
+
+    def approved(self, approval: bytes) -> Query:
+        """The query with any approval, signed by a real approver."""
+        signed = query_pb2.SignedQuery()
+        signed.CopyFrom(self.crafted.signed)
+        signed.approvals.add(
+            approval=approval,
+            signature=signing.sign_as_user(self.approver, DOMAIN, approval),
+            certificate=user_certificate(self.made, "customs", "u-c02"),
+        )
+        return self.verify(signed)
+
+    def approval(self) -> bytes:
+        """An honest approval of the honest query."""
+        return sign_approval(
+            self.crafted.signed.mandate,
+            certificate=user_certificate(self.made, "customs", "u-c02"),
+            key=self.approver,
+            now=self.now,
+        ).approval
+
+    def shown(self) -> bytes:
+        """What an honest node shows of a query that waits."""
+        signed = craft(self.made, mandate_before={"required_approvals": 1}).signed
+        mandate = query_pb2.Mandate.FromString(signed.mandate)
+        shown = asking_pb2.PendingApproval(
+            query=asking_pb2.QuerySummary(user="u-c01", purpose=mandate.purpose, terms=1),
+            mandate=signed.mandate,
+            mandate_signature=signed.mandate_signature,
+            certificate=signed.user_certificate,
+            schemes={"container": 1},
+            expires_at=mandate.expires_at,
+            required=1,
+        )
+        return signing.canonical(shown)
+
+    def pending(self, octets: bytes) -> object:
+        """Whatever a node shows an approver."""
+        shown = signing.parse_canonical(asking_pb2.PendingApproval, octets)
+        directory, now = self.made.directory, self.now
+        return check_pending(shown, directory=directory, partner_id="customs", now=now)
+
+    def watch_order(self, octets: bytes) -> object:
+        """Any order of a watch under the user's signature."""
+        batch = Batch(
+            batch_id=self.query.query_id,
+            user=self.query.user.spiffe_id,
+            user_name=self.query.user.name,
+            case_id="CASE-1",
+            mandate=self.blind_mandate(),
+            signature=b"",
+            certificate=self.crafted.signed.user_certificate,
+            session=self.crafted.session,
+            terms=TermList(vault=cast("Vault", None), list_id=bytes(16), schemes={}, row_count=0),
+            nonce_seed=bytes(32),
+            roots=(),
+            salts={},
+            scope=ANY,
+            not_asked={},
+            asked_at=int(self.now),
+            case_retention_days=1,
+            watch=octets,
+            watch_signature=signing.sign_as_user(self.person, "watch", octets),
+        )
+        return check_order(batch, self.now)
+
+    def blind_mandate(self) -> bytes:
+        """The honest mandate in the other mode."""
+        mandate = query_pb2.Mandate.FromString(self.crafted.signed.mandate)
+        mandate.mode = query_pb2.MODE_BLIND
+        return signing.canonical(mandate)
+
+    def seed_order(self) -> bytes:
+        """A right one."""
+        return signing.canonical(
+            asking_pb2.WatchOrder(
+                mandate_digest=signing.digest(self.blind_mandate()), until=int(self.now) + 3600
+            )
+        )
 
     def question(self, content: bytes) -> object:
         """Any question, sealed to its owner and named by the header."""
@@ -186,6 +286,38 @@ class World:
         return verify_manifest(
             signed, directory=self.made.directory, partner_id="customs", now=self.now
         )
+
+    def to_stranger(self, octets: bytes) -> object:
+        """Any manifest under its owner's signature, brought to the gateway."""
+        signed = blind_pb2.SignedBlindManifest(
+            manifest=octets, signature=signing.sign(self.owner_key, "blind-manifest", octets)
+        )
+        return verify_as_stranger(signed, directory=self.made.directory, now=self.now)
+
+    def accepted(self, leaf: bytes) -> object:
+        """Any leaf in place of a manifest's."""
+        signed = blind_pb2.SignedBlindManifest(manifest=self.seed_manifest())
+        return check_accepted(leaf, read_manifest(signed))
+
+    def seed_accepted(self) -> bytes:
+        leaf = audit_pb2.AuditLeaf(
+            type=audit_pb2.LEAF_TYPE_PUBLICATION,
+            subject="manifest-accepted",
+            partner_id=OWNER,
+            manifest_digest=signing.digest(self.seed_manifest()),
+        )
+        return signing.canonical(leaf)
+
+    def sealed_piece(self, octets: bytes) -> object:
+        """Any octets in place of a sealed piece, and the piece it should be."""
+        size, piece = len(octets), blind_pb2.Piece(manifest=bytes(32), kind=1)
+        sealed = blind_pb2.SealedPiece(sealed=octets, size=size)
+        return open_piece(sealed, piece, reader=OWNER, key=self.owner_seal)
+
+    def seed_sealed_piece(self) -> bytes:
+        piece = blind_pb2.Piece(manifest=bytes(32), kind=1)
+        public = self.made.directory.partner(OWNER).sealing_key
+        return seal_piece(b"octets", piece, reader=OWNER, size=6, public=public).sealed
 
     def seed_manifest(self) -> bytes:
         """One that is right but for its key: that of blind queries needs libsodium."""
@@ -309,6 +441,9 @@ def targets(folder: Path) -> Iterator[Target]:
     yield one("mandate", signed.mandate, lambda data: world.resigned(mandate=data))
     yield one("header", signed.header, lambda data: world.resigned(header=data))
     yield one("statement", signed.statement, lambda data: world.resigned(statement=data))
+    yield one("approval", world.approval(), world.approved)
+    yield one("pending-approval", world.shown(), world.pending)
+    yield one("watch-order", world.seed_order(), world.watch_order)
     question = signing.canonical(
         query_pb2.Question(query_id=world.query.query_id, partner_id=OWNER)
     )
@@ -348,6 +483,15 @@ def targets(folder: Path) -> Iterator[Target]:
     yield one("feedback-body", signing.canonical(opened), world.feedback_body)
     yield one("outcome", signing.canonical(outcome), world.outcome)
     yield one("blind-manifest", world.seed_manifest(), world.manifest)
+    yield one("blind-manifest-offered", world.seed_manifest(), world.to_stranger)
+    yield one("blind-manifest-leaf", world.seed_accepted(), world.accepted)
+    yield one("blind-sealed-piece", world.seed_sealed_piece(), world.sealed_piece)
+    asked = blind_pb2.Piece(manifest=bytes(32), kind=blind_pb2.PIECE_KIND_SNAPSHOT)
+    yield one(
+        "blind-piece",
+        signing.canonical(asked),
+        lambda data: check_piece(signing.parse_canonical(blind_pb2.Piece, data)),
+    )
     yield one("directory", world.seed_directory(), world.directory)
     yield one("signed-directory", world.made.layout.directory.read_bytes(), world.signed_directory)
     yield one("partner-entry", world.seed_entry(), world.entry)
@@ -373,6 +517,10 @@ def _requests(world: World) -> Iterator[Target]:
     for kind, seed in (
         (gateway_pb2.QueryRequest, request),
         (owner_pb2.AnswerRequest, world.request.SerializeToString()),
+        (gateway_pb2.PublishManifestRequest, b""),
+        (gateway_pb2.ListManifestsRequest, b"\x08\x01"),
+        (gateway_pb2.FetchPublicationRequest, b"\x0a\x01x"),
+        (owner_pb2.DeliverRequest, b"\x0a\x01x"),
     ):
         name = f"/fairlead.v1.X/{kind.DESCRIPTOR.name}"
 

@@ -28,12 +28,12 @@ HERE = "tests.fuzz.run"
 GROUPS = {
     "identifiers": "scheme-*",
     "words": "recognise event handling moment phrase spiffe-id",
-    "query": "mandate header statement question sealed-part",
+    "query": "mandate header statement approval pending-approval question sealed-part watch-order",
     "answer": "grant grant-statement answer-* outcome feedback feedback-body",
     "receipt": "receipt-proof tlog-proof checkpoint evidence",
     "membership": "directory signed-directory partner-entry deny-list deny-lists",
     "certificates": "certificate certificate-request",
-    "requests": "request-*",
+    "requests": "request-* stream-*",
     "enrolment": "enrolment-request admission signed-admission invitation",
     "configuration": "node-config gateway-config profile mapping trust",
     "policy": "agreements local-agreements policy-manifest decision",
@@ -42,6 +42,7 @@ GROUPS = {
     "parquet": "source-parquet",
     "workbooks": "source-xlsx terms-xlsx",
     "blind": "blind-*",
+    "oversight": "notice notice-body decoy-list decoy-list-body",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
 
@@ -58,13 +59,15 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import blind, enrolling, files, messages, tables
+    from tests.fuzz import blind, enrolling, files, messages, oversight, streams, tables
 
     yield from enrolling.targets(folder / "enrolling")
     yield from tables.targets(folder / "tables")
     yield from messages.targets(folder / "messages")
     yield from files.targets(folder / "files")
     yield from blind.targets()
+    yield from oversight.targets()
+    yield from streams.targets(folder / "streams")
 
 
 def both(folder: Path) -> dict[str, Group | Target]:
@@ -78,7 +81,15 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
     import atheris
 
     with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
-        from tests.fuzz import blind, enrolling, files, messages, tables  # noqa: F401
+        from tests.fuzz import (  # noqa: F401
+            blind,
+            enrolling,
+            files,
+            messages,
+            oversight,
+            streams,
+            tables,
+        )
     target = both(folder / "world")[name]
     corpus = folder / "corpus"
     corpus.mkdir()

@@ -710,7 +710,7 @@ async def test_a_node_refuses_a_bad_draft(
     assert made.gateway is not None
     audit, size = made.nodes["customs"].log, made.gateway.log.head.size
     before = len(recorded(audit))
-    attempt = analyst.stub.Prepare(request(**changes), timeout=20)
+    attempt = analyst.stub.Prepare(iter([request(**changes)]), timeout=20)
     found, reasons = await refusal(log, attempt)
     assert (found, reasons[:1]) == (status, [reason])
     assert recorded(audit)[before:] == [reasons]
@@ -723,7 +723,7 @@ async def test_a_node_drafts_no_mode_that_nobody_chose(
     analyst: NodeClient, log: Log, mode: int
 ) -> None:
     """Silence means no: an unspecified or unknown mode is refused, not taken for sealed."""
-    attempt = analyst.stub.Prepare(request(mode=mode), timeout=20)
+    attempt = analyst.stub.Prepare(iter([request(mode=mode)]), timeout=20)
     assert await refusal(log, attempt) == (INVALID, ["MODE"])
 
 

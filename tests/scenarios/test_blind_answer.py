@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from fairlead import sealing
 from fairlead.cli.output import Exit
 from fairlead.errors import FairleadError
 from fairlead.evidence import verify_evidence
 from fairlead.v1 import audit_pb2, query_pb2
+from node import blinded
 from node.snapshots import Snapshots
 from tests.blind import require_libsodium
 from tests.commands import as_user
@@ -103,6 +107,26 @@ async def test_hit_and_no_hit_have_one_size_and_shape(made: Federation) -> None:
         len(hit.answers[0].body)
     }
     assert len(hit.query.header) == len(miss.query.header)
+
+
+async def test_when_the_next_chunk_leaves_does_not_depend_on_hits(
+    made: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: an owner counts the hits of a batch's chunk by when the next one comes."""
+    monkeypatch.setattr(sealing, "MAX_BLIND_TERMS", 2)
+    monkeypatch.setattr(blinded, "PACE_S", 2.0)
+    assert made.gateway is not None
+    honest, asked = made.gateway.tactical.query, []
+
+    async def query(request: Any, peer: Any) -> AsyncIterator[Any]:
+        asked.append(asyncio.get_running_loop().time())
+        async for event in honest(request, peer):
+            yield event
+
+    monkeypatch.setattr(made.gateway.tactical, "query", query)
+    await made.ask(STORY, ABSENT, OTHER, mode=query_pb2.MODE_BLIND)
+    first, second = asked
+    assert second - first > 1.0
 
 
 async def test_the_next_step_is_printed_with_what_it_reveals(made: Federation) -> None:

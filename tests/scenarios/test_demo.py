@@ -17,7 +17,8 @@ from tests.federation import ROOT
 RECORDS = "3000"
 KEYS = {
     "schema", "demo", "partners", "records", "queries", "hits", "no_hits", "refused",
-    "unreachable", "receipts_verified", "terms_found_in_gateway_files", "seconds",
+    "unreachable", "blind_hits", "terms_found_at_blind_owner", "receipts_verified",
+    "terms_found_in_gateway_files", "seconds",
 }  # fmt: skip
 PROCESSES = 7
 
@@ -80,6 +81,7 @@ def test_the_demo_says_ok_and_leaves_nothing(tmp_path: Path) -> None:
     for kind in ("hits", "no_hits", "refused", "unreachable"):
         assert summary[kind] > 0, kind
     assert summary["terms_found_in_gateway_files"] == 0
+    assert (summary["blind_hits"], summary["terms_found_at_blind_owner"]) == (1, 0)
     assert 0 < summary["seconds"] < 60
     assert len(ports(folder)) == PROCESSES
     assert (running(folder), listening(folder)) == ([], 0)

@@ -7,6 +7,7 @@ of its own, test_seventh_partner.py.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -18,6 +19,7 @@ from pathlib import Path
 import openpyxl
 import pytest
 
+from demo.federation import run_module, wait_for
 from demo.story import Clock
 from fairlead import signing
 from fairlead.enrolment.invitation import Invitation
@@ -32,11 +34,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 
 README = "README.md"
 ASK, DEPLOY, OPERATE = "docs/ask.md", "docs/deploy.md", "docs/operate.md"
-SOURCES, USERS = "docs/sources.md", "docs/users.md"
+SOURCES, USERS, OVERSIGHT = "docs/sources.md", "docs/users.md", "docs/oversight.md"
 PLATE = "NL:74BXK3"
 
 
-@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS])
+@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT])
 def test_every_command_stands_in_a_block_that_is_typed(page: str) -> None:
     """No ``$`` stands where the typist does not look for one."""
     found = [command for block in blocks(page) for command in block.commands]
@@ -109,6 +111,10 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
                 "2026-11-02T09:12:00Z": iso(story.at(0, "09:12")),
                 "2026-11-04T05:07:00Z": iso(story.at(2, "05:07")),
                 "01a2016075bf7aa8a6996f8c21e3189d": first,
+                "--per-hour 30 --for 8h":
+                    lambda: f"--per-hour 720 --for {iso(int(time.time()) + 13)}",
+                "01a2016160e07a6c8f0b6a3d5e9c4b21":
+                    lambda: machine.heard("watch ([0-9a-f]{32}) stands until"),
                 ".demo/receipts/01a2016288b979bd85cdcc25e0115ed5.json":
                     lambda: f".demo/receipts/{first()}.json",
             },
@@ -117,13 +123,31 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("Identifiers")
         typist.block("Case and purpose")
         typist.block("Ask")
+        published(demo)
+        typist.block("Blind")
         assert "user_day" in typist.block("Budgets")
         typist.block("A file of terms")
         typist.block("History: show, resume, export")
         typist.block("Feedback")
+        typist.block("Watch")
+        typist.block("Cover")
         typist.block("When the case is over")
         typist.block("Receipts")
         typist.done()
+
+
+def published(demo: Path) -> None:
+    """Wait until customs' node holds what some owner publishes of containers."""
+    config = demo / ".demo" / "config" / "customs.toml"
+
+    def held() -> bool:
+        done = run_module("node.cli.main", "snapshots", "--config", str(config), "--output", "json")
+        rows = json.loads(done.stdout)["snapshots"]
+        return any(
+            row["scheme"] == "container" and "drug-trafficking" in row["purposes"] for row in rows
+        )
+
+    wait_for(held, 120, "a publication")
 
 
 def iso(seconds: int) -> str:
@@ -181,6 +205,8 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
             only=lambda block: not mentions(block, "releases"),
         )  # fmt: skip
 
+        oversight = officer(machine)
+
         operate.block("Found a federation")
         phrases.update(already_there(tmp_path))
         users.block("Set an authority up")
@@ -202,6 +228,12 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         deploy.block("Status and support")
         deploy.block("The index")
         deploy.block("What partners may ask blind")
+        operate.block("What others published for us")
+        oversight.block("Set an oversight up")
+        assert "MSCU1234566" in oversight.block("Decoys")
+        (tmp_path / "node" / "state" / "oversight" / "outbox" / "forged").touch()
+        machine.heard_in(tmp_path / "fairlead-oversight-oversight-toml.log", "oversight-alert")
+        oversight.block("Alerts")
         users.block("People")
         users.block("People")
         users.block("People")
@@ -210,7 +242,7 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         operate.block("Backup and restore")
         operate.block("The directory changes")
         operate.block("Keys and certificates rotate")
-        for typist in (operate, deploy, users, sources):
+        for typist in (operate, deploy, users, sources, oversight):
             typist.done()
 
 
@@ -272,6 +304,18 @@ def people(machine: Machine, address: str) -> Typist:
                 lambda: machine.heard("its fingerprint, [^\n]*: ([0-9a-f]{64})$"),
             "lsjk7-bvyw7-nfgzm-jfgqb-qerz3-4":
                 lambda: machine.heard("one-time code of u-c01.*\n.* --code ([a-z0-9-]+)$"),
+        },
+    )  # fmt: skip
+
+
+def officer(machine: Machine) -> Typist:
+    """Who types docs/oversight.md: terminal-east's oversight, and its IT for the decoys."""
+    return Typist(
+        OVERSIGHT, machine, machine.home,
+        values={
+            "node.toml": "node/node.toml",
+            "oversight.toml": "oversight/oversight.toml",
+            "5f0c1b7e9a4d2b8f": lambda: machine.heard("^([0-9a-f]{16}) .*MSCU1234566"),
         },
     )  # fmt: skip
 

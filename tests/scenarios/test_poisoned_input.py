@@ -13,13 +13,13 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc
 import grpc.aio
 
+from demo.memory import rss_mib
 from fairlead.certificates import SpiffeId
 from fairlead.door import REASON_KEY
 from fairlead.v1 import gateway_pb2, query_pb2
 from tests.attacks.crafted import OWNER, craft
 from tests.attacks.evil import EvilNode
 from tests.federation import STORY, Federation, apart, federation, states
-from tests.memory import rss_mib
 from tests.processes import gateway_process, node_process
 from tests.scenarios.test_bad_messages import QUERIES, RAW
 

@@ -15,8 +15,7 @@ def rss_mib(pid: int) -> float:
     """Resident memory in MiB."""
     status = Path(f"/proc/{pid}/status").read_text()
     found = re.search(r"VmRSS:\s+(\d+) kB", status)
-    assert found is not None
-    return int(found[1]) / 1024
+    return int(found[1]) / 1024 if found else 0.0
 
 
 def writable(pid: int) -> Iterator[bytes]:
