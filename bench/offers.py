@@ -55,10 +55,10 @@ def config_of(federation: Federation, partner: str) -> NodeConfig:
 
 
 def check_room(folder: Path, octets: int) -> None:
-    """:raises ChildFailed: the disk has less."""
+    """:raises SystemExit: the disk has less."""
     free = shutil.disk_usage(folder).free
     if free < octets:
-        raise ChildFailed(
+        raise SystemExit(
             f"{folder.parent} has {free / 1e9:.1f} GB free and {octets / 1e9:.1f} are needed: "
             "choose another folder with TMPDIR"
         )

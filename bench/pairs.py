@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,11 +41,11 @@ class Scale:
 
 @dataclass(slots=True, kw_only=True)
 class Pairs:
-    """What an analyst saw: milliseconds of each query, by round; queries that went wrong."""
+    """What an analyst saw: milliseconds of each query, by round; why some went wrong."""
 
     sealed_ms: list[list[float]] = field(default_factory=list)
     blind_ms: list[list[float]] = field(default_factory=list)
-    wrong: int = 0
+    wrong: Counter[str] = field(default_factory=Counter)
     publish_s: float = 0.0
     deliver_s: float = 0.0
 
@@ -64,7 +65,7 @@ class Pairs:
             "tick_ms": TICK_MS,
             "sealed_p50_ms": round(median(map(median, self.sealed_ms)), 1),
             "blind_p50_ms": round(median(map(median, self.blind_ms)), 1),
-            "wrong": self.wrong,
+            "wrong": dict(self.wrong),
             "publish_s": round(self.publish_s, 1),
             "deliver_s": round(self.deliver_s, 1),
         }
@@ -81,7 +82,7 @@ def line(measured: dict[str, Any], ratio: float) -> str:
         f"one term to {measured['owners']} owners of {measured['records_an_owner']:,} records "
         f"each, p50: sealed {measured['sealed_p50_ms']} ms, blind {measured['blind_p50_ms']} ms, "
         f"blind over sealed {ratio:g}"
-        + (f"; {measured['wrong']} went wrong" if measured["wrong"] else "")
+        + "".join(f"; {reason} {count}x" for reason, count in measured["wrong"].items())
     )
 
 
@@ -125,9 +126,9 @@ async def _ask(
                     # else each query would begin with the tick on which the one before it ended
                     await asyncio.sleep(pauses.uniform(0, TICK_MS / 1000))
                     began = time.perf_counter()
-                    right = await _one(client, owners, term, mode)
+                    troubles = await _one(client, owners, term, mode)
                     times.append((time.perf_counter() - began) * 1000)
-                    found.wrong += not right
+                    found.wrong.update(troubles)
             found.sealed_ms.append(sealed)
             found.blind_ms.append(blind)
             say(
@@ -149,8 +150,8 @@ def _terms(scale: Scale) -> list[tuple[str, bool]]:
 async def _one(
     client: NodeClient, owners: Sequence[str], term: tuple[str, bool],
     mode: query_pb2.Mode.ValueType,
-) -> bool:  # fmt: skip
-    """One query, from draft to evidence; whether every owner answered, and rightly."""
+) -> set[str]:  # fmt: skip
+    """One query, from draft to evidence: why it went wrong, nothing when all was right."""
     value, held = term
     request = asking_pb2.PrepareRequest(
         terms=[asking_pb2.Term(scheme=SCHEME, value=value)],
@@ -160,15 +161,19 @@ async def _one(
         since=int(time.time()) - 30 * DAY_S,
         partners=owners,
     )
-    right, closed = 0, False
+    silent, troubles = {*owners}, {"NO_EVIDENCE"}
     try:
         draft = await client.prepare(request)
         async for event in client.ask(draft):
             if event.HasField("partner"):
                 line = event.partner
-                answered = line.status == query_pb2.STATUS_ANSWERED
-                right += answered and [answer.hit for answer in line.answers] == [held]
-            closed = closed or event.HasField("evidence")
-    except grpc.aio.AioRpcError:
-        return False
-    return closed and right == len(owners)
+                silent.discard(line.partner_id)
+                if line.status != query_pb2.STATUS_ANSWERED:
+                    troubles.add(line.reason or query_pb2.Status.Name(line.status))
+                elif [answer.hit for answer in line.answers] != [held]:
+                    troubles.add("WRONG_ANSWER")
+            elif event.HasField("evidence"):
+                troubles.discard("NO_EVIDENCE")
+    except grpc.aio.AioRpcError as error:
+        return {error.code().name}
+    return troubles | ({"NO_LINE"} if silent else set())

@@ -242,7 +242,9 @@ class Asking:
     async def _every_chunk(self, batch: Batch, user: Identity, fresh: Sealed | None) -> Events:
         outages, loop = Outages(), asyncio.get_running_loop()
         for number in range(batch.chunks):
+            await asyncio.sleep(outages.pause_s())
             # An earlier call's chunk is finished first, and that of whoever waited for it too.
+            # Nothing is awaited between looking and beginning.
             while (running := self._under_way.get(batch.batch_id)) is not None:
                 await asyncio.wait([running])
             kept = self._history.chunk(batch.batch_id, number)
@@ -253,7 +255,6 @@ class Asking:
                 continue
             if number or fresh is None:
                 await self._still_assigned(batch, user)
-            await asyncio.sleep(outages.pause_s())
             begun = loop.time()
             work = self._sending.chunk(batch, number, fresh=fresh if number == 0 else None)
             self._sealer.begin(batch, number + 1)

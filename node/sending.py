@@ -25,7 +25,7 @@ from fairlead.envelope.outcome import (
     verify_outcome,
 )
 from fairlead.envelope.query import CLOCK_REMEDY, Query, uuid7
-from fairlead.errors import FairleadError, Forged, Refused, Unreachable
+from fairlead.errors import FairleadError, Forged, LogUnavailable, Refused, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.names import reason_code
 from fairlead.receipts import CheckpointFork
@@ -382,6 +382,8 @@ class Sending:
         if answer.status == query_pb2.STATUS_ANSWERED:
             try:
                 limit = await self._read(opened, event, line)
+            except LogUnavailable:  # this node's own: nobody's line
+                raise
             except FairleadError as error:  # the owner's doing: it spoils its own line only
                 line = _line(opened.number, event.partner_id, query_pb2.STATUS_INVALID, error.code)
                 await self._tell_of(error)

@@ -92,9 +92,11 @@ class TermList:
             _put(connection, self.vault, self.list_id, kind, number, content)
 
     def _terms(self, number: int) -> list[Term]:
-        if self._last[0] != number:
-            self._last = (number, [(s, v) for s, v in self._page(_TERMS, number)])
-        return self._last[1]
+        known, page = self._last  # read once: another thread may be reading another page
+        if known != number:
+            page = [(scheme, value) for scheme, value in self._page(_TERMS, number)]
+            self._last = (number, page)
+        return page
 
     def _rows(self, number: int) -> list[bytes]:
         return [bytes.fromhex(row) for row in self._page(_ROWS, number)]

@@ -135,6 +135,8 @@ def container(serial: int) -> str:
 WEIRD = st.text(
     alphabet=st.characters(blacklist_characters="\r\n", blacklist_categories=["Cs"]), max_size=12
 )
+SCHEMES = {"container", "vehicle-plate", "vessel-imo"}
+"""Those of the case."""
 ROWS = st.lists(
     st.one_of(
         st.sampled_from([STORY, OTHER, KNOWN, PLATE, STORY.lower(), "mscu 663987-0", "", "  "]),
@@ -160,8 +162,8 @@ def test_any_file_of_terms_gives_its_rows_in_order(place: Place, tmp_path: Path)
     def every(rows: list[str]) -> None:
         file = read_terms(write(tmp_path, rows), quiet)
         assert len(set(map(str, file.terms))) == len(file.terms)
-        if not file.terms:
-            return
+        if not file.terms or not {t.scheme for t in file.terms} <= SCHEMES:
+            return  # whatever else a weird row is taken for, the case does not cover
         result = place.run(place.ask(file))
         assert result.complete
         out = result.by_row()

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from certs.dev.lists import deny
 from fairlead import signing
@@ -21,6 +22,7 @@ from node.batch import Batch
 from node.blinded import AskedBlind, BlindChunk, BlindPlan, Found, find
 from node.cases import CaseRegister
 from node.opening import VAULT_MIGRATIONS
+from node.termlist import TermList
 from node.vault import Cipher, Vault
 from node.watches import Watches, WatchShelf
 from node.watches.watch import Watched
@@ -32,6 +34,14 @@ CASE = "CASE-1"
 DAY_S = 86_400
 TERM = ("container", "MSCU6639870")
 OTHER = ("container", "CSQU3054383")
+
+
+def listed(terms: Sequence[tuple[str, str]]) -> TermList:
+    """Terms of one page, in memory."""
+    return TermList(
+        vault=cast("Vault", None), list_id=bytes(16), row_count=0,
+        schemes=Counter(scheme for scheme, _ in terms), tails={0: (0, list(terms))},
+    )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,12 +174,12 @@ class Bench:
             "signature": b"",
             "certificate": self.world.certificate("customs", user),
             "session": None,
-            "terms": asked,
-            "nonces": (),
+            "terms": listed(asked),
+            "nonce_seed": bytes(32),
+            "roots": (),
             "salts": {OWNER: bytes(32)},
             "scope": scope,
             "not_asked": {},
-            "rows": (),
             "asked_at": int(self.now),
             "case_retention_days": 90,
             "watch": order,
@@ -187,7 +197,7 @@ class Bench:
 
     def found(self, batch: Batch) -> Found:
         """What the owner's evaluations find now."""
-        terms = batch.terms
+        terms = list(batch.terms)
         plan = BlindPlan.make(self.library, [OWNER], purpose=PURPOSE, terms=terms)
         pairs = BlindChunk(plan, 0, terms).for_owner(OWNER)
         said = evaluated([item for item, _ in pairs], serial=self.library.serial)

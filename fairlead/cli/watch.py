@@ -44,6 +44,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 COLUMNS = ("watch", "case", "terms", "state", "unread", "until", "as_of", "made_at", "user")
+DAY_S, WAY_S = 86_400, 30
 STATES = {1: "active", 2: "must be renewed", 3: "ended"}
 KINDS = {1: "appeared", 2: "changed", 3: "disappeared", 4: "must be renewed", 5: "ended"}
 WatchArgument = Annotated[str, typer.Argument(help="Id of a watch; see: fairlead watch list.")]
@@ -104,6 +105,9 @@ def add_watch(
 def renew_watch(
     watch: WatchArgument,
     lasts: ForOption = "7d",
+    since: Annotated[
+        str | None, typer.Option(help="Another period; default: as long as before, until now.")
+    ] = None,
     receipt: Annotated[Path | None, typer.Option(help="Where to keep the receipt.")] = None,
     profile: ProfileOption = None,
     output: RowsOption = RowFormat.TABLE,
@@ -111,7 +115,8 @@ def renew_watch(
     """Sign a watch anew and ask again: it is paid for again, and lasts another epoch at most."""
     from fairlead.v1 import asking_pb2
 
-    reference, until = query_reference(watch), lasting(lasts, now=time.time())
+    now = time.time()
+    reference, until = query_reference(watch), lasting(lasts, now=now)
 
     async def run() -> int:
         client, settings, folder = connect(profile)
@@ -127,7 +132,7 @@ def renew_watch(
                 case_id=kept.watch.case_id,
                 purpose=kept.watch.purpose,
                 mode=BLIND,  # type: ignore[arg-type]
-                since=kept.since,
+                since=moment(since, now=now) if since else _moved(kept, now),
                 events=kept.events,
                 partners=asked,
                 tlp=kept.tlp,
@@ -237,6 +242,17 @@ async def _asked(
     say(f"watch {name} stands until {when(until)}, or until its epoch ends")
     say(f"next: fairlead watch list, fairlead watch show {name}")
     return code
+
+
+def _moved(kept: Any, now: float) -> int:
+    """The period's begin, if it is to be as long as it was: policy limits how long it may be, in
+    whole days, so what the way to the node took does not count."""
+    if not kept.since:
+        return 0
+    span = kept.watch.begun_at - kept.since
+    if span % DAY_S < WAY_S:
+        span -= span % DAY_S
+    return int(now) - int(span) + WAY_S
 
 
 # ── Records ──────────────────────────────────────────────────────────────────────────────────

@@ -115,7 +115,7 @@ async def test_an_owners_dba_cannot_find_what_the_index_holds(tmp_path: Path) ->
         await made.open_case()
         await made.ask(CANARY)
         folder = made.node_configs[OWNER].state_dir
-        files = [p for p in folder.iterdir() if p.suffix != ".secret"]
+        files = [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".secret"]
         seen = [path.read_bytes() for path in files]
         assert any(path.name == "index.sqlite" for path in files)
     value = identifiers.parse("container", CANARY).value

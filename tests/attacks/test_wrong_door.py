@@ -54,6 +54,7 @@ async def test_the_service_behind_the_door_refuses_another_partners_user_too(
         servicer = AskingServicer(
             "customs",
             app.asking,
+            None,  # type: ignore[arg-type]  # not reached
             app.watches,
             None,  # type: ignore[arg-type]  # not reached
             app.cases,

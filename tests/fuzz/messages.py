@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from fairlead import authority, door, sealing, signing
 from fairlead.approving import check_pending
@@ -44,6 +44,8 @@ from fairlead.v1 import (
     query_pb2,
 )
 from node.batch import Batch
+from node.termlist import TermList
+from node.vault import Vault
 from node.watches.order import check_order
 from tests.attacks.crafted import OWNER, craft, node_key, sealing_key, user_certificate, user_key
 from tests.attacks.evil import EvilGateway
@@ -156,12 +158,12 @@ class World:
             signature=b"",
             certificate=self.crafted.signed.user_certificate,
             session=self.crafted.session,
-            terms=(),
-            nonces=(),
+            terms=TermList(vault=cast("Vault", None), list_id=bytes(16), schemes={}, row_count=0),
+            nonce_seed=bytes(32),
+            roots=(),
             salts={},
             scope=ANY,
             not_asked={},
-            rows=(),
             asked_at=int(self.now),
             case_retention_days=1,
             watch=octets,

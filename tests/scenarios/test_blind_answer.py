@@ -13,11 +13,13 @@ import pytest_asyncio
 
 from fairlead import sealing
 from fairlead.cli.output import Exit
+from fairlead.config import Budgets
 from fairlead.errors import FairleadError
 from fairlead.evidence import verify_evidence
 from fairlead.v1 import audit_pb2, query_pb2
 from node import blinded
 from node.snapshots import Snapshots
+from tests.attacks.evil import alarms, intents, refused
 from tests.blind import require_libsodium
 from tests.commands import as_user
 from tests.federation import (
@@ -32,23 +34,30 @@ from tests.federation import (
     states,
 )
 from tests.live import leaves, until
+from tests.manifests import number
 from tests.publications import OWNER, held
 
 require_libsodium()
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 READER, OTHER_OWNER = "customs", "oceanic-line"
 ABSENT = "MSKU9070323"
+BLIND = query_pb2.MODE_BLIND
 QUESTION = ("--case", CASE, "--purpose", PURPOSE)
 
 
 @asynccontextmanager
-async def delivered(folder: Path, *, demo: bool = True) -> AsyncIterator[Federation]:
+async def delivered(
+    folder: Path, *, demo: bool = True, budgets: Budgets | None = None
+) -> AsyncIterator[Federation]:
     """Two owners, of whom one holds the story; what they publish is with customs."""
     partners = (READER, OWNER, OTHER_OWNER)
     records = {OWNER: [held(STORY)], OTHER_OWNER: [held(OTHER)]}
     async with federation(folder, partners=partners, records=records, start=False) as made:
         if not demo:
             publish_policy(made.layout, made.folder / "policy", demo=False)
+        if budgets is not None:
+            own = made.node_configs[READER].model_copy(update={"budgets": budgets})
+            made.node_configs[READER] = own
         await made.start_gateway()
         for partner in partners:
             await made.start_node(partner)
@@ -157,6 +166,25 @@ async def test_pap_red_is_asked_blind_by_itself(made: Federation) -> None:
     assert (ended.code, ended.json["mode"]) == (Exit.ANSWERED, "blind")
     usual = await as_user(made, "ask", STORY, *QUESTION, "--output", "json")
     assert usual.json["mode"] == "sealed"
+
+
+async def test_a_prefix_is_no_more_swept_blind_than_sealed(tmp_path: Path) -> None:
+    """The asker's node is the only place that sees the terms: its guard stops consecutive serials
+    with an alarm before anything leaves; scattered ones end at the budget."""
+    async with delivered(tmp_path, budgets=Budgets(user_day=400)) as made:
+        node, owner = made.nodes[READER], made.nodes[OWNER]
+        with refused("ENUMERATION"):
+            await made.ask(*(number("MSCU", 400_000 + n) for n in range(300)), mode=BLIND)
+        assert [leaf.subject for leaf in alarms(node.log)] == ["enumeration"]
+        assert intents(owner.log) == 0
+        owners = ("MSCU", "TCLU", "CSQU", "OOLU", "HLXU", "CMAU")
+        scattered = [number(owners[n % 6], 100_000 + n * 1_777) for n in range(300)]
+        lines = states(await made.ask(*scattered, mode=BLIND))
+        assert {line.status for line in lines.values()} == {query_pb2.STATUS_ANSWERED}
+        asked = intents(owner.log)
+        with refused("BUDGET_EXHAUSTED"):
+            await made.ask(*(number("TGHU", n * 997) for n in range(101)), mode=BLIND)
+        assert intents(owner.log) == asked
 
 
 async def test_auto_asks_blind_where_policy_demands_it(tmp_path: Path) -> None:

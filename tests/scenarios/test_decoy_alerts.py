@@ -164,9 +164,9 @@ async def test_a_sealed_question_about_a_decoy_alerts_its_owner_and_answers_as_e
 
 
 async def test_decoys_reach_the_readers_oversight_with_the_snapshot(tmp_path: Path) -> None:
-    """Published, announced, fetched and carried over a running federation: a hit of the reader on
-    what its node was delivered is an alert at its oversight; in its node's files no reference of a
-    decoy stands in clear."""
+    """Published, announced, fetched and carried over a running federation: who asks blind for it is
+    shown what a record shows and no more, and its oversight is alerted; in its node's files no
+    reference of a decoy stands in clear."""
     async with federation(
         tmp_path, partners=(READER, OWNER), records={OWNER: [held(STORY)]}
     ) as made:
@@ -176,17 +176,27 @@ async def test_decoys_reach_the_readers_oversight_with_the_snapshot(tmp_path: Pa
         await owner.steering.publishing.ended()
         owner.offering.announcer.wake()
         await until(lambda: holds(reader, owner, OTHER))
-        usable = reader.snapshots.usable(OWNER, purpose=PURPOSE, scheme="container")
-        publisher = owner.steering.publishing.publisher
-        payload = asked_blind(publisher, usable.manifest, OTHER)
-        assert payload is not None
         state = made.node_configs[READER].state_dir
         config = oversight_of(made.layout, tmp_path / "oversight", READER, state)
+        await made.open_case(CASE)
         async with oversight_process(config):
-            refs = [(OWNER, usable.manifest.digest, payload.ref)]
-            await reader.outbox.hits(asked(1), refs)
+            hits = {}
+            for term in (STORY, ABSENT, OTHER):
+                events = await made.ask(term, mode=query_pb2.MODE_BLIND)
+                hits[term] = (events[0].batch.summary.query_id, states(events)[OWNER])
             (row,) = await raised(config, 1)
+            await until(lambda: not list((state / FOLDER / "outbox").glob("*.notice")))
+            assert len(await alerts(config)) == 1
+        decoy, record = (hits[term][1].answers[0] for term in (OTHER, STORY))
         assert (row["reason"], row["owner"], row["query"]) == (
-            "DECOY_HIT", OWNER, asked(1).query_id.hex(),
+            "DECOY_HIT", OWNER, hits[OTHER][0].hex(),
         )  # fmt: skip
-        assert not any(payload.ref in p.read_bytes() for p in state.rglob("*") if p.is_file())
+        assert decoy.hit
+        assert record.hit
+        assert not hits[ABSENT][1].answers[0].hit
+        ref = decoy.records[0].ref
+        for answer in (decoy, record):
+            answer.records[0].ClearField("ref")
+            answer.records[0].ClearField("occurred_at")
+        assert decoy == record
+        assert not any(ref in p.read_bytes() for p in state.rglob("*") if p.is_file())
