@@ -718,12 +718,9 @@ async def test_a_node_refuses_a_bad_draft(
     assert await analyst.prepare(request())
 
 
-@pytest.mark.parametrize("mode", [query_pb2.MODE_UNSPECIFIED, 77])
-async def test_a_node_drafts_no_mode_that_nobody_chose(
-    analyst: NodeClient, log: Log, mode: int
-) -> None:
-    """Silence means no: an unspecified or unknown mode is refused, not taken for sealed."""
-    attempt = analyst.stub.Prepare(iter([request(mode=mode)]), timeout=20)
+async def test_a_node_drafts_no_mode_that_nobody_knows(analyst: NodeClient, log: Log) -> None:
+    """An unknown mode is refused, not taken for sealed; none at all leaves it to policy."""
+    attempt = analyst.stub.Prepare(iter([request(mode=77)]), timeout=20)
     assert await refusal(log, attempt) == (INVALID, ["MODE"])
 
 
