@@ -36,7 +36,7 @@ PUBLISHING = ("bench.publication", "--records", "20000")
 MARK = "FAIRLEAD_BENCH_MARK"
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.sets(TAGS, min_size=1, max_size=300), st.lists(TAGS, max_size=20))
 def test_what_the_benchmark_sorts_is_a_snapshot(
     tmp_path_factory: pytest.TempPathFactory, held: set[bytes], others: list[bytes]
