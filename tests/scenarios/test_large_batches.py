@@ -95,6 +95,9 @@ async def place(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Place
         ended = await as_user(running.made, "ask", "--file", str(file), *QUESTION)
         assert ended.code == Exit.ANSWERED, ended.err
         yield Place(running, file, plain(ended.out))
+        for restarted in (running.owner, running.asker):
+            restarted.kill()
+            await restarted.wait()
 
 
 async def test_every_row_of_a_large_file_has_its_result(place: Place) -> None:
