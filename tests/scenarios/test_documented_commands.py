@@ -127,6 +127,7 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("Blind")
         assert "user_day" in typist.block("Budgets")
         typist.block("A file of terms")
+        typist.block("A large file, blind")
         typist.block("History: show, resume, export")
         typist.block("Feedback")
         typist.block("Watch")
