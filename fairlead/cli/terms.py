@@ -145,10 +145,10 @@ class _Listing:
 
 def _too_many_rows(most: int) -> InvalidInput:
     return InvalidInput(
-        f"a file of terms has at most {MAX_ROWS:,} rows, a workbook {MAX_SHEET_ROWS:,}; "
-        "nothing was sent",
+        "the file has more rows than can be asked at once; nothing was sent",
         reasons=("TOO_MANY_ROWS",),
-        remedy="split the file" if most == MAX_ROWS else "save it as CSV (UTF-8), or split it",
+        remedy=f"at most {most:,} rows: "
+        + ("split the file" if most == MAX_ROWS else "save it as CSV (UTF-8), or split it"),
     )
 
 
