@@ -176,7 +176,7 @@ def check_count(terms: int, mode: int) -> None:
 
 def _term_count(most: int) -> InvalidInput:
     return InvalidInput(
-        f"a query has 1 to {most:,} terms, of which policy allows fewer",
+        "a query has no term, or more than one signature may ask; policy allows fewer",
         reasons=("TERM_COUNT",),
-        remedy="fairlead ask --help",
+        remedy=f"ask 1 to {most:,} terms at once: fairlead ask --help",
     )
