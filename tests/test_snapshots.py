@@ -305,6 +305,22 @@ async def test_there_are_limits_to_the_disk(stage: Stage, monkeypatch: pytest.Mo
     assert held_rows(reader, 5) == [True]
 
 
+async def test_one_owner_does_not_fill_the_place_of_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its lines together have a bound; what takes the place of another counts once."""
+    monkeypatch.setattr(fetching, "MAX_OF_OWNER", 150_000)
+    await stage.publish(rows(10))
+    reader = await caught_up(stage.reader())
+    await stage.publish(some(1))
+    await caught_up(reader)
+    assert held_rows(reader, 5, version=1) == [True]
+    stage.newest = None
+    await stage.publish(rows(10), scheme="phone")
+    await caught_up(reader)
+    assert [row["scheme"] for row in (await reader.report())["snapshots"]] == ["container"]
+
+
 async def test_the_store_runs_until_it_is_cancelled(stage: Stage) -> None:
     """It polls and fetches by itself, through a gateway that was silent at first."""
     reader = stage.reader(poll_s=0.01)

@@ -24,6 +24,8 @@ MAX_SNAPSHOT = 1 << 32
 """Octets of one snapshot: about 44 million entries."""
 MAX_HELD = 1 << 36
 """Octets of all of them."""
+MAX_OF_OWNER = 1 << 34
+"""Octets of all of one owner: it does not fill the place of the others'."""
 MIN_FREE = 1 << 28
 """Octets that stay free on the disk."""
 MAX_DECOYS = 1 << 24
@@ -65,7 +67,7 @@ class Fetcher:
         return self.folder / f"{manifest.digest.hex()}{SUFFIX}"
 
     async def snapshot(
-        self, manifest: Manifest, *, before: Path | None, until: float = math.inf
+        self, manifest: Manifest, *, before: Path | None, beside: int = 0, until: float = math.inf
     ) -> Snapshot:
         """Fetch what a verified manifest describes.
 
@@ -75,6 +77,7 @@ class Fetcher:
         3. The whole has the manifest's count, digest and order; only then it is in its place.
 
         :param before: the snapshot that the manifest's predecessor describes, under the same key.
+        :param beside: octets that are held of its owner already.
         :param until: when the owner's turn is over, in seconds of the running loop's clock.
         :raises Forged: not that snapshot; nothing is left of it.
         :raises TurnOver: it is not whole yet, and goes on when it is fetched again.
@@ -82,7 +85,7 @@ class Fetcher:
         :raises FairleadError: the gateway or the owner delivers nothing; it can be resumed.
         """
         # 1
-        await asyncio.to_thread(self._check_room, manifest)
+        await asyncio.to_thread(self._check_room, manifest, beside)
         with self._fetching(manifest):
             # 2
             if before is None or not await self._by_delta(manifest, before, until):
@@ -137,14 +140,15 @@ class Fetcher:
         """Take a manifest's snapshot away; whoever looks something up in it may end."""
         _remove(self.path(manifest))
 
-    def _check_room(self, manifest: Manifest) -> None:
+    def _check_room(self, manifest: Manifest, beside: int) -> None:
         try:
             wanted = octets_of(manifest)
             held = sum(map(_size, self.folder.glob("*.*")))
             free = shutil.disk_usage(self.folder).free
         except OSError:
             raise _unwritable() from None
-        if wanted > MAX_SNAPSHOT or held + wanted > MAX_HELD or free < 2 * wanted + MIN_FREE:
+        too_much = wanted > MAX_SNAPSHOT or beside + wanted > MAX_OF_OWNER
+        if too_much or held + wanted > MAX_HELD or free < 2 * wanted + MIN_FREE:
             raise Misconfigured(
                 "there is no room for a snapshot",
                 reasons=("SNAPSHOT_SPACE",),

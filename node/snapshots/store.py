@@ -289,7 +289,9 @@ class Snapshots:
         leads = held is not None and _leads(held.manifest, item.manifest)
         before = self.fetcher.path(held.manifest) if held is not None and leads else None
         try:
-            snapshot = await self.fetcher.snapshot(item.manifest, before=before, until=until)
+            snapshot = await self.fetcher.snapshot(
+                item.manifest, before=before, beside=self._beside(key, item.manifest), until=until
+            )
         except LogUnavailable:
             raise
         except FairleadError as error:
@@ -351,6 +353,14 @@ class Snapshots:
         if not held:
             known += self._listed.of_line(line)
         return max(known, key=lambda manifest: manifest.serial, default=None)
+
+    def _beside(self, key: Key, manifest: Manifest) -> int:
+        """Octets that are held of a manifest's owner beside what it takes the place of."""
+        return sum(
+            fetching.octets_of(item.manifest)
+            for other, item in self._held.items()
+            if other != key and item.manifest.owner == manifest.owner
+        )
 
     def _named(self) -> list[Manifest]:
         held = [item.manifest for item in self._held.values()]
