@@ -234,7 +234,9 @@ def test_four_elements_of_a_person_may_be_of_four(tmp_path: Path) -> None:
     shelf = library(tmp_path, {name: payload() for name in names})
     (place,) = chunk_of(shelf, names[0]).plan.places[OWNER]
     inputs = blinding.encode_terms(NORM_VERSION, "person", [value for _, value in names])
-    blinded = blinding.blind(inputs, blinding.derive_blinds(bytes(32), owner=OWNER, chunk=0, count=4))
+    blinded = blinding.blind(
+        inputs, blinding.derive_blinds(bytes(32), owner=OWNER, chunk=0, count=4)
+    )
     item = BlindedTerms(
         scheme="person", audience=place.audience, epoch=place.epoch, elements=blinded.elements
     )

@@ -224,7 +224,7 @@ async def test_a_class_of_another_policy_takes_the_place(stage: Stage) -> None:
 
 async def test_a_class_that_another_replaced_is_not_asked_under(stage: Stage) -> None:
     """An owner accepts another exposure under the same policy, so its class has other members and
-    begins a line of its own. The later one is asked under, however long the former one's line is."""
+    begins a line of its own. The later one is asked under, however long the former line is."""
     await stage.publish(rows(10))
     await stage.publish(some(1))
     reader = await caught_up(stage.reader())

@@ -17,7 +17,6 @@ from fairlead.errors import (
     FairleadError,
     InvalidInput,
     LogUnavailable,
-    NotFound,
     PeerError,
     Stale,
 )
