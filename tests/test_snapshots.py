@@ -223,8 +223,8 @@ async def test_a_class_of_another_policy_takes_the_place(stage: Stage) -> None:
 
 
 async def test_a_class_that_another_replaced_is_not_asked_under(stage: Stage) -> None:
-    """An owner accepts another exposure under the same policy, so its class has other members and
-    begins a line of its own. The later one is asked under, however long the former line is."""
+    """An owner's class that got other members under the same policy begins a line, and the later
+    line is asked under, however long the former one is."""
     await stage.publish(rows(10))
     await stage.publish(some(1))
     reader = await caught_up(stage.reader())
@@ -239,8 +239,8 @@ async def test_a_class_that_another_replaced_is_not_asked_under(stage: Stage) ->
 async def test_one_owner_that_is_slow_keeps_no_other_back(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """An owner delivers a long snapshot piece by piece, each just in time. Its turn ends, it is
-    taken up where it was, and what others publish meanwhile is fetched."""
+    """The turn of an owner that delivers piece by piece, each just in time, ends before its
+    snapshot is whole, and the next one goes on where it was."""
     monkeypatch.setattr(fetching, "TURN_S", 0.0)
     reader = stage.reader()
     made = await stage.publish(rows(40_000))
