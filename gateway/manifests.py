@@ -1,7 +1,8 @@
 """The manifests a gateway took, in its log's own file: each in the transaction of its leaf.
 
-Of a line and epoch the newest two are kept, and of a line the newest for ever: what a later one
-must follow. A reader that is one behind finds what its next delta leads from.
+Of a line and epoch the newest two are kept, and of a line the newest even when it is over: what a
+later one must follow. A reader that is one behind finds what its next delta leads from. An owner
+that had very many lines is held to its last ones: nobody holds anything of the others.
 """
 
 from __future__ import annotations
@@ -54,6 +55,13 @@ _OVER = """
     DELETE FROM publication WHERE answers_until <= ? AND serial < (
         SELECT max(serial) FROM publication AS later WHERE later.line = publication.line)
 """
+FORMER = 4_096
+"""Manifests of one owner that answer no more and are kept all the same, the last ones brought."""
+_FORMER = """
+    DELETE FROM publication WHERE owner = ? AND answers_until <= ? AND position NOT IN (
+        SELECT position FROM publication WHERE owner = ? AND answers_until <= ?
+        ORDER BY position DESC LIMIT ?)
+"""
 REMEMBERED = 65_536
 """Places of leaves that are remembered."""
 Put = Callable[[sqlite3.Connection], None]
@@ -95,11 +103,12 @@ class ManifestShelf:
             == (manifest.audience.name, manifest.epoch)
         )
 
-    def count(self, owner: str, epoch: int) -> tuple[int, int]:
-        """Manifests of an owner, and those of an epoch among them."""
+    def count(self, owner: str, epoch: int, now: float) -> tuple[int, int]:
+        """Manifests of an owner that answer, and those of an epoch among them."""
         rows = self._log.read(
-            "SELECT count(*), coalesce(sum(epoch = ?), 0) FROM publication WHERE owner = ?",
-            (epoch, owner),
+            "SELECT count(*), coalesce(sum(epoch = ?), 0) FROM publication "
+            "WHERE owner = ? AND answers_until > ?",
+            (epoch, owner, int(now)),
         )
         return int(rows[0][0]), int(rows[0][1])
 
@@ -171,6 +180,7 @@ def put_manifest(
         )
         connection.execute(_SUPERSEDED, place * 2)
         connection.execute(_OVER, (int(now),))
+        connection.execute(_FORMER, (manifest.owner, int(now)) * 2 + (FORMER,))
 
     return put
 

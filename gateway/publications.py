@@ -33,7 +33,7 @@ from gateway.members import LegFailed, Transport
 PER_EPOCH = 2_048
 """Manifests of one owner and epoch that are kept at a time."""
 PER_OWNER = 8_192
-"""Manifests of one owner that are kept at a time, the last ones of former lines among them."""
+"""Manifests of one owner that answer at a time; beside them :data:`gateway.manifests.FORMER`."""
 PER_HOUR = 8_192
 """Manifests one owner may bring in an hour."""
 PAGE = 64
@@ -154,8 +154,9 @@ class Publications:
         await self._refuse(error, SUBJECT, peer)
 
     def _check_limits(self, manifest: Manifest) -> None:
-        hour = int(self._clock() // 3_600)
-        of_owner, of_epoch = self._shelf.count(manifest.owner, manifest.epoch)
+        now = self._clock()
+        hour = int(now // 3_600)
+        of_owner, of_epoch = self._shelf.count(manifest.owner, manifest.epoch, now)
         brought = self._brought[manifest.owner, hour]
         if of_owner >= PER_OWNER or of_epoch >= PER_EPOCH or brought >= PER_HOUR:
             raise Overloaded(

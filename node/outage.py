@@ -13,6 +13,9 @@ from fairlead.v1 import query_pb2
 
 AWAY = frozenset({query_pb2.STATUS_UNREACHABLE, query_pb2.STATUS_TIMEOUT,
                   query_pb2.STATUS_OVERLOADED})  # fmt: skip
+THERE = frozenset({query_pb2.STATUS_ANSWERED, query_pb2.STATUS_INVALID})
+"""Whether an answer could be read is known here alone, and may depend on what was asked: an owner
+can plant an entry that does not open under one term. So it changes nothing that others can see."""
 FIRST_S, LONGEST_S = 10.0, 30.0
 OUTAGE_S = 300.0
 """Seconds that one outage is waited for; a partner that is away for longer misses the rest."""
@@ -33,7 +36,7 @@ class Outages:
         line = event.partner
         if line.status in AWAY and line.partner_id in self._answered:
             self._away.add(line.partner_id)
-        elif line.status == query_pb2.STATUS_ANSWERED:
+        elif line.status in THERE:
             self._answered.add(line.partner_id)
             self._away.discard(line.partner_id)
 

@@ -15,6 +15,7 @@ from fairlead.envelope.manifest import check_accepted, sign_manifest
 from fairlead.errors import FairleadError, Forged, NotFound, Overloaded, Refused, Stale, Unreachable
 from fairlead.receipts import verify_receipt
 from fairlead.v1 import blind_pb2, gateway_pb2
+from gateway import manifests
 from gateway import publications as rules
 from tests.blind import require_libsodium
 from tests.delivery import DAY_S, PURPOSE, Stage, alarms, publications, refusals, rows
@@ -148,6 +149,32 @@ async def test_an_owner_keeps_within_its_limits(
             patched.setattr(rules, limit, 2)
             with pytest.raises(Overloaded):
                 await stage.offer(stage.make(rows(10, version=3)).signed)
+
+
+async def test_former_lines_do_not_use_up_what_an_owner_may_bring(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each time its classes change an owner begins lines; long ago ones are forgotten in the end,
+    the last ones are still what a later one must follow."""
+    monkeypatch.setattr(rules, "PER_OWNER", 3)
+    monkeypatch.setattr(manifests, "FORMER", 2)
+    start = int(NOW)
+    for number, scheme in enumerate(("phone", "email", "badge", "vessel", "seal")):
+        stage.newest, stage.now = None, NOW + number * 9 * DAY_S
+        begins = start + number * 9 * DAY_S - DAY_S
+        await stage.publish(
+            rows(10), scheme=scheme, epoch=2_967 + number, begins_at=begins,
+            ends_at=begins + 7 * DAY_S, answers_until=begins + 8 * DAY_S, serial=7,
+            predecessor=b"p" * 32,
+        )  # fmt: skip
+    kept = stage.log.read("SELECT epoch FROM publication ORDER BY position", ())
+    assert kept == [(2_969,), (2_970,), (2_971,)]
+    stage.newest = None
+    earlier = stage.make(
+        rows(10), scheme="vessel", epoch=2_971, serial=6, predecessor=b"p" * 32,
+        begins_at=begins, ends_at=begins + 7 * DAY_S, answers_until=begins + 8 * DAY_S,
+    )  # fmt: skip
+    assert (await stage.offer(earlier.signed)).HasField("newest")
 
 
 async def test_readers_are_listed_what_is_meant_for_them(stage: Stage) -> None:

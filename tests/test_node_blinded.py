@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import ristretto
+from fairlead import blinding, ristretto
 from fairlead.blinding import Evaluation, PrivateKey
+from fairlead.entries import EntryCodec
+from fairlead.envelope.blinded import BlindedTerms
 from fairlead.envelope.query import ANY, Scope
 from fairlead.errors import FairleadError, Forged, Refused, Stale
+from fairlead.identifiers import NORM_VERSION
 from fairlead.identifiers.matching import keys_per_term
 from fairlead.v1 import query_pb2
 from fairlead.vocabulary import Event
@@ -222,3 +225,24 @@ def test_an_answer_is_a_wire_answer(tmp_path: Path) -> None:
     """History and command line treat it as any other."""
     (answer,) = asked(library(tmp_path, {HELD: payload()}), HELD).answers
     assert query_pb2.TermAnswer.FromString(answer.SerializeToString()) == answer
+
+
+def test_four_elements_of_a_person_may_be_of_four(tmp_path: Path) -> None:
+    """A stated limit: an owner sees points, so a node that lies has four exact names evaluated at
+    the price of one person."""
+    names = [("person", f"JANSEN {name}|1980-02-01") for name in ("JAN", "PIET", "KEES", "TOM")]
+    shelf = library(tmp_path, {name: payload() for name in names})
+    (place,) = chunk_of(shelf, names[0]).plan.places[OWNER]
+    inputs = blinding.encode_terms(NORM_VERSION, "person", [value for _, value in names])
+    blinded = blinding.blind(
+        inputs, blinding.derive_blinds(bytes(32), owner=OWNER, chunk=0, count=4)
+    )
+    item = BlindedTerms(
+        scheme="person", audience=place.audience, epoch=place.epoch, elements=blinded.elements
+    )
+    assert item.terms == 1
+    held = shelf.usable(OWNER, purpose=PURPOSE, scheme="person")
+    codec = EntryCodec(audience=place.audience, epoch=place.epoch)
+    (said,) = evaluated([item])
+    rows = blinding.finalise(blinded, said.evaluation, held.manifest.public_key)
+    assert all(held.snapshot.find(codec.tag(row)) for row in rows)

@@ -37,3 +37,17 @@ def test_nobody_waits_for_a_partner_that_was_never_there() -> None:
     seen.note(line(query_pb2.STATUS_REFUSED, "customs"))
     seen.note(pb.AskResponse(done=pb.AskResponse.ChunkDone(chunk=1)))
     assert seen.pause_s() == 0
+
+
+def test_how_long_is_waited_does_not_tell_what_was_found_in_an_answer() -> None:
+    """An owner that plants an entry which does not open under one term, answers a chunk and misses
+    the next one, sees no other pause whether that term was in the first one or not."""
+    pauses = []
+    for opened in (query_pb2.STATUS_ANSWERED, query_pb2.STATUS_INVALID):
+        seen = Outages()
+        seen.note(line(opened))
+        seen.note(line(query_pb2.STATUS_TIMEOUT))
+        waited = [seen.pause_s()]
+        seen.note(line(opened))
+        pauses.append([*waited, seen.pause_s()])
+    assert pauses == [[FIRST_S, 0.0]] * 2

@@ -31,6 +31,7 @@ from node.publication.announcing import Announcer
 from node.publication.automatic import Automatic, wanted
 from node.publication.delivery import Delivery
 from node.publication.publisher import Publisher
+from node.publication.shelf import put_withdrawn
 from tests.blind import require_libsodium
 from tests.delivery import alarms, publications, refusals
 from tests.federation import OTHER, STORY, Federation, build_index
@@ -218,6 +219,66 @@ async def test_a_gateway_cannot_make_an_owner_sign_a_serial_twice(tmp_path: Path
         assert alarms(found.own) == ["publication MANIFEST_FORK"]
         assert found.publisher.shelf.newest(item.line) == item
         assert found.again == 0
+
+
+async def test_receipts_are_remembered_however_much_is_published_after(tmp_path: Path) -> None:
+    """A gateway that takes nothing for a while and then shows what it took long ago, as if that
+    were the newest, does not lead the owner to sign those serials once more."""
+    async with bench(tmp_path) as found:
+        shelf = found.publisher.shelf
+        mine = line(await found.publisher.publish(), "customs", PURPOSE).manifest
+        first = shelf.newest(_line(found, mine))
+        assert first is not None
+        assert await found.announcer.look()
+        for records in ([held(STORY), held(OTHER)], [held(OTHER)]):
+            build_index(found.made.node_configs[OWNER], records)
+            await found.publisher.publish(accept_shrunk=True)
+        newest = shelf.newest(first.line)
+        assert newest is not None
+        assert newest.manifest.serial == first.manifest.serial + 2
+        count = len(found.waiting)
+        found.answers = [gateway_pb2.PublishManifestResponse(newest=first.signed)] * count
+        assert not await found.announcer.look()
+        assert shelf.newest(first.line) == newest
+        assert len(found.waiting) == count
+        assert found.again == 0
+        assert await found.announcer.look()
+        assert found.waiting == []
+
+
+async def test_a_gateway_does_not_lead_an_owner_back_step_by_step(tmp_path: Path) -> None:
+    """Where it was restored, an owner adopts what the gateway has once; the gateway then showing
+    an earlier one as its newest contradicts itself."""
+    async with bench(tmp_path) as found:
+        shelf, name = found.publisher.shelf, found.waiting[0].line
+        earlier = found.signed(serial=7, predecessor=b"p" * 32, public_key=_other_key())
+        later = found.signed(serial=9, predecessor=b"q" * 32, public_key=_other_key())
+        found.answers = [gateway_pb2.PublishManifestResponse(newest=later)]
+        await found.announcer.look()
+        await found.publisher.publish()
+        newest = shelf.newest(name)
+        assert newest is not None
+        assert newest.manifest.serial == 10
+        found.answers = [gateway_pb2.PublishManifestResponse(newest=earlier)]
+        assert not await found.announcer.look()
+        assert shelf.newest(name) == newest
+        assert alarms(found.own) == ["publication MANIFEST_FORK"]
+
+
+async def test_what_was_withdrawn_meanwhile_is_not_adopted(tmp_path: Path) -> None:
+    """While the gateway answers, the owner withdraws the line: nothing of it answers after."""
+    async with bench(tmp_path) as found:
+        item, later = found.waiting[0], found.signed(serial=7, predecessor=b"p" * 32)
+
+        async def announce(_: object) -> gateway_pb2.PublishManifestResponse:
+            leaf = found.publisher.owner.leaves.owner("blind-withdrawn")
+            await found.own.append(leaf, also=put_withdrawn(item.line))
+            return gateway_pb2.PublishManifestResponse(newest=later)
+
+        found.announcer.announce = announce
+        assert not await found.announcer._announced(item)
+        answering = found.publisher.shelf.answering(time.time())
+        assert item.line not in {other.line for other in answering}
 
 
 def _offer(signed: blind_pb2.SignedBlindManifest) -> gateway_pb2.PublishManifestRequest:

@@ -222,6 +222,61 @@ async def test_a_class_of_another_policy_takes_the_place(stage: Stage) -> None:
     assert [p.kind for p in stage.delivered] == [SNAPSHOT, DELTA]
 
 
+async def test_a_class_that_another_replaced_is_not_asked_under(stage: Stage) -> None:
+    """An owner's class that got other members under the same policy begins a line, and the later
+    line is asked under, however long the former one is."""
+    await stage.publish(rows(10))
+    await stage.publish(some(1))
+    reader = await caught_up(stage.reader())
+    stage.newest, stage.now = None, stage.now + 60
+    fewer = Audience(partners=(ASKER,), purposes=(PURPOSE,), policy_serial=1)
+    await stage.publish(rows(10), audience=fewer)
+    await caught_up(reader)
+    found = reader.usable(OWNER, purpose=PURPOSE, scheme="container")
+    assert found.manifest.audience == fewer
+
+
+async def test_one_owner_that_is_slow_keeps_no_other_back(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The turn of an owner that delivers piece by piece, each just in time, ends before its
+    snapshot is whole, and the next one goes on where it was."""
+    monkeypatch.setattr(fetching, "TURN_S", 0.0)
+    reader = stage.reader()
+    made = await stage.publish(rows(40_000))
+    await reader.look()
+    for pieces in (1, 2, 3):
+        assert usable_code(reader) == "NO_SNAPSHOT"
+        await reader.take()
+        assert len(stage.delivered) == pieces
+    await reader.take()
+    assert held_rows(reader, 40_000) == [True]
+    assert [p.offset >> 20 for p in stage.delivered] == [0, 1, 2, 3]
+    assert refusals(reader._log) == []
+    assert made.manifest.entry_count * 96 > 3 << 20
+
+
+async def test_what_was_begun_and_superseded_stays_on_no_disk(stage: Stage) -> None:
+    """An owner that lets its readers begin, and then publishes another one, fills nothing."""
+    reader, inner = stage.reader(), stage.fetch
+
+    async def broken(request: Any) -> Any:
+        stage.owner_down = request.piece.offset >= 1 << 20
+        return await inner(request)
+
+    reader.fetcher.fetch = broken
+    for number in range(6):
+        key = derive_key(bytes(32), bytes([number])).public
+        await stage.publish(rows(20_000, version=number), public_key=key)
+        await caught_up(reader)
+        stage.now += 3_600
+    reader.fetcher.fetch, stage.owner_down = inner, False
+    await caught_up(reader)
+    assert held_rows(reader, 20_000, version=5) == [True]
+    await reader.look()
+    assert files(reader) == [".snapshot"]
+
+
 async def test_a_count_that_fell_is_an_alarm_and_is_taken(stage: Stage) -> None:
     """More than a fifth less along a line is on record; the owner is believed all the same."""
     await stage.publish(rows(2_000))
@@ -248,6 +303,22 @@ async def test_there_are_limits_to_the_disk(stage: Stage, monkeypatch: pytest.Mo
     stage.now += 3_600
     await caught_up(reader)
     assert held_rows(reader, 5) == [True]
+
+
+async def test_one_owner_does_not_fill_the_place_of_the_others(
+    stage: Stage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All its lines together have a bound; what takes the place of another counts once."""
+    monkeypatch.setattr(fetching, "MAX_OF_OWNER", 150_000)
+    await stage.publish(rows(10))
+    reader = await caught_up(stage.reader())
+    await stage.publish(some(1))
+    await caught_up(reader)
+    assert held_rows(reader, 5, version=1) == [True]
+    stage.newest = None
+    await stage.publish(rows(10), scheme="phone")
+    await caught_up(reader)
+    assert [row["scheme"] for row in (await reader.report())["snapshots"]] == ["container"]
 
 
 async def test_the_store_runs_until_it_is_cancelled(stage: Stage) -> None:

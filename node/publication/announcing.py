@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from fairlead import signing
 from fairlead.envelope.manifest import DOMAIN, Manifest, check_accepted, read_manifest
-from fairlead.errors import FairleadError, Forged, Unreachable
+from fairlead.errors import FairleadError, Forged, Stale, Unreachable
 from fairlead.keyring import KeyRing
 from fairlead.receipts import CheckpointFork
 from fairlead.telemetry import Event, get_logger
@@ -73,7 +73,8 @@ class Announcer:
            durable together.
         3. Where the gateway has a later or another one of the line, this node was restored: it
            goes on behind that one, which it signed itself, and publishes again. It does not where
-           it holds the gateway's receipt for what that one contradicts.
+           the gateway has taken, or shown, what that one contradicts, nor for what was withdrawn
+           meanwhile.
 
         :raises LogUnavailable: nothing can be recorded.
         """
@@ -129,11 +130,17 @@ class Announcer:
         shelf, owner = self.publisher.shelf, self.publisher.owner
         async with self.publisher.busy:
             held = shelf.newest(item.line)
-            if held is None or self._known(item.line, found):
+            if held is None or held.withdrawn:
                 return False
+            if self._known(item.line, found):
+                raise Stale(
+                    "the gateway has not taken a manifest",
+                    reasons=("MANIFEST_CHAIN",),
+                    remedy="if this goes on, tell the gateway's operator",
+                )
             if self._contradicts(item.line, found):
                 raise Forged(
-                    "the gateway contradicts its own receipt",
+                    "the gateway contradicts what it has taken",
                     reasons=("MANIFEST_FORK",),
                     remedy="tell the operators: the gateway has lost or hidden what it receipted",
                 )

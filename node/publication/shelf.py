@@ -50,7 +50,13 @@ _PUT = """
         (line, serial, terms, accepted, answers_until, manifest, signature)
     VALUES (?, ?, ?, ?, ?, ?, ?)
 """
-_SUPERSEDED = "DELETE FROM blind_manifest WHERE line = ? AND answers_until = ? AND serial < ?"
+_SUPERSEDED = """
+    DELETE FROM blind_manifest WHERE line = ? AND answers_until = ? AND serial < ? AND serial != (
+        SELECT coalesce(max(serial), 0) FROM blind_manifest AS taken
+        WHERE taken.line = blind_manifest.line AND taken.receipt != x'')
+"""
+_SHOWN = b"shown"
+"""In the place of a receipt: the gateway showed it as its own newest."""
 Put = Callable[[sqlite3.Connection], None]
 
 
@@ -64,7 +70,7 @@ def line_of(audience: Audience, scheme: str) -> bytes:
 class Published:
     """A manifest this node signed; ``terms`` is how many entries are none of its fillers, and
     ``accepted`` the digest of the exposure that was accepted then; ``announced`` says whether the
-    gateway's receipt for it is held."""
+    gateway has taken it: its receipt is held, or it showed it itself."""
 
     signed: blind_pb2.SignedBlindManifest
     manifest: Manifest
@@ -142,7 +148,7 @@ class Shelf:
         }
 
     def of_line(self, line: bytes) -> list[tuple[Manifest, bool]]:
-        """Every manifest of a line that is kept, and whether the gateway's receipt for it is."""
+        """Every manifest of a line that is kept, and whether the gateway has taken it."""
         rows = self._log.read(_OF_LINE, (line,))
         return [(item.manifest, item.announced) for item in map(_published, rows)]
 
@@ -177,7 +183,8 @@ class Shelf:
 
 def put_published(line: bytes, item: Published) -> Put:
     """For the transaction of its leaf: the manifest, and the line is held back no longer. Of its
-    epoch it and the one before it stay."""
+    epoch it and the one before it stay, and the last one of its line that the gateway has taken:
+    whatever the gateway shows later must not lie behind that."""
     row = (
         line,
         item.manifest.serial,
@@ -198,15 +205,17 @@ def put_published(line: bytes, item: Published) -> Put:
 
 def put_adopted(item: Published) -> Put:
     """For the transaction of its leaf: the newest of its line is one that this node signed and
-    has forgotten; what it holds of that serial and later ones was never taken."""
+    has forgotten; what it holds of that serial and later ones was never taken. The gateway has
+    that one, so it cannot show an earlier one after it."""
     line, serial = item.line, item.manifest.serial
-    published = put_published(line, item)
+    published, taken = put_published(line, item), put_announced(item, _SHOWN)
 
     def put(connection: sqlite3.Connection) -> None:
         connection.execute(
             "DELETE FROM blind_manifest WHERE line = ? AND serial >= ?", (line, serial)
         )
         published(connection)
+        taken(connection)
 
     return put
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import shutil
-from collections.abc import Awaitable, Callable, Collection
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead.delta import apply_delta
@@ -23,15 +24,23 @@ MAX_SNAPSHOT = 1 << 32
 """Octets of one snapshot: about 44 million entries."""
 MAX_HELD = 1 << 36
 """Octets of all of them."""
+MAX_OF_OWNER = 1 << 34
+"""Octets of all of one owner: it does not fill the place of the others'."""
 MIN_FREE = 1 << 28
 """Octets that stay free on the disk."""
 MAX_DECOYS = 1 << 24
+TURN_S = 60.0
+"""Seconds that one owner is fetched from before others have their turn."""
 SUFFIX, PART_SUFFIX = ".snapshot", ".part"
 
 Fetch = Callable[
     [gateway_pb2.FetchPublicationRequest], Awaitable[gateway_pb2.FetchPublicationResponse]
 ]
 """Fetches a piece through the gateway; raises a FairleadError."""
+
+
+class TurnOver(Exception):
+    """An owner's turn is over and its snapshot is not whole; the next turn goes on from there."""
 
 
 def octets_of(manifest: Manifest) -> int:
@@ -50,12 +59,16 @@ class Fetcher:
     partner_id: str
     fetch: Fetch
     key: Callable[[], SealingKey]
+    _busy: set[str] = field(default_factory=set)
+    """Names of what is fetched at this moment."""
 
     def path(self, manifest: Manifest) -> Path:
         """Where a manifest's snapshot lies once it is verified."""
         return self.folder / f"{manifest.digest.hex()}{SUFFIX}"
 
-    async def snapshot(self, manifest: Manifest, *, before: Path | None) -> Snapshot:
+    async def snapshot(
+        self, manifest: Manifest, *, before: Path | None, beside: int = 0, until: float = math.inf
+    ) -> Snapshot:
         """Fetch what a verified manifest describes.
 
         1. It fits into what is allowed and free.
@@ -64,18 +77,22 @@ class Fetcher:
         3. The whole has the manifest's count, digest and order; only then it is in its place.
 
         :param before: the snapshot that the manifest's predecessor describes, under the same key.
+        :param beside: octets that are held of its owner already.
+        :param until: when the owner's turn is over, in seconds of the running loop's clock.
         :raises Forged: not that snapshot; nothing is left of it.
+        :raises TurnOver: it is not whole yet, and goes on when it is fetched again.
         :raises Misconfigured: ``SNAPSHOT_SPACE``, or the folder cannot be written.
         :raises FairleadError: the gateway or the owner delivers nothing; it can be resumed.
         """
         # 1
-        await asyncio.to_thread(self._check_room, manifest)
-        # 2
-        if before is None or not await self._by_delta(manifest, before):
-            part = await self._whole(manifest, blind_pb2.PIECE_KIND_SNAPSHOT)
-            await asyncio.to_thread(_into_place, part, self.path(manifest))
-        # 3
-        return await asyncio.to_thread(self.open, manifest)
+        await asyncio.to_thread(self._check_room, manifest, beside)
+        with self._fetching(manifest):
+            # 2
+            if before is None or not await self._by_delta(manifest, before, until):
+                part = await self._whole(manifest, blind_pb2.PIECE_KIND_SNAPSHOT, until)
+                await asyncio.to_thread(_into_place, part, self.path(manifest))
+            # 3
+            return await asyncio.to_thread(self.open, manifest)
 
     def open(self, manifest: Manifest) -> Snapshot:
         """Open a snapshot in its place; reads all of it.
@@ -94,41 +111,54 @@ class Fetcher:
 
     async def decoys(self, manifest: Manifest) -> bytes:
         """What of a manifest's decoys is sealed to this partner's oversight: some octets."""
-        path = await self._whole(manifest, blind_pb2.PIECE_KIND_DECOYS)
+        with self._fetching(manifest):
+            path = await self._whole(manifest, blind_pb2.PIECE_KIND_DECOYS)
+            try:
+                return await asyncio.to_thread(path.read_bytes)
+            finally:
+                _remove(path)
+
+    @contextlib.contextmanager
+    def _fetching(self, manifest: Manifest) -> Iterator[None]:
+        """Nothing of a manifest is taken away meanwhile, whatever came after it."""
+        name = manifest.digest.hex()
+        self._busy.add(name)
         try:
-            return await asyncio.to_thread(path.read_bytes)
+            yield
         finally:
-            _remove(path)
+            self._busy.discard(name)
 
     def tidy(self, wanted: Collection[Manifest]) -> None:
-        """Take away the files of all other manifests."""
+        """Take away the files of all other manifests, but for what is fetched at this moment."""
         names = {manifest.digest.hex() for manifest in wanted}
         for path in self.folder.glob("*.*"):
-            if path.name.partition(".")[0] not in names:
+            name = path.name.partition(".")[0]
+            if name not in names and name not in self._busy:
                 _remove(path)
 
     def drop(self, manifest: Manifest) -> None:
         """Take a manifest's snapshot away; whoever looks something up in it may end."""
         _remove(self.path(manifest))
 
-    def _check_room(self, manifest: Manifest) -> None:
+    def _check_room(self, manifest: Manifest, beside: int) -> None:
         try:
             wanted = octets_of(manifest)
             held = sum(map(_size, self.folder.glob("*.*")))
             free = shutil.disk_usage(self.folder).free
         except OSError:
             raise _unwritable() from None
-        if wanted > MAX_SNAPSHOT or held + wanted > MAX_HELD or free < 2 * wanted + MIN_FREE:
+        too_much = wanted > MAX_SNAPSHOT or beside + wanted > MAX_OF_OWNER
+        if too_much or held + wanted > MAX_HELD or free < 2 * wanted + MIN_FREE:
             raise Misconfigured(
                 "there is no room for a snapshot",
                 reasons=("SNAPSHOT_SPACE",),
                 remedy="make room under state_dir (df -h)",
             )
 
-    async def _by_delta(self, manifest: Manifest, before: Path) -> bool:
+    async def _by_delta(self, manifest: Manifest, before: Path, until: float) -> bool:
         part: Path | None = None
         try:
-            part = await self._whole(manifest, blind_pb2.PIECE_KIND_DELTA)
+            part = await self._whole(manifest, blind_pb2.PIECE_KIND_DELTA, until)
             if not part.stat().st_size:
                 return False
             await asyncio.to_thread(
@@ -146,9 +176,12 @@ class Fetcher:
                 _remove(part)
         return True
 
-    async def _whole(self, manifest: Manifest, kind: blind_pb2.PieceKind.ValueType) -> Path:
+    async def _whole(
+        self, manifest: Manifest, kind: blind_pb2.PieceKind.ValueType, until: float = math.inf
+    ) -> Path:
         """Fetch every piece that is missing.
 
+        :raises TurnOver: there is no more time now.
         :raises Forged: a piece does not open, or the whole is too long, or changed its size.
         """
         part = self.folder / f"{manifest.digest.hex()}.{int(kind)}{PART_SUFFIX}"
@@ -170,6 +203,8 @@ class Fetcher:
                 raise
             await asyncio.to_thread(_append, part, offset, content)
             offset += len(content)
+            if offset < size and asyncio.get_running_loop().time() >= until:
+                raise TurnOver
         return part
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fairlead.auditlog import AuditLog
 from fairlead.envelope.manifest import Manifest, read_manifest
+from fairlead.errors import NotFound, Stale
 from fairlead.v1 import audit_pb2, blind_pb2
 
 MIGRATIONS = (
@@ -73,3 +74,30 @@ def report_row(manifest: Manifest, *, now: float, confirmed_at: float | None) ->
         "age_s": max(0, int(now - manifest.made_at)),
         "confirmed_s": None if not confirmed_at else max(0, int(now - confirmed_at)),
     }
+
+
+def none() -> NotFound:
+    """Nothing is held."""
+    return NotFound(
+        "this node holds no snapshot of that owner for this purpose and scheme",
+        reasons=("NO_SNAPSHOT",),
+        remedy="fairlead-node snapshots",
+    )
+
+
+def over() -> Stale:
+    """What is held answers no more."""
+    return Stale(
+        "the epoch of a snapshot is over",
+        reasons=("EPOCH_OVER",),
+        remedy="wait for the owner's next publication: fairlead-node snapshots",
+    )
+
+
+def other_version() -> Stale:
+    """What is held would miss silently."""
+    return Stale(
+        "a snapshot was made with another version of canonical forms",
+        reasons=("NORM_VERSION",),
+        remedy="install the version of Fairlead that the owner runs, or ask it to upgrade",
+    )

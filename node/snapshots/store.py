@@ -17,7 +17,6 @@ from fairlead.errors import (
     FairleadError,
     InvalidInput,
     LogUnavailable,
-    NotFound,
     PeerError,
     Stale,
 )
@@ -31,8 +30,9 @@ from fairlead.snapshot import Snapshot
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import gateway_pb2
 from node.heads import HeadKeeper
+from node.snapshots import fetching
 from node.snapshots.fetching import Fetcher
-from node.snapshots.held import HeldShelf, put_held, report_row
+from node.snapshots.held import HeldShelf, none, other_version, over, put_held, report_row
 from node.snapshots.listing import Key, Listed, Waiting
 from node.sources.incident import shrank
 
@@ -140,16 +140,18 @@ class Snapshots:
             and self._partner_id in item.manifest.audience.partners
         ]
         if not found and (owner, scheme) in self._listed.other_version:
-            raise _other_version()
+            raise other_version()
         running = self._running(found)
         current = [i for i in running if i.manifest.audience.policy_serial == self._policy_serial]
         if found and not running:
-            raise _over()
+            raise over()
         if not current:
-            raise _none()
-        best = max(current, key=lambda i: (i.manifest.epoch, i.manifest.serial))
+            raise none()
+        # Serials of different lines cannot be compared: a class that was replaced has a line, and
+        # perhaps a long one, of its own.
+        best = max(current, key=lambda i: (i.manifest.epoch, i.manifest.made_at, i.manifest.serial))
         if best.manifest.norm_version != NORM_VERSION:
-            raise _other_version()
+            raise other_version()
         if self._clock() - best.confirmed_at > self._old_s:
             raise Stale(
                 "it is not known whether a snapshot is still the newest",
@@ -168,9 +170,9 @@ class Snapshots:
             told = (found.owner, found.audience.name, found.epoch, found.scheme)
             if told == (owner, audience, epoch, scheme):
                 if not self._running([item]):
-                    raise _over()
+                    raise over()
                 return item
-        raise _none()
+        raise none()
 
     def _running(self, items: list[Usable]) -> list[Usable]:
         now = self._clock()
@@ -196,7 +198,8 @@ class Snapshots:
             group.create_task(self._fetch())
 
     async def look(self) -> None:
-        """Poll once.
+        """Poll once; files of what is neither held nor waited for go: also what was begun of a
+        manifest that a later one took the place of.
 
         :raises FairleadError: the gateway is silent, or cheats.
         """
@@ -216,9 +219,10 @@ class Snapshots:
                 self._held[key] = _confirmed(item, at)
         if self._listed.waiting:
             self._waiting.set()
+        await asyncio.to_thread(self.fetcher.tidy, self._named())
 
     async def take(self) -> None:
-        """Fetch everything that is due, once."""
+        """Fetch what is due, once; of each owner as much as comes in one turn."""
         due: dict[str, list[Key]] = {}
         for key, item in self._listed.waiting.items():
             if item.next_at <= self._clock():
@@ -227,8 +231,13 @@ class Snapshots:
 
         async def of_owner(keys: list[Key]) -> None:
             async with places:
-                for key in keys:
-                    await self._take(key)
+                until = asyncio.get_running_loop().time() + fetching.TURN_S
+                with contextlib.suppress(fetching.TurnOver):
+                    await self._take(keys[0], until)
+                    for key in keys[1:]:
+                        if asyncio.get_running_loop().time() >= until:
+                            break
+                        await self._take(key, until)
 
         await asyncio.gather(*(of_owner(keys) for keys in due.values()))
 
@@ -244,14 +253,11 @@ class Snapshots:
             self._held[key] = Usable(manifest=manifest, snapshot=snapshot, confirmed_at=0.0)
 
     async def _poll(self) -> None:
-        pause, tidied = self._poll_s, False
+        pause = self._poll_s
         while True:
             try:
                 await self.look()
                 pause = self._poll_s
-                if not tidied:
-                    await asyncio.to_thread(self.fetcher.tidy, self._named())
-                    tidied = True
             except FairleadError as error:
                 get_logger().warning(Event.SNAPSHOTS_UNHEARD, error=error)
                 pause = min(2 * pause, 12 * self._poll_s)
@@ -268,9 +274,10 @@ class Snapshots:
                 async with asyncio.timeout(self._poll_s):
                     await self._waiting.wait()
 
-    async def _take(self, key: Key) -> None:
+    async def _take(self, key: Key, until: float) -> None:
         """Take the next one of a line over, or try again later.
 
+        :raises TurnOver: its owner's turn ends at ``until``; it goes on with the next one.
         :raises LogUnavailable: it cannot be recorded.
         """
         waiting, held = self._listed.waiting.get(key), self._held.get(key)
@@ -281,7 +288,9 @@ class Snapshots:
         leads = held is not None and _leads(held.manifest, item.manifest)
         before = self.fetcher.path(held.manifest) if held is not None and leads else None
         try:
-            snapshot = await self.fetcher.snapshot(item.manifest, before=before)
+            snapshot = await self.fetcher.snapshot(
+                item.manifest, before=before, beside=self._beside(key, item.manifest), until=until
+            )
         except LogUnavailable:
             raise
         except FairleadError as error:
@@ -344,9 +353,18 @@ class Snapshots:
             known += self._listed.of_line(line)
         return max(known, key=lambda manifest: manifest.serial, default=None)
 
+    def _beside(self, key: Key, manifest: Manifest) -> int:
+        """Octets that are held of a manifest's owner beside what it takes the place of."""
+        return sum(
+            fetching.octets_of(item.manifest)
+            for other, item in self._held.items()
+            if other != key and item.manifest.owner == manifest.owner
+        )
+
     def _named(self) -> list[Manifest]:
         held = [item.manifest for item in self._held.values()]
-        return held + [w.manifest for i in self._listed.waiting.values() for w in i.queue]
+        waiting = [w.manifest for i in self._listed.waiting.values() for w in i.queue]
+        return held + waiting
 
     async def _refuse(self, error: FairleadError, owner: str, digest: bytes) -> None:
         """A leaf, once for each manifest and reason."""
@@ -368,27 +386,3 @@ def _leads(before: Manifest, after: Manifest) -> bool:
 
 def _confirmed(item: Usable, at: float) -> Usable:
     return Usable(manifest=item.manifest, snapshot=item.snapshot, confirmed_at=at)
-
-
-def _none() -> NotFound:
-    return NotFound(
-        "this node holds no snapshot of that owner for this purpose and scheme",
-        reasons=("NO_SNAPSHOT",),
-        remedy="fairlead-node snapshots",
-    )
-
-
-def _over() -> Stale:
-    return Stale(
-        "the epoch of a snapshot is over",
-        reasons=("EPOCH_OVER",),
-        remedy="wait for the owner's next publication: fairlead-node snapshots",
-    )
-
-
-def _other_version() -> Stale:
-    return Stale(
-        "a snapshot was made with another version of canonical forms",
-        reasons=("NORM_VERSION",),
-        remedy="install the version of Fairlead that the owner runs, or ask it to upgrade",
-    )
