@@ -189,6 +189,7 @@ class Approvals:
                 Kind.URGENT,
                 query_id=batch.batch_id,
                 user=batch.user,
+                responsible=self._requester(batch).responsible,
                 mandate_digest=signing.digest(batch.mandate),
                 approvers=[person.spiffe_id for person in approved.people],
             )
