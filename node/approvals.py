@@ -83,6 +83,8 @@ class Approvals:
             urgent=hold.urgent,
             required=hold.required,
             given=len(batch.approvals),
+            watch=batch.watch,
+            watch_signature=batch.watch_signature,
         )
 
     async def show(

@@ -15,6 +15,7 @@ from fairlead.entries import ENTRY_SIZE
 from fairlead.envelope.manifest import Manifest
 from fairlead.envelope.piece import PIECE_SIZE, open_piece
 from fairlead.errors import Forged, Misconfigured
+from fairlead.notice import MAX_DELIVERED
 from fairlead.sealing import SealingKey
 from fairlead.snapshot import Snapshot
 from fairlead.v1 import blind_pb2, gateway_pb2
@@ -25,7 +26,6 @@ MAX_HELD = 1 << 36
 """Octets of all of them."""
 MIN_FREE = 1 << 28
 """Octets that stay free on the disk."""
-MAX_DECOYS = 1 << 24
 SUFFIX, PART_SUFFIX = ".snapshot", ".part"
 
 Fetch = Callable[
@@ -179,7 +179,7 @@ def _fits(size: int, manifest: Manifest, kind: blind_pb2.PieceKind.ValueType) ->
         return size == octets_of(manifest)
     if kind == blind_pb2.PIECE_KIND_DELTA:
         return size <= octets_of(manifest)
-    return size <= MAX_DECOYS
+    return size <= MAX_DELIVERED
 
 
 def _resumed(part: Path) -> int:
