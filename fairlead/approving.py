@@ -113,6 +113,15 @@ def check_terms(waiting: Waiting, pages: Sequence[pb.ShowApprovalResponse]) -> P
     return terms
 
 
+def check_same(waiting: Waiting, digest: str) -> None:
+    """What is signed is the mandate that was looked at before, by its digest in hexadecimal.
+
+    :raises Forged: the node shows another one now, which the same user signed as well.
+    """
+    if digest.lower() != waiting.digest.hex():
+        raise _differs("MANDATE")
+
+
 def _differs(what: str) -> Forged:
     return Forged(
         "your node shows something other than what the user signed; nothing was approved",

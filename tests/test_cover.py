@@ -6,6 +6,7 @@ import asyncio
 import random
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Self
 
 import pytest
 
@@ -157,7 +158,7 @@ async def test_a_question_that_would_wait_for_somebody_takes_no_slot(
     terms: the lane ends instead."""
 
     class Node:
-        async def __aenter__(self) -> Node:
+        async def __aenter__(self) -> Self:
             return self
 
         async def __aexit__(self, *_: object) -> None:

@@ -265,15 +265,15 @@ def shown(walk: Walk, *, until: int, mandate: bytes = b"", signer: Person = ANAL
 
 
 def test_an_approver_is_told_that_a_query_is_to_stand(world: World) -> None:
-    """Attack: a week's watch approved as one question; the order is its user's, for this mandate."""
+    """Attack: a week's watch approved as one question; the order is its user's for this one."""
     walk = demanding(world)
     found = shown(walk, until=int(NOW) + 7 * 86_400)
     assert found.stands_until == int(NOW) + 7 * 86_400
     record = _record(found)
     assert record["stands_until"] == when(found.stands_until)
-    for settings in ({"signer": SECOND}, {"mandate": b"another"}):
+    for changes in ({"signer": SECOND}, {"mandate": b"another"}):
         with pytest.raises(Forged):
-            shown(walk, until=int(NOW) + 60, **settings)  # type: ignore[arg-type]
+            shown(walk, until=int(NOW) + 60, **changes)  # type: ignore[arg-type]
 
 
 def test_nobody_signs_for_a_mandate_that_is_over(world: World) -> None:

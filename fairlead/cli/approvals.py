@@ -66,19 +66,33 @@ def show_approval(
         return
     emit_table(("what", "value"), list(_record(waiting).items()))
     emit(listed, columns=("scheme", "term"), output=output)
+    say(f"next: fairlead approvals approve {query} --mandate {waiting.digest.hex()}")
 
 
 @app.command("approve")
 def approve(
-    query: QueryArgument, profile: ProfileOption = None, output: OutputOption = Format.TABLE
+    query: QueryArgument,
+    mandate: Annotated[
+        str | None,
+        typer.Option(help="Sign this mandate only: its digest, as show and list print it."),
+    ] = None,
+    profile: ProfileOption = None,
+    output: OutputOption = Format.TABLE,
 ) -> None:
-    """Sign that a colleague's query may be sent; never your own."""
+    """Sign that a colleague's query may be sent; never your own.
+
+    With --mandate nothing is signed but what you looked at, whatever your node shows now.
+    """
+    from fairlead.approving import check_same
+
     reference = query_reference(query)
 
     async def run() -> tuple[Waiting, int]:
         client, _, _ = connect(profile)
         async with client:
             waiting = _one(await client.pending(), reference)
+            if mandate is not None:
+                check_same(waiting, mandate)
             _say_signed(waiting)
             return waiting, await client.approve(waiting)
 
