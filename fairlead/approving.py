@@ -22,12 +22,14 @@ from fairlead.v1 import query_pb2
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A held query as its user's signature proves it; ``requester`` is a pseudonym."""
+    """A held query as its user's signature proves it; ``requester`` is a pseudonym. One that is to
+    stand does so until ``stands_until`` (unix seconds), any other has 0 there."""
 
     shown: pb.PendingApproval
     mandate: query_pb2.Mandate
     digest: bytes
     requester: str
+    stands_until: int = 0
 
     @property
     def mode(self) -> str:
@@ -43,6 +45,8 @@ def check_pending(
     1. A user of the own partner signed the mandate, under a certificate in force.
     2. Requester, purpose, number of terms and schemes are shown as the mandate has them.
     3. It ends when the mandate does, and demands a second person.
+    4. That it is to stand, and until when, is what its user signed for this mandate. That a query
+    is not to stand is the node's word: no approver signs it.
 
     :param now: unix seconds. :raises Forged: the node shows something else.
     :raises FairleadError: the certificate is not acceptable.
@@ -64,11 +68,20 @@ def check_pending(
     # 3
     if shown.expires_at != mandate.expires_at or not mandate.required_approvals:
         raise _differs("SHOWN")
+    # 4
+    digest, stands_until = signing.digest(shown.mandate), 0
+    if shown.watch:
+        order = signing.parse_canonical(pb.WatchOrder, shown.watch)
+        signing.verify_as_user(user.public_key, "watch", shown.watch, shown.watch_signature)
+        if order.mandate_digest != digest:
+            raise _differs("WATCH")
+        stands_until = order.until
     return Waiting(
         shown=shown,
         mandate=mandate,
-        digest=signing.digest(shown.mandate),
+        digest=digest,
         requester=user.name,
+        stands_until=stands_until,
     )
 
 
@@ -98,6 +111,15 @@ def check_terms(waiting: Waiting, pages: Sequence[pb.ShowApprovalResponse]) -> P
     if said != (waiting.mandate.term_count, waiting.mandate.terms_root):
         raise _differs("TERMS")
     return terms
+
+
+def check_same(waiting: Waiting, digest: str) -> None:
+    """What is signed is the mandate that was looked at before, by its digest in hexadecimal.
+
+    :raises Forged: the node shows another one now, which the same user signed as well.
+    """
+    if digest.lower() != waiting.digest.hex():
+        raise _differs("MANDATE")
 
 
 def _differs(what: str) -> Forged:

@@ -25,8 +25,8 @@ from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.names import check_code, check_partner_id
 from fairlead.partners import Partner
 
-RUNGS = (4 * 1024, 32 * 1024, 512 * 1024)
-"""Octets before sealing."""
+RUNGS = (4 * 1024, 40 * 1024, 512 * 1024)
+"""Octets before sealing; the middle one holds what an owner sends for the oversight."""
 MAX_NOTICE = RUNGS[-1] + 4 * 1024
 """Octets of a sealed notice; none is larger."""
 MAX_HITS = 2_048

@@ -83,6 +83,8 @@ class Approvals:
             urgent=hold.urgent,
             required=hold.required,
             given=len(batch.approvals),
+            watch=batch.watch,
+            watch_signature=batch.watch_signature,
         )
 
     async def show(
@@ -189,6 +191,7 @@ class Approvals:
                 Kind.URGENT,
                 query_id=batch.batch_id,
                 user=batch.user,
+                responsible=self._requester(batch).responsible,
                 mandate_digest=signing.digest(batch.mandate),
                 approvers=[person.spiffe_id for person in approved.people],
             )

@@ -28,6 +28,7 @@ from node.outage import Outages
 from node.sealer import Sealed, Sealer
 from node.sending import Sending
 from node.spending import AskerBudgets
+from node.termlist import TermList
 from node.watches import Watches
 
 REFUSAL = "AskingService"
@@ -110,10 +111,11 @@ class Asking:
 
         :raises FairleadError: refused at home, by the gateway, or evidence does not verify.
         """
-        batch = None
+        made: list[TermList] = []
         try:
             # 1 to 3
             preparation, signature = await self._drafter.take(request, user)
+            made.append(preparation.terms)
             batch = self._batch(preparation, signature, certificate, request)
             # 4
             if batch.watch:
@@ -127,9 +129,10 @@ class Asking:
             await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
             if batch.watch:
                 await self._watches.begin(batch)
-        except FairleadError as error:
-            await self._history.lists.drop([batch.terms] if batch else ())
-            await self._refuse(error, "Ask", user)
+        except BaseException as error:  # its user may have gone: nothing keeps the terms then
+            await asyncio.shield(self._history.lists.drop(made))
+            if isinstance(error, FairleadError):
+                await self._refuse(error, "Ask", user)
             raise
         # 5
         async for event in self._send(batch, user, fresh=sealed):

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 
 from fairlead.envelope.manifest import Manifest
-from fairlead.errors import FairleadError
+from fairlead.errors import FairleadError, Unreachable
 from fairlead.telemetry import Event, get_logger
 
 AGAIN_S = 30.0
@@ -49,22 +49,38 @@ class DecoyCarrier:
             self._waiting.setdefault(manifest.digest, manifest)
         while True:
             self._woken.clear()
-            for digest, manifest in list(self._waiting.items()):
-                if await self._carry(manifest):
-                    del self._waiting[digest]
+            await self._round()
             if self._waiting:
                 await asyncio.sleep(self._again_s)
             else:
                 await self._woken.wait()
 
+    async def _round(self) -> None:
+        """Each manifest once; an owner that does not answer is waited for once, or it would keep
+        the others' decoys from arriving."""
+        silent: set[str] = set()
+        for digest, manifest in list(self._waiting.items()):
+            if manifest.owner in silent:
+                continue
+            try:
+                if await self._carry(manifest):
+                    del self._waiting[digest]
+            except Unreachable:
+                silent.add(manifest.owner)
+
     async def _carry(self, manifest: Manifest) -> bool:
-        """Whether there is nothing left to do for a manifest."""
+        """Whether there is nothing left to do for a manifest.
+
+        :raises Unreachable: its owner, or the gateway, does not answer.
+        """
         if self._clock() >= manifest.answers_until:
             return True
         try:
             sealed = await self._fetch(manifest)
         except (FairleadError, OSError) as error:
             get_logger().warning(Event.OVERSIGHT_NOT_TOLD, error=error, partner=manifest.owner)
+            if isinstance(error, Unreachable):
+                raise
             return False
         await self._hand_on(manifest.owner, manifest.digest, sealed)
         return True

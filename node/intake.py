@@ -110,8 +110,10 @@ class Intake:
                 for term in terms:
                     seen.add(term)
                 before = spool.octets
-                await spool.add(terms, message.rows[part])
-                self._octets[user] += spool.octets - before
+                try:
+                    await spool.add(terms, message.rows[part])
+                finally:  # what was broken off is taken off again too
+                    self._octets[user] += spool.octets - before
                 self._check_size(spool, user, most)
                 await asyncio.sleep(0)
         if first is None or not spool.terms:

@@ -44,8 +44,9 @@ MIGRATIONS = (
     *budgets.MIGRATIONS,
     *shelf.MIGRATIONS,
     *snapshots.MIGRATIONS,
-    *reviews.MIGRATIONS,
+    *reviews.MIGRATIONS[:1],
     *decoys.MIGRATIONS,
+    *reviews.MIGRATIONS[1:],
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 VAULT_MIGRATIONS = (

@@ -210,10 +210,12 @@ class Spool:
             # 2
             full = sum(1 for _ in self._waiting()) >= MAX_WAITING
             unfinished = self._outbox / f".{number}"
-            if not full:
-                _durable(unfinished, make(series, number), mode=0o640)
-            # 3
-            _durable(self._counter, f"{series.hex()} {number}\n".encode(), mode=0o600)
+            try:
+                if not full:
+                    _durable(unfinished, make(series, number), mode=0o640)
+            finally:  # a number that is used up stays so, or a restart would close its gap
+                # 3
+                _durable(self._counter, f"{series.hex()} {number}\n".encode(), mode=0o600)
             if full:
                 raise OSError("the folder of notices is full")
             # 4

@@ -34,6 +34,7 @@ MIGRATIONS = (
         PRIMARY KEY (query_id, kind)
     ) WITHOUT ROWID
     """,
+    "ALTER TABLE review ADD COLUMN responsible TEXT NOT NULL DEFAULT ''",
 )
 SUBJECT = "review"
 Work = Callable[[sqlite3.Connection], None]
@@ -53,20 +54,24 @@ DUE_S = {Kind.URGENT: 72 * 3600, Kind.SAMPLE: 7 * 86_400}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Review:
-    """One open review. ``user`` is the requester's SPIFFE id, ``approvers`` are those who let
-    the query go; times in unix seconds."""
+    """One open review. ``user`` is the requester's SPIFFE id, ``responsible`` the pseudonym of who
+    answers for a requester that is a service, ``approvers`` are those who let the query go; times
+    in unix seconds."""
 
     query_id: bytes
     kind: Kind
     user: str
+    responsible: str
     approvers: tuple[str, ...]
     mandate_digest: bytes
     due_at: int
 
     def may(self, spiffe_id: str) -> bool:
-        """Whether somebody may decide it: neither who asked nor who approved it as urgent."""
-        urgent = self.kind is Kind.URGENT
-        return spiffe_id != self.user and not (urgent and spiffe_id in self.approvers)
+        """Whether somebody may decide it: neither who asked, nor who answers for the service that
+        did, nor who approved it as urgent."""
+        if self.kind is Kind.URGENT and spiffe_id in self.approvers:
+            return False
+        return spiffe_id != self.user and spiffe_id.rpartition("/")[2] != self.responsible
 
 
 class Reviews:
@@ -104,16 +109,21 @@ class Reviews:
         user: str,
         mandate_digest: bytes,
         approvers: Iterable[str] = (),
+        responsible: str = "",
     ) -> Work:
-        """Open a review of a query; one that is open already gets the later approvers too."""
+        """Open a review of a query; one that there is already gets the later approvers too, and is
+        to be decided again: whoever confirmed it may be one of them.
+
+        :param responsible: the pseudonym of who answers for a requester that is a service.
+        """
         row = (query_id, kind, user, json.dumps(sorted(approvers)), mandate_digest,
-               int(self._clock()) + DUE_S[kind])  # fmt: skip
+               int(self._clock()) + DUE_S[kind], responsible)  # fmt: skip
 
         def work(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "INSERT INTO review (query_id, kind, user, approvers, mandate_digest, due_at) "
-                "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT (query_id, kind) "
-                "DO UPDATE SET approvers = excluded.approvers",
+                "INSERT INTO review (query_id, kind, user, approvers, mandate_digest, due_at, "
+                "responsible) VALUES (?, ?, ?, ?, ?, ?, ?) ON CONFLICT (query_id, kind) "
+                "DO UPDATE SET approvers = excluded.approvers, state = 'open'",
                 row,
             )
 
@@ -143,8 +153,8 @@ class Reviews:
 
     def _open(self) -> list[Review]:
         rows = self._log.read(
-            "SELECT query_id, kind, user, approvers, mandate_digest, due_at FROM review "
-            "WHERE state = 'open' ORDER BY due_at, query_id",
+            "SELECT query_id, kind, user, responsible, approvers, mandate_digest, due_at "
+            "FROM review WHERE state = 'open' ORDER BY due_at, query_id",
             (),
         )
         return [
@@ -152,11 +162,12 @@ class Reviews:
                 query_id=bytes(query_id),
                 kind=Kind(kind),
                 user=user,
+                responsible=responsible,
                 approvers=tuple(json.loads(approvers)),
                 mandate_digest=bytes(mandate_digest),
                 due_at=due_at,
             )
-            for query_id, kind, user, approvers, mandate_digest, due_at in rows
+            for query_id, kind, user, responsible, approvers, mandate_digest, due_at in rows
         ]
 
     # ── Deciding ─────────────────────────────────────────────────────────────────────────────

@@ -272,6 +272,7 @@ class Sending:
             Kind.SAMPLE,
             query_id=batch.batch_id,
             user=batch.user,
+            responsible=query.user.responsible,
             mandate_digest=query.mandate_digest,
         )
 

@@ -80,6 +80,8 @@ class Stage:
     delivered: list[blind_pb2.Piece] = field(default_factory=list)
     tamper_list: Tamper = unchanged
     tamper_piece: Tamper = unchanged
+    decoys: bytes = b"sealed" * 3_000
+    """What is sealed to the reader's oversight with every manifest."""
     owner_down: bool = False
     gateway_down: bool = False
     _stores: list[AuditLog] = field(default_factory=list)
@@ -182,6 +184,8 @@ class Stage:
         delta = piece.kind == blind_pb2.PIECE_KIND_DELTA
         path = made.delta if delta else made.snapshot
         whole = path.read_bytes() if path is not None else b""
+        if piece.kind == blind_pb2.PIECE_KIND_DECOYS:
+            whole = self.decoys
         self.delivered.append(piece)
         return owner_pb2.DeliverResponse(piece=self.sealed(whole, piece, request.reader))
 

@@ -300,6 +300,29 @@ async def test_one_users_streams_have_a_bound_together(
     await reader.take(paged(boxes(1_000)), USER)
 
 
+async def test_streams_broken_off_while_a_page_is_written_give_nobody_more_room(
+    vault: Vault, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was not counted when it came is not taken off when it goes."""
+    monkeypatch.setattr(intake, "MAX_OCTETS", 11 * 1_500)
+    reader = Intake(TermLists(vault))
+    honest = vault.write
+
+    async def stuck(_work: Any) -> None:
+        await asyncio.sleep(60)
+
+    for first in range(0, 9_000, 3_000):
+        monkeypatch.setattr(vault, "write", stuck)
+        broken = asyncio.create_task(reader.take(paged(boxes(2 * PAGE, first)), USER))
+        await asyncio.sleep(0.1)
+        monkeypatch.setattr(vault, "write", honest)
+        broken.cancel()
+        await asyncio.gather(broken, return_exceptions=True)
+    with pytest.raises(InvalidInput) as caught:
+        await reader.take(paged(boxes(2 * PAGE)), USER)
+    assert caught.value.code == "TOO_LARGE"
+
+
 async def test_a_stream_that_never_ends_is_ended(
     vault: Vault, monkeypatch: pytest.MonkeyPatch
 ) -> None:

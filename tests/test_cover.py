@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import random
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Self
 
 import pytest
 
 from fairlead import identifiers
+from fairlead.cli import cover
+from fairlead.client import Draft
 from fairlead.cover import MAX_WAITING, Lane, invented
 from fairlead.errors import FairleadError, InvalidInput, Refused, Unreachable
+from fairlead.v1 import asking_pb2, query_pb2
 
 TERM = "MSCU6639870"
 
@@ -144,3 +149,32 @@ def test_no_person_is_invented() -> None:
             invented(scheme, random.Random(1))
         assert caught.value.code == "COVER_SCHEME"
     assert issubclass(InvalidInput, FairleadError)
+
+
+async def test_a_question_that_would_wait_for_somebody_takes_no_slot(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nothing would leave in its slot, nor in any other, and approvers would be sent invented
+    terms: the lane ends instead."""
+
+    class Node:
+        async def __aenter__(self) -> Self:
+            return self
+
+        async def __aexit__(self, *_: object) -> None:
+            pass
+
+        async def prepare(self, request: asking_pb2.PrepareRequest) -> Draft:
+            mandate = query_pb2.Mandate(required_approvals=1).SerializeToString()
+            response = asking_pb2.PrepareResponse(mandate=mandate)
+            return Draft(request=request, response=response, legal_basis="", mode=2, term_count=1)
+
+    monkeypatch.setattr(cover, "connect", lambda _profile: (Node(), None, Path()))
+    asked = cover._Asked(
+        case="CASE", purpose="drug-trafficking", scheme="container", since="90d", to=[],
+        profile=None,
+    )  # fmt: skip
+    for typed in (True, False):
+        with pytest.raises(Refused) as caught:
+            await cover._ask(TERM, typed, asked)
+        assert caught.value.code == "COVER_APPROVAL"

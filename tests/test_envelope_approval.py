@@ -11,6 +11,9 @@ from hypothesis import strategies as st
 
 from certs.dev.lists import deny
 from fairlead import signing
+from fairlead.approving import Waiting, check_pending
+from fairlead.cli.approvals import _record
+from fairlead.cli.options import when
 from fairlead.envelope.approval import (
     EARLY_S,
     MAX_APPROVALS,
@@ -21,6 +24,7 @@ from fairlead.envelope.approval import (
 from fairlead.envelope.query import verify_query
 from fairlead.errors import FairleadError, Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.partners import DenyLists
+from fairlead.v1 import asking_pb2
 from fairlead.v1 import query_pb2 as pb
 from tests.approvers import BOTH, ELSEWHERE, MORE_USERS, SECOND, THIRD, Person, approval
 from tests.walks import NOW, Walk, World, make_world
@@ -237,6 +241,39 @@ def test_any_octets_are_no_approval(world: World, parts: Sequence[bytes]) -> Non
     walk.signed.approvals.add(approval=parts[0], signature=parts[1], certificate=parts[2])
     with pytest.raises(FairleadError):
         walk.verify()
+
+
+def shown(walk: Walk, *, until: int, mandate: bytes = b"", signer: Person = ANALYST) -> Waiting:
+    """What an approver's program makes of a held query that is to stand."""
+    signed, said = walk.signed, pb.Mandate.FromString(walk.signed.mandate)
+    order = asking_pb2.WatchOrder(mandate_digest=signing.digest(mandate or signed.mandate))
+    order.until = until
+    octets = signing.canonical(order)
+    key = signing.load_user_key(walk.world.opened.layout.user(*signer) / "user.key")
+    pending = asking_pb2.PendingApproval(
+        query=asking_pb2.QuerySummary(user="u-c01", purpose=said.purpose, terms=said.term_count),
+        mandate=signed.mandate,
+        mandate_signature=signed.mandate_signature,
+        certificate=signed.user_certificate,
+        schemes=dict.fromkeys(said.schemes, said.term_count),
+        expires_at=said.expires_at,
+        watch=octets,
+        watch_signature=signing.sign_as_user(key, "watch", octets),
+    )
+    directory = walk.world.directory
+    return check_pending(pending, directory=directory, partner_id="customs", now=walk.now)
+
+
+def test_an_approver_is_told_that_a_query_is_to_stand(world: World) -> None:
+    """Attack: a week's watch approved as one question; the order is its user's for this one."""
+    walk = demanding(world)
+    found = shown(walk, until=int(NOW) + 7 * 86_400)
+    assert found.stands_until == int(NOW) + 7 * 86_400
+    record = _record(found)
+    assert record["stands_until"] == when(found.stands_until)
+    for changes in ({"signer": SECOND}, {"mandate": b"another"}):
+        with pytest.raises(Forged):
+            shown(walk, until=int(NOW) + 60, **changes)  # type: ignore[arg-type]
 
 
 def test_nobody_signs_for_a_mandate_that_is_over(world: World) -> None:

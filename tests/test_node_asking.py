@@ -313,6 +313,26 @@ async def test_a_case_closed_meanwhile_stops_the_query(
     await refused_at_ask(place, place.sign(drafted), Refused, "CASE_NOT_ASSIGNED")
 
 
+async def test_a_call_broken_off_while_it_is_made_leaves_no_terms(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise whoever signs and goes away, again and again, fills the node's disk."""
+    lists = place.node.asking._history.lists
+    before = set(lists._drafts)
+    asked = place.sign(await place.prepare(request()))
+    assert len(lists._drafts - before) == 1
+
+    async def stuck(*_args: object, **_kwargs: object) -> None:
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(place.node.asking._sealer, "seal", stuck)
+    broken = asyncio.create_task(place.ask(asked))
+    await asyncio.sleep(0.2)
+    broken.cancel()
+    await asyncio.gather(broken, return_exceptions=True)
+    assert lists._drafts == before
+
+
 async def test_a_user_keeps_a_bounded_number_of_drafts(place: Place) -> None:
     """The oldest gives way; the newest can be sent."""
     first = await place.prepare(request(STORY))

@@ -83,3 +83,21 @@ async def test_what_no_longer_answers_is_not_fetched(world: World) -> None:
         made.took_over(held(world, 2))
         await asyncio.sleep(0.05)
     assert owner.handed == []
+
+
+async def test_a_silent_owner_does_not_hold_up_the_others(world: World) -> None:
+    """Attack: an owner that lets every fetch run into its deadline, a hundred times a round."""
+    asked: list[str] = []
+
+    class Slow(Owner):
+        async def fetch(self, manifest: Manifest) -> bytes:
+            asked.append(manifest.owner)
+            if manifest.owner == "slow":
+                raise Unreachable("silent", reasons=("GATEWAY_UNREACHABLE",))
+            return b"sealed"
+
+    owner = Slow()
+    manifests = [replace(held(world, n), owner="slow") for n in range(1, 100)]
+    async with carrier(owner, *manifests, held(world, 100)):
+        await until(lambda: bool(owner.handed))
+    assert asked[:2] == ["slow", held(world, 100).owner]

@@ -145,6 +145,27 @@ async def test_what_cannot_be_told_is_an_alarm_and_a_gap(
     assert made.reasons() == ["NOTICES_MISSING"]
 
 
+async def test_a_restart_does_not_close_the_gap_of_what_could_not_be_told(
+    made: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: make one notice fail, the one with the hit, and start the node again."""
+    await made.outbox.hits(asked(1), [])
+    made.look()
+    honest = oversight._durable
+
+    def failing(path: Path, data: bytes, *, mode: int) -> None:
+        if path.name == ".2":
+            raise OSError("no room")
+        honest(path, data, mode=mode)
+
+    monkeypatch.setattr(oversight, "_durable", failing)
+    await made.outbox.hits(asked(2), [(OWNER, MANIFEST, REF)])
+    monkeypatch.setattr(oversight, "_durable", honest)
+    await made.restarted().hits(asked(3), [])
+    made.look()
+    assert made.reasons() == ["NOTICES_MISSING"]
+
+
 async def test_queries_at_once_have_a_number_each(made: Watched) -> None:
     """Many writers at a time leave neither a gap nor two of one number."""
     await asyncio.gather(*(made.outbox.hits(asked(n), []) for n in range(12)))

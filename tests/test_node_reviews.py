@@ -44,12 +44,18 @@ class Place:
         )
 
     async def open(
-        self, kind: Kind, *, query: bytes = QUERY, approvers: tuple[str, ...] = ()
+        self,
+        kind: Kind,
+        *,
+        query: bytes = QUERY,
+        approvers: tuple[str, ...] = (),
+        **settings: str,
     ) -> None:
         """Open a review of the asker's query."""
         work = self.reviews.opening(
-            kind, query_id=query, user=ASKER, mandate_digest=bytes(32), approvers=approvers
-        )
+            kind, query_id=query, user=ASKER, mandate_digest=bytes(32), approvers=approvers,
+            **settings,
+        )  # fmt: skip
         leaf = self.leaves.approval(subject="approval-given", query_id=query)
         await self.log.append(leaf, also=work)
 
@@ -97,6 +103,25 @@ async def test_an_urgent_query_is_reviewed_by_a_third_person(place: Place) -> No
         assert place.reviews.open_for(person) == []
         with pytest.raises(NotFound):
             await place.reviews.decide(QUERY, "urgent", person, objects=False)
+    assert len(place.reviews.open_for(ASKER.replace("u-c01", "u-c09"))) == 1
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+async def test_who_answers_for_a_service_does_not_review_it(place: Place, kind: Kind) -> None:
+    """A person's own program is nobody else: the review is for a third person."""
+    await place.open(kind, responsible="u-c04")
+    assert place.reviews.open_for(OTHER) == []
+    with pytest.raises(NotFound):
+        await place.reviews.decide(QUERY, str(kind), OTHER, objects=False)
+    assert [found.kind for found in place.reviews.open_for(APPROVER)] == [kind]
+
+
+async def test_a_review_that_a_later_approver_confirmed_is_open_again(place: Place) -> None:
+    """Where two must approve, the second one does not confirm first and approve afterwards."""
+    await place.open(Kind.URGENT, approvers=(APPROVER,))
+    await place.reviews.decide(QUERY, "urgent", OTHER, objects=False)
+    await place.open(Kind.URGENT, approvers=(APPROVER, OTHER))
+    assert place.reviews.open_for(OTHER) == []
     assert len(place.reviews.open_for(ASKER.replace("u-c01", "u-c09"))) == 1
 
 

@@ -92,6 +92,12 @@ def test_a_notice_of_no_hit_looks_like_one_of_some(world: World, count: int) -> 
     assert len(data) == RUNGS[0] + OVERHEAD
 
 
+def test_what_an_owner_sends_takes_the_middle_size(world: World) -> None:
+    """A node carries one for each manifest: at the largest size they would fill its disk."""
+    content = Delivered(owner="p" * 32, manifest=MANIFEST, sealed=a_list(world, MAX_DECOYS))
+    assert len(sealed(world, notice(content))) == RUNGS[1] + OVERHEAD
+
+
 def test_the_largest_notices_fit(world: World) -> None:
     """As many hits, each in a snapshot of its own, and as many follow-ups as one may hold."""
     hits = tuple(

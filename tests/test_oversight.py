@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -190,6 +191,26 @@ async def test_what_is_no_notice_is_put_away_and_an_alert(
     assert len(list(made.config.quarantine.iterdir())) == 1
     made.look()
     assert made.reasons() == ["NOTICE_FORGED"]
+
+
+async def test_what_is_no_notice_leaves_the_folder_for_another_file_system(
+    made: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Attack: files that stay would be read again every two seconds, as many as somebody likes."""
+    await made.outbox.hits(asked(), [])
+    folder = made.folder / OUTBOX
+    (folder / "000000000000.notice").write_bytes(JUNK["too large"])
+    (folder / "a-link").symlink_to("/dev/zero")
+
+    def elsewhere(*_: object) -> Path:
+        raise OSError(errno.EXDEV, "another file system")
+
+    monkeypatch.setattr(Path, "rename", elsewhere)
+    assert made.look() == 1
+    assert made.files == []
+    assert not list(folder.iterdir())
+    (kept,) = made.config.quarantine.iterdir()
+    assert kept.stat().st_size == taking.MAX_NOTICE + 1
 
 
 async def test_an_emptied_list_of_decoys_is_forged(world: World, made: Watched) -> None:

@@ -11,6 +11,8 @@ import pytest
 
 from fairlead.audience import Audience
 from fairlead.blinding import derive_key
+from fairlead.errors import Forged
+from fairlead.notice import MAX_DELIVERED
 from fairlead.v1 import blind_pb2
 from node.snapshots import Snapshots, fetching, store
 from tests.blind import require_libsodium
@@ -345,5 +347,17 @@ async def test_decoys_are_fetched_for_the_oversight(stage: Stage) -> None:
     """What is sealed to the oversight comes as it is, and nothing of it stays on the disk."""
     made = await stage.publish(rows(10))
     reader = await caught_up(stage.reader())
-    assert await reader.fetcher.decoys(made.manifest) == made.snapshot.read_bytes()
+    assert await reader.fetcher.decoys(made.manifest) == stage.decoys
+    assert files(reader) == [".snapshot"]
+
+
+async def test_an_owner_sends_no_more_decoys_than_a_notice_holds(stage: Stage) -> None:
+    """Attack: the notice that holds them cannot be written or read, and the reader's oversight
+    believes that its own node hides something."""
+    made = await stage.publish(rows(10))
+    reader = await caught_up(stage.reader())
+    stage.decoys = bytes(MAX_DELIVERED + 1)
+    with pytest.raises(Forged) as caught:
+        await reader.fetcher.decoys(made.manifest)
+    assert caught.value.code == "PIECE_SIZE"
     assert files(reader) == [".snapshot"]

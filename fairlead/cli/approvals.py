@@ -19,7 +19,7 @@ reviews = typer.Typer(help="Confirm what was sent, or object.", no_args_is_help=
 app.add_typer(reviews, name="reviews")
 COLUMNS = (
     "query", "user", "case", "purpose", "legal_basis", "mode", "schemes", "terms", "partners",
-    "urgent", "approvals", "asked_at", "expires",
+    "urgent", "stands_until", "approvals", "asked_at", "expires",
 )  # fmt: skip
 REVIEW_COLUMNS = ("query", "kind", "user", "case", "purpose", "terms", "asked_at", "due")
 TIMEOUT_S = 30
@@ -66,19 +66,33 @@ def show_approval(
         return
     emit_table(("what", "value"), list(_record(waiting).items()))
     emit(listed, columns=("scheme", "term"), output=output)
+    say(f"next: fairlead approvals approve {query} --mandate {waiting.digest.hex()}")
 
 
 @app.command("approve")
 def approve(
-    query: QueryArgument, profile: ProfileOption = None, output: OutputOption = Format.TABLE
+    query: QueryArgument,
+    mandate: Annotated[
+        str | None,
+        typer.Option(help="Sign this mandate only: its digest, as show and list print it."),
+    ] = None,
+    profile: ProfileOption = None,
+    output: OutputOption = Format.TABLE,
 ) -> None:
-    """Sign that a colleague's query may be sent; never your own."""
+    """Sign that a colleague's query may be sent; never your own.
+
+    With --mandate nothing is signed but what you looked at, whatever your node shows now.
+    """
+    from fairlead.approving import check_same
+
     reference = query_reference(query)
 
     async def run() -> tuple[Waiting, int]:
         client, _, _ = connect(profile)
         async with client:
             waiting = _one(await client.pending(), reference)
+            if mandate is not None:
+                check_same(waiting, mandate)
             _say_signed(waiting)
             return waiting, await client.approve(waiting)
 
@@ -183,6 +197,11 @@ def _say_signed(waiting: Waiting) -> None:
         f"{printable(mandate.purpose)} on {printable(mandate.legal_basis)}, once, until "
         f"{when(mandate.expires_at)}"
     )
+    if waiting.stands_until:
+        say(
+            "it is a watch: its node looks the terms up again in each later snapshot, until "
+            f"{when(waiting.stands_until)}"
+        )
     if waiting.shown.urgent:
         say("it exceeds a budget, and you let it: another approver reviews that within 72 hours")
     say(f"mandate {waiting.digest.hex()}")
@@ -210,6 +229,7 @@ def _record(waiting: Waiting) -> dict[str, object]:
         "terms": mandate.term_count,
         "partners": ", ".join(shown.query.partners),
         "urgent": shown.urgent,
+        "stands_until": when(waiting.stands_until),
         "approvals": f"{shown.given} of {shown.required}",
         "asked_at": when(shown.query.asked_at),
         "expires": when(shown.expires_at),

@@ -113,6 +113,7 @@ async def _ask(term: str, typed: bool, asked: _Asked) -> None:
     import grpc
 
     from fairlead.errors import FairleadError, Refused, Unreachable
+    from fairlead.v1 import query_pb2
 
     client, settings, folder = connect(asked.same["profile"])
     result = Result(mode=BLIND)
@@ -123,6 +124,12 @@ async def _ask(term: str, typed: bool, asked: _Asked) -> None:
         except grpc.RpcError as error:
             kind = Unreachable if _silent(error) else Refused
             raise kind("your node drafts no question", reasons=_reasons(error)) from None
+        if query_pb2.Mandate.FromString(draft.response.mandate).required_approvals:
+            raise Refused(
+                "a question that waits for a second person leaves in no slot",
+                reasons=("COVER_APPROVAL",),
+                remedy="choose a purpose for which policy wants no approver",
+            )
         result.terms = list(request.terms)
         try:
             await gather(client.ask(draft), result, live=False)

@@ -1392,6 +1392,8 @@ class PendingApproval(_message.Message):
     URGENT_FIELD_NUMBER: _builtins.int
     REQUIRED_FIELD_NUMBER: _builtins.int
     GIVEN_FIELD_NUMBER: _builtins.int
+    WATCH_FIELD_NUMBER: _builtins.int
+    WATCH_SIGNATURE_FIELD_NUMBER: _builtins.int
     mandate: _builtins.bytes
     """The mandate as its user signed it. Purpose, legal basis, mode, schemes and number of terms stand
     in it, and what an approver signs is its digest.
@@ -1406,6 +1408,9 @@ class PendingApproval(_message.Message):
     required: _builtins.int
     given: _builtins.int
     """Approvals so far."""
+    watch: _builtins.bytes
+    """A WatchOrder, when the query is to stand, and its user's signature; see AskRequest."""
+    watch_signature: _builtins.bytes
     @_builtins.property
     def query(self) -> Global___QuerySummary: ...
     @_builtins.property
@@ -1424,10 +1429,12 @@ class PendingApproval(_message.Message):
         urgent: _builtins.bool = ...,
         required: _builtins.int = ...,
         given: _builtins.int = ...,
+        watch: _builtins.bytes = ...,
+        watch_signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "expires_at", b"expires_at", "given", b"given", "mandate", b"mandate", "mandate_signature", b"mandate_signature", "query", b"query", "required", b"required", "schemes", b"schemes", "urgent", b"urgent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["certificate", b"certificate", "expires_at", b"expires_at", "given", b"given", "mandate", b"mandate", "mandate_signature", b"mandate_signature", "query", b"query", "required", b"required", "schemes", b"schemes", "urgent", b"urgent", "watch", b"watch", "watch_signature", b"watch_signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

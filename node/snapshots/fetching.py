@@ -16,6 +16,7 @@ from fairlead.entries import ENTRY_SIZE
 from fairlead.envelope.manifest import Manifest
 from fairlead.envelope.piece import PIECE_SIZE, open_piece
 from fairlead.errors import Forged, Misconfigured
+from fairlead.notice import MAX_DELIVERED
 from fairlead.sealing import SealingKey
 from fairlead.snapshot import Snapshot
 from fairlead.v1 import blind_pb2, gateway_pb2
@@ -28,7 +29,6 @@ MAX_OF_OWNER = 1 << 34
 """Octets of all of one owner: it does not fill the place of the others'."""
 MIN_FREE = 1 << 28
 """Octets that stay free on the disk."""
-MAX_DECOYS = 1 << 24
 TURN_S = 60.0
 """Seconds that one owner is fetched from before others have their turn."""
 SUFFIX, PART_SUFFIX = ".snapshot", ".part"
@@ -214,7 +214,7 @@ def _fits(size: int, manifest: Manifest, kind: blind_pb2.PieceKind.ValueType) ->
         return size == octets_of(manifest)
     if kind == blind_pb2.PIECE_KIND_DELTA:
         return size <= octets_of(manifest)
-    return size <= MAX_DECOYS
+    return size <= MAX_DELIVERED
 
 
 def _resumed(part: Path) -> int:

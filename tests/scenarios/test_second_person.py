@@ -72,6 +72,12 @@ async def state(made: Federation, query: str) -> str:
     return next(row["state"] for row in ended.json if row["query"] == query)
 
 
+async def mandate(made: Federation, query: str) -> str:
+    """The digest that an approver reads in `fairlead approvals list`."""
+    listed = await as_user(made, "approvals", "list", "--output", "json", user="u-c02")
+    return next(str(row["mandate"]) for row in listed.json if row["query"] == query)
+
+
 def subjects(log: AuditLog) -> list[str]:
     """What second persons did, in order."""
     return [leaf.subject for leaf in leaves(log, audit_pb2.LEAF_TYPE_APPROVAL)]
@@ -105,7 +111,11 @@ async def test_a_large_batch_waits_for_a_second_person_and_is_then_sent(tmp_path
         assert STORY not in listed.out
         read = await as_user(made, "approvals", "show", query, "--output", "json", user="u-c02")
         assert [item["term"] for item in read.json["asked"]] == list(TERMS)
-        signed = await as_user(made, "approvals", "approve", query, user="u-c02")
+        approve = ("approvals", "approve", query, "--mandate")
+        other = await as_user(made, *approve, "0" * 64, user="u-c02")
+        assert "[PENDING_DIFFERS, MANDATE]" in other.err
+        assert await state(made, query) == "pending"
+        signed = await as_user(made, *approve, read.json["mandate"], user="u-c02")
         assert signed.code == Exit.ANSWERED, signed.err
         assert row["mandate"] in signed.err
         assert await state(made, query) == "approved"
@@ -314,6 +324,8 @@ async def test_the_page_on_approvals_is_typed(tmp_path: Path) -> None:
         shown = [word for line in commands for word in line.split() if len(word) == 32]
         for line in commands:
             words = [known.get(word, word) for word in line.split()[1:]]
+            if "--mandate" in words:
+                words[-1] = await mandate(made, words[2])
             user = {"approvals": "u-c04" if "reviews" in words else "u-c02"}.get(words[0], "u-c01")
             ended = await as_user(made, *words, user=user)
             if words[0] == "ask":
