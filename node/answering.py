@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError
 
-from fairlead import signing
+from fairlead import ristretto, signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.budgets import BudgetExhausted, Charge
@@ -298,7 +298,8 @@ class Answering:
         if not decision.permit:
             return decision, []
         schemes = [term.scheme for term in question.terms]
-        schemes += [item.scheme for item in blinded for _ in range(item.terms)]
+        for item in blinded:
+            schemes += [item.scheme] * (len(item.elements) // ristretto.SIZE)
         charges = self._budgets.charges(query, schemes)
         try:
             self._budgets.check(charges)

@@ -224,7 +224,9 @@ class Asking:
         if hold.state != APPROVED:
             raise refusal(hold.state)
         if batch is not None and not self._history.chunk_ids(batch_id):
-            await self._drafter.admit(batch.case_id, user, batch.terms, urgent=hold.urgent)
+            await self._drafter.admit(
+                batch.case_id, user, batch.terms, mode=batch.mode, urgent=hold.urgent
+            )
             if batch.watch:
                 self._watches.check(batch)
                 await self._watches.begin(batch)

@@ -201,7 +201,7 @@ class Drafter:
         async with self._guard.turn(user.name):
             await aside(len(terms), self._guard.check, user.name, terms)
         # 5
-        charges = self._budgets.charges(user.name, case.case_id, terms.schemes)
+        charges = self._budgets.charges(user.name, case.case_id, terms.schemes, mode)
         urgent = self._urgent(charges, request, user)
         approvals = max(approvals, int(urgent))
         if approvals:
@@ -442,10 +442,12 @@ class Drafter:
         if request.mandate != preparation.mandate:
             raise Forged("the signed mandate is not the drafted one", reasons=("MANDATE",))
         case_id, terms = preparation.case.case_id, preparation.terms
-        await self.admit(case_id, user, terms, urgent=preparation.urgent)
+        await self.admit(case_id, user, terms, mode=preparation.mode, urgent=preparation.urgent)
         return preparation
 
-    async def admit(self, case_id: str, user: Identity, terms: TermList, *, urgent: bool) -> None:
+    async def admit(
+        self, case_id: str, user: Identity, terms: TermList, *, mode: int, urgent: bool
+    ) -> None:
         """What is true of a query when it was drafted is true still.
 
         :raises Refused: its case was closed, its budget spent, an urgent one not reviewed, or a
@@ -455,7 +457,8 @@ class Drafter:
         if urgent:
             self._reviews.check_reviewed(user.spiffe_id)
         else:
-            self._budgets.check(self._budgets.charges(user.name, case.case_id, terms.schemes))
+            charges = self._budgets.charges(user.name, case.case_id, terms.schemes, mode)
+            self._budgets.check(charges)
         async with self._guard.turn(user.name):
             await aside(len(terms), self._guard.admit, user.name, terms)
 

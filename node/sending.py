@@ -383,7 +383,7 @@ class Sending:
         if answer.status == query_pb2.STATUS_ANSWERED:
             try:
                 limit = await self._read(opened, event, line)
-            except LogUnavailable:  # this node's own: nobody's line
+            except (LogUnavailable, Unreachable):  # this node's own: nobody's line
                 raise
             except FairleadError as error:  # the owner's doing: it spoils its own line only
                 line = _line(opened.number, event.partner_id, query_pb2.STATUS_INVALID, error.code)
@@ -442,8 +442,8 @@ class Sending:
         return days
 
     async def _tell_of(self, error: FairleadError) -> None:
-        """A proof that does not hold is evidence against its owner."""
-        if "BLIND_PROOF" in error.reasons:
+        """A proof that does not hold, or an entry that does not open, is its owner's doing."""
+        if {"BLIND_PROOF", "ENTRY", "ENTRY_LAYOUT"} & set(error.reasons):
             await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
 
     def _closed(self, opened: _Opened, closed: gateway_pb2.Closed) -> pb.Evidence:
@@ -518,6 +518,11 @@ class Sending:
         retention_days: int | None = None,
     ) -> None:
         days = batch.case_retention_days if retention_days is None else retention_days
+        answered = query_pb2.STATUS_ANSWERED
+        if line.status != answered:  # what was answered once stays, whatever is said later
+            kept = {item.partner_id: item.status for item in self._lines(batch, number)}
+            if kept.get(line.partner_id) == answered:
+                return
         await self._history.put_line(batch, number, line, days, self._clock())
 
 

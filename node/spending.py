@@ -16,8 +16,10 @@ from fairlead.auditlog import AuditLog
 from fairlead.budgets import Account, Budget, Charge
 from fairlead.config import Budgets
 from fairlead.envelope.query import Query
+from fairlead.identifiers.matching import keys_per_term
 from fairlead.policy.decision import Audience, Reason
 from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import query_pb2
 from node.batch import Batch
 from node.cases import Case
 
@@ -45,8 +47,20 @@ class AskerBudgets:
         self._log = log
         self._clock = clock
 
-    def charges(self, user: str, case_id: str, schemes: Mapping[str, int]) -> list[Charge]:
-        """What so many terms of each scheme cost a user, by pseudonym, under a case."""
+    def charges(
+        self,
+        user: str,
+        case_id: str,
+        schemes: Mapping[str, int],
+        mode: int = query_pb2.MODE_SEALED,
+    ) -> list[Charge]:
+        """What so many terms of each scheme cost a user, by pseudonym, under a case.
+
+        A term that is asked blind costs what its owners are asked to evaluate: a person four, for
+        nobody there can see whether its four elements are of one name.
+        """
+        if mode == query_pb2.MODE_BLIND:
+            schemes = {s: count * keys_per_term(s) for s, count in schemes.items()}
         terms = sum(schemes.values())
         return [
             *_by_scheme(self._user, user, schemes),
@@ -63,7 +77,7 @@ class AskerBudgets:
 
         :param beyond: also where the budgets have too little left: an approver let it.
         """
-        charges = self.charges(batch.user_name, batch.case_id, batch.terms.schemes)
+        charges = self.charges(batch.user_name, batch.case_id, batch.terms.schemes, batch.mode)
         token, now = batch.content.session_key, self._clock()
         return lambda connection: budgets.spend(connection, token, charges, now, beyond=beyond)
 
@@ -103,8 +117,9 @@ class OwnerBudgets:
         self._clock = clock
 
     def charges(self, query: Query, schemes: Sequence[str]) -> list[Charge]:
-        """What a chunk costs its user and its partner: the scheme of each of its terms. What an
-        approver there signed as urgent costs its partner on an account apart, and nothing else."""
+        """What a chunk costs its user and its partner: the scheme of each of its terms, or of
+        each blinded element. What an approver there signed as urgent costs its partner on an
+        account apart, and nothing else."""
         partner = query.asker.partner_id
         if query.urgent:
             return [Charge(budget=self._urgent, holder=partner, terms=len(schemes))]

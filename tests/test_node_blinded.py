@@ -228,8 +228,8 @@ def test_an_answer_is_a_wire_answer(tmp_path: Path) -> None:
 
 
 def test_four_elements_of_a_person_may_be_of_four(tmp_path: Path) -> None:
-    """A stated limit: an owner sees points, so a node that lies has four exact names evaluated at
-    the price of one person."""
+    """A stated limit: an owner sees points, so a node that lies has four exact names evaluated for
+    one person; that is why a person costs four at both ends."""
     names = [("person", f"JANSEN {name}|1980-02-01") for name in ("JAN", "PIET", "KEES", "TOM")]
     shelf = library(tmp_path, {name: payload() for name in names})
     (place,) = chunk_of(shelf, names[0]).plan.places[OWNER]

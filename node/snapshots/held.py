@@ -8,7 +8,7 @@ from typing import Any
 
 from fairlead.auditlog import AuditLog
 from fairlead.envelope.manifest import Manifest, read_manifest
-from fairlead.errors import NotFound, Stale
+from fairlead.errors import NotFound, Stale, Unreachable
 from fairlead.v1 import audit_pb2, blind_pb2
 
 MIGRATIONS = (
@@ -100,4 +100,13 @@ def other_version() -> Stale:
         "a snapshot was made with another version of canonical forms",
         reasons=("NORM_VERSION",),
         remedy="install the version of Fairlead that the owner runs, or ask it to upgrade",
+    )
+
+
+def opening() -> Unreachable:
+    """What was held before the start is being opened."""
+    return Unreachable(
+        "this node has just started and opens the snapshots that it holds",
+        reasons=("SNAPSHOTS_OPENING",),
+        remedy="fairlead queries list, then: fairlead queries resume QUERY",
     )

@@ -32,7 +32,15 @@ from fairlead.v1 import gateway_pb2
 from node.heads import HeadKeeper
 from node.snapshots import fetching
 from node.snapshots.fetching import Fetcher
-from node.snapshots.held import HeldShelf, none, other_version, over, put_held, report_row
+from node.snapshots.held import (
+    HeldShelf,
+    none,
+    opening,
+    other_version,
+    over,
+    put_held,
+    report_row,
+)
 from node.snapshots.listing import Key, Listed, Waiting
 from node.sources.incident import shrank
 
@@ -106,6 +114,7 @@ class Snapshots:
         self._poll_s = poll_s
         self._old_s = old_s
         self._held: dict[Key, Usable] = {}
+        self._opened = False
         self._told: set[tuple[bytes, str]] = set()
         self._waiting = asyncio.Event()
         self._polled_at = 0.0
@@ -164,6 +173,7 @@ class Snapshots:
         """The newest one held of a class, by its name, an epoch and a scheme.
 
         :raises Stale: ``EPOCH_OVER``. :raises NotFound: ``NO_SNAPSHOT``.
+        :raises Unreachable: ``SNAPSHOTS_OPENING``: the node has just started.
         """
         for item in self._held.values():
             found = item.manifest
@@ -172,7 +182,7 @@ class Snapshots:
                 if not self._running([item]):
                     raise over()
                 return item
-        raise none()
+        raise none() if self._opened else opening()
 
     def _running(self, items: list[Usable]) -> list[Usable]:
         now = self._clock()
@@ -251,6 +261,7 @@ class Snapshots:
                 continue
             key = manifest.line, manifest.epoch
             self._held[key] = Usable(manifest=manifest, snapshot=snapshot, confirmed_at=0.0)
+        self._opened = True
 
     async def _poll(self) -> None:
         pause = self._poll_s

@@ -160,6 +160,18 @@ async def test_replayed_elements_are_paid_for_again(place: Place) -> None:
     assert spent(place) - before == 2
 
 
+async def test_every_element_of_a_person_is_paid_for(place: Place) -> None:
+    """An owner sees points: four of one name and one of each of four names look alike."""
+    manifest, before = manifest_of(place, scheme="person"), spent(place)
+    walk, answer = await asked(place, blinded(manifest, [f"A {n}|1980-02-01" for n in range(4)]))
+    assert told(walk, answer)[0] == query_pb2.STATUS_ANSWERED
+    assert (walk.verify().term_count, spent(place) - before) == (1, 4)
+    charges = place.node.asking._budgets.charges(
+        "u-c01", "CASE-1", {"person": 2, "container": 3}, query_pb2.MODE_BLIND
+    )
+    assert [charge.terms for charge in charges] == [3, 8, 11, 11]
+
+
 async def test_a_refused_question_costs_nothing(place: Place) -> None:
     """What is not evaluated is not paid for."""
     before = spent(place)
