@@ -126,9 +126,7 @@ class Asking:
                 yield _pending(hold)
                 return
             sealed = await self._sealer.seal(batch, 0, query_id=batch.batch_id)
-            await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
-            if batch.watch:
-                await self._watches.begin(batch)
+            await asyncio.shield(self._begin(batch, sealed))
         except BaseException as error:  # its user may have gone: nothing keeps the terms then
             await asyncio.shield(self._history.lists.drop(made))
             if isinstance(error, FairleadError):
@@ -137,6 +135,12 @@ class Asking:
         # 5
         async for event in self._send(batch, user, fresh=sealed):
             yield event
+
+    async def _begin(self, batch: Batch, sealed: Sealed) -> None:
+        """Keep a query, and what is to stand with it: a resumed one would not begin its watch."""
+        await self._history.begin(batch, batch.batch_id, sealed.to_bytes())
+        if batch.watch:
+            await self._watches.begin(batch)
 
     async def _hold(self, batch: Batch, user: Identity, *, urgent: bool) -> Hold:
         """Keep a query for a second person; nothing of it is sent.

@@ -16,6 +16,7 @@ from typing import Any
 
 import orjson
 
+from fairlead.errors import Stale
 from fairlead.v1 import asking_pb2 as pb
 from node.vault import Vault
 
@@ -86,7 +87,17 @@ class TermList:
             )
 
     def keep(self, connection: sqlite3.Connection, batch_id: bytes) -> None:
-        """Keep it as long as its query; work for the transaction that keeps that."""
+        """Keep it as long as its query; work for the transaction that keeps that.
+
+        :raises Stale: its user went away meanwhile, and its pages with the draft.
+        """
+        for kind, (number, _) in self.tails.items():
+            pages = "SELECT count(*) FROM term_page WHERE list_id = ? AND kind = ?"
+            ((there,),) = connection.execute(pages, (self.list_id, kind))
+            if there != number:
+                raise Stale(
+                    "this draft has ended", reasons=("PREPARATION_EXPIRED",), remedy="ask again"
+                )
         _declare(connection, self, batch_id)
         for kind, (number, content) in self.tails.items():
             _put(connection, self.vault, self.list_id, kind, number, content)

@@ -174,6 +174,18 @@ async def test_what_a_query_keeps_is_kept_as_long_as_the_query(vault: Vault) -> 
     assert pages(vault) == 0
 
 
+async def test_no_query_is_kept_without_all_of_its_terms(vault: Vault) -> None:
+    """Its user hung up while it was being kept, and the draft's pages went first."""
+    kept = History(vault)
+    _, made_terms = await Intake(kept.lists).take(paged(boxes(2 * PAGE + 1)), USER)
+    made = _with(batch(vault), made_terms)
+    await kept.lists.drop([made_terms])
+    with pytest.raises(Stale):
+        await kept.begin(made, made.batch_id, b"octets")
+    assert vault.read("SELECT 1 FROM batch") == []
+    assert pages(vault) == 0
+
+
 async def _aside(found: Iterator[Any]) -> AsyncIterator[Any]:
     for item in found:
         yield item

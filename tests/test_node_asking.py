@@ -333,6 +333,33 @@ async def test_a_call_broken_off_while_it_is_made_leaves_no_terms(
     assert lists._drafts == before
 
 
+async def test_a_call_broken_off_while_it_is_kept_keeps_its_watch(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the query could be resumed, and nothing would be watched or said so."""
+    asking, begun = place.node.asking, asyncio.Event()
+    honest = asking._history.begin
+
+    async def slow(*args: Any) -> None:
+        await honest(*args)
+        await asyncio.sleep(0.3)
+
+    async def begin(_batch: object) -> None:
+        begun.set()
+
+    monkeypatch.setattr(asking._history, "begin", slow)
+    monkeypatch.setattr(asking._watches, "check", lambda _batch: None)
+    monkeypatch.setattr(asking._watches, "begin", begin)
+    asked = place.sign(await place.prepare(request()))
+    asked.watch = b"an order"
+    broken = asyncio.create_task(place.ask(asked))
+    await asyncio.sleep(0.2)
+    broken.cancel()
+    await asyncio.gather(broken, return_exceptions=True)
+    async with asyncio.timeout(5):
+        await begun.wait()
+
+
 async def test_a_user_keeps_a_bounded_number_of_drafts(place: Place) -> None:
     """The oldest gives way; the newest can be sent."""
     first = await place.prepare(request(STORY))
