@@ -139,6 +139,10 @@ class Answering:
             self._answers.popitem(last=False)
         return owner_pb2.AnswerResponse(answer=answer)
 
+    def forget(self) -> None:
+        """Drop the keys of epochs that are over, though nobody asks."""
+        self._evaluation.forget()
+
     async def _release(
         self,
         query: Query,

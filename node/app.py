@@ -186,7 +186,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
         vault=asker.vault,
-        housekeeping=asyncio.create_task(_keep_house(parts, asker, steering.publishing.publisher)),
+        housekeeping=asyncio.create_task(
+            _keep_house(parts, asker, steering.publishing.publisher, answering)
+        ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
@@ -366,16 +368,15 @@ async def _reachable(line: GatewayLine) -> bool:
     return True
 
 
-async def _keep_house(parts: Parts, asker: Asker, publisher: Publisher) -> None:
+async def _keep_house(
+    parts: Parts, asker: Asker, publisher: Publisher, answering: Answering
+) -> None:
     """Delete what may be kept no longer, at the start and every hour. Feedback names a term, so
     it is kept as long as the federation lets any answer be kept. Seeds are turned whatever else
     fails."""
     retention_s = words_of(parts.policy).retention_days * DAY_S
     while True:
-        try:
-            publisher.turn()
-        except FairleadError as error:
-            get_logger().error(Event.BLIND_NOT_TURNED, error=error)
+        turn(publisher, answering)
         try:
             await asker.asking.expire()
             await asker.approvals.expire()
@@ -383,6 +384,15 @@ async def _keep_house(parts: Parts, asker: Asker, publisher: Publisher) -> None:
         except (FairleadError, sqlite3.Error) as error:
             get_logger().error(Event.HISTORY_NOT_EXPIRED, error=error)
         await asyncio.sleep(EXPIRE_EVERY_S)
+
+
+def turn(publisher: Publisher, answering: Answering) -> None:
+    """Erase what an epoch that is over answered with: its seed, and its keys in memory."""
+    answering.forget()
+    try:
+        publisher.turn()
+    except FairleadError as error:
+        get_logger().error(Event.BLIND_NOT_TURNED, error=error)
 
 
 def _overdue_gauge(asker: Asker) -> metrics.Gauge:
