@@ -11,7 +11,7 @@ import pytest
 
 from fairlead.audience import Audience
 from fairlead.blinding import derive_key
-from fairlead.errors import Forged
+from fairlead.errors import Forged, Unreachable
 from fairlead.notice import MAX_DELIVERED
 from fairlead.v1 import blind_pb2
 from node.snapshots import Snapshots, fetching, store
@@ -178,6 +178,9 @@ async def test_only_what_is_meant_is_looked_up(stage: Stage) -> None:
     name = {"audience": manifest.audience.name, "epoch": manifest.epoch, "scheme": "container"}
     assert reader.of_class(OWNER, **name).manifest == manifest  # type: ignore[arg-type]
     wrong = {**name, "epoch": manifest.epoch + 1}
+    with pytest.raises(Unreachable):  # what was held before a start is not opened yet
+        reader.of_class(OWNER, **wrong)  # type: ignore[arg-type]
+    await reader._reopen()
     assert code(lambda: reader.of_class(OWNER, **wrong)) == "NO_SNAPSHOT"  # type: ignore[arg-type]
     stage.stop(reader)
     other = stage.reader(policy_serial=2)

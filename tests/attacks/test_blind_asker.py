@@ -16,13 +16,16 @@ from fairlead import blinding, ristretto, signing
 from fairlead.envelope.answer import verify_answer
 from fairlead.envelope.blinded import BlindedTerms, open_blind_body
 from fairlead.envelope.manifest import Manifest
+from fairlead.envelope.query import ANY
+from fairlead.envelope.question import Question
 from fairlead.errors import FairleadError
 from fairlead.identifiers import NORM_VERSION
+from fairlead.policy.decision import Decision, Obligations
 from fairlead.v1 import query_pb2
 from node.publication.publisher import Publisher
 from tests.blind import NO_POINTS, require_libsodium
 from tests.federation import STORY, federation
-from tests.places import OWNER, Place
+from tests.places import FULL, OWNER, Place
 from tests.publications import held
 from tests.walks import PaperLog, Walk, world_of
 
@@ -162,10 +165,13 @@ async def test_replayed_elements_are_paid_for_again(place: Place) -> None:
 
 async def test_every_element_of_a_person_is_paid_for(place: Place) -> None:
     """An owner sees points: four of one name and one of each of four names look alike."""
-    manifest, before = manifest_of(place, scheme="person"), spent(place)
-    walk, answer = await asked(place, blinded(manifest, [f"A {n}|1980-02-01" for n in range(4)]))
-    assert told(walk, answer)[0] == query_pb2.STATUS_ANSWERED
-    assert (walk.verify().term_count, spent(place) - before) == (1, 4)
+    query = place.walk(blinded=(blinded(manifest_of(place)),)).verify()
+    decision = Decision.of_grant(facets=FULL, obligations=Obligations(), policy_serial=1)
+    person = BlindedTerms(scheme="person", audience=bytes(32), epoch=1, elements=bytes(4 * 32))
+    assert person.terms == 1
+    nothing = Question(terms=(), scope=ANY)
+    _, charges = place.node.answering._afford(decision, query, nothing, [person])
+    assert [charge.terms for charge in charges] == [4, 4]
     charges = place.node.asking._budgets.charges(
         "u-c01", "CASE-1", {"person": 2, "container": 3}, query_pb2.MODE_BLIND
     )
