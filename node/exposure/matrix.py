@@ -132,7 +132,7 @@ async def measure(
     sources: Sequence[SourceFacts],
     now: float,
 ) -> Exposure:
-    """Ask for the whole matrix; others get their turn on the loop between two partners' purposes.
+    """Ask for the whole matrix; others get their turn on the loop between two channels.
 
     :raises PolicyUnavailable: no decision, so nothing is known.
     """
@@ -150,8 +150,9 @@ async def measure(
         if asker.partner_id == owner.partner_id:
             continue
         for purpose in sorted(policy.registry.purposes):
-            rows += survey.rows(asker, purpose)
-            await asyncio.sleep(0)
+            for channel in survey.channels(asker, purpose):
+                rows += survey.rows(channel, asker)
+                await asyncio.sleep(0)
     return Exposure(
         partner=owner.partner_id,
         rows=tuple(sorted(rows)),
@@ -171,20 +172,20 @@ class Survey:
     sources: tuple[SourceFacts, ...]
     now: int
 
-    def rows(self, asker: Partner, purpose: str) -> Iterator[Row]:
-        """Every row of one partner and purpose."""
+    def channels(self, asker: Partner, purpose: str) -> Iterator[Channel]:
+        """Every channel of one partner and purpose."""
         for basis in self.registry.purposes[purpose].legal_bases:
             if asker.kind.value not in self.registry.legal_bases[basis].kinds:
                 continue
             for mode in MODES:
                 for scheme in sorted({*self.owner.schemes} & {*self.registry.schemes}):
-                    channel = Channel(
+                    yield Channel(
                         partner=asker.partner_id, purpose=purpose, legal_basis=basis,
                         mode=mode, scheme=scheme,
                     )  # fmt: skip
-                    yield from self._channel(channel, asker)
 
-    def _channel(self, channel: Channel, asker: Partner) -> Iterator[Row]:
+    def rows(self, channel: Channel, asker: Partner) -> Iterator[Row]:
+        """What would leave through one channel, by kind of record."""
         query = one_term(channel)
         ruling = self.sovereignty(query, asker)
         if not ruling.permit:

@@ -178,7 +178,7 @@ class Publisher:
                 reasons=("EXPOSURE_NOT_ACCEPTED",),
                 remedy=EXPOSURE_REMEDY,
             )
-        exposure = await self.owner.measure()
+        exposure = await self.owner.measured()
         seed = self.seeds.current(now)
         return _Plan(
             now=now,
