@@ -63,7 +63,7 @@ demo-down: $(STAMP) ## stop what demo-up started
 	@$(PY) -m demo.run --down
 
 test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
-	@$(PY) -m pytest -q $(ARGS)
+	@$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
 	@$(PY) -m pytest -q tests/attacks

@@ -80,7 +80,8 @@ class Federation:
         """Make everything from nothing: keys, policy, data, configurations, indexes."""
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(mode=0o700, parents=True)
-        first = free_ports(1 + len(self.partners))
+        wanted = int(os.environ.get("FAIRLEAD_DEMO_PORT", FIRST_PORT))
+        first = free_ports(1 + len(self.partners), first=wanted)
         specs = demo_partners(first + 1)
         make(self.folder / "keys", gateway=GatewaySpec(port=first), partners=specs)
         self._publish_policy()
@@ -280,7 +281,10 @@ def run_module(
     return done
 
 
-def free_ports(count: int, *, first: int = 7400) -> int:
+FIRST_PORT = 7400
+
+
+def free_ports(count: int, *, first: int = FIRST_PORT) -> int:
     """The first of ``count`` consecutive free loopback ports.
 
     :raises Misconfigured: none among a thousand.
