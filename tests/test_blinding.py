@@ -227,6 +227,7 @@ def test_one_element_under_another_key_is_refused() -> None:
      (ANSWER.elements[:-32], ANSWER.proofs), (ANSWER.elements[:-1], ANSWER.proofs),
      (ANSWER.elements + ANSWER.elements[:32], ANSWER.proofs),
      (ANSWER.elements, ANSWER.proofs[:-1]), (ANSWER.elements, ANSWER.proofs * 2)],
+    ids=map(str, range(8)),
 )  # fmt: skip
 def test_an_answer_of_another_size_is_refused(elements: bytes, proofs: bytes) -> None:
     """As many elements as were asked and one proof for each batch, not one octet more or less."""
