@@ -63,7 +63,12 @@ demo-down: $(STAMP) ## stop what demo-up started
 	@$(PY) -m demo.run --down
 
 test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
-	@$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile $(ARGS)
+ifeq ($(strip $(ARGS)),)
+	@$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --ignore tests/scenarios tests
+	@$(PY) -m pytest -q tests/scenarios
+else
+	@$(PY) -m pytest -q $(ARGS)
+endif
 
 attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
 	@$(PY) -m pytest -q tests/attacks

@@ -127,7 +127,7 @@ class Asked:
 
     def __len__(self) -> int:
         """How many places it takes."""
-        return len(self.keys) + sum(map(len, self.patterned.values())) // 8
+        return len(self.keys) + -(-sum(map(len, self.patterned.values())) // 8)
 
     def merged(self, other: Asked) -> Asked:
         """Both together."""

@@ -289,6 +289,14 @@ def test_a_packed_trail_judges_as_counting_everything_does(
             asked |= set(terms)
 
 
+def test_a_short_plate_asked_alone_is_remembered() -> None:
+    """However few octets it takes."""
+    trail = Trail()
+    for n in range(STRICT.one_pattern):
+        trail.add([("vehicle-plate", f"NL:{n}A")], NOW)
+    assert trail.sign(Asked([("vehicle-plate", "NL:ZZ")]), STRICT) is Sign.PATTERN
+
+
 def test_a_day_is_remembered_in_few_octets() -> None:
     """Of 20,000 containers and 5,000 plates some 16 and 100 octets each stay, and what is packed
     is forgotten with its time."""
