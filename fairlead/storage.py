@@ -11,7 +11,8 @@ import fcntl
 import hashlib
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +127,20 @@ def migrate(connection: sqlite3.Connection, migrations: Sequence[str], *, scope:
         _apply(connection, migrations[number], (scope, number, digests[number]))
 
 
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[None]:
+    """One immediate transaction of an autocommit connection; whatever is raised inside, or by the
+    commit, undoes it."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
 def unusable() -> errors.Misconfigured:
     """The error for a file that SQLite cannot read or write."""
     return errors.Misconfigured(
@@ -136,16 +151,10 @@ def unusable() -> errors.Misconfigured:
 
 
 def _apply(connection: sqlite3.Connection, script: str, record: tuple[str, int, bytes]) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
+    with transaction(connection):
         for statement in _statements(script):
             connection.execute(statement)
         connection.execute("INSERT INTO schema_migration VALUES (?, ?, ?)", record)
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
 
 
 def _statements(script: str) -> list[str]:

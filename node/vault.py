@@ -10,8 +10,7 @@ import asyncio
 import os
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -89,8 +88,8 @@ class Vault(Cipher):
     def _transact(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """:raises LogUnavailable: HISTORY_UNAVAILABLE: a full disk, or a broken medium."""
         try:
-            with self._gate, _transaction(self._database) as connection:
-                return work(connection)
+            with self._gate, storage.transaction(self._database):
+                return work(self._database)
         except sqlite3.OperationalError:
             raise LogUnavailable(
                 "the history cannot be written, so nothing was sent",
@@ -124,15 +123,3 @@ def _place(place: Iterable[bytes | int]) -> bytes:
     parts = [item if isinstance(item, bytes) else item.to_bytes(4, "big") for item in place]
     framed = b"".join(len(part).to_bytes(2, "big") + part for part in parts)
     return b"fairlead/v1/vault\x00" + framed
-
-
-@contextmanager
-def _transaction(database: storage.Database) -> Iterator[sqlite3.Connection]:
-    database.execute("BEGIN IMMEDIATE")
-    try:
-        yield database
-    except BaseException:
-        if database.in_transaction:
-            database.execute("ROLLBACK")
-        raise
-    database.execute("COMMIT")

@@ -15,7 +15,7 @@ import pytest_asyncio
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead.cli import ask, results
+from fairlead.cli import ask, results, showing
 from fairlead.cli.options import iso, lasting, moment, when
 from fairlead.cli.output import Exit
 from fairlead.errors import InvalidInput
@@ -396,7 +396,7 @@ def test_terminals_do_not_obey_an_owner(capsys: pytest.CaptureFixture[str]) -> N
     item = made_line["answers"][0]
     item["contact_desk"] = "desk\x1b[2J\nforged line"
     item["records"][0]["fields"]["place"] = "\x1b]0;title\x07\u202e"
-    results.show_hit("p\x1b[0m", item)
+    showing.show_hit("p\x1b[0m", item)
     out = capsys.readouterr().out
     assert "\x1b" not in out
     assert "\u202e" not in out

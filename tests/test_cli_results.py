@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from fairlead.cli import ask, results
+from fairlead.cli import ask, results, showing
 from fairlead.cli.output import RowFormat
-from fairlead.cli.results import HIT_AS_SUGGESTED, Result, RowStream, gather, show
+from fairlead.cli.results import HIT_AS_SUGGESTED, Result, gather
+from fairlead.cli.showing import RowStream, show
 from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.packed import PackedRows, PackedTerms
 from fairlead.v1 import asking_pb2 as pb
@@ -168,7 +169,7 @@ def test_a_table_of_many_rows_has_the_hits_alone(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """And says how many others there are."""
-    monkeypatch.setattr(results, "SUMMARISED", 5)
+    monkeypatch.setattr(showing, "SUMMARISED", 5)
     result = many()
     gathered(result, begun(3), answered(0, 4, 2), done(0))
     capsys.readouterr()

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from fairlead import identifiers, sealing
-from fairlead.cli import results
+from fairlead.cli import results, showing
 from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
@@ -208,7 +208,7 @@ def test_the_json_of_an_answer_is_the_documented_one(capsys: pytest.CaptureFixtu
     term = asking_pb2.Term(value="MSCU6639870")
     line = results.line_of(answer, [term])
     result = results.Result(query_id="00", terms=[term], partners=[line], done={0})
-    results.show(result, RowFormat.JSON, ())
+    showing.show(result, RowFormat.JSON, ())
     printed = json.loads(capsys.readouterr().out)
     page = text_of("docs/ask.md").partition("<!-- json: ask -->\n")[2]
     assert shape(json.loads(blocks(page, "json")[0])) == shape(printed)

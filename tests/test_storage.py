@@ -219,3 +219,20 @@ def test_a_copy_in_a_read_only_folder_is_readable(public_folder: Path) -> None:
     )
     public_folder.chmod(0o755)
     assert output == "[(1,)]\n"
+
+
+def test_a_transaction_that_raises_or_cannot_commit_leaves_nothing(tmp_path: Path) -> None:
+    """What is raised inside, or by the commit, undoes it, and the next one begins anew."""
+    parent = "CREATE TABLE a (id INTEGER PRIMARY KEY) STRICT;"
+    child = "CREATE TABLE b (a INTEGER REFERENCES a DEFERRABLE INITIALLY DEFERRED) STRICT;"
+    database = storage.open_database(tmp_path / "a.sqlite", (parent + child,))
+    with pytest.raises(ValueError, match="inside"), storage.transaction(database):
+        database.execute("INSERT INTO a VALUES (1)")
+        raise ValueError("inside")
+    with pytest.raises(sqlite3.IntegrityError), storage.transaction(database):
+        database.execute("INSERT INTO b VALUES (9)")
+    with storage.transaction(database):
+        database.execute("INSERT INTO a VALUES (2)")
+    assert database.execute("SELECT id FROM a").fetchall() == [(2,)]
+    assert database.execute("SELECT * FROM b").fetchall() == []
+    database.close()

@@ -21,7 +21,9 @@ from fairlead.cli.options import (
     moment,
 )
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, printable, say
-from fairlead.cli.results import Receipts, Result, RowStream, gather, show, word
+from fairlead.cli.receipts import Receipts
+from fairlead.cli.results import Result, gather, word
+from fairlead.cli.showing import RowStream, show
 from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.errors import InvalidInput, Misconfigured
 

@@ -12,7 +12,9 @@ import typer
 
 from fairlead.cli.options import ProfileOption, connect, lasting, moment
 from fairlead.cli.output import Exit, RowFormat, awaited, printable, say
-from fairlead.cli.results import BLIND, Receipts, Result, gather, show
+from fairlead.cli.receipts import Receipts
+from fairlead.cli.results import BLIND, Result, gather
+from fairlead.cli.showing import show
 
 if TYPE_CHECKING:
     from collections.abc import Callable

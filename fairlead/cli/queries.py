@@ -9,7 +9,8 @@ import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect, query_reference, when
 from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, say
-from fairlead.cli.results import APPROVAL_WORDS, BLIND, Result, RowStream, gather, show, word
+from fairlead.cli.results import APPROVAL_WORDS, BLIND, Result, gather, word
+from fairlead.cli.showing import RowStream, show
 
 app = typer.Typer(help="Show, resume and export queries asked before.", no_args_is_help=True)
 COLUMNS = ("query", "asked_at", "user", "case", "purpose", "terms", "state", "kept_until")

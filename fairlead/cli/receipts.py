@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -11,8 +12,47 @@ from fairlead.cli.options import OutputOption, ProfileOption
 from fairlead.cli.output import Format, emit, printable, say
 from fairlead.errors import FairleadError, Forged, PeerError
 
+if TYPE_CHECKING:
+    from fairlead.cli.results import Result
+    from fairlead.v1 import asking_pb2
+
 app = typer.Typer(help="Verify receipts offline.", no_args_is_help=True)
 COLUMNS = ("query", "asked_at", "by", "purpose", "partners", "answers", "log_size")
+
+
+class Receipts:
+    """Writes each chunk's evidence as JSON as it comes; a folder gets one file per chunk, and so
+    does a file name when there are several."""
+
+    def __init__(self, target: Path, result: Result) -> None:
+        self._target = target
+        self._result = result
+        self.paths: list[Path] = []
+        self.failed = False
+
+    def take(self, evidence: asking_pb2.Evidence) -> None:
+        """Keep one chunk's evidence. A failure is remembered: the query is on record, and its
+        answer is shown all the same."""
+        try:
+            self.paths.append(self._write(evidence))
+        except OSError:
+            self.failed = True
+
+    def _write(self, evidence: asking_pb2.Evidence) -> Path:
+        from google.protobuf.json_format import MessageToDict
+
+        from fairlead.v1 import query_pb2
+
+        header = query_pb2.QueryHeader.FromString(evidence.query.header)
+        path = self._target
+        if path.is_dir() or not path.suffix:
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            path /= f"{header.query_id.hex()}.json"
+        elif self._result.chunks > 1:
+            path = path.with_stem(f"{path.stem}-{header.chunk + 1}")
+        document = {"fairlead_receipt": 1, **MessageToDict(evidence)}
+        path.write_text(json.dumps(document, indent=1) + "\n")
+        return path
 
 
 @app.command("verify")

@@ -2,38 +2,26 @@
 
 from __future__ import annotations
 
-import json
-import shlex
-import sys
 import time
-from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fairlead.cli.options import iso, when
 from fairlead.cli.output import (
     Exit,
-    RowFormat,
-    emit_csv,
-    emit_json,
-    emit_json_rows,
-    emit_table,
     printable,
     say,
-    wrapped,
 )
 
 if TYPE_CHECKING:
+    from fairlead.cli.showing import RowStream
     from fairlead.v1 import asking_pb2
 
 CHUNK, BLIND_CHUNK = 512, 1024
 """Terms in one chunk of a sealed query and of a blind one."""
 BLIND = 2
 """The wire's number of the mode."""
-FOLLOWED = 3
-"""Hits whose next step is printed."""
 STATUS_WORDS = {
     1: "answered",
     2: "refused",
@@ -48,14 +36,8 @@ PENDING = "pending"
 """Held at the asker's own node for a second person; no partner was asked."""
 APPROVAL_WORDS = {1: PENDING, 2: "approved", 3: "denied", 4: "expired"}
 MISSING = {"unreachable", "timeout", "overloaded", "invalid", "lost"}
-ROW_COLUMNS = (
-    "row", "input", "scheme", "term", "result", "reason", "hits", "answered", "missing",
-    "suggested",
-)  # fmt: skip
 HIT_AS_SUGGESTED = "hit as suggested"
 """The result of a row whose check digit is wrong and of which a near term hits."""
-SUMMARISED = 1_000
-"""Rows from which on a table shows the hits alone, and counts the others."""
 _NO_HIT: dict[str, Any] = {
     "hit": False, "count": "", "contact_desk": "", "records": [], "more": False, "grade": "",
     "outside": False,
@@ -426,220 +408,3 @@ def _span(seconds: int) -> str:
         if seconds >= 2 * size:
             return f"{seconds // size} {unit}"
     return f"{seconds} s"
-
-
-# ── Printing ─────────────────────────────────────────────────────────────────────────────────
-
-
-class RowStream:
-    """Writes rows in their order, each once, as far as they cannot change any more."""
-
-    def __init__(self, output: RowFormat) -> None:
-        self._output = output
-        self._next = 0
-
-    def advance(self, result: Result, *, last: bool = False) -> None:
-        """Write what is settled, or with ``last`` whatever there is."""
-        stop = self._next
-        while stop < result.row_count and (last or result.settled(stop)):
-            stop += 1
-        if self._output is RowFormat.CSV:
-            heading = not self._next and (last or stop > 0)
-            for start in range(self._next, max(stop, self._next + heading), SUMMARISED):
-                part = range(start, min(stop, start + SUMMARISED))
-                flat = [_flat(result.row(place)) for place in part]
-                emit_csv(ROW_COLUMNS, flat, heading=heading and start == 0)
-        else:
-            for place in range(self._next, stop):
-                emit_json(result.row(place))
-        self._next = stop
-
-
-def show(
-    result: Result, output: RowFormat, receipts: Sequence[Path], stream: RowStream | None = None
-) -> None:
-    """Print a result: a line for each partner when terms were typed, for each row of a file.
-
-    :param stream: which wrote some of the rows already.
-    """
-    if output in {RowFormat.NDJSON, RowFormat.CSV}:
-        (stream or RowStream(output)).advance(result, last=True)
-    elif result.rows or result.chunks > 1:
-        _show_file(result, output, receipts)
-    elif output is RowFormat.JSON:
-        lines = [{k: v for k, v in line.items() if k != "chunk"} for line in result.partners]
-        document = {
-            "schema": 1,
-            "query_id": result.query_id,
-            "mode": "blind" if result.blind else "sealed",
-            "partners": lines,
-            "receipt": str(receipts[0]) if receipts else None,
-        }
-        emit_json(document)
-    else:
-        _show_lines(result)
-    if output is RowFormat.TABLE and result.blind:
-        _follow_up(result)
-    if output is RowFormat.TABLE and receipts:
-        named = " ".join(str(path) for path in receipts[:FOLLOWED])
-        more = f" ({len(receipts) - FOLLOWED:,} more there)" if len(receipts) > FOLLOWED else ""
-        say(f"receipt: {named}{more}\nnext: fairlead receipts verify {named}")
-    if not result.complete and not result.held:
-        say(
-            "error: this result is not complete [INCOMPLETE]\n"
-            f"next: fairlead queries resume {result.query_id or 'QUERY'}"
-        )
-
-
-def _follow_up(result: Result) -> None:
-    """What to do about blind hits, and what it would reveal."""
-    hits = [
-        (line["partner"], item)
-        for line in result.partners
-        for item in line["answers"]
-        if item["hit"]
-    ]
-    leads = [(partner, item) for partner, item in hits if item["grade"] not in {"", "strong"}]
-    hits = [found for found in hits if found not in leads]
-    for partner, item in hits[:FOLLOWED]:
-        say(
-            f"next: fairlead ask {shlex.quote(printable(item['term']))} --scheme {item['scheme']} "
-            f"--case {shlex.quote(result.case)} --purpose {result.purpose} "
-            f"--to {printable(partner)} --mode sealed"
-        )
-    if hits:
-        more = f" ({len(hits) - FOLLOWED} more hits)" if len(hits) > FOLLOWED else ""
-        say(
-            "that would show this partner the term, and the gateway that there was a hit; "
-            f"where policy refuses it, call the contact desk{more}"
-        )
-    for partner, item in leads[:FOLLOWED]:
-        say(
-            f"{printable(partner)}: a {item['grade']} match is a lead, for the name is spelt "
-            "otherwise there: a sealed question would find nothing; call the contact desk"
-        )
-
-
-def _show_file(result: Result, output: RowFormat, receipts: Sequence[Path]) -> None:
-    if output is RowFormat.JSON:
-        head = {
-            "schema": 1,
-            "query_id": result.query_id,
-            "mode": "blind" if result.blind else "sealed",
-            "complete": result.complete,
-            "receipts": [str(path) for path in receipts],
-        }
-        emit_json_rows(head, result.each_row(), "rows")
-        return
-    many = result.row_count > SUMMARISED
-    counted: Counter[str] = Counter()
-    shown = []
-    for row in result.each_row():
-        counted[row["result"]] += 1
-        if not many or row["result"] in {"hit", HIT_AS_SUGGESTED}:
-            flat = _flat(row)
-            shown.append([flat[column] or None for column in ROW_COLUMNS])
-    emit_table(ROW_COLUMNS, shown)
-    if many:
-        said = ", ".join(f"{count:,} {word}" for word, count in sorted(counted.items()))
-        say(f"{result.row_count:,} rows: {said}\nthe hits alone are shown: --output csv has all")
-
-
-def _flat(row: dict[str, Any]) -> dict[str, Any]:
-    def named(keep: Any) -> str:
-        return " ".join(item["partner"] for item in row["partners"] if keep(item))
-
-    return {
-        **{column: row.get(column) for column in ROW_COLUMNS},
-        "hits": named(lambda item: item.get("hit")),
-        "answered": named(lambda item: item["status"] == "answered"),
-        "missing": named(lambda item: item["status"] in MISSING),
-        "suggested": "; ".join(
-            f"{item['term']}: {item['result']}" for item in row.get("suggested", ())
-        ),
-    }
-
-
-def _show_lines(result: Result) -> None:
-    emit_table(
-        ("partner", "result", "index age"),
-        [(line["partner"], summary(line), _age(line["index_age_s"])) for line in result.partners],
-    )
-    for line in result.partners:
-        for item in line["answers"]:
-            show_hit(line["partner"], item, days=result.blind)
-
-
-def show_hit(partner: str, item: dict[str, Any], *, days: bool = False) -> None:
-    """One partner's records about one term, for a person; ``days``: no time of day is known."""
-    if not item["hit"]:
-        return
-    desk = f"; contact {item['contact_desk']}" if item["contact_desk"] else ""
-    sys.stdout.write(f"\n{printable(partner)} on {printable(item['term'])}{printable(desk)}\n")
-    rows = [
-        (
-            _time(record["occurred_at"], days=days),
-            record["event"] or record["type"],
-            ", ".join(f"{name}={value}" for name, value in record["fields"].items()),
-            ", ".join(record["withheld"]),
-        )
-        for record in item["records"]
-    ]
-    if rows:
-        emit_table(
-            ("time", "event", "fields", "withheld"), [line for row in rows for line in wrapped(row)]
-        )
-    if item["outside"]:
-        say("the newest record lies outside the period or events asked; older ones may lie within")
-    if item["more"]:
-        say("more records may be disclosed: narrow with --since, --until or --event")
-
-
-def _time(occurred_at: str | None, *, days: bool) -> str:
-    if occurred_at is None:
-        return "–"
-    return occurred_at[:10] if days else occurred_at[:16].replace("T", " ") + "Z"
-
-
-def _age(seconds: int | None) -> str:
-    if seconds is None:
-        return "–"
-    return f"{seconds} s" if seconds < 120 else f"{seconds // 60} min"
-
-
-# ── Receipts ─────────────────────────────────────────────────────────────────────────────────
-
-
-class Receipts:
-    """Writes each chunk's evidence as JSON as it comes; a folder gets one file per chunk, and so
-    does a file name when there are several."""
-
-    def __init__(self, target: Path, result: Result) -> None:
-        self._target = target
-        self._result = result
-        self.paths: list[Path] = []
-        self.failed = False
-
-    def take(self, evidence: asking_pb2.Evidence) -> None:
-        """Keep one chunk's evidence. A failure is remembered: the query is on record, and its
-        answer is shown all the same."""
-        try:
-            self.paths.append(self._write(evidence))
-        except OSError:
-            self.failed = True
-
-    def _write(self, evidence: asking_pb2.Evidence) -> Path:
-        from google.protobuf.json_format import MessageToDict
-
-        from fairlead.v1 import query_pb2
-
-        header = query_pb2.QueryHeader.FromString(evidence.query.header)
-        path = self._target
-        if path.is_dir() or not path.suffix:
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path /= f"{header.query_id.hex()}.json"
-        elif self._result.chunks > 1:
-            path = path.with_stem(f"{path.stem}-{header.chunk + 1}")
-        document = {"fairlead_receipt": 1, **MessageToDict(evidence)}
-        path.write_text(json.dumps(document, indent=1) + "\n")
-        return path

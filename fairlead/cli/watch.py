@@ -34,7 +34,8 @@ from fairlead.cli.output import (
     printable,
     say,
 )
-from fairlead.cli.results import BLIND, Result, answer_of, show_hit
+from fairlead.cli.results import BLIND, Result, answer_of
+from fairlead.cli.showing import show_hit
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2

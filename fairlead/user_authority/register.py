@@ -9,8 +9,7 @@ No name of a person is in it: who is behind a pseudonym, the partner knows elsew
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -80,16 +79,9 @@ class Register:
         """Release the file."""
         self._database.close()
 
-    @contextmanager
-    def change(self) -> Iterator[None]:
+    def change(self) -> AbstractContextManager[None]:
         """One transaction; whatever is raised inside undoes it."""
-        self._database.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            self._database.execute("ROLLBACK")
-            raise
-        self._database.execute("COMMIT")
+        return storage.transaction(self._database)
 
     # ── People ───────────────────────────────────────────────────────────────────────────────
 
