@@ -192,6 +192,8 @@ class Asking:
             case_retention_days=made.case.retention_days,
             watch=request.watch,
             watch_signature=request.watch_signature,
+            instrument=made.case.vouched(),
+            reference=made.case.instrument.reference if made.case.instrument else "",
         )
 
     async def resume(self, query_id: bytes, user: Identity) -> Events:

@@ -22,8 +22,11 @@ from build_policies import POLICIES, ROOT, compile_wasm, manifest
 from get_opa import VERSION, find_opa
 
 from fairlead.policy.agreements import federation_data
+from fairlead.policy.compiling import identified
 
 VECTORS = ROOT / "tests" / "vectors" / "policy"
+POLICY = "golden"
+"""The identity of the policy that decides the vectors."""
 IGNORE = ["--ignore", "data", "--ignore", "*.json", "--ignore", "*.wasm"]
 
 
@@ -97,7 +100,7 @@ def data_file(folder: Path, names: list[str]) -> Path:
     """The compiled agreements as the JSON that OPA loads."""
     files = {name: (POLICIES / name).read_bytes() for name in names}
     path = folder / "data.json"
-    path.write_text(json.dumps(federation_data(files)))
+    path.write_text(json.dumps(identified(federation_data(files), POLICY)))
     return path
 
 

@@ -27,8 +27,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import signing
 from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
+from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
-from fairlead.policy.engine import ExpiringEngine, PolicyEngine, WasmEngine
+from fairlead.policy.engine import ExpiringEngine, WasmEngine
+from fairlead.policy.points import Layer
 
 DOMAIN = "policy"
 APPROVALS = 2
@@ -79,8 +81,13 @@ class Bundle:
                 return document.registry
         raise InvalidAgreements(problems or ["registry: exactly one file of the federation has it"])
 
-    def layers(self, local: tuple[str, bytes] | None = None) -> list[PolicyEngine]:
-        """The engines, the federation's first. ``local`` is the name and the octets of a
+    @property
+    def identity(self) -> str:
+        """SHA-256 (hex) of what was signed: every decision under it says so."""
+        return hashlib.sha256(canonical(self.manifest)).hexdigest()
+
+    def layers(self, local: tuple[str, bytes] | None = None) -> list[Layer]:
+        """The layers, the federation's first. ``local`` is the name and the octets of a
         partner's own agreements, which become a second layer of the same kernel.
 
         :raises Misconfigured: the agreements are wrong (every problem at once).
@@ -89,11 +96,15 @@ class Bundle:
         wasm = self.files[WASM]
         data = {name: self.files[name] for name in self.manifest.data}
         federation = federation_data(data)
-        own = None if local is None else local_data(federation, data, *local)
+        found = {self.identity: federation}
+        if local is not None:
+            found[hashlib.sha256(local[1]).hexdigest()] = local_data(federation, data, *local)
         return [
-            ExpiringEngine(WasmEngine(wasm, document), self.manifest.not_after)
-            for document in (federation, own)
-            if document
+            Layer(
+                ExpiringEngine(WasmEngine(wasm, identified(d, i)), self.manifest.not_after),
+                i,
+            )
+            for i, d in found.items()
         ]
 
 

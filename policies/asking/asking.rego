@@ -5,11 +5,12 @@ package fairlead.asking
 import data.fairlead.agreement
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := object.union(overall, {"candidates": candidates})
+decision := object.union(overall, {"candidates": candidates, "policy": data.federation.policy})
 
 overall := verdict.of(
 	object.union(general, {"partner_available": partner_available}),
@@ -22,31 +23,28 @@ candidates[id] := answer if {
 	ids := agreement.covering(owner)
 	answer := verdict.of(
 		object.union(general, agreement.pair(owner, ids)),
-		agreement.terms(owner, ids),
-		object.union(case_codes, {"agreement_covers": agreement.shortfall(owner, ids)}),
+		terms.of(owner, ids),
+		object.union(case_codes, agreement.particular(owner, ids)),
 	)
 }
 
-general := {
+general := object.union(question.evidence, {
 	"input_valid": input_valid,
-	"asker_known": question.asker_known,
 	"user_permitted": question.user_permitted,
 	"case_open": case_open,
 	"user_assigned": user_assigned,
 	"case_covers": case_covers,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
-}
+})
 
 default input_valid := false
 
 input_valid if {
-	facts.head("asking", {"query", "asker", "user", "case", "candidates"})
+	facts.head("asking", {"query", "asker", "user", "case", "approvals", "candidates"})
 	facts.question_opened(input.query)
 	facts.party(input.asker)
 	facts.user(input.user)
 	facts.case(input.case)
+	facts.natural(input.approvals)
 	facts.candidates(input.candidates)
 }
 

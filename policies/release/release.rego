@@ -5,20 +5,24 @@ package fairlead.release
 import data.fairlead.agreement
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := {"records": [{"index": i, "decision": verdict_on(record)} |
-	some i, record in input.records
-]}
+decision := {
+	"policy": data.federation.policy,
+	"records": [{"index": i, "decision": verdict_on(record)} |
+		some i, record in input.records
+	],
+}
 
 # With records that are no array there is nothing to decide on: the answer is empty, and the
 # enforcement point misses its decisions.
 verdict_on(record) := object.union(
 	verdict.of(
 		object.union(general, evidence(record)),
-		terms(record),
+		released(record),
 		particular,
 	),
 	told(record),
@@ -35,25 +39,24 @@ ids := agreement.covering(owner)
 
 # What is the same for every record is decided once: rules are evaluated once a batch, functions
 # at every call.
-particular := {"agreement_covers": agreement.shortfall(owner, ids)}
+particular := agreement.particular(owner, ids)
 
 default granted := set()
 
-granted := agreement.expand(input.facets) & agreement.shared_facets(ids)
+granted := terms.expand(input.facets) & terms.shared_facets(ids)
 
-agreed := agreement.terms(owner, ids)
+agreed := terms.of(owner, ids)
 
-redacted_always := {name | some name in agreement.redacted(owner, ids)}
+record_countries := terms.record_countries(ids)
+
+redacted_always := {name | some name in terms.redacted(owner, ids)}
 
 registered := {name | some name, _ in data.federation.fields}
 
-general := object.union(agreement.pair(owner, ids), {
-	"input_valid": input_valid,
-	"asker_known": question.asker_known,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
-})
+general := object.union(
+	object.union(question.evidence, agreement.pair(owner, ids)),
+	{"input_valid": input_valid},
+)
 
 default input_valid := false
 
@@ -73,6 +76,7 @@ evidence(record) := {
 	"event_asked": event_asked(record),
 	"purpose_shared": purpose_shared(record),
 	"retained": retained(record),
+	"record_located": record_located(record),
 	"tlp_permits": tlp_permits(record),
 	"pap_permits": pap_permits(record),
 	"europol_known": europol_known(record),
@@ -103,29 +107,39 @@ retained(record) if {
 	input.now < record.expires_at
 } else := false
 
+# A record that says nowhere to have come from comes from nowhere that an agreement lets.
+record_located(record) if {
+	record.country in record_countries
+} else := false
+
 # RED is for named persons; an unspecified or unknown TLP counts as RED.
 tlp_permits(record) if {
+	data.federation.handling.tlp[record.tlp] == true
 	record.tlp in {"CLEAR", "GREEN", "AMBER", "AMBER_STRICT"}
 } else := false
 
 # RED means no action the subject could notice: blind questions only. Unspecified counts as RED.
 pap_permits(record) if {
+	data.federation.handling.pap[record.pap] == true
 	record.pap in {"CLEAR", "GREEN", "AMBER"}
 } else if {
+	data.federation.handling.pap[record.pap] == true
 	record.pap == "RED"
 	input.query.mode == "blind"
 } else := false
 
 europol_known(record) if {
-	record.europol in {"H0", "H1", "H2", "H3"}
+	data.federation.handling.europol[record.europol] == true
 } else := false
 
 graded(record) if {
-	record.source_grade in {"A", "B", "C", "X"}
-	record.information_grade in {"1", "2", "3", "4"}
+	data.federation.handling.source_grade[record.source_grade] == true
+	data.federation.handling.information_grade[record.information_grade] == true
 } else := false
 
+# The registry says what becomes of an active target; this kernel knows one word for it.
 target_inactive(record) if {
+	data.federation.handling.active_target == "no-hit-and-alert"
 	record.active_target == false
 } else := false
 
@@ -154,10 +168,10 @@ reach(record) := whole if {
 	input.asker.sector == "public"
 } else := {"existence", "contact_desk"}
 
-whole := {"existence", "contact_desk", "count_band", "full_record"} | agreement.field_facets
+whole := {"existence", "contact_desk", "count_band", "full_record"} | terms.field_facets
 
-terms(record) := object.union(agreed, {
-	"facets": agreement.compact(facets(record)),
+released(record) := object.union(agreed, {
+	"facets": terms.compact(facets(record)),
 	"obligations": {"redact": redacted(record)},
 }) if {
 	count(ids) > 0

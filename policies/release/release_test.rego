@@ -53,7 +53,7 @@ test_amber_strict if {
 	"full_record" in one("tlp", "AMBER_STRICT").facets
 	strict := f.put(f.release, "/records/0/tlp", "AMBER_STRICT")
 	private := f.put(strict, "/asker", f.party("customs", "terminal", "private"))
-	federation := f.put(f.federation, "/agreements/wide/from/kinds/terminal", true)
+	federation := f.amended("wide", "/from/kinds/terminal", true)
 	d := release.decision with input as private with data.federation as federation
 	{x | some x in d.records[0].decision.facets} == {"existence"}
 }
@@ -63,7 +63,7 @@ test_records_about_persons if {
 	one("personal", true).effect == "permit"
 	person := f.put(f.release, "/records/0/personal", true)
 	private := f.put(person, "/asker", f.party("west", "terminal", "private"))
-	federation := f.put(f.federation, "/agreements/wide/from/kinds/terminal", true)
+	federation := f.amended("wide", "/from/kinds/terminal", true)
 	d := release.decision with input as private with data.federation as federation
 	f.codes(d.records[0].decision) == {"PERSON_RECORD"}
 }

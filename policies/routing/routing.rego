@@ -5,11 +5,12 @@ package fairlead.routing
 import data.fairlead.agreement
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := object.union(overall, {"candidates": candidates})
+decision := object.union(overall, {"candidates": candidates, "policy": data.federation.policy})
 
 overall := verdict.of(
 	object.union(general, {"partner_available": partner_available}),
@@ -21,26 +22,21 @@ candidates[id] := answer if {
 	some id, owner in input.candidates
 	ids := agreement.covering(owner)
 	answer := verdict.of(
-		object.union(general, agreement.pair(owner, ids)),
-		agreement.terms(owner, ids),
-		{"agreement_covers": agreement.shortfall(owner, ids)},
+		object.union(object.union(general, agreement.pair(owner, ids)), {"second_approvers_agreed": agreement.second_approvers_agreed(ids)}),
+		terms.of(owner, ids),
+		agreement.particular(owner, ids),
 	)
 }
 
-general := {
-	"input_valid": input_valid,
-	"asker_known": question.asker_known,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
-}
+general := object.union(question.evidence, {"input_valid": input_valid})
 
 default input_valid := false
 
 input_valid if {
-	facts.head("routing", {"query", "asker", "candidates"})
+	facts.head("routing", {"query", "asker", "approvals", "candidates"})
 	facts.question_sealed(input.query)
 	facts.party(input.asker)
+	facts.natural(input.approvals)
 	facts.candidates(input.candidates)
 }
 

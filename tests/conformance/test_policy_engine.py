@@ -16,6 +16,7 @@ import pytest
 
 from fairlead.errors import PolicyUnavailable
 from fairlead.policy.agreements import federation_data
+from fairlead.policy.compiling import identified
 from fairlead.policy.engine import POINTS, PolicyEngine, WasmEngine, _Interrupted, _Loaded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,7 +67,7 @@ def wasm(data: list[str], deadline_s: float = 10) -> WasmEngine:
     policies = ROOT / "policies"
     document = federation_data({name: (policies / name).read_bytes() for name in data})
     module = (policies / "policy.wasm").read_bytes()
-    return WasmEngine(module, document, deadline_s=deadline_s)
+    return WasmEngine(module, identified(document, reference.POLICY), deadline_s=deadline_s)
 
 
 BASELINE = ["data/agreements.yaml"]
@@ -104,6 +105,7 @@ def test_an_empty_input_is_denied(make: Any) -> None:
     for point in POINTS:
         value = json.loads(engine.evaluate(point, {}))
         assert isinstance(value, dict)
+        assert value.pop("policy") == reference.POLICY
         assert value == {"records": []} if point == "release" else value["effect"] == "deny"
 
 
