@@ -1,7 +1,8 @@
 """Agreements as written become agreements: each joined with the one that it extends.
 
 One level: what is extended extends nothing itself, so whoever reads an agreement reads two rows
-at most. A field that is written replaces the other's, a list as a whole.
+at most. A field that is written replaces the other's, a list as a whole. A partner's own file may
+extend any agreement of the federation, which is a whole to it.
 """
 
 from __future__ import annotations
@@ -47,10 +48,7 @@ def agreements(
     """The agreements of ``files``, which may extend those of ``others`` too; what is wrong is
     added to ``problems``, each where it is written."""
     rows = list(written(files))
-    known: dict[str, Mapping[str, Any]] = {}
-    for item in (*rows, *written(others)):
-        if isinstance(name := item.row.get("id"), str):
-            known.setdefault(name, item.row)
+    known = {**_joined(_named(written(others))), **_named(rows)}
     found = []
     for item in rows:
         wrong = _extension_problem(item.row, known)
@@ -62,6 +60,25 @@ def agreements(
         agreement = _read(joined, problems)
         if agreement is not None:
             found.append((joined, agreement))
+    return found
+
+
+def _named(rows: Iterable[Written]) -> dict[str, Mapping[str, Any]]:
+    """Rows by id, the first of each."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for item in rows:
+        if isinstance(name := item.row.get("id"), str):
+            found.setdefault(name, item.row)
+    return found
+
+
+def _joined(rows: Mapping[str, Mapping[str, Any]]) -> dict[str, Mapping[str, Any]]:
+    """The same rows, each with what it extends."""
+    found: dict[str, Mapping[str, Any]] = {}
+    for name, row in rows.items():
+        whole = {**rows.get(str(row.get("extends")), {}), **row}
+        whole.pop("extends", None)
+        found[name] = whole
     return found
 
 
