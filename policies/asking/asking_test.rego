@@ -60,3 +60,12 @@ test_batch_and_nobody if {
 	decide(f.asking).obligations.approvals == 0
 	f.codes(decide(f.put(f.asking, "/candidates", {}))) == {"NO_PARTNER"}
 }
+
+# Who must agree before it is sent is an obligation here, and a check where it arrives.
+test_second_approvers if {
+	d := asking.decision with input as f.asking
+		with data.federation as f.amended("wide", "/second_approvers", 2)
+	d.candidates.south.effect == "permit"
+	d.candidates.south.obligations.second_approvers == 2
+	decide(f.asking).candidates.south.obligations.second_approvers == 0
+}

@@ -97,3 +97,22 @@ test_purpose_retention_event if {
 test_no_facets if {
 	"NOTHING_TO_DISCLOSE" in f.codes(decide(f.put(f.release, "/facets", [])).records[0].decision)
 }
+
+# A record leaves from where the agreement lets records come from, and from nowhere else.
+test_record_country if {
+	one("country", "BE").effect == "permit"
+	"RECORD_COUNTRY" in f.codes(one("country", "GB"))
+	"RECORD_COUNTRY" in f.codes(one("country", ""))
+}
+
+# A code the federation has not registered is none, whatever the kernel would make of it.
+test_handling_codes_are_the_registrys if {
+	every path, code in {
+		"/handling/tlp/AMBER": "HANDLING_TLP", "/handling/pap/GREEN": "HANDLING_PAP",
+		"/handling/europol/H0": "HANDLING_EUROPOL", "/handling/source_grade/A": "HANDLING_GRADE",
+		"/handling/information_grade/1": "HANDLING_GRADE", "/handling/active_target": "ACTIVE_TARGET",
+	} {
+		d := release.decision with input as f.release with data.federation as f.drop(f.federation, path)
+		f.codes(d.records[0].decision) == {code}
+	}
+}

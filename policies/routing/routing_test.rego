@@ -49,3 +49,13 @@ test_an_id_is_not_a_kind if {
 	impostor := f.put(f.routing, "/asker", f.party("customs", "terminal", "private"))
 	reason(impostor, "south") == {"NO_AGREEMENT"}
 }
+
+# An agreement may demand that somebody else at the asker agrees; the gateway counts.
+test_second_approvers if {
+	strict := f.amended("wide", "/second_approvers", 1)
+	alone := routing.decision with input as f.routing with data.federation as strict
+	f.codes(alone.candidates.south) == {"SECOND_APPROVER_REQUIRED"}
+	together := routing.decision with input as f.put(f.routing, "/approvals", 1) with data.federation as strict
+	together.candidates.south.effect == "permit"
+	together.candidates.south.obligations.second_approvers == 1
+}
