@@ -371,8 +371,8 @@ class Rewritten:
     def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """Evaluate and rewrite every decision in the output."""
         output: Any = json.loads(engine().evaluate(point, document))
-        inner = [r["decision"] for r in output["records"]] if "records" in output else [output]
-        for decision in [*inner, *output.get("candidates", {}).values()]:
+        inner = [] if "records" in output else [output]
+        for decision in [*inner, *output.get("decisions", {}).values()]:
             self._change(decision)
         return json.dumps(output).encode()
 
@@ -465,21 +465,51 @@ def test_an_engine_that_fails_in_any_way_denies() -> None:
         {},
         "permit",
         {"records": []},
-        {"records": [{"index": True, "decision": {}}]},
+        {"records": ["a"], "decisions": {"a": {}}, "policy": POLICY},
+        {"records": ["a"], "decisions": {}, "policy": POLICY},
+        {"records": [["a"]], "decisions": {}, "policy": POLICY},
+        {"records": None, "decisions": None, "policy": POLICY},
         b"",
         b"\xff",
         b'{"effect":"permit"}},{"result":{}',
-        {"records": [], "candidates": {"police": "permit"}},
+        {"records": [], "candidates": {"police": "permit"}, "decisions": {}, "policy": POLICY},
     ):
         assert_closed(Broken(failure))
 
 
-def test_a_record_decided_twice_denies_all() -> None:
-    """An engine that answers for one record twice has no answer for the other."""
+def test_decisions_of_which_no_record_is_deny_all() -> None:
+    """An engine that decides more kinds than there are, or fewer, decides over something else."""
     output: Any = json.loads(engine().evaluate("release", input_of("release")))
-    twice = {"records": output["records"] * 2}
-    decisions = release(layered(Broken(twice)), records=[RECORD, RECORD])
-    assert not any(decision.permit for decision in decisions)
+    (name,) = output["records"]
+    more = {**output["decisions"], "another": output["decisions"][name]}
+    for wrong in (
+        {**output, "decisions": more},
+        {**output, "decisions": {}},
+        {**output, "records": [name, name]},
+        {**output, "records": []},
+    ):
+        assert not any(decision.permit for decision in release(layered(Broken(wrong))))
+
+
+def test_an_engine_with_another_policy_is_not_believed() -> None:
+    """It has last month's still, or next month's already: its decision is none, and it is told."""
+    alarms: list[tuple[str, str]] = []
+    other = Layer(engine(), "last month's")
+    policy = PolicyPoints([other], 1, alarm=lambda *a: alarms.append(a))
+    for point in POINTS:
+        assert not any(decision.permit for decision in every(policy, point))
+    assert {code for _, code in alarms} == {"DECISION_OTHER_POLICY"}
+    assert_closed(Anonymous())
+
+
+class Anonymous:
+    """An engine that does not say which policy it has."""
+
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
+        """Evaluate, and leave the policy's name out."""
+        output: Any = json.loads(engine().evaluate(point, document))
+        del output["policy"]
+        return json.dumps(output).encode()
 
 
 def test_a_failure_over_records_is_not_for_the_requester() -> None:

@@ -31,9 +31,12 @@ IGNORE = ["--ignore", "data", "--ignore", "*.json", "--ignore", "*.wasm"]
 
 
 def ordered(value: Any) -> Any:
-    """The same document with lists that stand for sets in order: facets, rules and the like."""
+    """The same document with lists that stand for sets in order: facets, rules and the like. The
+    records' names stand for the records, in theirs."""
     if isinstance(value, dict):
-        return {key: ordered(item) for key, item in sorted(value.items())}
+        return {
+            key: item if key == "records" else ordered(item) for key, item in sorted(value.items())
+        }
     if isinstance(value, list):
         items = [ordered(item) for item in value]
         return sorted(items) if all(isinstance(item, str) for item in items) else items

@@ -26,7 +26,6 @@ from fairlead.policy.inputs import (
 )
 from fairlead.policy.reading import (
     REQUIRED,
-    decision_of,
     read_candidates,
     read_decision,
     read_records,
@@ -203,16 +202,17 @@ class PolicyPoints:
     def _records(self, layer: Layer, document: Document, count: int) -> list[Decision]:
         try:
             octets = layer.engine.evaluate("release", document)
-            found = read_records(octets, count, policy_id=layer.policy_id)
+            found = read_records(
+                octets, count, policy_serial=self.serial, policy_id=layer.policy_id
+            )
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return [self._failed("release", "release", error)] * count
-        return [self._record(document) for document in found]
-
-    def _record(self, document: object) -> Decision:
-        try:
-            return decision_of(document, kind="release", policy_serial=self.serial)
-        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
-            return self._failed("release", "release", error)
+        return [
+            decision
+            if isinstance(decision, Decision)
+            else self._failed("release", "release", decision)
+            for decision in found
+        ]
 
     def _over_candidates(
         self, point: str, document: Document, candidates: Collection[str]

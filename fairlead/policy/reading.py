@@ -9,7 +9,7 @@ says is in its octets alone, so octets read lately are not read again; each was 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeVar
@@ -160,42 +160,51 @@ def decision_of(document: object, *, kind: str, policy_serial: int) -> Decision:
 def read_candidates(
     octets: bytes, *, kind: str, policy_serial: int, policy_id: str
 ) -> tuple[Decision, Mapping[str, Decision | PolicyUnavailable]]:
-    """Read an output that is a decision over all candidates with one for each.
+    """Read an output that is a decision over all candidates, the decisions over each kind of
+    candidate, and for each candidate the name of its kind.
 
     :returns: the decision over all, and for each candidate its own, or why it is none.
     :raises PolicyUnavailable: not of that form, or of another policy.
     """
-    content = _object(_of_policy(_json(octets), policy_id), _KEYS | {"candidates"})
-    candidates = content.pop("candidates")
-    if not isinstance(candidates, dict):
+    content = _object(_of_policy(_json(octets), policy_id), _KEYS | {"candidates", "decisions"})
+    names, decisions = content.pop("candidates"), content.pop("decisions")
+    if not isinstance(names, dict):
         raise _unreadable()
-    each: dict[str, Decision | PolicyUnavailable] = {}
-    for name, value in candidates.items():
-        try:
-            each[name] = decision_of(value, kind=f"{kind}.candidate", policy_serial=policy_serial)
-        except PolicyUnavailable as error:
-            each[name] = error
+    each = _by_name(names.values(), decisions, f"{kind}.candidate", policy_serial)
     overall = decision_of(content, kind=kind, policy_serial=policy_serial)
-    return overall, MappingProxyType(each)
+    return overall, MappingProxyType(dict(zip(names, each, strict=True)))
 
 
-def read_records(octets: bytes, count: int, *, policy_id: str) -> list[object]:
-    """The records' decisions unread, in the order of the input; None where one is missing.
+def read_records(
+    octets: bytes, count: int, *, policy_serial: int, policy_id: str
+) -> list[Decision | PolicyUnavailable]:
+    """Read an output over records: for each, in the order of the input, its decision, or why it
+    is none.
 
-    :raises PolicyUnavailable: not of that form, of another policy, or about a record that is not
-        there.
+    :raises PolicyUnavailable: not of that form, of another policy, or over other records.
     """
-    content = _object(_of_policy(_json(octets), policy_id), {"records"})["records"]
-    if not isinstance(content, list) or len(content) != count:
+    content = _object(_of_policy(_json(octets), policy_id), {"records", "decisions"})
+    names = content["records"]
+    if not isinstance(names, list) or len(names) != count:
         raise _unreadable()
-    found: list[object] = [None] * count
-    for item in content:
-        entry = _object(item, {"index", "decision"})
-        place = entry["index"]
-        if type(place) is not int or not 0 <= place < count or found[place] is not None:
-            raise _unreadable()
-        found[place] = entry["decision"]
-    return found
+    return _by_name(names, content["decisions"], "release", policy_serial)
+
+
+def _by_name(
+    names: Collection[object], decisions: object, kind: str, policy_serial: int
+) -> list[Decision | PolicyUnavailable]:
+    """What was decided together is read once; every name has its decision, and the other way."""
+    if not isinstance(decisions, dict) or not all(isinstance(name, str) for name in names):
+        raise _unreadable()
+    if decisions.keys() != set(names):
+        raise _unreadable()
+    found: dict[object, Decision | PolicyUnavailable] = {}
+    for name, value in decisions.items():
+        try:
+            found[name] = decision_of(value, kind=kind, policy_serial=policy_serial)
+        except PolicyUnavailable as error:
+            found[name] = error
+    return [found[name] for name in names]
 
 
 def _json(octets: bytes) -> object:

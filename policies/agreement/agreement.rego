@@ -6,7 +6,6 @@ package fairlead.agreement
 import data.fairlead.instrument
 import data.fairlead.jurisdiction
 import data.fairlead.question
-import data.fairlead.terms
 
 asked_by contains id if {
 	some id, a in data.federation.agreements
@@ -128,16 +127,37 @@ joined(ids, owner) := {id |
 	takes_part(a, owner)
 }
 
-# Evidence about one owner, every value true or false.
-pair(owner, ids) := object.union(
-	{
+# All that a decision about one owner depends on beside the question: the agreements that cover
+# it, and the evidence, every value true or false.
+about(owner) := {
+	"ids": ids,
+	"between_police": between_police(owner),
+	"standing": {
 		"partner_known": partner_known(owner),
 		"partner_located": partner_located(owner),
 		"other_partner": other_partner(owner),
 		"schemes_answered": schemes_answered(owner),
 	},
-	covered(owner, ids),
-)
+	"sides": sides(owner, ids),
+	"lacks": shortfall(owner, ids),
+} if {
+	ids := covering(owner)
+}
+
+# The evidence with what holds for every owner.
+checks(general, facts) := object.union(object.union(general, facts.sides), facts.standing)
+
+# The code of every check that failed because no agreement covers the question.
+particular(facts) := {} if {
+	facts.lacks == ""
+} else := {check: facts.lacks | some check in staged}
+
+staged := object.keys(every_side) | {"second_approvers_agreed"}
+
+between_police(owner) if {
+	input.asker.kind == "police"
+	owner.kind == "police"
+} else := false
 
 partner_known(owner) if {
 	question.known(owner)
@@ -159,14 +179,12 @@ schemes_answered(owner) if {
 	}
 } else := false
 
+left(ids) if {
+	count(ids) > 0
+} else := false
+
 # An agreement that is left at the end passed every rule, so it is evidence of each.
-covered(owner, ids) := {
-	"country_covered": true,
-	"transfer_grounded": true,
-	"taking_part": true,
-	"instrument_valid": true,
-	"agreement_covers": true,
-} if {
+sides(owner, ids) := every_side if {
 	left(ids)
 } else := {
 	"country_covered": left(placed(located, owner)),
@@ -176,24 +194,12 @@ covered(owner, ids) := {
 	"agreement_covers": false,
 }
 
-left(ids) if {
-	count(ids) > 0
-} else := false
-
-# As many other people at the asker agreed as the strictest of these agreements demands.
-second_approvers_agreed(ids) if {
-	is_number(input.approvals)
-	input.approvals >= terms.second_approvers(ids)
-} else := false
-
-# The code of every check here that failed because no agreement covers the question.
-particular(owner, ids) := {} if {
-	left(ids)
-} else := {check: shortfall(owner, ids) | some check in staged}
-
-staged := {
-	"country_covered", "transfer_grounded", "taking_part", "instrument_valid",
-	"agreement_covers", "second_approvers_agreed",
+every_side := {
+	"country_covered": true,
+	"transfer_grounded": true,
+	"taking_part": true,
+	"instrument_valid": true,
+	"agreement_covers": true,
 }
 
 # Why no agreement covers the question: the first side that none covers. The mode comes last,

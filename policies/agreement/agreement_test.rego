@@ -13,14 +13,18 @@ test_covering if {
 	covering(f.customs, f.federation) == set()
 }
 
+about(owner, federation) := facts if {
+	facts := agreement.about(owner) with input as f.routing with data.federation as federation
+}
+
 # What is left at the end is evidence of every side; what is not left says which side it lacks.
 test_evidence if {
-	good := agreement.pair(f.south, {"wide"}) with input as f.routing with data.federation as f.federation
+	good := agreement.checks({"more": true}, about(f.south, f.federation))
+	count(good) == 10
 	every _, ok in good {
 		ok == true
 	}
-	far := object.union(f.south, {"country": "GB"})
-	bad := agreement.pair(far, set()) with input as f.routing with data.federation as f.federation
+	bad := agreement.checks({}, about(object.union(f.south, {"country": "GB"}), f.federation))
 	bad.country_covered == false
 	bad.agreement_covers == false
 	bad.partner_located == true
@@ -33,27 +37,12 @@ test_opting_out if {
 	"wide" in covering(f.north, out)
 	asker := f.amended("wide", "/opted_out/customs", true)
 	covering(f.south, asker) == set()
-	shortfall := agreement.shortfall(f.south, set()) with input as f.routing with data.federation as asker
-	shortfall == "OPTED_OUT"
-}
-
-test_second_approvers if {
-	two := f.amended("wide", "/second_approvers", 2)
-	not agreed(1, two)
-	agreed(2, two)
-	not agreed(null, two)
-	not agreed("9", two)
-	agreed(0, f.federation)
-}
-
-agreed(approvals, federation) if {
-	agreement.second_approvers_agreed({"wide"}) with input as {"approvals": approvals}
-		with data.federation as federation
+	about(f.south, asker).lacks == "OPTED_OUT"
 }
 
 # Every check that fails because nothing covers has the same code, and none where something does.
 test_particular if {
-	none := agreement.particular(f.hauler, set()) with input as f.routing with data.federation as f.federation
+	none := agreement.particular(about(f.hauler, f.federation))
 	{code | some code in none} == {"BLIND_REQUIRED"}
-	agreement.particular(f.south, {"wide"}) == {}
+	agreement.particular(about(f.south, f.federation)) == {}
 }

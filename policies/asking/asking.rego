@@ -3,6 +3,7 @@
 package fairlead.asking
 
 import data.fairlead.agreement
+import data.fairlead.candidates
 import data.fairlead.facts
 import data.fairlead.question
 import data.fairlead.terms
@@ -10,7 +11,11 @@ import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := object.union(overall, {"candidates": candidates, "policy": data.federation.policy})
+decision := object.union(overall, {
+	"candidates": candidates.names,
+	"decisions": decisions,
+	"policy": data.federation.policy,
+})
 
 overall := verdict.of(
 	object.union(general, {"partner_available": partner_available}),
@@ -18,13 +23,13 @@ overall := verdict.of(
 	case_codes,
 )
 
-candidates[id] := answer if {
-	some id, owner in input.candidates
-	ids := agreement.covering(owner)
+decisions := {kind: answer |
+	some [kind, facts] in candidates.kinds
+	permitted := terms.of(facts.ids, facts.between_police)
 	answer := verdict.of(
-		object.union(general, agreement.pair(owner, ids)),
-		terms.of(owner, ids),
-		object.union(case_codes, agreement.particular(owner, ids)),
+		agreement.checks(general, facts),
+		permitted,
+		object.union(case_codes, agreement.particular(facts)),
 	)
 }
 
@@ -81,8 +86,8 @@ case_codes := {
 default partner_available := false
 
 partner_available if {
-	some _, candidate in candidates
-	candidate.effect == "permit"
+	some _, answer in decisions
+	answer.effect == "permit"
 }
 
 default approvals := 1

@@ -64,7 +64,8 @@ test_schema if {
 test_bad_record if {
 	d := release.decision with input as f.put(f.release, "/records/-", {})
 		with data.federation as f.federation
-	every r in d.records {
-		f.codes(r.decision) == {"INPUT_INVALID"}
+	count(d.records) == 2
+	every name in d.records {
+		f.codes(d.decisions[name]) == {"INPUT_INVALID"}
 	}
 }

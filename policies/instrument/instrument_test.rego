@@ -7,7 +7,7 @@ demanding := f.amended("wide", "/instrument", {"kinds": {"order": true}, "author
 
 good := {"kind": "order", "authority": "court", "valid_until": 1001}
 
-carrying(instrument) := d.candidates.south if {
+carrying(instrument) := f.each(d).south if {
 	d := routing.decision with input as f.put(f.routing, "/query/instrument", instrument)
 		with data.federation as demanding
 }
@@ -29,19 +29,19 @@ test_an_authority_issues_what_the_registry_says if {
 	careless := f.amended("wide", "/instrument", {"kinds": {"order": true}, "authorities": {"authority": true}})
 	document := f.put(f.routing, "/query/instrument", object.union(good, {"authority": "authority"}))
 	d := routing.decision with input as document with data.federation as careless
-	f.codes(d.candidates.south) == {"INSTRUMENT_NOT_ACCEPTED"}
+	f.codes(f.each(d).south) == {"INSTRUMENT_NOT_ACCEPTED"}
 }
 
 # An instrument where none is demanded changes nothing.
 test_an_instrument_that_nobody_demands if {
 	d := routing.decision with input as f.put(f.routing, "/query/instrument", good)
 		with data.federation as f.federation
-	d.candidates.south.effect == "permit"
+	f.each(d).south.effect == "permit"
 }
 
 # Blind is suggested only where the instrument is not what is missing.
 test_an_instrument_comes_before_the_mode if {
 	hidden := f.amended("hidden", "/instrument", {"kinds": {"order": true}, "authorities": {"court": true}})
 	d := routing.decision with input as f.routing with data.federation as hidden
-	f.codes(d.candidates.hauler) == {"INSTRUMENT_REQUIRED"}
+	f.codes(f.each(d).hauler) == {"INSTRUMENT_REQUIRED"}
 }

@@ -25,7 +25,7 @@ test_a_lost_part_denies_everybody if {
 		not whole(broken)
 		d := routing.decision with input as f.routing with data.federation as broken
 		d.effect == "deny"
-		every _, candidate in d.candidates {
+		every _, candidate in f.each(d) {
 			candidate.effect == "deny"
 			"POLICY_INCOMPLETE" in f.codes(candidate)
 		}

@@ -22,32 +22,32 @@ test_known if {
 
 test_an_unregistered_country_asks_nobody if {
 	d := decide(f.put(f.routing, "/asker/country", "XX"), f.federation)
-	f.codes(d.candidates.south) == {"JURISDICTION_UNKNOWN", "COUNTRY_NOT_COVERED"}
+	f.codes(f.each(d).south) == {"JURISDICTION_UNKNOWN", "COUNTRY_NOT_COVERED"}
 }
 
 test_an_unregistered_country_is_not_asked if {
 	d := decide(f.put(f.routing, "/candidates/south/country", "XX"), f.federation)
-	f.codes(d.candidates.south) == {"PARTNER_JURISDICTION_UNKNOWN", "COUNTRY_NOT_COVERED"}
-	d.candidates.north.effect == "permit"
+	f.codes(f.each(d).south) == {"PARTNER_JURISDICTION_UNKNOWN", "COUNTRY_NOT_COVERED"}
+	f.each(d).north.effect == "permit"
 }
 
 # A country outside the EU is asked for by name, and then on a ground that holds there.
 test_outside_the_eu if {
 	document := between_police(british)
-	f.codes(decide(document, f.federation).candidates.force) == {"COUNTRY_NOT_COVERED"}
+	f.codes(f.each(decide(document, f.federation)).force) == {"COUNTRY_NOT_COVERED"}
 	named := f.amended("force", "/asker_countries/GB", true)
-	f.codes(decide(document, named).candidates.force) == {"TRANSFER_GROUND_MISSING"}
+	f.codes(f.each(decide(document, named)).force) == {"TRANSFER_GROUND_MISSING"}
 	other := f.amended_twice("force", "/asker_countries/GB", true, "/transfer_ground", "friendship")
-	f.codes(decide(document, other).candidates.force) == {"TRANSFER_GROUND_MISSING"}
+	f.codes(f.each(decide(document, other)).force) == {"TRANSFER_GROUND_MISSING"}
 	grounded := f.amended_twice("force", "/asker_countries/GB", true, "/transfer_ground", "adequacy")
-	decide(document, grounded).candidates.force.effect == "permit"
+	f.each(decide(document, grounded)).force.effect == "permit"
 }
 
 # The question itself is a transfer to the owner.
 test_an_owner_outside_the_eu if {
 	document := f.put(between_police(f.put(f.routing, "/asker", f.police)), "/candidates/force/country", "GB")
 	named := f.amended("force", "/owner_countries/GB", true)
-	f.codes(decide(document, named).candidates.force) == {"TRANSFER_GROUND_MISSING"}
+	f.codes(f.each(decide(document, named)).force) == {"TRANSFER_GROUND_MISSING"}
 	grounded := f.amended_twice("force", "/owner_countries/GB", true, "/transfer_ground", "adequacy")
-	decide(document, grounded).candidates.force.effect == "permit"
+	f.each(decide(document, grounded)).force.effect == "permit"
 }

@@ -12,51 +12,80 @@ import data.fairlead.verdict
 # entrypoint: true
 decision := {
 	"policy": data.federation.policy,
-	"records": [{"index": i, "decision": verdict_on(record)} |
-		some i, record in input.records
-	],
+	"records": [name | some [name, _] in named],
+	"decisions": {name: verdict_on(known) | some [name, known] in kinds},
 }
 
-# With records that are no array there is nothing to decide on: the answer is empty, and the
-# enforcement point misses its decisions.
-verdict_on(record) := object.union(
+# Records that differ in nothing a rule looks at are decided together, each under the name of its
+# kind. With records that are no array there is nothing to decide on: the answer is empty, and
+# the enforcement point misses its decisions.
+named := [[name(known), known] |
+	some record in input.records
+	known := about_record(record)
+]
+
+kinds contains pair if some pair in named
+
+about_record(record) := {
+	"evidence": evidence(record),
+	"reach": reach(record),
+	"unknown": unknown_fields(record),
+	"told": told(record),
+}
+
+# Everything that is known is in the name.
+name(known) := concat(" ", [
+	concat("", [bits[ok] | some ok in [
+		known.evidence.event_asked, known.evidence.purpose_shared, known.evidence.retained,
+		known.evidence.record_located, known.evidence.tlp_permits, known.evidence.pap_permits,
+		known.evidence.europol_known, known.evidence.graded, known.evidence.target_inactive,
+		known.evidence.person_permits, known.told,
+	]]),
+	known.reach,
+	concat("+", sort(known.unknown)),
+])
+
+bits := {true: "1", false: "0"}
+
+verdict_on(known) := object.union(
 	verdict.of(
-		object.union(general, evidence(record)),
-		released(record),
+		object.union(object.union(general, known.evidence), {"facets_left": facets_left(known)}),
+		released(known),
 		particular,
 	),
-	told(record),
+	alert[known.told],
 )
 
 # Whatever else speaks against it, touching an active target is told to the owner's desk.
-told(record) := {"obligations": {"notify": ["owner_desk"]}} if {
+told(record) if {
 	record.active_target == true
-} else := {}
+} else := false
+
+alert := {true: {"obligations": {"notify": ["owner_desk"]}}, false: {}}
 
 owner := object.get(input, "owner", {})
 
-ids := agreement.covering(owner)
+about := agreement.about(owner)
+
+ids := about.ids
 
 # What is the same for every record is decided once: rules are evaluated once a batch, functions
 # at every call.
-particular := agreement.particular(owner, ids)
+particular := agreement.particular(about)
 
 default granted := set()
 
 granted := terms.expand(input.facets) & terms.shared_facets(ids)
 
-agreed := terms.of(owner, ids)
+agreed := terms.of(ids, about.between_police)
 
 record_countries := terms.record_countries(ids)
 
-redacted_always := {name | some name in terms.redacted(owner, ids)}
+redacted_always := {name | some name in terms.redacted(ids, about.between_police)}
 
 registered := {name | some name, _ in data.federation.fields}
 
-general := object.union(
-	object.union(question.evidence, agreement.pair(owner, ids)),
-	{"input_valid": input_valid},
-)
+general := agreement.checks(object.union(question.evidence, {"input_valid": input_valid}), about)
 
 default input_valid := false
 
@@ -83,7 +112,6 @@ evidence(record) := {
 	"graded": graded(record),
 	"target_inactive": target_inactive(record),
 	"person_permits": person_permits(record),
-	"facets_left": facets_left(record),
 }
 
 event_asked(record) if {
@@ -150,34 +178,32 @@ person_permits(record) if {
 	input.asker.sector == "public"
 } else := false
 
-facets_left(record) if {
-	count(facets(record)) > 0
+facets_left(known) if {
+	count(facets[known.reach]) > 0
 } else := false
-
-facets(record) := granted & reach(record)
 
 # A pointer says that something exists and whom to call. Everything but a record that may be
 # passed on is a pointer: H2 and H3 restrict dissemination, AMBER+STRICT keeps inside one
 # organisation what a private partner would otherwise receive.
-reach(record) := whole if {
+reach(record) := "whole" if {
 	record.europol in {"H0", "H1"}
 	record.tlp in {"CLEAR", "GREEN", "AMBER"}
-} else := whole if {
+} else := "whole" if {
 	record.europol in {"H0", "H1"}
 	record.tlp == "AMBER_STRICT"
 	input.asker.sector == "public"
-} else := {"existence", "contact_desk"}
+} else := "pointer"
+
+facets := {"whole": granted & whole, "pointer": granted & {"existence", "contact_desk"}}
 
 whole := {"existence", "contact_desk", "count_band", "full_record"} | terms.field_facets
 
-released(record) := object.union(agreed, {
-	"facets": terms.compact(facets(record)),
-	"obligations": {"redact": redacted(record)},
+released(known) := object.union(agreed, {
+	"facets": terms.compact(facets[known.reach]),
+	"obligations": {"redact": [name | some name in (redacted_always | known.unknown)]},
 }) if {
 	count(ids) > 0
 } else := {}
 
 # A field the registry does not know is withheld.
-redacted(record) := [name | some name in (redacted_always | unknown_fields(record))]
-
 unknown_fields(record) := {name | some name in record.fields} - registered

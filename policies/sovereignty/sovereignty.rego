@@ -11,17 +11,17 @@ import data.fairlead.verdict
 # METADATA
 # entrypoint: true
 decision := object.union(
-	verdict.of(checks, permitted, agreement.particular(owner, ids)),
+	verdict.of(checks, permitted, agreement.particular(about)),
 	{"policy": data.federation.policy},
 )
 
 owner := object.get(input, "owner", {})
 
-ids := agreement.covering(owner)
+about := agreement.about(owner)
 
-checks := object.union(object.union(question.evidence, agreement.pair(owner, ids)), {
+checks := object.union(agreement.checks(question.evidence, about), {
 	"input_valid": input_valid,
-	"second_approvers_agreed": agreement.second_approvers_agreed(ids),
+	"second_approvers_agreed": terms.second_approvers_agreed(granted),
 	"grant_current": grant_current,
 	"grant_matches": grant_matches,
 	"facets_granted": facets_granted,
@@ -53,8 +53,10 @@ default facets_granted := false
 
 facets_granted if count(facets) > 0
 
-facets := terms.expand(input.grant.facets) & terms.shared_facets(ids)
+facets := terms.expand(input.grant.facets) & terms.shared_facets(about.ids)
+
+granted := terms.of(about.ids, about.between_police)
 
 default permitted := {}
 
-permitted := object.union(terms.of(owner, ids), {"facets": terms.compact(facets)})
+permitted := object.union(granted, {"facets": terms.compact(facets)})

@@ -2,10 +2,11 @@
 # each term holds.
 package fairlead.terms
 
-of(owner, ids) := {
+# `between_police`: asker and owner are both police forces.
+of(ids, between_police) := {
 	"facets": compact(shared_facets(ids)),
 	"obligations": {
-		"redact": redacted(owner, ids),
+		"redact": redacted(ids, between_police),
 		"max_records": min([data.federation.agreements[id].max_records | some id in ids]),
 		"approvals": max([data.federation.agreements[id].approvals | some id in ids]),
 		"second_approvers": second_approvers(ids),
@@ -18,6 +19,12 @@ of(owner, ids) := {
 } if {
 	count(ids) > 0
 } else := {}
+
+# As many other people at the asker agreed as these terms demand.
+second_approvers_agreed(permitted) if {
+	is_number(input.approvals)
+	input.approvals >= permitted.obligations.second_approvers
+} else := false
 
 # How many other people at the asker must agree to ask under these agreements.
 second_approvers(ids) := max([data.federation.agreements[id].second_approvers | some id in ids])
@@ -55,16 +62,15 @@ record_countries(ids) := intersection({object.keys(data.federation.agreements[id
 
 # Names of persons pass between police forces only, whatever an agreement says. A field counts
 # as personal unless its row says that it is not.
-redacted(owner, ids) := [name | some name in (agreed(ids) | protected(owner))]
+redacted(ids, between_police) := [name | some name in (agreed(ids) | protected(between_police))]
 
 agreed(ids) := {name |
 	some id in ids
 	some name in data.federation.agreements[id].redact
 }
 
-protected(owner) := set() if {
-	input.asker.kind == "police"
-	owner.kind == "police"
+protected(between_police) := set() if {
+	between_police == true
 } else := personal_fields
 
 personal_fields := {name | some name, _ in data.federation.fields} - business_fields

@@ -4,7 +4,7 @@ import data.fairlead.fixtures as f
 import data.fairlead.terms
 
 of(ids) := t if {
-	t := terms.of(f.north, ids) with input as f.routing with data.federation as f.federation
+	t := terms.of(ids, false) with input as f.routing with data.federation as f.federation
 }
 
 test_one_agreement if {
@@ -30,10 +30,10 @@ test_none if {
 
 test_the_strictest_word_holds if {
 	strict := f.amended("named", "/onward", "none")
-	t := terms.of(f.north, {"wide", "named"}) with input as f.routing with data.federation as strict
+	t := terms.of({"wide", "named"}, false) with input as f.routing with data.federation as strict
 	t.obligations.onward == "none"
 	unheard := f.amended("named", "/onward", "anybody")
-	u := terms.of(f.north, {"wide", "named"}) with input as f.routing with data.federation as unheard
+	u := terms.of({"wide", "named"}, false) with input as f.routing with data.federation as unheard
 	u.obligations.onward == "none"
 }
 
@@ -54,6 +54,20 @@ test_record_countries if {
 test_names if {
 	"driver" in of({"wide"}).obligations.redact
 	unsaid := f.drop(f.federation, "/fields/plate/personal")
-	t := terms.of(f.north, {"wide"}) with input as f.routing with data.federation as unsaid
+	t := terms.of({"wide"}, false) with input as f.routing with data.federation as unsaid
 	"plate" in t.obligations.redact
+}
+
+test_second_approvers if {
+	two := f.amended("wide", "/second_approvers", 2)
+	not agreed(1, two)
+	agreed(2, two)
+	not agreed(null, two)
+	not agreed("9", two)
+	agreed(0, f.federation)
+}
+
+agreed(approvals, federation) if {
+	terms.second_approvers_agreed(terms.of({"wide"}, false)) with input as {"approvals": approvals}
+		with data.federation as federation
 }

@@ -118,7 +118,7 @@ def _policy() -> Iterator[Target]:
         for attempt in (
             lambda: read_decision(data, kind="admission", policy_serial=1, policy_id=""),
             lambda: read_candidates(data, kind="routing", policy_serial=1, policy_id=""),
-            lambda: read_records(data, 1, policy_id=""),
+            lambda: read_records(data, 1, policy_serial=1, policy_id=""),
         ):
             Target(name="", seeds=[], attempt=lambda _, a=attempt: a())(b"")  # type: ignore[misc]
 
