@@ -28,7 +28,13 @@ from fairlead import signing
 from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
-from fairlead.policy.engine import ExpiringEngine, PolicyEngine, WasmEngine
+from fairlead.policy.engine import (
+    EngineMaker,
+    ExpiringEngine,
+    PolicyEngine,
+    Program,
+    wasm_engine,
+)
 
 DOMAIN = "policy"
 APPROVALS = 2
@@ -79,19 +85,26 @@ class Bundle:
                 return document.registry
         raise InvalidAgreements(problems or ["registry: exactly one file of the federation has it"])
 
-    def layers(self, local: tuple[str, bytes] | None = None) -> list[PolicyEngine]:
+    def program(self) -> Program:
+        """What the engines run."""
+        sources = {n: octets for n, octets in self.files.items() if n.endswith(".rego")}
+        return Program(wasm=self.files[WASM], sources=sources)
+
+    def layers(
+        self, local: tuple[str, bytes] | None = None, make: EngineMaker = wasm_engine
+    ) -> list[PolicyEngine]:
         """The engines, the federation's first. ``local`` is the name and the octets of a
         partner's own agreements, which become a second layer of the same kernel.
 
         :raises Misconfigured: the agreements are wrong (every problem at once).
         :raises PolicyUnavailable: the module does not start.
         """
-        wasm = self.files[WASM]
+        program = self.program()
         data = {name: self.files[name] for name in self.manifest.data}
         federation = federation_data(data)
         own = None if local is None else local_data(federation, data, *local)
         return [
-            ExpiringEngine(WasmEngine(wasm, document), self.manifest.not_after)
+            ExpiringEngine(make(program, document), self.manifest.not_after)
             for document in (federation, own)
             if document
         ]
@@ -171,7 +184,7 @@ def publish(
     """
     try:
         built = json.loads((source / MANIFEST).read_bytes())
-        files = {name: (source / name).read_bytes() for name in (WASM, *data)}
+        files = {name: (source / name).read_bytes() for name in (WASM, *data, *rego(source))}
         fresh = built["files"][WASM] == hashlib.sha256(files[WASM]).hexdigest()
         revision = str(built["revision"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -195,6 +208,12 @@ def publish(
         target.write_bytes(content)
     (directory / MANIFEST).write_bytes(sign_manifest(manifest, signers))
     return manifest
+
+
+def rego(source: Path) -> list[str]:
+    """Names of the kernel's sources in a source tree: no tests."""
+    found = sorted(path.relative_to(source).as_posix() for path in source.glob("*/*.rego"))
+    return [name for name in found if not name.endswith("_test.rego")]
 
 
 def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:
