@@ -76,7 +76,7 @@ def tiny(rule: str) -> Program:
     ``rule`` is the body of a package; ``nothing`` in it is a denial.
     """
     nothing = 'nothing := {"effect": "deny"}\n'
-    texts = {p: nothing + "decision := nothing" for p in POINTS}
+    texts = dict.fromkeys(POINTS, nothing + "decision := nothing")
     texts["release"] = 'decision := {"records": []}'
     texts["admission"] = nothing + rule
     return Program(
@@ -94,7 +94,8 @@ def compiled(of: Program) -> Program:
             (folder / source).write_bytes(text)
         entries = [part for p in POINTS for part in ("-e", f"fairlead/{p}/decision")]
         subprocess.run(
-            [command(), "build", "-t", "wasm", *entries, "-o", "b.tar.gz", *of.sources],
+            [command(), "build", "-t", "wasm", *entries, "-o", "b.tar.gz",
+             *(name for name in of.sources if name.endswith(".rego"))],
             cwd=folder, check=True, capture_output=True,
         )  # fmt: skip
         subprocess.run(["tar", "xzf", "b.tar.gz"], cwd=folder, check=True, capture_output=True)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from typing import Any
 from weakref import finalize
 
 import orjson
@@ -35,6 +36,12 @@ NOBODY = frozenset({"OPA_ABSENT", "OPA_SLOW", "OPA_LOST", "OPA_UNTRUSTED"})
 """Failures that cost time, or say that nobody is there."""
 
 NOT_OURS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
+
+
+def refusal(error: requests.HTTPError) -> PolicyUnavailable:
+    """What another status than 200 means."""
+    refused = error.response is not None and error.response.status_code in NOT_OURS
+    return unanswered("OPA_REFUSES" if refused else "OPA_FAILS")
 
 
 class Client(OpaClient):  # type: ignore[misc]  # untyped
@@ -57,6 +64,13 @@ class Client(OpaClient):  # type: ignore[misc]  # untyped
         session.adapters.clear()
         session.mount(self.schema, self._transport)
         return session
+
+    def policies(self) -> dict[str, dict[str, Any]]:
+        """Every policy the server holds: id → ``raw`` (its text) and ``ast``. The client's own
+        listing asks for another path, from which OPA redirects."""
+        response = self._session.get(f"{self.root_url}/policies", timeout=self.timeout)
+        response.raise_for_status()
+        return {policy["id"]: policy for policy in response.json()["result"]}
 
 
 @dataclass(slots=True)
@@ -136,8 +150,7 @@ class OpaEngine:
         try:
             answer = self._client.query_rule(document, f"fairlead.{point}", "decision")
         except requests.HTTPError as error:
-            refused = error.response is not None and error.response.status_code in NOT_OURS
-            raise unanswered("OPA_REFUSES" if refused else "OPA_FAILS") from None
+            raise refusal(error) from None
         except requests.JSONDecodeError:
             raise unanswered("OPA_GARBAGE") from None
         except (requests.RequestException, TypeError, ValueError):

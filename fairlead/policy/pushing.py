@@ -21,7 +21,7 @@ from opa_client.errors import (
 
 from fairlead.policy.capabilities import IMPURE
 from fairlead.policy.engine import DEADLINE_S, SELF_TEST, Program, self_test
-from fairlead.policy.opa import Client, OpaEngine
+from fairlead.policy.opa import Client, OpaEngine, refusal
 from fairlead.policy.transport import Place, unanswered
 
 LOAD_S = 5.0
@@ -45,7 +45,8 @@ def remote_engine(
     Steps: 1. what is not there yet is put there, 2. what is there is exactly that, 3. it calls
     nothing that it may not, 4. it decides as it should.
 
-    :raises PolicyUnavailable: OPA_LOAD, OPA_OTHER_POLICY, OPA_CAPABILITIES, ENGINE_SELFTEST, or
+    :raises PolicyUnavailable: OPA_LOAD, OPA_REFUSES, OPA_OTHER_POLICY,
+        OPA_CAPABILITIES, ENGINE_SELFTEST, or
         that the server does not answer.
     """
     client = Client(place, token=token, timeout=LOAD_S, largest=MAX_LISTING)
@@ -58,14 +59,15 @@ def remote_engine(
             client.update_or_create_data(value, name)
         # 2, 3
         _verify(client, wanted, data)
+    except requests.HTTPError as error:
+        raise refusal(error) from None
     except (*_REFUSED, PolicyNotFoundError, DeletePolicyError, RegoParseError):
         raise unanswered("OPA_LOAD") from None
     finally:
         client.close_connection()
     # 4
-    engine = OpaEngine(place, token=token, deadline_s=deadline_s)
-    self_test(engine, program)
-    return engine
+    self_test(OpaEngine(place, token=token, deadline_s=LOAD_S), program)
+    return OpaEngine(place, token=token, deadline_s=deadline_s)
 
 
 def _texts(program: Program) -> dict[str, str]:
@@ -82,8 +84,8 @@ def _texts(program: Program) -> dict[str, str]:
 
 def _held(client: Client) -> dict[str, str]:
     """What is there under our prefix, as text."""
-    ids = [name for name in client.get_policies_list() if name.startswith(PREFIX)]
-    return {name: client.get_policy(name)["result"]["raw"] for name in ids}
+    policies = client.policies().items()
+    return {name: policy["raw"] for name, policy in policies if name.startswith(PREFIX)}
 
 
 def _replace(client: Client, wanted: Mapping[str, str]) -> None:
@@ -119,18 +121,19 @@ def _until_done(names: list[str], change: Callable[[str], object]) -> None:
 def _verify(client: Client, wanted: Mapping[str, str], data: Mapping[str, object]) -> None:
     """:raises PolicyUnavailable: OPA_OTHER_POLICY: what is there is not what was put there, or
     another policy adds to it. OPA_CAPABILITIES: it asks a clock, a network or chance."""
-    if _held(client) != wanted or not all(
+    held = client.policies()
+    for name, policy in held.items():
+        package = [part["value"] for part in policy["ast"]["package"]["path"]]
+        if name in wanted and IMPURE & set(_names(policy["ast"])):
+            raise unanswered("OPA_CAPABILITIES")
+        if name not in wanted and package[1] in {"fairlead", *data}:
+            raise unanswered("OPA_OTHER_POLICY")
+    texts = {name: held[name]["raw"] for name in wanted if name in held}
+    if texts != wanted or not all(
         client.get_data(name)["result"] == json.loads(orjson.dumps(value))
         for name, value in data.items()
     ):
         raise unanswered("OPA_OTHER_POLICY")
-    for name in client.get_policies_list():
-        module = client.get_policy(name)["result"]["ast"]
-        package = [part["value"] for part in module["package"]["path"]]
-        if name not in wanted and package[1] in {"fairlead", *data}:
-            raise unanswered("OPA_OTHER_POLICY")
-        if name in wanted and IMPURE & set(_names(module)):
-            raise unanswered("OPA_CAPABILITIES")
 
 
 def _names(node: object) -> Iterator[str]:

@@ -38,9 +38,9 @@ START_S = 10.0
 """Seconds a fresh OPA has for its first answer."""
 PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 """Seconds between an end and the next start; doubled each time, until it has run for the latter."""
-MEMORY = 1 << 30
+MEMORY = 512 * 1024 * 1024
 """Octets of data an OPA may hold: one that allocates more ends, and is started again."""
-_MEMORY_SOON = "700MiB"
+_MEMORY_SOON = "400MiB"
 _VERSION = re.compile(r"^Version: (\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
 _LAUNCH = """
 import ctypes, os, resource, signal, sys
@@ -48,6 +48,7 @@ ctypes.CDLL(None).prctl(1, signal.SIGKILL)
 os.getppid() == int(sys.argv[1]) or sys.exit(1)
 resource.setrlimit(resource.RLIMIT_DATA, (int(sys.argv[2]),) * 2)
 resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+os.environ.pop("LC_CTYPE", None)  # Python puts it there
 os.execv(sys.argv[3], sys.argv[3:])
 """
 
@@ -88,8 +89,6 @@ def supervised_engine(
     """
     version(command)
     local = _Local(command=command, folder=_write(program, data))
-    place = Place(path=str(local.socket))
-    engine = OpaEngine(place, deadline_s=deadline_s, release=local.end)
     try:
         # 1
         check_capabilities(
@@ -97,13 +96,13 @@ def supervised_engine(
         )
         # 2
         local.start()
-        _wait_for(place)
-    except PolicyUnavailable:
-        engine.close()
+        local.wait()
+        # 3
+        self_test(OpaEngine(local.place, deadline_s=START_S), program)
+    except BaseException:
+        local.end()
         raise
-    # 3
-    self_test(engine, program)
-    return engine
+    return OpaEngine(local.place, deadline_s=deadline_s, release=local.end)
 
 
 # ── Files ────────────────────────────────────────────────────────────────────────────────────
@@ -126,30 +125,6 @@ def _write(program: Program, data: Mapping[str, object]) -> Path:
 # ── The process ──────────────────────────────────────────────────────────────────────────────
 
 
-def _wait_for(place: Place) -> None:
-    """Until it has answered at every point, whatever it says: the first evaluation of each
-    prepares it, which takes longer than a decision may.
-
-    :raises PolicyUnavailable: OPA_START, or what kind of answer it gave.
-    """
-    until = time.monotonic() + START_S
-    patient = OpaEngine(place, deadline_s=START_S)
-    while time.monotonic() < until:
-        time.sleep(0.01)
-        if not Path(place.path).exists():
-            continue
-        try:
-            for point in POINTS:
-                patient.evaluate(point, {})
-        except PolicyUnavailable as error:
-            if error.code not in NOBODY:
-                raise
-        else:
-            patient.close()
-            return
-    raise unanswered("OPA_START")
-
-
 @dataclass(slots=True, kw_only=True)
 class _Local:
     """One OPA over one folder. Its engine holds it, and it must not hold its engine: that one's
@@ -163,14 +138,36 @@ class _Local:
     _process: subprocess.Popen[bytes] | None = None
 
     @property
-    def socket(self) -> Path:
+    def place(self) -> Place:
         """Where it listens."""
-        return self.folder / "s"
+        return Place(path=str(self.folder / "s"))
 
     def start(self) -> None:
         """Start it, and again whenever it ends."""
         self._thread = threading.Thread(target=self._keep, name="opa-supervisor", daemon=True)
         self._thread.start()
+
+    def wait(self) -> None:
+        """Until it has answered at every point, whatever it says: the first evaluation of each
+        prepares it, which takes longer than a decision may.
+
+        :raises PolicyUnavailable: OPA_START, or what kind of answer it gave.
+        """
+        until = time.monotonic() + START_S
+        engine = OpaEngine(self.place, deadline_s=START_S)
+        while time.monotonic() < until:
+            time.sleep(0.01)
+            if not Path(self.place.path).exists():
+                continue
+            try:
+                for point in POINTS:
+                    engine.evaluate(point, {})
+            except PolicyUnavailable as error:
+                if error.code not in NOBODY:
+                    raise
+            else:
+                return
+        raise unanswered("OPA_START")
 
     def _keep(self) -> None:
         pause = PAUSE_S
@@ -193,8 +190,9 @@ class _Local:
                 [
                     sys.executable, "-I", "-S", "-c", _LAUNCH,
                     str(os.getpid()), str(MEMORY), str(self.command),
-                    "run", "--server", "--addr", f"unix://{self.socket}",
-                    "--unix-socket-perm", "600", "--optimize-store-for-read-speed", "--skip-version-check", "--log-level", "error",
+                    "run", "--server", "--addr", f"unix://{self.place.path}",
+                    "--unix-socket-perm", "600", "--optimize-store-for-read-speed",
+                    "--skip-version-check", "--log-level", "error",
                     str(self.folder / "data.json"), str(self.folder / "policy"),
                 ],
                 cwd=self.folder,
