@@ -4,6 +4,7 @@ engine. No OPA is needed here; a small server fails as it is told."""
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 import threading
@@ -217,6 +218,16 @@ def test_a_closed_engine_is_unavailable(server: FaultServer) -> None:
     engine.close()
     assert refused(engine) == "ENGINE_FAILED"
     assert (given, server.requests) == ([1], [])
+
+
+def test_every_code_is_documented() -> None:
+    """Who reads a code in the log finds the line that says what to do about it."""
+    root = Path(__file__).resolve().parent.parent
+    sources = [path.read_text() for path in (root / "fairlead/policy").glob("*.py")]
+    codes = set(re.findall(r'"((?:OPA|ENGINE)_[A-Z_]+)"', "".join(sources)))
+    page = (root / "docs/operate.md").read_text().partition("## Engines")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`((?:OPA|ENGINE)_[A-Z]+(?:_[A-Z]+)?)`", page))
+    assert codes - {"OPA_ENDED", "ENGINE_BROKEN"} == told
 
 
 # ── The environment ──────────────────────────────────────────────────────────────────────────
