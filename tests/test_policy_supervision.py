@@ -9,6 +9,7 @@ import gc
 import io
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
@@ -182,7 +183,8 @@ PARENT = """
     from fairlead.policy.supervision import supervised_engine
     from tests import opas
     engine = supervised_engine(opas.command(), opas.tiny("decision := nothing"), {})
-    print(engine._release.peek()[1].__self__._process.pid, flush=True)
+    local = engine._release.peek()[1].__self__
+    print(local._process.pid, local.folder, flush=True)
     if sys.argv[1] == "killed":
         time.sleep(60)
 """
@@ -198,12 +200,15 @@ def test_an_opa_does_not_outlive_its_parent(end: str) -> None:
     )  # fmt: skip
     assert parent.stdout is not None
     with parent.stdout as told:
-        pid = int(told.readline())
+        number, folder = told.readline().split()
+        pid = int(number)
         if end == "killed":
             assert alive(pid)
             parent.kill()
         parent.wait()
     assert eventually(lambda: not alive(pid), 5)
+    assert Path(folder).exists() == (end == "killed")
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 # ── Private ──────────────────────────────────────────────────────────────────────────────────

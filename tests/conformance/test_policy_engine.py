@@ -157,7 +157,7 @@ EATS = """
 decision := nothing if not input.busy
 decision := {"effect": "permit", "n": n} if {
 	input.busy
-	many := numbers.range(1, 100000000)
+	many := numbers.range(1, 1000000)
 	n := count([concat(input.busy, [format_int(x, 10), "y"]) | some x in many])
 }
 """
