@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import signal
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 from typer.testing import CliRunner
@@ -16,7 +15,7 @@ from fairlead import process, telemetry
 from fairlead.config import GatewayConfig, NodeConfig, Opa, Policy
 from fairlead.errors import Misconfigured
 from fairlead.policy.engine import wasm_engine
-from fairlead.policy.making import engine_maker, place_of
+from fairlead.policy.making import engine_maker, place_of, told
 from fairlead.policy.points import PolicyPoints
 from fairlead.trust import Trust
 from gateway.cli.main import app as gateway_app
@@ -82,7 +81,10 @@ def test_without_its_opa_a_process_refuses_and_says_why(made: Federation) -> Non
     stream, before = io.BytesIO(), telemetry._settings.stream
     telemetry._settings.stream = stream
     try:
-        os.kill(started(points), signal.SIGKILL)
+        local = started(points)
+        local._ended.set()  # no other one is started meanwhile
+        local._process.kill()
+        local._process.wait()
         began = time.monotonic()
         decision = points.admission(
             now=NOW, query=QUERY, asker=CUSTOMS, user=ANALYST,
@@ -99,12 +101,12 @@ def test_without_its_opa_a_process_refuses_and_says_why(made: Federation) -> Non
     assert alarm["point"] == "admission"
 
 
-def started(points: PolicyPoints) -> int:
-    """The process of the first layer's OPA."""
+def started(points: PolicyPoints) -> Any:
+    """What the first layer's engine has started."""
     (layer,) = points._layers
     engine = getattr(layer, "engine", layer)
     release = getattr(engine, "_engine", engine)._release
-    return int(release.peek()[1].__self__._process.pid)
+    return release.peek()[1].__self__
 
 
 def test_check_says_which_engine_decides(made: Federation) -> None:
@@ -153,4 +155,5 @@ def test_a_server_that_runs_already_is_used(
         from fairlead.policy.pushing import remote_engine
 
         monkeypatch.setitem(remote_engine.__kwdefaults__ or {}, "deadline_s", opas.PATIENT_S)
+        assert told(config.policy) == f"OPA {opas.get_opa.VERSION}, which runs already"
         assert asked(loaded(config)) == asked(loaded(made.gateway_config))

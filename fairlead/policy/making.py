@@ -45,8 +45,7 @@ def opa_maker(settings: config.Opa) -> EngineMaker:
 
     from fairlead.policy.pushing import remote_engine
 
-    place = place_of(settings)
-    token = config.reveal(settings.token, os.environ).decode("latin-1") if settings.token else ""
+    place, token = place_of(settings), token_of(settings)
 
     def make(program: Program, data: Mapping[str, object]) -> PolicyEngine:
         return remote_engine(place, token, program, data)
@@ -75,15 +74,26 @@ def place_of(settings: config.Opa) -> Place:
     return Place(address=address, port=parts.port or 0, name=name, ca=settings.ca)
 
 
-def told(settings: config.Policy) -> str:
-    """The engine in words for a person, with its version where one is started here.
+def token_of(settings: config.Opa) -> str:
+    """The bearer token of a running server, if it wants one.
 
-    :raises Misconfigured: OPA_COMMAND.
+    :raises Misconfigured: SECRET_MISSING, KEY_PERMISSIONS.
+    """
+    return config.reveal(settings.token, os.environ).decode("latin-1") if settings.token else ""
+
+
+def told(settings: config.Policy) -> str:
+    """The engine in words for a person, with its version where it says so.
+
+    :raises Misconfigured: OPA_COMMAND, OPA_ADDRESS, SECRET_MISSING.
     """
     if settings.engine == "wasm":
         return "WebAssembly in this process"
     if settings.opa.command is None:
-        return "an OPA server that runs already"
+        from fairlead.policy import pushing
+
+        found = pushing.version(place_of(settings.opa), token_of(settings.opa))
+        return f"OPA {found or 'of a version it does not say'}, which runs already"
     from fairlead.policy.supervision import version
 
     return f"OPA {version(settings.opa.command)}, started and supervised by this process"

@@ -9,6 +9,7 @@ decision.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator, Mapping
 
 import orjson
@@ -19,6 +20,7 @@ from opa_client.errors import (
     RegoParseError,
 )
 
+from fairlead.errors import PolicyUnavailable
 from fairlead.policy.capabilities import IMPURE
 from fairlead.policy.engine import DEADLINE_S, SELF_TEST, Program, self_test
 from fairlead.policy.opa import Client, OpaEngine, refusal
@@ -29,6 +31,7 @@ LOAD_S = 5.0
 MAX_LISTING = 64 * 1024 * 1024
 PREFIX = "fairlead/"
 """How the ids of our policies begin at a server."""
+_VERSION = re.compile(r"\d{1,3}\.\d{1,3}\.\d{1,3}")
 _REFUSED = (requests.RequestException, ValueError, KeyError, TypeError, AttributeError)
 
 
@@ -68,6 +71,18 @@ def remote_engine(
     # 4
     self_test(OpaEngine(place, token=token, deadline_s=LOAD_S), program)
     return OpaEngine(place, token=token, deadline_s=deadline_s)
+
+
+def version(place: Place, token: str) -> str:
+    """What the server says it is, such as ``1.21.0``; nothing where it does not say."""
+    client = Client(place, token=token, timeout=LOAD_S, largest=MAX_LISTING)
+    try:
+        found = str(client.ad_hoc_query("version := opa.runtime().version")["result"][0]["version"])
+    except (*_REFUSED, IndexError, PolicyUnavailable):
+        return ""
+    finally:
+        client.close_connection()
+    return found if _VERSION.fullmatch(found) else ""
 
 
 def _texts(program: Program) -> dict[str, str]:

@@ -40,7 +40,8 @@ PAUSE_S, LONGEST_PAUSE_S = 0.1, 10.0
 """Seconds between an end and the next start; doubled each time, until it has run for the latter."""
 MEMORY = 512 * 1024 * 1024
 """Octets of data an OPA may hold: one that allocates more ends, and is started again."""
-_MEMORY_SOON = "400MiB"
+_MEMORY_SOON, _GARBAGE_PERCENT = "400MiB", "800"
+"""From where on it collects garbage eagerly, and how much of it may gather until then."""
 _VERSION = re.compile(r"^Version: (\d+)\.(\d+)\.(\d+)$", re.MULTILINE)
 _LAUNCH = """
 import ctypes, os, resource, signal, sys
@@ -109,16 +110,18 @@ def supervised_engine(
 
 
 def _write(program: Program, data: Mapping[str, object]) -> Path:
-    """A fresh folder with the program and its data. The names are ours: a source's own is none
-    that could leave the folder."""
+    """A fresh folder with the program and its data, under names of ours: none leaves the folder."""
     sources = [octets for name, octets in sorted(program.sources.items()) if name != SELF_TEST]
     if not sources:
         raise unanswered("OPA_NO_SOURCES")
-    folder = Path(tempfile.mkdtemp(prefix="fairlead-opa-"))  # mode 0700
-    (folder / "policy").mkdir()
-    for i, octets in enumerate(sources):
-        (folder / "policy" / f"{i}.rego").write_bytes(octets)
-    (folder / "data.json").write_bytes(orjson.dumps(data))
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="fairlead-opa-"))  # mode 0700
+        (folder / "policy").mkdir()
+        for i, octets in enumerate(sources):
+            (folder / "policy" / f"{i}.rego").write_bytes(octets)
+        (folder / "data.json").write_bytes(orjson.dumps(data))
+    except (OSError, orjson.JSONEncodeError):
+        raise unanswered("OPA_START") from None
     return folder
 
 
@@ -171,39 +174,45 @@ class _Local:
 
     def _keep(self) -> None:
         pause = PAUSE_S
-        while (process := self._launch()) is not None:
+        while not self._ended.is_set():
             began = time.monotonic()
-            process.wait()
+            self._run()
             if self._ended.is_set():
                 return
-            get_logger().error(Event.OPA_ENDED, pid=process.pid, code="OPA_ENDED")
+            get_logger().error(Event.OPA_ENDED, code="OPA_ENDED")
             pause = PAUSE_S if time.monotonic() - began > LONGEST_PAUSE_S else pause
             self._ended.wait(pause)
             pause = min(2 * pause, LONGEST_PAUSE_S)
 
-    def _launch(self) -> subprocess.Popen[bytes] | None:
-        """A fresh process, or None when it is to be none any more."""
-        with self._lock:
-            if self._ended.is_set():
-                return None
-            self._process = subprocess.Popen(
-                [
-                    sys.executable, "-I", "-S", "-c", _LAUNCH,
-                    str(os.getpid()), str(MEMORY), str(self.command),
-                    "run", "--server", "--addr", f"unix://{self.place.path}",
-                    "--unix-socket-perm", "600", "--optimize-store-for-read-speed",
-                    "--skip-version-check", "--log-level", "error",
-                    str(self.folder / "data.json"), str(self.folder / "policy"),
-                ],
-                cwd=self.folder,
-                env={"GOMEMLIMIT": _MEMORY_SOON, "GOGC": "800"},
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.DEVNULL,  # its errors may quote an input
-                start_new_session=True,  # a terminal's Ctrl-C is for us, who then end it
-            )  # fmt: skip
-            get_logger().info(Event.OPA_STARTED, pid=self._process.pid)
-            return self._process
+    def _run(self) -> None:
+        """One process, from its start to its end; none when it is to be none any more."""
+        try:
+            with self._lock:
+                if self._ended.is_set():
+                    return
+                self._process = self._launch()
+        except OSError:  # no memory, no process: another time
+            return
+        get_logger().info(Event.OPA_STARTED, pid=self._process.pid)
+        self._process.wait()
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                sys.executable, "-I", "-S", "-c", _LAUNCH,
+                str(os.getpid()), str(MEMORY), str(self.command),
+                "run", "--server", "--addr", f"unix://{self.place.path}",
+                "--unix-socket-perm", "600", "--optimize-store-for-read-speed",
+                "--skip-version-check", "--log-level", "error",
+                str(self.folder / "data.json"), str(self.folder / "policy"),
+            ],
+            cwd=self.folder,
+            env={"GOMEMLIMIT": _MEMORY_SOON, "GOGC": _GARBAGE_PERCENT},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,  # its errors may quote an input
+            start_new_session=True,  # a terminal's Ctrl-C is for us, who then end it
+        )  # fmt: skip
 
     def end(self) -> None:
         """Kill it (it has nothing to lose), and remove the folder."""
