@@ -121,12 +121,12 @@ allow if input.identity == "{token}"
 @contextmanager
 def running(*options: str, files: Sequence[Path] = ()) -> Iterator[Running]:
     """Start OPA as an operator would, and end it."""
-    token = "correct-horse"
+    opa, token = command(), "correct-horse"
     folder = Path(tempfile.mkdtemp(prefix="fairlead-opa-test-"))
     (folder / "authz.rego").write_text(AUTHZ.format(token=token))
     port = free_port()
     process = subprocess.Popen(
-        [command(), "run", "--server", "--addr", f"127.0.0.1:{port}", "--skip-version-check",
+        [opa, "run", "--server", "--addr", f"127.0.0.1:{port}", "--skip-version-check",
          "--log-level", "error", "--authentication=token", "--authorization=basic", *options,
          folder / "authz.rego", *files],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
