@@ -25,7 +25,7 @@ from typing import Any
 
 import pytest
 
-from fairlead.policy.agreements import federation_data
+from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.bundle import rego
 from fairlead.policy.engine import POINTS, Program
 from fairlead.policy.transport import Place
@@ -62,6 +62,13 @@ def program(**changed: bytes) -> Program:
 def data(names: Sequence[str] = BASELINE) -> dict[str, Any]:
     """The compiled agreements of these files."""
     return federation_data({name: (POLICIES / name).read_bytes() for name in names})
+
+
+def own_data() -> dict[str, Any]:
+    """The second layer of a partner with agreements of its own."""
+    files = {name: (POLICIES / name).read_bytes() for name in DEMO}
+    own = (POLICIES / "data/local.example.yaml").read_bytes()
+    return local_data(federation_data(files), files, "local.yaml", own)
 
 
 def vector(name: str) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import (
+    SELF_TEST,
     EngineMaker,
     ExpiringEngine,
     PolicyEngine,
@@ -87,7 +88,11 @@ class Bundle:
 
     def program(self) -> Program:
         """What the engines run."""
-        sources = {n: octets for n, octets in self.files.items() if n.endswith(".rego")}
+        sources = {
+            name: octets
+            for name, octets in self.files.items()
+            if name.endswith(".rego") or name == SELF_TEST
+        }
         return Program(wasm=self.files[WASM], sources=sources)
 
     def layers(
@@ -211,9 +216,10 @@ def publish(
 
 
 def rego(source: Path) -> list[str]:
-    """Names of the kernel's sources in a source tree: no tests."""
+    """Names of the kernel's sources in a source tree, and its self-test's: no tests."""
     found = sorted(path.relative_to(source).as_posix() for path in source.glob("*/*.rego"))
-    return [name for name in found if not name.endswith("_test.rego")]
+    own = [SELF_TEST] if (source / SELF_TEST).exists() else []
+    return [*own, *(name for name in found if not name.endswith("_test.rego"))]
 
 
 def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:

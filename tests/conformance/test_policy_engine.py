@@ -24,11 +24,13 @@ from fairlead.policy.engine import (
     DEADLINE_S,
     MAX_INPUT,
     POINTS,
+    SELF_TEST,
     PolicyEngine,
     Program,
     WasmEngine,
     _Interrupted,
     _Loaded,
+    self_test,
 )
 from fairlead.policy.pushing import remote_engine
 from fairlead.policy.supervision import supervised_engine
@@ -40,6 +42,7 @@ VECTORS = sorted((ROOT / "tests" / "vectors" / "policy").glob("*.json"))
 sys.path.insert(0, str(ROOT / "tools"))
 
 import test_opa as reference  # noqa: E402
+from self_test import vectors  # noqa: E402
 
 Make = Callable[[Program, Mapping[str, object]], PolicyEngine]
 KINDS = ["wasm", "opa supervised", "opa by url"]
@@ -120,6 +123,23 @@ def test_an_empty_input_is_denied(make: Any) -> None:
         value = json.loads(engine.evaluate(point, {}))
         assert isinstance(value, dict)
         assert value == {"records": []} if point == "release" else value["effect"] == "deny"
+
+
+def test_the_self_test_is_what_the_kernel_decides() -> None:
+    """The committed vectors are those that the committed kernel gives (else: make policies)."""
+    path = ROOT / "policies" / SELF_TEST
+    assert path.read_bytes() == vectors(opas.program().wasm)
+    found = json.loads(path.read_bytes())
+    assert {vector["point"] for vector in found} == set(POINTS)
+
+
+@pytest.mark.parametrize("names", [BASELINE, opas.DEMO, None], ids=["baseline", "demo", "own"])
+def test_the_self_test_holds_over_any_agreements(maker: Make, names: list[str] | None) -> None:
+    """No agreement changes what the self-test asks, so none keeps an engine from starting."""
+    data = opas.data(names) if names else opas.own_data()
+    engine = maker(opas.program(), data)
+    self_test(engine, opas.program())
+    engine.close()
 
 
 def test_an_engine_says_its_name(make: Any) -> None:
