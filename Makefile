@@ -99,6 +99,7 @@ proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
 
 policies: $(STAMP) ## rebuild policies/policy.wasm with the pinned OPA (commit the result)
 	@$(PY) tools/build_policies.py
+	@$(PY) tools/self_test.py
 
 tools: $(STAMP) ## obtain the pinned OPA, grpcurl and helm into .tools/bin
 	@$(PY) tools/get_opa.py
