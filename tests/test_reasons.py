@@ -50,7 +50,8 @@ def raw(language: str) -> dict[str, dict[str, str]]:
 
 
 def texts(language: str, code: str) -> str:
-    return " ".join(value for key, value in raw(language)[code].items() if key != "audience")
+    table = raw(language).get(code, {})
+    return " ".join(value for key, value in table.items() if key != "audience")
 
 
 # ── Whole ────────────────────────────────────────────────────────────────────────────────────
