@@ -5,10 +5,11 @@ from __future__ import annotations
 import ast
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from fairlead.cli import showing, telling
+from fairlead.cli import ask, showing, telling, watch
 from fairlead.cli.output import Exit, RowFormat, explain
 from fairlead.cli.results import Result, line_of
 from fairlead.errors import Forged, NotEnrolled, Refused
@@ -176,6 +177,25 @@ def test_hostile_codes_and_partners_command_no_terminal(
     out, err = capsys.readouterr()
     assert "\x1b" not in out + err
     assert not any(line.startswith(("fout: f", "error: f")) for line in err.split("\n"))
+
+
+def test_a_dry_run_says_why_a_partner_is_left_out(
+    language: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Before anything is sent it is known who will not be asked, why, and what would be needed."""
+    left_out = asking_pb2.NotAsked(partner_id="police", reason="COUNTRY_NOT_COVERED")
+    response = asking_pb2.PrepareResponse(not_asked=[left_out])
+    ask._print_dry_run(SimpleNamespace(exposures=[], response=response), RowFormat.TABLE)
+    assert reason("COUNTRY_NOT_COVERED", language).needed in capsys.readouterr().err
+
+
+def test_why_a_watch_has_ended_is_said(language: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """Each code of a watch and its places once, and what there is none of is not spoken of."""
+    watch._explain(["POLICY_CHANGED", "", "POLICY_CHANGED", "CASE_OVER"])
+    said = capsys.readouterr().err
+    assert said.count(reason("POLICY_CHANGED", language).text) == 1
+    assert reason("CASE_OVER", language).needed in said
+    assert len(said.splitlines()) == 6
 
 
 # ── The command ──────────────────────────────────────────────────────────────────────────────
