@@ -230,7 +230,8 @@ async def _abort(context: Context, error: FairleadError) -> None:
 
 def _ascii(text: str) -> str:
     """Printable ASCII, as metadata must be (gRPC over HTTP/2, "Custom-Metadata")."""
-    return "".join(c if " " <= c <= "~" else "?" for c in text[:512])
+    plain = text.replace("…", "...")
+    return "".join(c if " " <= c <= "~" else "?" for c in plain[:512])
 
 
 class Door(_Interceptor):

@@ -19,6 +19,10 @@ from fairlead.policy.inputs import (
     RecordFacts,
     UserFacts,
 )
+from fairlead.reasons import reason
+
+WITHHELD = "POLICY"
+"""The code of a denial none of whose reasons the requester may read."""
 
 
 def party_facts(partner: Partner) -> PartyFacts:
@@ -71,16 +75,16 @@ def query_facts(
 
 def requester_code(decision: Decision) -> str:
     """The first reason code the requester may see."""
-    return next((r.code for r in decision.reasons if r.audience == "requester"), "POLICY")
+    return next((r.code for r in decision.reasons if r.audience == "requester"), WITHHELD)
 
 
 def refusal_of(decision: Decision) -> Refused:
     """The error that carries a denying decision to the requester: its own reasons only."""
-    visible = [reason for reason in decision.reasons if reason.audience == "requester"]
+    visible = [r.code for r in decision.reasons if r.audience == "requester"] or [WITHHELD]
     return Refused(
         "policy does not permit this query",
-        reasons=tuple(reason.code for reason in visible) or ("POLICY",),
-        remedy=next((reason.remedy for reason in visible if reason.remedy), ""),
+        reasons=tuple(visible),
+        remedy=reason(visible[0]).next,
     )
 
 

@@ -107,18 +107,6 @@ def evaluate(keyed: Sequence[Keyed]) -> list[EvaluatedTerms]:
     ]
 
 
-_TEXTS = {
-    "EPOCH_OVER": "The epoch of the snapshot that was asked under is over.",
-    "CLASS_OVER": "The snapshot that was asked under is of an earlier policy.",
-    "BLIND_CLASS": "The snapshot that was asked under is not for this partner and purpose.",
-}
-
-
 def reason_of(error: FairleadError) -> Reason:
     """Why nothing is evaluated; it depends on no record."""
-    return Reason(
-        code=error.code,
-        audience=Audience.REQUESTER,
-        text=_TEXTS[error.code],
-        remedy="ask again in a minute: your node fetches the snapshot that follows",
-    )
+    return Reason(code=error.code, audience=Audience.REQUESTER)

@@ -27,12 +27,7 @@ MIGRATIONS = (
 )
 MAX_S = 366 * 86_400
 """Seconds a pause may be set to end after; one without an end lasts until somebody resumes."""
-OWNER_PAUSED = Reason(
-    code="OWNER_PAUSED",
-    audience=Audience.REQUESTER,
-    text="The owner answers nobody at the moment.",
-    remedy="ask again later, or call the owner's contact desk",
-)
+OWNER_PAUSED = Reason(code="OWNER_PAUSED", audience=Audience.REQUESTER)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

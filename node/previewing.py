@@ -24,6 +24,7 @@ from fairlead.partners import Directory, Partner
 from fairlead.policy.decision import Audience, Decision, meet
 from fairlead.policy.inputs import GrantFacts, QueryFacts
 from fairlead.policy.points import PolicyPoints
+from fairlead.reasons import reason
 from fairlead.v1 import query_pb2
 from node.disclosing import (
     MAX_VISIBLE,
@@ -305,7 +306,9 @@ def _reasons(decision: Decision) -> list[Json]:
     """What the owner may read: its own reasons and the requester's."""
     readable = {Audience.OWNER, Audience.REQUESTER}
     return [
-        {"code": r.code, "audience": r.audience.value, "text": r.text, "next": r.remedy}
+        {"code": r.code, "audience": r.audience.value, "text": told.text, "needed": told.needed,
+         "next": told.next}
         for r in decision.reasons
         if r.audience in readable
-    ]
+        for told in (reason(r.code),)
+    ]  # fmt: skip

@@ -26,12 +26,7 @@ from node.cases import Case
 Payment = Callable[[sqlite3.Connection], None]
 """Work for the transaction of an INTENT leaf."""
 WEEK = 7
-BUDGET_EXHAUSTED = Reason(
-    code=budgets.BudgetExhausted.default_code,
-    audience=Audience.REQUESTER,
-    text="What you or your partner may ask this owner in one day has been asked.",
-    remedy="ask again after midnight UTC, or ask about fewer terms",
-)
+BUDGET_EXHAUSTED = Reason(code=budgets.BudgetExhausted.default_code, audience=Audience.REQUESTER)
 
 
 class AskerBudgets:

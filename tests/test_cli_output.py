@@ -134,7 +134,8 @@ def test_every_error_ends_with_its_code_and_next_command(
     assert ended(kind("fixed text", remedy="fairlead partners")) == kind.exit_code
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == f"error: fixed text [{kind.default_code}]\nnext: fairlead partners\n"
+    assert err.startswith(f"error: fixed text [{kind.default_code}]\n")
+    assert err.endswith("\nnext: fairlead partners\n")
     assert kind.exit_code in set(Exit)
 
 
@@ -231,7 +232,11 @@ def test_a_servers_refusal_is_shown_as_its_own(capsys: pytest.CaptureFixture[str
     )  # fmt: skip
     assert ended(error) == Exit.NOT_ENROLLED
     assert capsys.readouterr().err == (
-        "error: no case is open [NOT_ENROLLED, CASE]\nnext: fairlead cases open\n"
+        "error: no case is open [NOT_ENROLLED, CASE]\n"
+        "  needed: a certificate of your organisation\n"
+        "CASE: Your node does not vouch for an open case with you assigned to it.\n"
+        "  needed: an open case, with you among its members\n"
+        "next: fairlead cases open\n"
     )
 
 

@@ -76,6 +76,7 @@ OURS = (
     "docs/protocol.md",
     "docs/users.md",
     "docs/oversight.md",
+    "docs/reasons.md",
 )
 
 

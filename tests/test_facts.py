@@ -25,8 +25,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return make_world(tmp_path_factory.mktemp("facts"))
 
 
-def reason(code: str, audience: Audience, remedy: str = "") -> Reason:
-    return Reason(code=code, audience=audience, text=f"text of {code}", remedy=remedy)
+def reason(code: str, audience: Audience) -> Reason:
+    return Reason(code=code, audience=audience)
 
 
 def denied(*reasons: Reason) -> Decision:
@@ -95,10 +95,10 @@ def test_a_requester_hears_its_own_reasons_only() -> None:
     """Reasons for owner and auditor stay behind; with none left the code is POLICY."""
     hidden = reason("TARGET_ACTIVE", Audience.OWNER)
     secret = reason("WATCHED", Audience.AUDITOR)
-    shown = reason("CASE_REQUIRED", Audience.REQUESTER, "fairlead cases list")
+    shown = reason("CASE_MISMATCH", Audience.REQUESTER)
     error = refusal_of(denied(hidden, shown, secret))
-    assert (error.reasons, error.remedy) == (("CASE_REQUIRED",), "fairlead cases list")
-    assert requester_code(denied(hidden, shown)) == "CASE_REQUIRED"
+    assert (error.reasons, error.remedy) == (("CASE_MISMATCH",), "fairlead cases list")
+    assert requester_code(denied(hidden, shown)) == "CASE_MISMATCH"
     assert requester_code(denied(hidden)) == "POLICY"
     assert refusal_of(denied(hidden, secret)).reasons == ("POLICY",)
     assert "TARGET" not in refusal_of(denied(hidden, shown)).diagnostics()

@@ -20,6 +20,7 @@ from fairlead.notice import Hits, Notice, seal_notice
 from fairlead.oversight import founding, taking
 from fairlead.oversight.app import LOG_FILE, open_journal, origin
 from fairlead.oversight.register import Position
+from fairlead.reasons import reason
 from fairlead.sealing import SealingKey
 from node.oversight import COUNTER, OUTBOX
 from tests.oversights import MANIFEST, OWNER, READER, Watched, asked, watched
@@ -324,6 +325,10 @@ async def test_every_alert_and_who_saw_it_are_leaves(
     made.register.acknowledge(row["alert"], "u-o01", int(NOW))
     assert json.loads(typed(config, "alerts", "list", "--output", "json")) == []
     assert len(json.loads(typed(config, "alerts", "list", "--all", "--output", "json"))) == 1
+    shown = CliRunner().invoke(
+        app, ["alerts", "list", "--all", "--config", str(config)], env={"FAIRLEAD_LANG": "nl"}
+    )
+    assert reason("DECOY_HIT", "nl").text in shown.output
     (state,) = json.loads(typed(config, "status", "--output", "json"))
     assert (state["alerts_waiting"], state["files_waiting"], state["decoys_known"]) == (0, 0, 1)
     key = signing.public_bytes(signing.load_signing_key(made.config.keys_dir / "log.key"))

@@ -22,7 +22,7 @@ from fairlead.policy.decision import (
 
 FIELDS = ("plate", "seal", "account", "driver_name", "event")
 FACETS = ("existence", "count_band", "contact_desk", "full_record", *(f"field:{f}" for f in FIELDS))
-REASON = Reason(code="NO_AGREEMENT", audience=Audience.REQUESTER, text="No.", remedy="ask")
+REASON = Reason(code="NO_AGREEMENT", audience=Audience.REQUESTER)
 
 limits = st.none() | st.integers(0, 50)
 obligations = st.builds(
@@ -120,11 +120,13 @@ def test_a_permission_of_nothing_is_a_denial() -> None:
 
 def test_explain_keeps_each_reason_to_its_audience() -> None:
     """What only the owner may read is not in the requester's explanation."""
-    secret = Reason(code="ACTIVE_TARGET", audience=Audience.OWNER, text="Target.", remedy="")
+    secret = Reason(code="ACTIVE_TARGET", audience=Audience.OWNER)
     decision = replace(denial(REASON), reasons=(REASON, secret))
     assert "ACTIVE_TARGET" not in explain(decision, Audience.REQUESTER)
     assert "NO_AGREEMENT" in explain(decision, Audience.REQUESTER)
+    assert "needed: an agreement" in explain(decision, Audience.REQUESTER)
     assert "next: ask" in explain(decision, Audience.REQUESTER)
+    assert "een afspraak" in explain(decision, Audience.REQUESTER, "nl")
     assert "ACTIVE_TARGET" in explain(decision, Audience.OWNER)
     assert "ACTIVE_TARGET" in explain(decision, Audience.AUDITOR)
 

@@ -10,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
+from fairlead.reasons import catalogue, reason
 from tests.test_documentation import PROGRAMS, ROOT, command_of, options_of
 
 _TYPED = re.compile(
     r"(?<![\w./`-])((?:fairlead(?:-node|-gateway|-authority|-oversight)?|make) [a-z][^\n`]*)"
 )
-_ENDS = re.compile(r"[,;:)](?: |$)| {2,}|<| and ")
+_ENDS = re.compile(r"[,;:)](?: |$)| {2,}| \(|<| and ")
 """Where a command ends and the sentence goes on."""
 
 
@@ -46,17 +47,27 @@ def texts(node: ast.AST) -> Iterator[str]:
                 yield from texts(child)
 
 
+def typed(text: str) -> Iterator[str]:
+    """Each command that a text tells a person to type."""
+    for found in _TYPED.findall(text):
+        starts = [m.start() for m in re.finditer(r"(?<= )fairlead(?=[ -])", found)]
+        for part in (found[: min(starts, default=None)], *(found[s:] for s in starts)):
+            yield _ENDS.split(part.strip())[0]
+
+
 def commands() -> Iterator[tuple[str, str]]:
     """Each file and each command that a text in it tells a person to type."""
+    for language in catalogue().languages:
+        for code in catalogue().codes:
+            told = reason(code, language)
+            for text in (told.text, told.needed, told.next):
+                yield from ((f"fairlead/reasons/{language}.toml", word) for word in typed(text))
     for package in ("fairlead", "node", "gateway"):
         for path in sorted((ROOT / package).rglob("*.py")):
             if "v1" in path.parts:
                 continue
             for text in said(ast.parse(path.read_text(encoding="utf-8"))):
-                for found in _TYPED.findall(text):
-                    starts = [m.start() for m in re.finditer(r"(?<= )fairlead(?=[ -])", found)]
-                    for part in (found[: min(starts, default=None)], *(found[s:] for s in starts)):
-                        yield path.relative_to(ROOT).as_posix(), _ENDS.split(part.strip())[0]
+                yield from ((path.relative_to(ROOT).as_posix(), word) for word in typed(text))
 
 
 NEXT = sorted(set(commands()))
@@ -67,10 +78,10 @@ def test_remedies_are_found() -> None:
     assert len(NEXT) > 60
 
 
-@pytest.mark.parametrize(("file", "typed"), NEXT, ids=[f"{f} {t}"[:90] for f, t in NEXT])
-def test_what_is_next_can_be_typed(file: str, typed: str) -> None:
+@pytest.mark.parametrize(("file", "command_line"), NEXT, ids=[f"{f} {t}"[:90] for f, t in NEXT])
+def test_what_is_next_can_be_typed(file: str, command_line: str) -> None:
     """The command exists with each option named, and nothing it needs is left out unless by …."""
-    program, *words = shlex.split(typed.removesuffix("."))
+    program, *words = shlex.split(command_line.removesuffix("."))
     if program == "make":
         targets = re.findall(r"^([a-z-]+):", Path(ROOT / "Makefile").read_text(), re.MULTILINE)
         assert len(words) > 1 or words[0] in targets, file  # else it is English

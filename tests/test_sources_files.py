@@ -371,4 +371,4 @@ def test_the_format_is_of_the_suffix_or_as_stated(tmp_path: Path) -> None:
     for glob in ("gate.dat", 'a.csv", "b.json'):
         with pytest.raises(SourceUnusable) as caught:
             kind(glob)
-        assert caught.value.code == "FORMAT"
+        assert caught.value.code == "SOURCE_FORMAT"

@@ -24,6 +24,7 @@ from fairlead.cli.output import Exit, RowFormat, awaited, emit_json, emit_rows, 
 from fairlead.cli.receipts import Receipts
 from fairlead.cli.results import Result, gather, word
 from fairlead.cli.showing import RowStream, show
+from fairlead.cli.telling import explanations
 from fairlead.cli.terms import TermsFile, read_terms
 from fairlead.errors import InvalidInput, Misconfigured
 
@@ -335,5 +336,8 @@ def _print_dry_run(draft: Any, output: RowFormat) -> None:
     if output is RowFormat.JSON:
         spends = costs(draft.response.spends)
         emit_json({"schema": 1, "dry_run": True, "exposures": records, "spends": spends})
-    else:
-        emit_rows(records, columns=("partner", "learns"), output=output)
+        return
+    emit_rows(records, columns=("partner", "learns"), output=output)
+    if output is RowFormat.TABLE:
+        for line in explanations([(i.reason, i.partner_id) for i in draft.response.not_asked], {}):
+            say(line)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairlead.cli.options import ProfileOption, connect, lasting, moment
-from fairlead.cli.output import Exit, RowFormat, awaited, printable, say
+from fairlead.cli.output import Exit, RowFormat, awaited, printable, say, told
 from fairlead.cli.receipts import Receipts
 from fairlead.cli.results import BLIND, Result, gather
 from fairlead.cli.showing import show
@@ -164,7 +164,7 @@ def _reasons(error: Any) -> tuple[str, ...]:
 
 
 def _say(error: FairleadError) -> None:
-    say(f"error: {error.diagnostics()}")
+    say(told(error))
 
 
 def _random() -> Any:

@@ -22,7 +22,10 @@ import textwrap
 from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from enum import IntEnum, StrEnum
 from itertools import zip_longest
-from typing import Any, NoReturn, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, TextIO, TypeVar
+
+if TYPE_CHECKING:
+    from fairlead.errors import FairleadError
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 T = TypeVar("T")
@@ -236,13 +239,24 @@ def explain(
         say("interrupted")
         return Exit.INTERRUPTED
     if isinstance(cause, FairleadError):
-        say(f"error: {cause.diagnostics()}")
+        say(told(cause))
         return Exit(cause.exit_code)
     if isinstance(cause, grpc.RpcError):
         return _explain_call(cause)
     say(f"internal error, correlation {correlation()}")
     say("next: run it again with FAIRLEAD_TRACEBACK=1 and report it; the output may hold terms")
     return Exit.INTERNAL
+
+
+def told(error: FairleadError) -> str:
+    """An error's diagnostics as this person reads them; those of a kind of error that has more to
+    say stay as they are, below what its code means."""
+    from fairlead.cli.telling import diagnosis
+    from fairlead.errors import FairleadError
+
+    if type(error).diagnostics is not FairleadError.diagnostics:
+        return f"error: {error.diagnostics()}"
+    return diagnosis(error.message, error.reasons, error.remedy)
 
 
 def _cause(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException:
@@ -262,10 +276,12 @@ def _explain_call(error: BaseException) -> Exit:
         say(f"error: the node did not answer [{status}]")
         say("next: check that it runs and that the endpoint and certificates are right")
         return _STATUS_EXITS.get(status, Exit.INTERNAL)
+    from fairlead.cli.telling import diagnosis
+
     details = getattr(error, "details", lambda: "")
-    say(f"error: {printable(str(details() or 'refused'))} [{printable(reasons)}]")
-    if remedy := metadata.get("fairlead-remedy"):
-        say(f"next: {printable(remedy)}")
+    codes = [code.strip() for code in printable(reasons).split(",")]
+    remedy = printable(metadata.get("fairlead-remedy", ""))
+    say(diagnosis(printable(str(details() or "refused")), codes, remedy))
     if correlation := metadata.get("fairlead-correlation"):
         say(f"correlation: {printable(correlation)}")
     own = _exits_by_reason().get(reasons.partition(",")[0].strip())

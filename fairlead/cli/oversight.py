@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
+from fairlead.cli.telling import explanations
 from fairlead.cli.version import add_version
 
 if TYPE_CHECKING:
@@ -139,6 +140,9 @@ def listed(
     with _opened(config) as (_, register):
         records = [_row(alert) for alert in register.alerts(waiting=not every)]
     emit(records, columns=COLUMNS, output=output)
+    if output is Format.TABLE:
+        for line in explanations([(r["reason"], "") for r in records], {"config": str(config)}):
+            say(line)
     if records:
         say(f"next: fairlead-oversight alerts acknowledge NUMBER --by USER --config {config}")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fairlead.cli.output import (
     wrapped,
 )
 from fairlead.cli.results import HIT_AS_SUGGESTED, MISSING, Result, summary
+from fairlead.cli.telling import diagnosis, explanations
 
 ROW_COLUMNS = (
     "row", "input", "scheme", "term", "result", "reason", "hits", "answered", "missing",
@@ -78,6 +79,8 @@ def show(
         emit_json(document)
     else:
         _show_lines(result)
+    if output is RowFormat.TABLE:
+        _explain(result)
     if output is RowFormat.TABLE and result.blind:
         _follow_up(result)
     if output is RowFormat.TABLE and receipts:
@@ -85,10 +88,22 @@ def show(
         more = f" ({len(receipts) - FOLLOWED:,} more there)" if len(receipts) > FOLLOWED else ""
         say(f"receipt: {named}{more}\nnext: fairlead receipts verify {named}")
     if not result.complete and not result.held:
-        say(
-            "error: this result is not complete [INCOMPLETE]\n"
-            f"next: fairlead queries resume {result.query_id or 'QUERY'}"
-        )
+        known = {"query": result.query_id}
+        say(diagnosis("this result is not complete", ["INCOMPLETE"], "", known))
+
+
+def _explain(result: Result) -> None:
+    """Why partners were not asked or gave no answer, and why rows were not, each code once."""
+    about = [(line["reason"], line["partner"]) for line in result.partners if line["reason"]]
+    about += [(code, "") for code in _row_codes(result) if code]
+    for line in explanations(about, {"query": result.query_id}):
+        say(line)
+
+
+def _row_codes(result: Result) -> Iterable[str]:
+    """The codes of a file's rows; packed ones are counted by code already."""
+    counted = getattr(result.rows, "reasons", None)
+    return counted() if callable(counted) else {row.reason for row in result.rows}
 
 
 def _follow_up(result: Result) -> None:

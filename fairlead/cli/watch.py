@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -36,6 +36,7 @@ from fairlead.cli.output import (
 )
 from fairlead.cli.results import BLIND, Result, answer_of
 from fairlead.cli.showing import show_hit
+from fairlead.cli.telling import explanations
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
@@ -168,6 +169,7 @@ def list_watches(profile: ProfileOption = None, output: RowsOption = RowFormat.T
             say(f"next: fairlead watch show {name}   ({item.unread} unread)")
         if item.state == 2:
             say(f"next: fairlead watch renew {name}   ({_why(item)})")
+    _explain(code for item in found for code in _why(item).split())
 
 
 @app.command("show")
@@ -197,6 +199,7 @@ def show_watch(
         output=Format.TABLE,
     )
     _say_news(kept)
+    _explain([kept.watch.reason, *(place.reason for place in kept.watch.places)])
     return Exit.ANSWERED
 
 
@@ -284,6 +287,11 @@ def _until(watch: Any) -> int:
 def _why(watch: Any) -> str:
     places = sorted({place.reason for place in watch.places if place.reason})
     return str(watch.reason or " ".join(places))
+
+
+def _explain(codes: Iterable[str]) -> None:
+    for line in explanations([(code, "") for code in codes if code], {}):
+        say(line)
 
 
 def _place(place: Any) -> dict[str, object]:

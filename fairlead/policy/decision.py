@@ -13,6 +13,9 @@ from enum import StrEnum
 from functools import lru_cache
 from types import MappingProxyType
 
+from fairlead.reasons import ENGLISH
+from fairlead.reasons import reason as explained
+
 _FACET = re.compile(r"(existence|count_band|contact_desk|full_record|field:[a-z][a-z0-9_]{0,63})\Z")
 _FIELD = "field:"
 _FULL = "full_record"
@@ -44,12 +47,10 @@ class Onward(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
-    """Why not: a stable code, for whom, in plain words, and what to do next."""
+    """Why not: a stable code, and for whom. :mod:`fairlead.reasons` has the words."""
 
     code: str
     audience: Audience
-    text: str
-    remedy: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,12 +113,7 @@ class Decision:
         )
 
 
-NOTHING_GRANTED = Reason(
-    code="NOTHING_GRANTED",
-    audience=Audience.REQUESTER,
-    text="Gateway and owner permit nothing in common.",
-    remedy="ask the owner's contact desk",
-)
+NOTHING_GRANTED = Reason(code="NOTHING_GRANTED", audience=Audience.REQUESTER)
 
 
 def denial(reason: Reason, *, checks: Iterable[str] = (), policy_serial: int = 0) -> Decision:
@@ -181,8 +177,8 @@ def disclosed(decision: Decision, fields: Collection[str]) -> frozenset[str]:
     }
 
 
-def explain(decision: Decision, audience: Audience) -> str:
-    """The decision in plain words, with the reasons this reader may see.
+def explain(decision: Decision, audience: Audience, language: str = ENGLISH) -> str:
+    """The decision in plain words, with the reasons this reader may see, in their language.
 
     An auditor reads all of them, an owner its own and the requester's.
     """
@@ -197,8 +193,9 @@ def explain(decision: Decision, audience: Audience) -> str:
         lines.append("  may be disclosed: " + ", ".join(sorted(decision.facets)))
     for reason in decision.reasons:
         if reason.audience in readable:
-            lines.append(f"  {reason.text} [{reason.code}]")
-            lines.extend([f"    next: {reason.remedy}"] if reason.remedy else [])
+            told = explained(reason.code, language)
+            lines.append(f"  {told.text} [{reason.code}]")
+            lines += [f"    needed: {told.needed}", f"    next: {told.next}"]
     return "\n".join(lines)
 
 

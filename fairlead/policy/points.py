@@ -37,12 +37,7 @@ Alarm = Callable[[str, str], None]
 BATCH = 64
 """Records in one evaluation: far from the engine's deadline."""
 
-UNAVAILABLE = Reason(
-    code="POLICY_UNAVAILABLE",
-    audience=Audience.REQUESTER,
-    text="No valid policy decision could be made, so nothing is permitted.",
-    remedy="tell the operator, who must install a current signed policy and restart",
-)
+UNAVAILABLE = Reason(code="POLICY_UNAVAILABLE", audience=Audience.REQUESTER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,9 +260,4 @@ def _with_candidates(overall: Decision, each: Mapping[str, Decision]) -> Decisio
     return replace(denied, checks=checks, reasons=(*reasons, *own, *last))
 
 
-NO_PARTNER = Reason(
-    code="NO_PARTNER",
-    audience=Audience.REQUESTER,
-    text="No partner may be asked this.",
-    remedy="fairlead partners, and fairlead ask … --to PARTNER for one that may be asked",
-)
+NO_PARTNER = Reason(code="NO_PARTNER", audience=Audience.REQUESTER)

@@ -26,6 +26,7 @@ from fairlead.policy.decision import (
     Reason,
     is_facet,
 )
+from fairlead.reasons import audience_of
 
 MAX_ITEMS = 1024
 """Entries in any one list of a decision."""
@@ -94,6 +95,7 @@ REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
 RECIPIENTS = frozenset({"owner_desk"})
 """Who an obligation may notify."""
 
+_WIDEST_FIRST = tuple(Audience)
 _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
 _KEYS = {"effect", "checks", "facets", "obligations", "reasons", "rules"}
@@ -297,16 +299,14 @@ def _onward(value: object) -> Onward | None:
 
 
 def _reason(value: object) -> Reason:
-    content = _object(value, {"code", "audience", "text", "remedy"})
+    """A reason for those whom both the output and the catalogue name: a code that nobody here has
+    judged, as one of a partner's own rules may be, is for the auditor alone."""
+    content = _object(value, {"code", "audience"})
     code, audience = _text(content["code"]), _text(content["audience"])
     if not _CODE.match(code) or audience not in {a.value for a in Audience}:
         raise _unreadable()
-    return Reason(
-        code=code,
-        audience=Audience(audience),
-        text=_text(content["text"]),
-        remedy=_text(content["remedy"]),
-    )
+    judged = (Audience(audience), Audience(audience_of(code)))
+    return Reason(code=code, audience=max(judged, key=_WIDEST_FIRST.index))
 
 
 def _unreadable() -> PolicyUnavailable:

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from fairlead.cli.output import Format, emit_json, emit_table, say
+from fairlead.cli.telling import explanations
 from node.cli.act import CONFIG, ConfigOption, act
 
 
@@ -76,14 +77,6 @@ def _print(found: Mapping[str, Any]) -> None:
                      " ".join(item["agreements"]) or None))  # fmt: skip
     if rows:
         emit_table(("record", "decision", "fields_released", "fields_withheld", "agreements"), rows)
-    for reason in _reasons(found):
-        say(reason)
-
-
-def _reasons(found: Mapping[str, Any]) -> list[str]:
-    told = [*found["reasons"], *(r for item in found["considered"] for r in item["reasons"])]
-    lines = [
-        f"{r['code']} ({r['audience']}): {r['text']}" + (f" next: {r['next']}" if r["next"] else "")
-        for r in told
-    ]
-    return list(dict.fromkeys(lines))
+    reasons = [*found["reasons"], *(r for item in found["considered"] for r in item["reasons"])]
+    for line in explanations([(r["code"], r["audience"]) for r in reasons], {}):
+        say(line)

@@ -25,19 +25,8 @@ from node.exposure.matrix import Channel, Exposure
 from node.exposure.source import mapping_digest
 from node.sources.mapping import SourceMapping
 
-OWNER_NOT_READY = Reason(
-    code="OWNER_NOT_READY",
-    audience=Audience.REQUESTER,
-    text="The owner does not answer this.",
-    remedy="ask the owner's contact desk, or leave this partner out: --to PARTNER",
-)
-EXPOSURE_NOT_ACCEPTED = Reason(
-    code="EXPOSURE_NOT_ACCEPTED",
-    audience=Audience.OWNER,
-    text="Policy permits this, but nobody here has accepted that it leaves.",
-    remedy="fairlead-node exposure --config FILE, then: "
-    "fairlead-node exposure accept --by USER --config FILE",
-)
+OWNER_NOT_READY = Reason(code="OWNER_NOT_READY", audience=Audience.REQUESTER)
+EXPOSURE_NOT_ACCEPTED = Reason(code="EXPOSURE_NOT_ACCEPTED", audience=Audience.OWNER)
 _TIMES = ("field:event", "field:occurred_at")
 
 

@@ -61,7 +61,7 @@ def format_of(mapping: SourceMapping) -> Format:
     if found or only is None:
         raise SourceUnusable(
             "the format of a mapping's files cannot be told from their names",
-            reasons=("FORMAT",),
+            reasons=("SOURCE_FORMAT",),
             remedy='add format = "csv", "parquet", "json" or "xlsx" to the mapping',
         )
     return only

@@ -52,7 +52,7 @@ def sample_file(path: Path, *, sheet: str | None = None, kind: Format | None = N
     if found is None:
         raise SourceUnusable(
             "the format of a file cannot be told from its name",
-            reasons=("FORMAT",),
+            reasons=("SOURCE_FORMAT",),
             remedy="name it .csv, .parquet, .json, .jsonl or .xlsx",
         )
     if found is Format.CSV:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from fairlead import backup, identifiers, vocabulary
+from fairlead import backup, identifiers, reasons, vocabulary
 from fairlead.cli.ask import recognise
 from fairlead.cli.options import lasting, moment
 from fairlead.cli.terms import read_terms
@@ -113,6 +113,13 @@ def _policy() -> Iterator[Target]:
     )
     manifest = (policies / "manifest.json").read_bytes()
     yield Target(name="policy-manifest", seeds=[manifest], attempt=bundle._parse)
+
+    folder = ROOT / "fairlead" / "reasons"
+    yield Target(
+        name="reasons",
+        seeds=[b'[A]\ntext = "A."\n', (folder / "internal.toml").read_bytes()],
+        attempt=lambda data: (reasons.entries(data), reasons.groups(data)),
+    )
 
     def decided(data: bytes) -> None:
         for attempt in (
