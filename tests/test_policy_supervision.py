@@ -88,10 +88,10 @@ def decides(engine: PolicyEngine) -> bool:
 def log() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     """The operator's log, as far as it is written."""
     stream = io.BytesIO()
-    before = telemetry._settings.stream
-    telemetry._settings.stream = stream
+    before = telemetry._settings.stream, telemetry._settings.threshold
+    telemetry._settings.stream, telemetry._settings.threshold = stream, telemetry.LEVELS["info"]
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    telemetry._settings.stream = before
+    telemetry._settings.stream, telemetry._settings.threshold = before
 
 
 @pytest.fixture
