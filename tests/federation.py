@@ -232,13 +232,15 @@ async def federation(
     unaccepted: Sequence[str] = (),
     more_users: Mapping[str, Sequence[UserSpec]] | None = None,
     second_person_above: int | None = None,
+    base_terms: str = "",
 ) -> AsyncIterator[Federation]:
     """Make and run a federation of some of the demo's partners.
 
     :param records: what each owner holds; by default the terminal knows :data:`STORY`.
     :param unaccepted: owners where nobody has accepted what they could release.
     :param more_users: people beside the demo's. :param second_person_above: terms, where policy
-        is to want a second person sooner than the baseline.
+        is to want a second person sooner than the baseline. :param base_terms: lines of YAML that
+        the agreement has more which those of public partners extend.
     """
     made = build(
         folder,
@@ -250,6 +252,7 @@ async def federation(
         unaccepted=unaccepted,
         more_users=more_users,
         second_person_above=second_person_above,
+        base_terms=base_terms,
     )
     try:
         if start:
@@ -272,6 +275,7 @@ def build(
     unaccepted: Sequence[str] = (),
     more_users: Mapping[str, Sequence[UserSpec]] | None = None,
     second_person_above: int | None = None,
+    base_terms: str = "",
 ) -> Federation:
     """Keys, signed policy, indexes and configurations; nothing runs yet."""
     ports = free_ports(1 + len(partners))
@@ -285,7 +289,12 @@ def build(
         partners=specs,
         release_tick_ms=tick_ms,
     )
-    publish_policy(layout, folder / "policy", second_person_above=second_person_above)
+    publish_policy(
+        layout,
+        folder / "policy",
+        second_person_above=second_person_above,
+        base_terms=base_terms,
+    )
     trust = Trust.load(layout.pins)
     common = {
         "directory": layout.directory,
@@ -350,12 +359,18 @@ def publish_policy(
     demo: bool = True,
     not_after: float = 86_400,
     second_person_above: int | None = None,
+    base_terms: str = "",
 ) -> None:
     """Two development officers sign the committed policy, with the demo's agreement or without,
     and with the number of terms above which it wants a second person, or another one."""
     source = ROOT / "policies"
-    if second_person_above is not None:
+    if second_person_above is not None or base_terms:
         source = Path(shutil.copytree(source, folder.parent / "policies"))
+    if base_terms:
+        path, first = source / "data" / "agreements.yaml", "  - id: public-asks-public\n"
+        more = "".join(f"    {line}\n" for line in base_terms.splitlines())
+        path.write_text(path.read_text().replace(first, first + more))
+    if second_person_above is not None:
         path = source / "data" / "agreements.yaml"
         key, text = "second_person_above_terms", path.read_text()
         path.write_text(re.sub(rf"{key}: \d+", f"{key}: {second_person_above}", text))

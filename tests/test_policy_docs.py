@@ -6,6 +6,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from fairlead.envelope.answer import OWNER_REASONS
 from fairlead.policy.documents import Agreement
 from fairlead.policy.reading import REQUIRED
 
@@ -55,6 +56,15 @@ def test_every_reason_is_documented_and_no_other() -> None:
     assert set(CODES.findall(PAGES["reasons"])) == known - {"DECISION_OTHER_POLICY"}
     for name, page in PAGES.items():
         assert set(CODES.findall(page)) - known <= {"EU"}, name
+
+
+def test_an_owner_may_say_every_reason_that_its_rules_give_the_requester() -> None:
+    """What is not in the closed list of the answer's header reaches nobody but as POLICY."""
+    rego = (ROOT / "policies" / "reasons" / "reasons.rego").read_text(encoding="utf-8")
+    requester = set(re.findall(r'\trequester\(\s*"([A-Z_]+)"', rego))
+    elsewhere = {"USER_ROLE", "CASE_MISSING", "CASE_CLOSED", "CASE_NOT_ASSIGNED", "CASE_MISMATCH",
+                 "APPROVAL_REQUIRED", "NO_PARTNER"}  # fmt: skip
+    assert requester - elsewhere <= OWNER_REASONS
 
 
 def test_every_check_is_documented() -> None:

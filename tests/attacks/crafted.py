@@ -15,7 +15,14 @@ from google.protobuf.message import Message
 
 from fairlead import sealing, signing
 from fairlead.envelope.answer import open_answer
-from fairlead.envelope.query import Scope, commit_terms, draft_mandate, sign_query, uuid7
+from fairlead.envelope.query import (
+    Instrument,
+    Scope,
+    commit_terms,
+    draft_mandate,
+    sign_query,
+    uuid7,
+)
 from fairlead.envelope.question import seal_part
 from fairlead.v1 import gateway_pb2, query_pb2
 from tests.federation import CASE, PURPOSE, STORY, Federation
@@ -110,6 +117,7 @@ def craft(
     statement_before: Mapping[str, object] | None = None,
     parts: Mapping[str, bytes] | None = None,
     approve: Callable[[bytes], Sequence[query_pb2.SignedApproval]] = lambda _: (),
+    instrument: Instrument | None = None,
     now: float | None = None,
 ) -> Crafted:
     """A query by ``u-c01`` of customs, honest unless told otherwise.
@@ -121,6 +129,7 @@ def craft(
     :param mandate_before: changes to the mandate before it is signed; :param mandate_after: after.
     :param statement_before: changes to the node's statement before it is signed.
     :param parts: replaces the sealed parts. :param approve: the approvals of a mandate's octets.
+    :param instrument: the legal instrument that the node vouches for.
     """
     now = time.time() if now is None else now
     scope = Scope(since=int(now) - 30 * 86_400)
@@ -172,6 +181,7 @@ def craft(
         directory=made.directory,
         policy_serial=1,
         approvals=approve(mandate),
+        instrument=instrument,
         now=now,
     )
     if statement_before:
