@@ -16,6 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, NewType, TypeVar, get_args
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -26,6 +27,7 @@ from pydantic import (
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
+    model_validator,
 )
 from pydantic_core import ErrorDetails, PydanticCustomError
 
@@ -41,6 +43,7 @@ _PLACE = re.compile(r"line (\d+), column (\d+)")
 _ADDRESS = re.compile(
     r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\]):(\d{1,5})\Z"
 )
+_LOOPBACK = frozenset({"localhost", "127.0.0.1", "::1"})
 _REFERENCE = re.compile(r"env:[A-Za-z_][A-Za-z0-9_]*\Z|file:[^\x00]+\Z")
 
 
@@ -107,6 +110,19 @@ def _reference(value: str, info: ValidationInfo) -> str:
     return f"file:{_path(rest, info)}" if kind == "file" else value
 
 
+def _opa_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        port, host = parts.port, parts.hostname or ""
+    except ValueError:
+        port, host, parts = None, "", urlsplit("")
+    plain = parts.scheme == "http" and host in _LOOPBACK
+    bare = not (parts.path.strip("/") or parts.query or parts.fragment or parts.username)
+    if not (host and port and bare and (plain or parts.scheme == "https")):
+        raise PydanticCustomError("url", "not the address of an OPA")
+    return value
+
+
 _PathLike = Annotated[
     Path, BeforeValidator(_path), WithJsonSchema({"type": "string", "minLength": 1})
 ]
@@ -116,6 +132,7 @@ Existing = Annotated[_PathLike, AfterValidator(_existing)]
 """A path that must be there before the process starts."""
 Listen = Annotated[str, AfterValidator(lambda value: _address(value, 0))]
 Endpoint = Annotated[str, AfterValidator(lambda value: _address(value, 1))]
+OpaUrl = Annotated[str, AfterValidator(_opa_url)]
 PartnerId = Annotated[str, AfterValidator(_partner)]
 SecretReference = NewType("SecretReference", str)
 """``env:NAME`` or ``file:path``: where a secret is, never the secret."""
@@ -231,6 +248,53 @@ class Reviews(Table):
     )
 
 
+class Opa(Table):
+    """The OPA that decides when it is the engine: one to start here, or one that runs already."""
+
+    command: Existing | None = Field(
+        default=None, description="a path to the OPA to start and supervise"
+    )
+    url: OpaUrl | None = Field(
+        default=None,
+        description='the "https://host:port" of an OPA that runs already, or "http://" on loopback',
+    )
+    ca: Existing | None = Field(
+        default=None,
+        description="a path to the only authority that its certificate may come from, with an "
+        '"https://" url',
+    )
+    token: Reference | None = Field(
+        default=None,
+        description='a reference to its bearer token, "env:NAME" or "file:path", with a url',
+    )
+
+    @model_validator(mode="after")
+    def _one_of_two(self) -> Opa:
+        encrypted = (self.url or "").startswith("https:")
+        if (self.command and self.url) or (self.ca is not None) != encrypted:
+            raise PydanticCustomError("opa", "command, or url with its ca")
+        if self.token and not self.url:
+            raise PydanticCustomError("opa", "a token is for a url")
+        return self
+
+
+class Policy(Table):
+    """What computes decisions."""
+
+    engine: Literal["wasm", "opa"] = Field(default="wasm", description='one of "wasm", "opa"')
+    opa: Opa = Field(
+        default=Opa(),
+        description="a table with command (the OPA to start), or with url (of one that runs "
+        'already; "https://" with ca, "http://" on loopback) and perhaps token',
+    )
+
+    @model_validator(mode="after")
+    def _opa_is_named(self) -> Policy:
+        if self.engine == "opa" and not (self.opa.command or self.opa.url):
+            raise PydanticCustomError("opa", "which one")
+        return self
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -239,6 +303,11 @@ class _Process(Table):
     pins: Existing = Field(description="a path to the existing file of pinned root fingerprints")
     deny_lists: Existing = Field(description="a path to the existing signed deny lists")
     policy_dir: Existing = Field(description="a path to the existing folder of the policy bundle")
+    policy: Policy = Field(
+        default=Policy(),
+        description='a table of the policy engine; with engine = "opa" it has a table opa that '
+        "says which one",
+    )
     log_level: LogLevel = Field(
         default="info", description='one of "debug", "info", "warning", "error"'
     )

@@ -27,6 +27,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directories, Directory
 from fairlead.policy.bundle import canonical, load_bundle
+from fairlead.policy.making import engine_maker
 from fairlead.policy.points import PolicyPoints
 from fairlead.server import Server, create_server
 from fairlead.telemetry import Event, get_logger
@@ -138,7 +139,8 @@ def load_policy(
 
     :returns: the points and the SHA-256 of what the officers signed.
     :raises PolicyUnavailable: missing, older, expired, tampered or under-signed.
-    :raises Misconfigured: the partner's own agreements are wrong, every problem at once.
+    :raises Misconfigured: the partner's own agreements are wrong, every problem at once; or the
+        configured engine cannot be had.
     """
     bundle = load_bundle(config.policy_dir, trust.policy_signers, minimum_serial, now)
     local = getattr(config, "local_policy", None)
@@ -148,7 +150,7 @@ def load_policy(
         get_logger().error(Event.POLICY_UNAVAILABLE, point=point, code=code)
 
     points = PolicyPoints(
-        bundle.layers(own),
+        bundle.layers(own, engine_maker(config)),
         bundle.serial,
         alarm=alarm,
         registry=bundle.registry(),

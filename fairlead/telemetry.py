@@ -65,6 +65,8 @@ class Event(StrEnum):
     GATEWAY_LOST = "gateway-lost"
     LOG_FAILED = "log-failed"
     MEMBERSHIP_PROBLEM = "membership-problem"
+    OPA_ENDED = "opa-ended"
+    OPA_STARTED = "opa-started"
     OVERSIGHT_ALERT = "oversight-alert"
     OVERSIGHT_NOT_READ = "oversight-not-read"
     OVERSIGHT_NOT_TOLD = "oversight-not-told"

@@ -10,7 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,14 +26,20 @@ OVERSIGHT = "fairlead.cli.oversight"
 def write_config(path: Path, config: GatewayConfig | NodeConfig, **changes: object) -> Path:
     """Write ``config`` as the file an operator would write; a change of None leaves a key out."""
     wanted = {**config.model_dump(mode="json", exclude_none=True), **changes}
-    tables = {key: value for key, value in wanted.items() if isinstance(value, dict)}
-    plain = {k: v for k, v in wanted.items() if k not in tables and v is not None}
-    lines = [f"{key} = {json.dumps(value)}" for key, value in plain.items()]
-    for name, table in tables.items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items())]
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(_lines(wanted)) + "\n")
     return path
+
+
+def _lines(table: Mapping[str, object], prefix: str = "") -> Iterator[str]:
+    """A table as TOML, with the tables in it behind its own keys."""
+    inner = {key: value for key, value in table.items() if isinstance(value, dict)}
+    for key, value in table.items():
+        if key not in inner and value is not None:
+            yield f"{key} = {json.dumps(value)}"
+    for key, value in inner.items():
+        yield f"[{prefix}{key}]"
+        yield from _lines(value, f"{prefix}{key}.")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

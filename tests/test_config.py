@@ -260,3 +260,67 @@ def test_the_message_limit_is_the_protocols(home: Path) -> None:
     too_large = f"[limits]\nmax_message_bytes = {signing.MAX_MESSAGE + 1}"
     assert "limits.max_message_bytes" in by_key(refused(home, too_large))
     assert config.Limits().max_message_bytes == signing.MAX_MESSAGE
+
+
+# ── The engine ───────────────────────────────────────────────────────────────────────────────
+
+OPA = '[policy]\nengine = "opa"\n[policy.opa]\n'
+
+
+@pytest.mark.parametrize(
+    "right",
+    [
+        "",
+        '[policy]\nengine = "wasm"\n',
+        '[policy.opa]\ncommand = "local.yaml"\n',  # named, and not used
+        f'{OPA}command = "local.yaml"\n',
+        f'{OPA}url = "http://127.0.0.1:8181"\n',
+        f'{OPA}url = "http://[::1]:8181"\ntoken = "env:OPA_TOKEN"\n',
+        f'{OPA}url = "https://opa.example:8181/"\nca = "pins.toml"\ntoken = "file:t"\n',
+    ],
+)
+def test_an_engine_can_be_named(home: Path, right: str) -> None:
+    """The table names one engine, and with it what that needs."""
+    config.load(config.NodeConfig, written(home, NODE + right))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "key"),
+    [
+        ('[policy]\nengine = "rego"\n', "policy.engine"),
+        ('[policy]\nengine = "opa"\n', "policy"),
+        (f"{OPA}", "policy"),
+        (f'{OPA}command = "absent"\n', "policy.opa.command"),
+        (f'{OPA}command = "local.yaml"\nurl = "http://127.0.0.1:1"\n', "policy.opa"),
+        (f'{OPA}command = "local.yaml"\ntoken = "env:T"\n', "policy.opa"),
+        (f'{OPA}command = "local.yaml"\nca = "pins.toml"\n', "policy.opa"),
+        (f'{OPA}url = "https://opa.example:8181"\n', "policy.opa"),
+        (f'{OPA}url = "http://127.0.0.1:8181"\nca = "pins.toml"\n', "policy.opa"),
+        (f'{OPA}url = "http://opa.example:8181"\n', "policy.opa.url"),
+        (f'{OPA}url = "http://127.0.0.1"\n', "policy.opa.url"),
+        (f'{OPA}url = "http://127.0.0.1:99999"\n', "policy.opa.url"),
+        (f'{OPA}url = "http://user:word@127.0.0.1:8181"\n', "policy.opa.url"),
+        (f'{OPA}url = "http://127.0.0.1:8181/v1"\n', "policy.opa.url"),
+        (f'{OPA}url = "unix:///run/opa"\n', "policy.opa.url"),
+        (f'{OPA}url = "http://[::1"\n', "policy.opa.url"),
+        (f'{OPA}url = "http://127.0.0.1:8181"\ntoken = "hunter2"\n', "policy.opa.token"),
+    ],
+)
+def test_half_an_engine_is_an_error(home: Path, wrong: str, key: str) -> None:
+    """What would decide by nobody, in clear, or by whoever answers, is refused with its key."""
+    error = refused(home, NODE + wrong)
+    assert by_key(error).keys() == {key}
+    assert "hunter2" not in error.diagnostics()
+
+
+def test_the_commented_lines_of_the_examples_are_right(home: Path) -> None:
+    """Who takes the comment signs away from the example's table gets a configuration."""
+    text = (Path(__file__).resolve().parent.parent / "examples/gateway_full.toml").read_text()
+    table = text[text.index("[policy]") : text.index("# What the process accepts")]
+    lines = [line.removeprefix("# ") for line in table.splitlines() if " = " in line]
+    engine, command, *server = [line for line in lines if not line.startswith(("Which", "or "))]
+    assert engine == 'engine = "wasm"'
+    (home / "opa-ca.pem").touch()
+    for chosen in (command.replace("/usr/local/bin/opa", "local.yaml"), "\n".join(server)):
+        node = config.load(config.NodeConfig, written(home, f"{NODE}{OPA}{chosen}\n"))
+        assert node.policy.opa != config.Opa()

@@ -23,7 +23,17 @@ from fairlead.cli.authority import app as authority_app
 from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, RowFormat
 from fairlead.cli.oversight import app as oversight_app
-from fairlead.config import Budgets, GatewayConfig, Guard, Limits, NodeConfig, Reviews, load
+from fairlead.config import (
+    Budgets,
+    GatewayConfig,
+    Guard,
+    Limits,
+    NodeConfig,
+    Opa,
+    Policy,
+    Reviews,
+    load,
+)
 from fairlead.envelope.answer import SEAL_OVERHEAD
 from fairlead.oversight.config import OversightConfig
 from fairlead.profile import Profile
@@ -257,6 +267,8 @@ KEYS = [
     ("docs/deploy.md", "gateway", fields_of(GatewayConfig, shared=False)),
     ("docs/deploy.md", "node", fields_of(NodeConfig, shared=False)),
     ("docs/deploy.md", "limits", fields_of(Limits)),
+    ("docs/deploy.md", "policy", fields_of(Policy)),
+    ("docs/deploy.md", "policy.opa", fields_of(Opa)),
     ("docs/deploy.md", "budgets", fields_of(Budgets)),
     ("docs/deploy.md", "guard", fields_of(Guard)),
     ("docs/deploy.md", "reviews", fields_of(Reviews)),

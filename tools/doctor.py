@@ -127,7 +127,9 @@ def libsodium() -> Finding:
 
 def opa() -> Finding:
     """Only the pinned OPA rebuilds the same policy.wasm byte for byte."""
-    finding = optional_tool("opa", "only make policies and make test-opa", "make tools", "version")
+    finding = optional_tool(
+        "opa", 'only make policies, make test-opa, and engine = "opa"', "make tools", "version"
+    )
     if finding.ok and finding.found != f"Version: {OPA_VERSION}":
         finding.ok = False
         finding.found += f" (pinned: {OPA_VERSION})"

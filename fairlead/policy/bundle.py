@@ -29,7 +29,13 @@ from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
-from fairlead.policy.engine import ExpiringEngine, WasmEngine
+from fairlead.policy.engine import (
+    SELF_TEST,
+    EngineMaker,
+    ExpiringEngine,
+    Program,
+    wasm_engine,
+)
 from fairlead.policy.points import Layer
 
 DOMAIN = "policy"
@@ -86,14 +92,25 @@ class Bundle:
         """SHA-256 (hex) of what was signed: every decision under it says so."""
         return hashlib.sha256(canonical(self.manifest)).hexdigest()
 
-    def layers(self, local: tuple[str, bytes] | None = None) -> list[Layer]:
-        """The layers, the federation's first. ``local`` is the name and the octets of a
+    def program(self) -> Program:
+        """What the engines run."""
+        sources = {
+            name: octets
+            for name, octets in self.files.items()
+            if name.endswith(".rego") or name == SELF_TEST
+        }
+        return Program(wasm=self.files[WASM], sources=sources)
+
+    def layers(
+        self, local: tuple[str, bytes] | None = None, make: EngineMaker = wasm_engine
+    ) -> list[Layer]:
+        """The engines, the federation's first. ``local`` is the name and the octets of a
         partner's own agreements, which become a second layer of the same kernel.
 
         :raises Misconfigured: the agreements are wrong (every problem at once).
         :raises PolicyUnavailable: the module does not start.
         """
-        wasm = self.files[WASM]
+        program = self.program()
         data = {name: self.files[name] for name in self.manifest.data}
         federation = federation_data(data)
         found = {self.identity: federation}
@@ -101,7 +118,7 @@ class Bundle:
             found[hashlib.sha256(local[1]).hexdigest()] = local_data(federation, data, *local)
         return [
             Layer(
-                ExpiringEngine(WasmEngine(wasm, identified(d, i)), self.manifest.not_after),
+                ExpiringEngine(make(program, identified(d, i)), self.manifest.not_after),
                 i,
             )
             for i, d in found.items()
@@ -182,7 +199,7 @@ def publish(
     """
     try:
         built = json.loads((source / MANIFEST).read_bytes())
-        files = {name: (source / name).read_bytes() for name in (WASM, *data)}
+        files = {name: (source / name).read_bytes() for name in (WASM, *data, *rego(source))}
         fresh = built["files"][WASM] == hashlib.sha256(files[WASM]).hexdigest()
         revision = str(built["revision"])
     except (OSError, ValueError, KeyError, TypeError):
@@ -206,6 +223,13 @@ def publish(
         target.write_bytes(content)
     (directory / MANIFEST).write_bytes(sign_manifest(manifest, signers))
     return manifest
+
+
+def rego(source: Path) -> list[str]:
+    """Names of the kernel's sources in a source tree, and its self-test's: no tests."""
+    found = sorted(path.relative_to(source).as_posix() for path in source.glob("*/*.rego"))
+    own = [SELF_TEST] if (source / SELF_TEST).exists() else []
+    return [*own, *(name for name in found if not name.endswith("_test.rego"))]
 
 
 def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:

@@ -1,5 +1,8 @@
 """Where decisions are computed: the engine port, and OPA's policy as WebAssembly in-process.
 
+The other engine is an OPA server (``fairlead.policy.opa``); which one decides is configured once
+(``fairlead.policy.making``), and there is no falling back from one to the other.
+
 ``opa-py-wasm`` runs what ``opa build -t wasm`` compiled. Its defaults are not ours: one
 instance, a deadline of 50 ms for a decision, no waiting for the instance, and an undefined
 decision is an error (FACTS: OPA). To change the policy, make a new engine and swap it.
@@ -8,8 +11,9 @@ decision is an error (FACTS: OPA). To change the policy, make a new engine and s
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 from weakref import finalize
 
@@ -32,13 +36,33 @@ ATTEMPTS = 2
 busy elsewhere, and is made once more. An input that keeps the engine busy meets it again."""
 MAX_INPUT = 4 * 1024 * 1024
 MAX_RESULT = 4 * 1024 * 1024
+MAX_PAGES = 4096
+"""Pages of 64 KiB that an instance may grow to: a policy that allocates more is stopped."""
+SELF_TEST = "selftest.json"
 _BEFORE, _BEHIND = b'[{"result":', b"}]"
 _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What an input that JSON cannot say, an unknown point or a result of another form raise."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an engine runs: the compiled kernel, and the sources it was compiled from.
+
+    ``sources`` maps ``"admission/admission.rego"`` to its octets, without tests and data; it may
+    hold :data:`SELF_TEST` as well.
+    """
+
+    wasm: bytes
+    sources: Mapping[str, bytes]
+
+
 class PolicyEngine(Protocol):
     """Evaluates one point's rule over one input. Whoever calls it trusts nothing it returns."""
+
+    @property
+    def name(self) -> str:
+        """``"wasm"`` or ``"opa"``, for records of decisions."""
+        ...
 
     def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """The rule's value, as JSON.
@@ -47,6 +71,76 @@ class PolicyEngine(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Free what it holds; later evaluations are unavailable. Forgetting it does the same."""
+        ...
+
+
+EngineMaker = Callable[[Program, Mapping[str, object]], PolicyEngine]
+"""Loads a program over a data document; raises ``PolicyUnavailable`` when that does not go well."""
+
+
+def wasm_engine(program: Program, data: Mapping[str, object]) -> PolicyEngine:
+    """The default: the compiled kernel in this process.
+
+    :raises PolicyUnavailable: see :class:`WasmEngine`, and ENGINE_SELFTEST.
+    """
+    engine = WasmEngine(program.wasm, data)
+    self_test(engine, program)
+    return engine
+
+
+def self_test(engine: PolicyEngine, program: Program) -> None:
+    """Refuse an engine that does not decide as it should; closes it then.
+
+    Every point refuses an empty input, and each vector of the program's :data:`SELF_TEST`, a list
+    of ``{"point", "input", "expect"}``, comes out as expected over whatever agreements are loaded.
+
+    :raises PolicyUnavailable: ENGINE_SELFTEST, or as the engine.
+    """
+    try:
+        good = _denies_nothing(engine) and _vectors_hold(engine, program.sources.get(SELF_TEST))
+    except PolicyUnavailable:
+        engine.close()
+        raise
+    if not good:
+        engine.close()
+        raise _unavailable("ENGINE_SELFTEST")
+
+
+def _denies_nothing(engine: PolicyEngine) -> bool:
+    """Whether every point refuses an empty input; warms the engine up as well."""
+    try:
+        empty = {point: orjson.loads(engine.evaluate(point, {})) for point in POINTS}
+    except orjson.JSONDecodeError:
+        return False
+    values = [value if isinstance(value, dict) else {} for value in empty.values()]
+    return empty["release"].get("records") == [] and all(
+        value.get("effect") == "deny" or value is empty["release"] for value in values
+    )
+
+
+def _vectors_hold(engine: PolicyEngine, vectors: bytes | None) -> bool:
+    try:
+        for vector in orjson.loads(vectors or b"[]"):
+            found = orjson.loads(engine.evaluate(vector["point"], vector["input"]))
+            found.pop("policy", None)  # says which agreements are loaded
+            if _ordered(found) != _ordered(vector["expect"]):
+                return False
+    except _UNUSABLE:
+        return False
+    return True
+
+
+def _ordered(value: object) -> object:
+    """The same document with lists of texts, which stand for sets, in order; but not records."""
+    if isinstance(value, dict):
+        return {k: item if k == "records" else _ordered(item) for k, item in value.items()}
+    if isinstance(value, list):
+        items = [_ordered(item) for item in value]
+        return sorted(items) if all(isinstance(item, str) for item in items) else items  # type: ignore[type-var]
+    return value
+
 
 class ExpiringEngine:
     """An engine whose policy ends: past ``not_after`` (Unix seconds) there is no decision."""
@@ -54,6 +148,15 @@ class ExpiringEngine:
     def __init__(self, engine: PolicyEngine, not_after: float) -> None:
         self._engine = engine
         self._not_after = not_after
+
+    @property
+    def name(self) -> str:
+        """The name of the engine inside."""
+        return self._engine.name
+
+    def close(self) -> None:
+        """Close the engine inside."""
+        self._engine.close()
 
     def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """:raises PolicyUnavailable: POLICY_EXPIRED, or as the engine inside."""
@@ -65,6 +168,8 @@ class ExpiringEngine:
 
 class WasmEngine:
     """The compiled policy and its data, fixed at construction. One evaluation at a time."""
+
+    name = "wasm"
 
     def __init__(
         self, wasm: bytes, data: Mapping[str, object], *, deadline_s: float = DEADLINE_S
@@ -81,16 +186,17 @@ class WasmEngine:
         self._factory: WasmtimeRuntimeFactory | None = None
         try:
             self._data = orjson.dumps(data)
-            self._factory = WasmtimeRuntimeFactory(wasm)
+            self._factory = WasmtimeRuntimeFactory(wasm, max_memory_pages=MAX_PAGES)
             # The factory's ticker is a thread: it must end with its engine, closed or forgotten.
             finalize(self, self._factory.close).atexit = False
             self._loaded = _Loaded(self._factory, self._data, deadline_s)
         except (OpaWasmError, orjson.JSONEncodeError):
             self.close()
             raise _unavailable("ENGINE_START") from None
-        if self._loaded.builtins or not self._denies_nothing():
+        if self._loaded.builtins:
             self.close()
             raise _unavailable("ENGINE_START")
+        self_test(self, Program(wasm=wasm, sources={}))
 
     def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """:raises PolicyUnavailable: undefined, too slow, too large, or an engine's failure."""
@@ -109,17 +215,6 @@ class WasmEngine:
         finally:
             self._lock.release()
         raise _unavailable("ENGINE_FAILED")
-
-    def _denies_nothing(self) -> bool:
-        """Whether every point refuses an empty input; warms the instance up as well."""
-        try:
-            empty = {point: orjson.loads(self.evaluate(point, {})) for point in POINTS}
-        except (PolicyUnavailable, orjson.JSONDecodeError):
-            return False
-        if not all(isinstance(value, dict) for value in empty.values()):
-            return False
-        nothing = empty.pop("release").get("records") == []
-        return nothing and all(value.get("effect") == "deny" for value in empty.values())
 
     def close(self) -> None:
         """Free the instance; later evaluations are unavailable."""

@@ -32,6 +32,7 @@ def check(config: ConfigOption = CONFIG) -> None:
 
     from fairlead import process, telemetry
     from fairlead.config import GatewayConfig, load
+    from fairlead.policy import making
     from fairlead.trust import Trust
     from gateway.app import own_keys
 
@@ -39,6 +40,7 @@ def check(config: ConfigOption = CONFIG) -> None:
     settings = load(GatewayConfig, config)
     own_keys(settings, process.join(settings, time.time))
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
+    say(f"decisions are made by {making.told(settings.policy)}")
     say("the configuration, the directory and the policy are in order")
     say(f"next: fairlead-gateway serve --config {config}")
 

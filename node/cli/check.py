@@ -12,6 +12,7 @@ def check(config: ConfigOption = CONFIG) -> int:
 
     from fairlead import telemetry
     from fairlead.config import NodeConfig, load
+    from fairlead.policy import making
     from node.checking import findings, first_error
 
     telemetry.configure("error")  # what is found is printed below
@@ -27,6 +28,7 @@ def check(config: ConfigOption = CONFIG) -> int:
     error = first_error(found)
     if error is not None:
         return error.exit_code
+    say(f"decisions are made by {making.told(settings.policy)}")
     say("configuration, directory, keys, policy, mappings and exposure are in order")
     say(f"next: fairlead-node index --config {config}")
     return Exit.ANSWERED
