@@ -34,7 +34,7 @@ from fairlead.policy.reading import (
 Alarm = Callable[[str, str], None]
 """Called with the decision point and a stable code; both are fixed names."""
 
-BATCH = 64
+BATCH = 128
 """Records in one evaluation: far from the engine's deadline."""
 
 UNAVAILABLE = Reason(

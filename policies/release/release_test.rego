@@ -114,7 +114,7 @@ test_handling_codes_are_the_registrys if {
 		"/handling/europol/H0": "HANDLING_EUROPOL", "/handling/source_grade/A": "HANDLING_GRADE",
 		"/handling/information_grade/1": "HANDLING_GRADE", "/handling/active_target": "ACTIVE_TARGET",
 	} {
-		d := under(f.release, f.drop(f.federation, path))
+		d := under(f.release, f.reworded(path))
 		f.codes(d[0]) == {code}
 	}
 }
