@@ -31,7 +31,7 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 	--quiet $(UPGRADE)
 
 .PHONY: help doctor setup demo demo-up demo-down test attacks fuzz check proto policies tools \
-	test-opa certs bench-gateway bench-node bench-blind bench-publication lock clean
+	test-opa certs bench-gateway bench-node bench-blind bench-publication bench-policy lock clean
 
 help: ## list every target
 	@echo "Fairlead: make TARGET"; echo
@@ -99,7 +99,6 @@ proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
 
 policies: $(STAMP) ## rebuild policies/policy.wasm with the pinned OPA (commit the result)
 	@$(PY) tools/build_policies.py
-	@$(PY) tools/self_test.py
 
 tools: $(STAMP) ## obtain the pinned OPA, grpcurl and helm into .tools/bin
 	@$(PY) tools/get_opa.py
@@ -122,6 +121,9 @@ bench-blind: $(STAMP) ## blind queries against openmined-psi and sealed ones (QU
 
 bench-publication: $(STAMP) ## publishing 1 M records, and a delta; the last line is one JSON object
 	@$(PY) -m bench.publication $(ARGS)
+
+bench-policy: $(STAMP) ## what a decision costs, in both engines (QUICK=1: small); last line JSON
+	@$(PY) -m bench.policy $(ARGS)
 
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock

@@ -119,14 +119,14 @@ def start(federation: Federation, children: Children, owners: int, *, traced: Pa
         gateway = children.product("gateway", "bench.sampler", str(traced), config)
     relay_at = f"127.0.0.1:{free_ports(1)[0]}"
     relay = children.obedient("relay", "bench.relay", folder, relay_at)
-    serving = _start_owners(federation, children, owners)
+    serving = start_owners(federation, children, owners)
     targets = [f"{PLAIN}={relay_at}", f"{FULL}={federation.directory().gateway.endpoint}"]
     load = children.obedient("load", "bench.load", folder, *targets)
     wait_until_serving(gateway)
     return Bench(load=load, owners=serving, arms={PLAIN: relay, FULL: gateway})
 
 
-def _start_owners(federation: Federation, children: Children, owners: int) -> list[Child]:
+def start_owners(federation: Federation, children: Children, owners: int) -> list[Child]:
     """As many processes as there are cores share the owners."""
     names, share = federation.owners(owners), os.cpu_count() or 2
     return [

@@ -79,6 +79,27 @@ def test_the_node_benchmark_ends_with_its_figures() -> None:
         assert summary[figure] > 0
 
 
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_policy_benchmark_ends_with_its_figures() -> None:
+    """A small run decides everything rightly and reports every figure, null without an OPA."""
+    summary = last_line("bench.policy", "--quick")
+    assert list(summary) == [
+        "schema", "bench", "ok", "scale", "admission_us", "route50_us", "release_us_per_record",
+        "replay_per_s", "share_of_query", "seconds",
+    ]  # fmt: skip
+    assert {key: summary[key] for key in ("schema", "bench", "ok")} == {
+        "schema": 1, "bench": "policy", "ok": True,
+    }  # fmt: skip
+    skipped = bool(summary["scale"]["skipped"])
+    for figure in ("admission_us", "route50_us", "release_us_per_record"):
+        assert list(summary[figure]) == ["wasm", "opa"]
+        assert summary[figure]["wasm"] > 0
+        assert (summary[figure]["opa"] is None) is skipped
+    assert summary["replay_per_s"] > 0
+    assert 0 < summary["share_of_query"] < 1
+
+
 def test_percentiles_are_values_that_were_measured() -> None:
     """The nearest-rank percentiles of one, two and a hundred values are among them."""
     assert p50_p99([7.0]) == {"p50": 7.0, "p99": 7.0}

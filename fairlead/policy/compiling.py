@@ -1,7 +1,8 @@
 """Registry and agreements as the data document that the kernel reads.
 
 Sets are objects of ``true``, so that a rule looks one entry up. ``sizes`` has how many entries
-each agreement has with all that is in it: the kernel counts again (``policies/integrity``).
+each agreement has with all that is in it, ``size`` the same of the registry: the kernel counts
+again (``policies/integrity``).
 """
 
 from __future__ import annotations
@@ -93,7 +94,10 @@ def agreement_data(
 def layer_data(words: Json, rows: Mapping[str, Json]) -> Json:
     """One layer's document: the words, the agreements and their sizes."""
     sizes = {name: size(row) for name, row in rows.items()}
-    return {"federation": {**words, "agreements": dict(rows), "sizes": sizes}}
+    words = {name: word for name, word in words.items() if name != "size"}
+    counted = sum(map(size, words.values()))
+    federation = {**words, "agreements": dict(rows), "sizes": sizes, "size": counted}
+    return {"federation": federation}
 
 
 def size(value: object) -> int:

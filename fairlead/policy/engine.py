@@ -133,9 +133,9 @@ def _vectors_hold(engine: PolicyEngine, vectors: bytes | None) -> bool:
 
 
 def _ordered(value: object) -> object:
-    """The same document with lists of texts, which stand for sets, in order."""
+    """The same document with lists of texts, which stand for sets, in order; but not records."""
     if isinstance(value, dict):
-        return {key: _ordered(item) for key, item in value.items()}
+        return {k: item if k == "records" else _ordered(item) for k, item in value.items()}
     if isinstance(value, list):
         items = [_ordered(item) for item in value]
         return sorted(items) if all(isinstance(item, str) for item in items) else items  # type: ignore[type-var]

@@ -50,7 +50,7 @@ input_valid if {
 	facts.user(input.user)
 	facts.case(input.case)
 	facts.natural(input.approvals)
-	facts.candidates(input.candidates)
+	candidates.valid
 }
 
 default case_open := false

@@ -3,22 +3,72 @@
 package fairlead.candidates
 
 import data.fairlead.agreement
+import data.fairlead.facts
 
-about[id] := agreement.about(owner) if some id, owner in input.candidates
+names[id] := name_of[like] if some id, like in likeness
 
-names[id] := name(facts) if some id, facts in about
+kinds contains [name_of[like], known] if some like, known in about
 
-kinds contains [name(facts), facts] if some _, facts in about
+# All that rules look at: of the id, whether it is the asker's, or one that an agreement of the
+# asker's names or lost. What is no partner is alike to nothing.
+likeness[id] := like(id, owner) if some id, owner in input.candidates
 
-# Everything in `facts` is in the name: the sides follow from what is lacking.
-name(facts) := concat(" ", [
-	bits[facts.between_police],
+like(id, owner) := [
+	owner.kind, owner.sector, owner.country, owner.schemes, called(owner.partner_id),
+	facts.candidate_rest(id, owner),
+] if {
+	is_object(owner)
+} else := []
+
+# The partner whom all of these are like, for the rules.
+partner(like) := {
+	"kind": like[0], "sector": like[1], "country": like[2], "schemes": like[3],
+	"partner_id": like[4],
+} if {
+	count(like) == 6
+} else := {}
+
+called(id) := id if {
+	told_apart[id]
+} else := "-"
+
+told_apart[input.asker.partner_id] := true
+
+told_apart[id] := true if {
+	some agreement_id in agreement.asked_by
+	some id, _ in data.federation.agreements[agreement_id].to.partners
+}
+
+told_apart[id] := true if {
+	some agreement_id in agreement.asked_by
+	some id, _ in data.federation.agreements[agreement_id].opted_out
+}
+
+alike contains like if some _, like in likeness
+
+about[like] := agreement.about(partner(like)) if some like in alike
+
+name_of[like] := name(known) if some like, known in about
+
+default valid := false
+
+valid if {
+	is_object(input.candidates)
+	every like in alike {
+		like[5] == true
+		facts.party(partner(like))
+	}
+}
+
+# Everything in `known` is in the name: the sides follow from what is lacking.
+name(known) := concat(" ", [
+	bits[known.between_police],
 	concat("", [
-		bits[facts.standing.partner_known], bits[facts.standing.partner_located],
-		bits[facts.standing.other_partner], bits[facts.standing.schemes_answered],
+		bits[known.standing.partner_known], bits[known.standing.partner_located],
+		bits[known.standing.other_partner], bits[known.standing.schemes_answered],
 	]),
-	concat("+", sort(facts.ids)),
-	facts.lacks,
+	concat("+", sort(known.ids)),
+	known.lacks,
 ])
 
 bits := {true: "1", false: "0"}

@@ -38,3 +38,25 @@ test_every_kind_is_decided if {
 test_no_candidates if {
 	names(f.put(f.routing, "/candidates", null)) == {}
 }
+
+# Whoever an agreement names, or who opted out, is told apart from others of the kind.
+test_a_named_partner_is_told_apart if {
+	n := names(f.routing)
+	n.south != n.north
+	twin := f.put(f.routing, "/candidates/twin", f.party("twin", "terminal", "private"))
+	federation := f.amended("wide", "/opted_out", {"twin": true})
+	out := candidates.names with input as twin with data.federation as federation
+	out.twin != out.south
+}
+
+# What is no partner spoils the input, for everybody.
+test_a_malformed_partner if {
+	every value in [{}, [], "south", null, object.union(f.south, {"extra": 1}), f.north] {
+		document := f.put(f.routing, "/candidates/south", value)
+		d := routing.decision with input as document with data.federation as f.federation
+		object.keys(d.candidates) == object.keys(document.candidates)
+		every _, c in f.each(d) {
+			f.codes(c) == {"INPUT_INVALID"}
+		}
+	}
+}

@@ -92,32 +92,32 @@ grant(g) if {
 	natural(g.expires_at)
 }
 
-# Field names only: no value of a record is ever an input.
+# Field names only: no value of a record is ever an input. Here, what rules look at in a record.
 record(r) if {
-	object.keys(r) == {
-		"record_type", "event", "country", "tlp", "pap", "europol", "source_grade",
-		"information_grade", "purposes", "expires_at", "active_target", "personal", "fields",
-	}
-	every value in [r.record_type, r.event, r.country, r.tlp, r.pap, r.europol] {
+	every value in [r.event, r.country, r.tlp, r.pap, r.europol] {
 		is_string(value)
 	}
 	is_string(r.source_grade)
 	is_string(r.information_grade)
 	texts(r.purposes)
-	natural(r.expires_at)
 	is_boolean(r.active_target)
 	is_boolean(r.personal)
 	texts(r.fields)
 }
 
-# Every partner that might be asked, each under its own id.
-candidates(cs) if {
-	is_object(cs)
-	every id, c in cs {
-		party(c)
-		c.partner_id == id
-	}
-}
+# The rest of a record: its type, its expiry, and no field more than there should be.
+record_rest(r) if {
+	count(r) == 13
+	is_string(r.record_type)
+	natural(r.expires_at)
+} else := false
+
+# A partner that might be asked stands under its own id, with no field more than there should be.
+candidate_rest(id, owner) if {
+	count(owner) == 5
+	text(id)
+	owner.partner_id == id
+} else := false
 
 text(value) if {
 	is_string(value)

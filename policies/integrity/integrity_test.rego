@@ -32,6 +32,19 @@ test_a_lost_part_denies_everybody if {
 	}
 }
 
+# A word that the registry loses is noticed, whether or not a question says it.
+test_a_lost_word if {
+	every path in [
+		"/size", "/fields", "/fields/driver", "/fields/driver/personal", "/kinds/forwarder",
+		"/limits/max_records", "/purposes/delicate/approvals", "/purposes/delicate/legal_bases/law",
+		"/legal_bases/law/kinds/police", "/schemes/plate", "/roles/trainee", "/jurisdictions/GB/eu",
+		"/jurisdictions/GB/grounds/adequacy", "/instruments/order/court", "/handling/tlp/RED",
+		"/handling/active_target",
+	] {
+		not whole(f.drop(f.federation, path))
+	}
+}
+
 # An entry put in is counted as one left out is.
 test_an_added_part if {
 	not whole(f.put(f.federation, "/agreements/named/schemes/plate", true))

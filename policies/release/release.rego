@@ -12,19 +12,42 @@ import data.fairlead.verdict
 # entrypoint: true
 decision := {
 	"policy": data.federation.policy,
-	"records": [name | some [name, _] in named],
+	"records": [names[likeness] | some likeness in likenesses],
 	"decisions": {name: verdict_on(known) | some [name, known] in kinds},
 }
 
 # Records that differ in nothing a rule looks at are decided together, each under the name of its
 # kind. With records that are no array there is nothing to decide on: the answer is empty, and
 # the enforcement point misses its decisions.
-named := [[name(known), known] |
-	some record in input.records
-	known := about_record(record)
-]
+likenesses := [likeness(record) | some record in input.records]
 
-kinds contains pair if some pair in named
+# All that rules look at: every field but the type, and of the expiry whether it has passed. What
+# is no record is alike to nothing.
+likeness(r) := [
+	r.event, r.country, r.tlp, r.pap, r.europol, r.source_grade, r.information_grade, r.purposes,
+	r.active_target, r.personal, r.fields, unexpired(r), facts.record_rest(r),
+] if {
+	is_object(r)
+} else := []
+
+alike contains likeness if some likeness in likenesses
+
+# The record whom all of these are like, for the rules.
+like(likeness) := {
+	"event": likeness[0], "country": likeness[1], "tlp": likeness[2], "pap": likeness[3],
+	"europol": likeness[4], "source_grade": likeness[5], "information_grade": likeness[6],
+	"purposes": likeness[7], "active_target": likeness[8], "personal": likeness[9],
+	"fields": likeness[10], "retained": likeness[11],
+} if {
+	count(likeness) == 13
+} else := {}
+
+names[likeness] := name(about_record(like(likeness))) if some likeness in alike
+
+kinds contains [name(known), known] if {
+	some likeness in alike
+	known := about_record(like(likeness))
+}
 
 about_record(record) := {
 	"evidence": evidence(record),
@@ -96,8 +119,9 @@ input_valid if {
 	facts.party(input.owner)
 	facts.texts(input.facets)
 	is_array(input.records)
-	every record in input.records {
-		facts.record(record)
+	every likeness in alike {
+		likeness[12] == true
+		facts.record(like(likeness))
 	}
 }
 
@@ -132,6 +156,10 @@ purpose_shared(record) if {
 } else := false
 
 retained(record) if {
+	record.retained == true
+} else := false
+
+unexpired(record) if {
 	input.now < record.expires_at
 } else := false
 

@@ -1,5 +1,6 @@
 package fairlead.release_test
 
+import data.fairlead.facts
 import data.fairlead.fixtures as f
 import data.fairlead.release
 
@@ -114,7 +115,47 @@ test_handling_codes_are_the_registrys if {
 		"/handling/europol/H0": "HANDLING_EUROPOL", "/handling/source_grade/A": "HANDLING_GRADE",
 		"/handling/information_grade/1": "HANDLING_GRADE", "/handling/active_target": "ACTIVE_TARGET",
 	} {
-		d := under(f.release, f.drop(f.federation, path))
+		d := under(f.release, f.reworded(path))
 		f.codes(d[0]) == {code}
+	}
+}
+
+kinds(records) := count(d.decisions) if {
+	d := release.decision with input as f.put(f.release, "/records", records)
+		with data.federation as f.federation
+	count(d.records) == count(records)
+}
+
+# Records that differ in their type and in when they expire are decided together.
+test_alike_is_decided_together if {
+	later := object.union(f.record, {"expires_at": 5000, "record_type": "other"})
+	kinds([f.record, later, f.record]) == 1
+}
+
+# Whatever a rule looks at tells two records apart.
+test_unlike_is_told_apart if {
+	every name, value in {
+		"event": "unspecified", "country": "GB", "tlp": "RED", "pap": "RED", "europol": "H2",
+		"source_grade": "D", "information_grade": "7", "purposes": [], "active_target": true,
+		"fields": ["unheard_of", "new"], "expires_at": 1,
+	} {
+		kinds([f.record, object.union(f.record, {name: value})]) == 2
+	}
+}
+
+# What is no record spoils the input, whatever is wrong with it.
+test_a_malformed_record if {
+	lacking := [object.remove(f.record, [name]) | some name, _ in f.record]
+	wrong := [[], "text", null, 7, object.union(f.record, {"extra": 1})]
+	found := [record |
+		some record in array.concat([f.record], array.concat(lacking, wrong))
+		like := release.likeness(record) with input as f.release
+		like[12] == true
+		facts.record(release.like(like))
+	]
+	found == [f.record]
+	d := decide(f.put(f.release, "/records", array.concat([f.record], array.concat(lacking, wrong))))
+	every decision in d {
+		f.codes(decision) == {"INPUT_INVALID"}
 	}
 }

@@ -45,7 +45,7 @@ input_valid if {
 	facts.question_sealed(input.query)
 	facts.party(input.asker)
 	facts.natural(input.approvals)
-	facts.candidates(input.candidates)
+	candidates.valid
 }
 
 default partner_available := false
