@@ -301,7 +301,7 @@ def place_example(name: str, folder: Path) -> Path:
     (folder / "policy").mkdir()
     for file in ("directory.bin", "deny-lists.bin", "pins.toml"):
         (folder / "public" / file).touch()
-    (folder / "local.yaml").touch()
+    (folder / "own-policy").mkdir()
     (folder / "mapping.toml").write_bytes((EXAMPLES / "mapping.toml").read_bytes())
     copy = folder / name
     copy.write_text(text, encoding="utf-8")

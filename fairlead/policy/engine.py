@@ -8,8 +8,9 @@ decision is an error (FACTS: OPA). To change the policy, make a new engine and s
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Protocol
 from weakref import finalize
 
@@ -37,8 +38,22 @@ _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What an input that JSON cannot say, an unknown point or a result of another form raise."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Program:
+    """What an engine runs: the compiled kernel, and its sources by name
+    (``admission/admission.rego``) without tests and without data."""
+
+    wasm: bytes
+    sources: Mapping[str, bytes]
+
+
 class PolicyEngine(Protocol):
     """Evaluates one point's rule over one input. Whoever calls it trusts nothing it returns."""
+
+    @property
+    def name(self) -> str:
+        """``wasm`` or ``opa``, for decision records."""
+        ...
 
     def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """The rule's value, as JSON.
@@ -47,24 +62,24 @@ class PolicyEngine(Protocol):
         """
         ...
 
+    def close(self) -> None:
+        """Free what it holds; later evaluations are unavailable."""
+        ...
 
-class ExpiringEngine:
-    """An engine whose policy ends: past ``not_after`` (Unix seconds) there is no decision."""
 
-    def __init__(self, engine: PolicyEngine, not_after: float) -> None:
-        self._engine = engine
-        self._not_after = not_after
+EngineMaker = Callable[[Program, Mapping[str, object]], PolicyEngine]
+"""A program and its data document → a loaded engine."""
 
-    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
-        """:raises PolicyUnavailable: POLICY_EXPIRED, or as the engine inside."""
-        now = document.get("now")
-        if not isinstance(now, int) or now >= self._not_after:
-            raise PolicyUnavailable("the policy has expired", reasons=("POLICY_EXPIRED",))
-        return self._engine.evaluate(point, document)
+
+def wasm_engine(program: Program, data: Mapping[str, object]) -> PolicyEngine:
+    """The default maker: in-process WebAssembly."""
+    return WasmEngine(program.wasm, data)
 
 
 class WasmEngine:
     """The compiled policy and its data, fixed at construction. One evaluation at a time."""
+
+    name = "wasm"
 
     def __init__(
         self, wasm: bytes, data: Mapping[str, object], *, deadline_s: float = DEADLINE_S
