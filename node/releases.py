@@ -152,13 +152,15 @@ class ReleaseFollower:
         try:
             return await call(stub)
         except grpc.aio.AioRpcError as error:
-            if error.code() in _LATER:
+            refused = gateway_refusal(error)
+            judged = refused.code.startswith(("POLICY_", "AGREEMENTS_", "ENGINE_"))
+            if error.code() in _LATER and not judged:
                 raise Unreachable(
                     "the gateway cannot be reached",
                     reasons=("GATEWAY_UNREACHABLE",),
                     remedy="fairlead-node status   (is the gateway reachable?), then again",
                 ) from None
-            raise gateway_refusal(error) from None
+            raise refused from None
 
     # ── Officers ─────────────────────────────────────────────────────────────────────────────
 
