@@ -23,6 +23,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -248,6 +249,7 @@ class LocalPolicy(Table):
     officers: Annotated[
         tuple[Officer, ...],
         BeforeValidator(_officers),
+        PlainSerializer(lambda officers: [officer.plain() for officer in officers]),
         WithJsonSchema({"type": "array", "items": {"type": "object"}}),
     ] = Field(
         description="a list of { key, person, organisation } tables: two of them, two different "
