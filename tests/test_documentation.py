@@ -321,7 +321,8 @@ def test_the_example_configuration_loads(
         table = getattr(settings, name)
         if isinstance(table, BaseModel):
             assert table.model_fields_set == type(table).model_fields.keys()
-            assert table == type(table)()
+            if not any(field.is_required() for field in type(table).model_fields.values()):
+                assert table == type(table)()
     assert settings.log_level == "info"
 
 

@@ -149,5 +149,5 @@ def _incomplete() -> Misconfigured:
     return Misconfigured(
         "the policy sources are incomplete or not built",
         reasons=("POLICY_SOURCES",),
-        remedy="make policies   (or: fairlead policy build DIR)",
+        remedy="make policies   (or fetch the release in force: fairlead policy fetch DIR)",
     )

@@ -21,7 +21,7 @@ REMEDIES = {
     "directory": "fairlead-gateway directory renew --operator FILE   (two operators)",
     "deny list": "fairlead-gateway directory renew --operator FILE   (two operators)",
     "deny list of users": "ask that partner to run: fairlead-authority serve",
-    "policy": "have two policy officers sign the next release: fairlead policy sign",
+    "policy": "have two policy officers sign the next release: fairlead policy sign DIR --key FILE",
 }
 
 

@@ -19,9 +19,7 @@ DAY_S = 86_400
 FolderArgument = Annotated[
     Path, typer.Argument(help="The folder of the release: kernel, data, reports.")
 ]
-KeyOption = Annotated[
-    Path, typer.Option("--key", help="Your officer's key (fairlead policy keygen).")
-]
+KeyOption = Annotated[Path, typer.Option("--key", help="Your key as an officer.")]
 DaysOption = Annotated[int, typer.Option("--days", min=1, help="Days until it ends.")]
 AgeOption = Annotated[
     int,
