@@ -132,14 +132,15 @@ class Books:
         """
         return self.policy(now=time.time()).as_files()
 
-    def policy_end(self) -> tuple[int, int]:
-        """Serial and end of the release that lies there, expired or not.
+    def policy_end(self) -> tuple[int, int, bool]:
+        """Serial and end of the release that lies there, expired or not, and whether it still waits
+        for a second person.
 
         :raises PolicyUnavailable: two people of two organisations did not approve it.
         """
         signed = parse_manifest((self.config.policy_dir / MANIFEST).read_bytes())
-        approved(signed, self.trust.policy_officers, two_organisations=True)
-        return signed.manifest.serial, signed.manifest.not_after
+        found = approved(signed, self.trust.policy_officers, two_organisations=True)
+        return signed.manifest.serial, signed.manifest.not_after, not found.complete
 
     def policy(self, *, now: float) -> Bundle:
         """The policy bundle, verified.

@@ -165,6 +165,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
     steering.snapshots = asker.snapshots.report
+    steering.status.policy_overdue = lambda: releases.overdue(clock())
     offering = open_offering(parts, exchange, steering, refresher)
     server = _bind(parts, answering, asker, offering, follower)
     refresher.start()

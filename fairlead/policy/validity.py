@@ -40,13 +40,13 @@ class Validity:
             raise PolicyUnavailable(
                 "the policy has expired",
                 reasons=("POLICY_EXPIRED",),
-                remedy="have two officers sign and publish the next release: fairlead policy sign DIR --key FILE",
+                remedy="two officers sign and publish one: fairlead policy sign DIR --key FILE",
             )
         if now >= self.since + self.max_age_s:
             raise PolicyUnavailable(
                 "nobody has confirmed for too long that the policy is current",
                 reasons=("POLICY_STALE",),
-                remedy="let this process reach its gateway; at a gateway: fairlead policy publish DIR",
+                remedy="let it reach its gateway; for the gateway: fairlead policy publish DIR",
             )
 
 

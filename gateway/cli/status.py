@@ -56,8 +56,8 @@ def _signed(books: Books, now: float) -> list[dict[str, Any]]:
     for item in books.lists:
         content = parse_canonical(pb.DenyList, item.deny_list)
         ends.append(("deny list of users", content.issuer, content.serial, content.expires_at))
-    serial, end = books.policy_end()
-    ends.append(("policy", "bundle", serial, end))
+    serial, end, waits = books.policy_end()
+    ends.append(("policy", "emergency, to be reviewed" if waits else "bundle", serial, end))
     return [
         {
             "what": what,
