@@ -17,7 +17,7 @@ from certs.dev.policies import publish, toml
 from fairlead.certificates import Role
 from fairlead.config import LocalPolicy
 from fairlead.partners import Directory, PartnerKind
-from fairlead.policy.making import Wishes
+from fairlead.policy.issuing import Wishes
 from fairlead.trust import Trust
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -14,7 +14,7 @@ from certs.dev.policies import local_policy
 from demo.accepting import accept_records
 from fairlead.config import NodeConfig, load
 from fairlead.partners import PartnerKind
-from fairlead.policy.making import Wishes
+from fairlead.policy.issuing import Wishes
 from node.control.client import call
 from node.indexing import INDEX_FILE
 

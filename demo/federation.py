@@ -23,7 +23,7 @@ from certs.dev.policies import local_policy, publish, toml
 from demo.generate import Story, generate
 from fairlead.cli.output import say
 from fairlead.errors import Misconfigured
-from fairlead.policy.making import Wishes
+from fairlead.policy.issuing import Wishes
 
 ROOT = Path(__file__).resolve().parent.parent
 GATEWAY = "gateway"

@@ -363,8 +363,8 @@ async def open_releases(
     bundle = place.federation(now=now, minimum=seen.get(SUBJECT, 0))
     own = place.local(now=now, minimum=seen.get(OWN, 0))
     shelf = Shelf(place.kept)
-    kept = shelf.files(bundle.serial)
-    if kept and parse_manifest(kept[MANIFEST]).manifest.identity != bundle.identity:
+    shelf.drop_beyond(seen.get(SUBJECT, 0))
+    if shelf.identity(bundle.serial) not in ("", bundle.identity):
         raise _fork()
     loaded = load(place, bundle, own, now=now, confirmed=shelf.heard(bundle.identity))
     found = Releases(place, loaded, log=log, leaves=leaves, clock=clock, record=record)

@@ -32,7 +32,7 @@ from fairlead.enrolment.invitation import Invitation
 from fairlead.errors import InvalidInput, Misconfigured
 from fairlead.keyfile import private_folder, write_private
 from fairlead.officers import Officer, parse_officers
-from fairlead.policy.making import Wishes, make_release
+from fairlead.policy.issuing import Wishes, make_release
 from fairlead.trust import Trust
 from fairlead.v1 import directory_pb2 as pb
 from gateway import changes

@@ -29,7 +29,7 @@ from fairlead import identifiers
 from fairlead.client import Draft, NodeClient
 from fairlead.config import GatewayConfig, Limits, LocalPolicy, NodeConfig
 from fairlead.partners import Directory
-from fairlead.policy.making import Wishes
+from fairlead.policy.issuing import Wishes
 from fairlead.profile import Profile
 from fairlead.trust import Trust
 from fairlead.v1 import asking_pb2, gateway_pb2, query_pb2

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead.officers import Officer
 from fairlead.policy.bundle import Bundle, verify_files
-from fairlead.policy.making import Wishes, make_release
+from fairlead.policy.issuing import Wishes, make_release
 from fairlead.policy.manifest import MANIFEST, Manifest
 from fairlead.signing import public_bytes
 

@@ -10,7 +10,7 @@ import pytest
 from certs.dev.federation import UserSpec
 from certs.dev.policies import local_policy
 from fairlead.certificates import Role
-from fairlead.policy.making import Wishes
+from fairlead.policy.issuing import Wishes
 from tests.commands import Ended, as_user
 from tests.commands import fairlead as typed
 from tests.federation import Federation, federation

@@ -20,7 +20,7 @@ from fairlead.policy.bundle import load_bundle, write_bundle
 from fairlead.policy.engine import PolicyEngine, Program
 from fairlead.policy.manifest import MANIFEST, Kind, parse_manifest
 from fairlead.policy.place import Place
-from fairlead.policy.store import prepare
+from fairlead.policy.store import Shelf, prepare
 from fairlead.releases import REVIEW_S, Releases, open_releases
 from fairlead.v1 import audit_pb2
 from tests.releases import (
@@ -328,9 +328,14 @@ async def test_a_crash_between_two_releases_leaves_one_of_them(bench: Bench, dur
     if durable:
         leaf = bench.leaves.activation("policy", serial=8, digest=b"")
         await bench.log.append(leaf, also=bench._record({"policy": 8}))
+    Shelf(bench.place.kept).keep(fresh)
     again = await bench.open()
     assert again.bundle.serial == (8 if durable else 7)
     assert not (bench.place.folder / ".incoming").exists()
+    if not durable:
+        other = next_of(releases, note="another one, for nobody has seen the first")
+        assert await again.take(other)
+        assert (await bench.open()).files(8) == other
 
 
 async def test_another_policy_of_a_known_serial_does_not_start(bench: Bench) -> None:

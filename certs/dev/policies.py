@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from certs.dev.layout import Layout
 from fairlead.config import LocalPolicy
 from fairlead.officers import Officer, render_officers
-from fairlead.policy.making import Wishes, make_release
+from fairlead.policy.issuing import Wishes, make_release
 from fairlead.policy.manifest import Manifest
 from fairlead.signing import load_signing_key, public_bytes, save_key
 

@@ -17,7 +17,7 @@ from fairlead.errors import Misconfigured, PolicyUnavailable, Refused
 from fairlead.keyfile import write_private
 from fairlead.officers import Officer, key_id
 from fairlead.policy.bundle import Bundle, Files, verify_files
-from fairlead.policy.making import LIFETIME_S, MAX_AGE_S, Wishes, draft, tree
+from fairlead.policy.issuing import LIFETIME_S, MAX_AGE_S, Wishes, draft, tree
 from fairlead.policy.manifest import (
     MANIFEST,
     Kind,

@@ -20,7 +20,13 @@ from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
 from fairlead.officers import Officer
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
-from fairlead.policy.engine import EngineMaker, PolicyEngine, Program, wasm_engine
+from fairlead.policy.engine import (
+    SELF_TEST,
+    EngineMaker,
+    PolicyEngine,
+    Program,
+    wasm_engine,
+)
 from fairlead.policy.manifest import (
     FUTURE_S,
     MANIFEST,
@@ -135,7 +141,8 @@ class Bundle:
         """The kernel; None for a partner's own bundle that uses the federation's."""
         if WASM not in self.files:
             return None
-        return Program(wasm=self.files[WASM], sources=kernel_sources(self.files))
+        test = {name: self.files[name] for name in (SELF_TEST,) if name in self.files}
+        return Program(wasm=self.files[WASM], sources={**kernel_sources(self.files), **test})
 
     def document(self) -> dict[str, Any]:
         """The federation's agreements, compiled, with the identity that every decision names.

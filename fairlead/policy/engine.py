@@ -33,6 +33,7 @@ ATTEMPTS = 2
 busy elsewhere, and is made once more. An input that keeps the engine busy meets it again."""
 MAX_INPUT = 4 * 1024 * 1024
 MAX_RESULT = 4 * 1024 * 1024
+SELF_TEST = "selftest.json"
 _BEFORE, _BEHIND = b'[{"result":', b"}]"
 _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
 """What an input that JSON cannot say, an unknown point or a result of another form raise."""

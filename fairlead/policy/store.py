@@ -78,13 +78,31 @@ class Shelf:
         :raises OSError: it cannot be written.
         """
         place = private_folder(self._folder) / str(bundle.serial)
-        if place.is_dir():
+        if self.identity(bundle.serial) == bundle.identity:
             write_private(place / MANIFEST, bundle.signed.to_bytes())
             return
         fresh = self._folder / f".{bundle.serial}.{os.getpid()}"
         shutil.rmtree(fresh, ignore_errors=True)
         write_bundle(bundle.as_files(), private_folder(fresh))
+        shutil.rmtree(place, ignore_errors=True)  # what was never active, see drop_beyond
         fresh.rename(place)
+
+    def identity(self, serial: int) -> str:
+        """Of the release kept under a serial; empty where none is."""
+        try:
+            octets = (self._folder / str(serial) / MANIFEST).read_bytes()
+            return parse_manifest(octets).manifest.identity
+        except (OSError, PolicyUnavailable):
+            return ""
+
+    def drop_beyond(self, active: int) -> None:
+        """After a crash: forget what was kept and never became active.
+
+        :param active: the serial that the log has last seen active.
+        """
+        for serial in self.serials():
+            if serial > active:
+                shutil.rmtree(self._folder / str(serial), ignore_errors=True)
 
     def files(self, serial: int) -> Files | None:
         """A release as files; None where none of that serial is kept."""

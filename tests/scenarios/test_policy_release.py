@@ -15,7 +15,7 @@ from certs.dev.federation import UserSpec
 from certs.dev.policies import BASELINE, DEMO, officer_keys
 from fairlead.certificates import Role
 from fairlead.policy.bundle import Files
-from fairlead.policy.making import Wishes, make_release
+from fairlead.policy.issuing import Wishes, make_release
 from fairlead.policy.wire import to_wire
 from fairlead.v1 import audit_pb2, policy_pb2, query_pb2
 from tests.federation import Federation, federation, states

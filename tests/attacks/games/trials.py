@@ -21,7 +21,7 @@ from pathlib import Path
 from certs.dev.policies import publish
 from fairlead.client import NodeClient
 from fairlead.config import Budgets, Guard, Limits
-from fairlead.policy.making import Wishes
+from fairlead.policy.issuing import Wishes
 from fairlead.sealing import MAX_BLIND_TERMS
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.attacks.games.guesser import Table

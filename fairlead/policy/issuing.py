@@ -18,6 +18,7 @@ from fairlead import signing
 from fairlead.errors import Misconfigured
 from fairlead.officers import key_id
 from fairlead.policy.bundle import MAX_BUNDLE, kernel_sources, revision_of
+from fairlead.policy.engine import SELF_TEST
 from fairlead.policy.manifest import MANIFEST, WASM, Kind, Manifest, SignedManifest, is_name
 
 LIFETIME_S = 365 * 86_400
@@ -102,6 +103,8 @@ def tree(source: Path, *, data: Sequence[str] = (), local: bool = False) -> dict
         wanted = [name for name in names if _belongs(name, data)]
         if (source / WASM).is_file() or not local:
             wanted.append(WASM)
+        if (source / SELF_TEST).is_file():
+            wanted.append(SELF_TEST)
         files = {name: (source / name).read_bytes() for name in [*wanted, *data]}
     except OSError:
         raise _incomplete() from None
