@@ -22,7 +22,7 @@ PURPOSES = ("customs-risk", "drug-trafficking", "infiltration", "security-incide
 """Of every record: it enters a class only if each purpose of the class is one of its own."""
 ADOPTED = """\
 # Nobody but public partners asks these owners, so that each publishes one snapshot.
-schema: 1
+schema: 2
 adopt: [public-asks-private, demo-sealed-trafficking]
 """
 LOOK_S = 0.2

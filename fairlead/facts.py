@@ -5,12 +5,20 @@ Attributes of organisations come from the directory, never from the request.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from fairlead.certificates import Identity
-from fairlead.envelope.query import Query
+from fairlead.envelope.query import Instrument, Query
 from fairlead.errors import Refused
 from fairlead.partners import Partner
 from fairlead.policy.decision import Decision
-from fairlead.policy.inputs import PartyFacts, QueryFacts, UserFacts
+from fairlead.policy.inputs import (
+    InstrumentFacts,
+    PartyFacts,
+    QueryFacts,
+    RecordFacts,
+    UserFacts,
+)
 
 
 def party_facts(partner: Partner) -> PartyFacts:
@@ -29,6 +37,22 @@ def user_facts(user: Identity) -> UserFacts:
     return UserFacts(pseudonym=user.name, roles=tuple(sorted(user.roles)))
 
 
+def instrument_facts(instrument: Instrument | None) -> InstrumentFacts | None:
+    """What policy knows of a case's legal instrument: not its reference, nor the commitment."""
+    if instrument is None:
+        return None
+    return InstrumentFacts(
+        kind=instrument.kind,
+        authority=instrument.authority,
+        valid_until=instrument.valid_until,
+    )
+
+
+def at_home(record: RecordFacts, owner: Partner) -> RecordFacts:
+    """A record whose source says no country is kept where the directory places its owner."""
+    return record if record.country else replace(record, country=owner.country)
+
+
 def query_facts(
     query: Query, *, window_days: int | None = None, events: tuple[str, ...] | None = None
 ) -> QueryFacts:
@@ -37,6 +61,7 @@ def query_facts(
         mode="sealed" if query.mode_name == "sealed" else "blind",
         purpose=query.purpose,
         legal_basis=query.legal_basis,
+        instrument=instrument_facts(query.instrument),
         schemes=query.schemes,
         term_count=query.mandate_terms,
         window_days=window_days,

@@ -143,7 +143,13 @@ class Tactical:
         parts = self._parts(request, query)
         known = query.directory.partners
         candidates = {p: party_facts(known[p]) for p in parts if p in known}
-        decisions = policy.routing(now=now, query=facts, asker=asker, candidates=candidates)
+        decisions = policy.routing(
+            now=now,
+            query=facts,
+            asker=asker,
+            approvals=query.approvals,
+            candidates=candidates,
+        )
         permitted = {p: parts[p] for p in candidates if decisions[p].permit}
         leaf, nonce = self._exchange.leaves.intent(
             query,

@@ -290,6 +290,7 @@ class Answering:
             now=now,
             query=facts,
             asker=party_facts(query.asker),
+            approvals=query.approvals,
             owner=party_facts(query.directory.partner(self._partner_id)),
             grant=GrantFacts(
                 mode=query.mode_name,

@@ -193,6 +193,8 @@ class Asking:
             policy_serial=made.policy_serial,
             watch=request.watch,
             watch_signature=request.watch_signature,
+            instrument=made.case.vouched(),
+            reference=made.case.instrument.reference if made.case.instrument else "",
         )
 
     async def resume(self, query_id: bytes, user: Identity) -> Events:

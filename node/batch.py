@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import orjson
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead.envelope.chunk import Chunk, Cutter, chunk_count, chunk_size, chunks_under
-from fairlead.envelope.query import Scope, term_leaf, term_nonce
+from fairlead.envelope.query import Instrument, Scope, term_leaf, term_nonce
 from fairlead.merkle import HASH_SIZE
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
@@ -47,6 +48,10 @@ class Batch:
     watch: bytes = b""
     """A ``pb.WatchOrder``, when it stands; with its user's signature."""
     watch_signature: bytes = b""
+    instrument: Instrument | None = None
+    """The legal instrument of its case, as the node vouches for it."""
+    reference: str = ""
+    """Under which whoever issued the instrument knows it."""
 
     @property
     def chunks(self) -> int:
@@ -128,6 +133,8 @@ class Batch:
                 "approvals": [_text(item) for item in self.approvals],
                 "watch": _text(self.watch),
                 "watch_signature": _text(self.watch_signature),
+                "instrument": _instrument(self.instrument),
+                "reference": self.reference,
             }
         )
 
@@ -158,7 +165,24 @@ class Batch:
             approvals=tuple(_octets(item) for item in kept.get("approvals", ())),
             watch=_octets(kept.get("watch", "")),
             watch_signature=_octets(kept.get("watch_signature", "")),
+            instrument=_instrument_of(kept.get("instrument")),
+            reference=kept.get("reference", ""),
         )
+
+
+def _instrument(value: Instrument | None) -> list[object] | None:
+    if value is None:
+        return None
+    return [value.kind, value.authority, value.valid_until, _text(value.commitment)]
+
+
+def _instrument_of(kept: list[Any] | None) -> Instrument | None:
+    if kept is None:
+        return None
+    kind, authority, valid_until, commitment = kept
+    return Instrument(
+        kind=kind, authority=authority, valid_until=valid_until, commitment=_octets(commitment)
+    )
 
 
 def roots_of(terms: TermList, nonce_seed: bytes, scope: Scope, mode: int) -> tuple[bytes, ...]:

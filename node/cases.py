@@ -6,11 +6,12 @@ import json
 import os
 import sqlite3
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
+from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
-from fairlead.envelope.query import Random
+from fairlead.envelope.query import Instrument, Random
 from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.names import check_case_id, check_code
@@ -38,19 +39,42 @@ MIGRATIONS = (
     ALTER TABLE cases ADD COLUMN pap INTEGER NOT NULL DEFAULT 3;
     ALTER TABLE cases ADD COLUMN retention_days INTEGER NOT NULL DEFAULT 365;
     """,
+    "ALTER TABLE cases ADD COLUMN instrument TEXT NOT NULL DEFAULT 'null'",
 )
 _FIELDS = (
     "case_id, purpose, legal_basis, schemes, members, opened_at, expires_at, opened_by, nonce, "
-    "closed_at, tlp, pap, retention_days"
+    "closed_at, tlp, pap, retention_days, instrument"
 )
 _CASE = f"SELECT {_FIELDS} FROM cases WHERE case_id = ?"  # noqa: S608  fixed names
 _CASES = f"SELECT {_FIELDS} FROM cases ORDER BY case_id"  # noqa: S608  fixed names
 _INSERT = (
     f"INSERT INTO cases ({_FIELDS}) "  # noqa: S608  fixed names
-    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 )
 MAX_LIFETIME_S = 366 * 24 * 3600
 MAX_MEMBERS = 256
+MAX_REFERENCE = 200
+MAX_VALIDITY_S = 10 * 366 * 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaseInstrument:
+    """The legal instrument of a case: words of the registry, the reference under which whoever
+    issued it knows it, and until when it is valid (unix seconds, exclusive)."""
+
+    kind: str
+    authority: str
+    reference: str
+    valid_until: int
+
+    def to_wire(self) -> pb.CaseInstrument:
+        """Wire form, for the partner's own users."""
+        return pb.CaseInstrument(
+            kind=self.kind,
+            authority=self.authority,
+            reference=self.reference,
+            valid_until=self.valid_until,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +96,18 @@ class Case:
     tlp: int = Tlp.TLP_AMBER
     pap: int = Pap.PAP_AMBER
     retention_days: int = 365
+    instrument: CaseInstrument | None = None
+
+    def vouched(self) -> Instrument | None:
+        """What the node vouches for of its legal instrument: its reference as a commitment."""
+        if self.instrument is None:
+            return None
+        return Instrument(
+            kind=self.instrument.kind,
+            authority=self.instrument.authority,
+            valid_until=self.instrument.valid_until,
+            commitment=signing.commit(self.nonce, self.instrument.reference.encode()),
+        )
 
     def to_wire(self) -> pb.Case:
         """Wire form, without the nonce."""
@@ -88,6 +124,7 @@ class Case:
             tlp=self.tlp,  # type: ignore[arg-type]
             pap=self.pap,  # type: ignore[arg-type]
             retention_days=self.retention_days,
+            instrument=self.instrument.to_wire() if self.instrument else None,
         )
 
     def open_at(self, now: float) -> bool:
@@ -215,6 +252,7 @@ class CaseRegister:
                 expires_at=case.expires_at,
                 opened_by=case.opened_by,
                 nonce=case.nonce,
+                instrument=_until(known.instrument, case.instrument),
             )
             if like == case:
                 return known
@@ -272,6 +310,33 @@ class CaseRegister:
             tlp=asked.tlp or Tlp.TLP_AMBER,
             pap=asked.pap or Pap.PAP_AMBER,
             retention_days=asked.retention_days or longest,
+            instrument=self._instrument(asked, now),
+        )
+
+    def _instrument(self, asked: pb.Case, now: int) -> CaseInstrument | None:
+        """:raises InvalidInput: not of the registry, without a reference, or not valid now."""
+        if not asked.HasField("instrument"):
+            return None
+        wanted = asked.instrument
+        kind, authority = check_code(wanted.kind), check_code(wanted.authority)
+        self._words().check_instrument(kind, authority)
+        if not 0 < len(wanted.reference.strip()) <= MAX_REFERENCE:
+            raise InvalidInput(
+                "a legal instrument has a reference of 1 to 200 characters",
+                reasons=("INSTRUMENT_REFERENCE",),
+                remedy="fairlead cases open … --instrument-ref REFERENCE",
+            )
+        if not now < wanted.valid_until <= now + MAX_VALIDITY_S:
+            raise InvalidInput(
+                "a legal instrument is valid from now on, for ten years at most",
+                reasons=("INSTRUMENT_EXPIRED",),
+                remedy="fairlead cases open … --instrument-until 90d",
+            )
+        return CaseInstrument(
+            kind=kind,
+            authority=authority,
+            reference=wanted.reference.strip(),
+            valid_until=wanted.valid_until,
         )
 
     def get(self, case_id: str) -> Case:
@@ -309,6 +374,13 @@ class CaseRegister:
         return case
 
 
+def _until(known: CaseInstrument | None, asked: CaseInstrument | None) -> CaseInstrument | None:
+    """The known instrument, ending when the asked one would: a span ends later every second."""
+    if known is None or asked is None:
+        return known
+    return replace(known, valid_until=asked.valid_until)
+
+
 def _insert(connection: sqlite3.Connection, case: Case) -> None:
     taken = connection.execute("SELECT 1 FROM cases WHERE case_id = ?", (case.case_id,))
     if taken.fetchone() is not None:
@@ -329,6 +401,7 @@ def _insert(connection: sqlite3.Connection, case: Case) -> None:
             case.tlp,
             case.pap,
             case.retention_days,
+            json.dumps(case.instrument and asdict(case.instrument)),
         ),
     )
 
@@ -350,7 +423,8 @@ def _self_assigned() -> Refused:
 
 def _case(row: tuple[object, ...]) -> Case:
     case_id, purpose, basis, schemes, members, opened_at, expires_at, opened_by, nonce = row[:9]
-    closed_at, tlp, pap, retention_days = (int(str(value)) for value in row[9:])
+    closed_at, tlp, pap, retention_days = (int(str(value)) for value in row[9:13])
+    instrument = json.loads(str(row[13]))
     return Case(
         case_id=str(case_id),
         purpose=str(purpose),
@@ -365,4 +439,5 @@ def _case(row: tuple[object, ...]) -> Case:
         tlp=tlp,
         pap=pap,
         retention_days=retention_days,
+        instrument=instrument and CaseInstrument(**instrument),
     )

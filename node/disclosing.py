@@ -11,7 +11,7 @@ from fairlead.envelope.answer import RECORD_FRAME, RETENTION_FRAME, room_left
 from fairlead.envelope.query import Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import PolicyUnavailable
-from fairlead.facts import party_facts
+from fairlead.facts import at_home, party_facts
 from fairlead.identifiers import Identifier, ceiling
 from fairlead.partners import Partner
 from fairlead.policy.decision import Decision, capped, meet
@@ -104,7 +104,7 @@ class Judge:
             asker=party_facts(self.query.asker),
             owner=party_facts(self.owner),
             facets=self.ruling.decision.facets,
-            records=fresh,
+            records=[at_home(item, self.owner) for item in fresh],
         )
         if any(reason.code == UNAVAILABLE.code for d in decisions for reason in d.reasons):
             raise PolicyUnavailable("no release decision could be made")
@@ -317,6 +317,7 @@ def record_facts(record: IndexedRecord, now: int) -> RecordFacts:
         active_target=record.active_target,
         personal=record.personal,
         fields=tuple(sorted(record.fields)),
+        country=record.country,
     )
 
 

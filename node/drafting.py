@@ -31,7 +31,14 @@ from fairlead.errors import (
     Stale,
     Unauthenticated,
 )
-from fairlead.facts import party_facts, refusal_of, requester_code, user_facts, window_days
+from fairlead.facts import (
+    instrument_facts,
+    party_facts,
+    refusal_of,
+    requester_code,
+    user_facts,
+    window_days,
+)
 from fairlead.identifiers.matching import check_blind, keys_per_term
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
@@ -342,6 +349,7 @@ class Drafter:
             mode=mode,
             purpose=asking.purpose,
             legal_basis=case.legal_basis,
+            instrument=instrument_facts(case.vouched()),
             schemes=tuple(sorted(asking.terms.schemes)),
             term_count=len(asking.terms),
             window_days=window_days(request.since, request.until, now),
@@ -360,6 +368,7 @@ class Drafter:
                 schemes=case.schemes,
                 expires_at=case.expires_at,
             ),
+            approvals=0,
             candidates={p: party_facts(partner) for p, partner in wanted.items()},
         )
         if not overall.permit:
@@ -371,7 +380,12 @@ class Drafter:
         codes |= {p: "SUSPENDED" for p, partner in wanted.items() if self._suspended(partner, now)}
         if len(codes) == len(wanted):
             raise Refused("every partner wanted is suspended", reasons=("SUSPENDED",))
-        return codes, overall.obligations.approvals
+        second = [
+            decision.obligations.second_approvers
+            for partner, decision in decisions.items()
+            if partner not in codes
+        ]
+        return codes, max(overall.obligations.approvals, *second)
 
     def _urgent(
         self, charges: Sequence[Charge], request: pb.PrepareRequest, user: Identity

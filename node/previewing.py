@@ -12,6 +12,7 @@ from typing import Any
 
 from fairlead import identifiers
 from fairlead.auditlog import AuditLog
+from fairlead.envelope.approval import MAX_APPROVALS
 from fairlead.envelope.query import Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import InvalidInput, Misconfigured
@@ -159,7 +160,11 @@ class Previewing:
         """The gateway's routing met with the owner's sovereignty, as for a real grant."""
         owner = party_facts(self.directory().partner(self.owner))
         routed = policy.routing(
-            now=now, query=facts, asker=party_facts(asker), candidates={self.owner: owner}
+            now=now,
+            query=facts,
+            asker=party_facts(asker),
+            approvals=MAX_APPROVALS,
+            candidates={self.owner: owner},
         )[self.owner]
         if not routed.permit:
             return routed
@@ -167,6 +172,7 @@ class Previewing:
             now=now,
             query=facts,
             asker=party_facts(asker),
+            approvals=MAX_APPROVALS,
             owner=owner,
             grant=GrantFacts(
                 mode=facts.mode,

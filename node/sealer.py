@@ -116,6 +116,7 @@ class Sealer:
             chunk=self._chunk(batch, number),
             element_count=elements,
             approvals=batch.signed_approvals(),
+            instrument=batch.instrument,
             now=now,
         )
         # The deny list was consulted when this user's connection was checked; an approver's is not

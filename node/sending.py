@@ -226,6 +226,8 @@ class Sending:
             return
         terms, _ = batch.of_chunk(query.chunk)
         content: dict[str, object] = {"case": batch.case_id, "terms": list(terms)}
+        if batch.instrument is not None:
+            content["instrument"] = [batch.instrument.kind, batch.reference]
         if sealed.plan is not None:
             content["blind"] = sealed.plan.to_document()
         if batch.watch:

@@ -7,7 +7,8 @@ from functools import cache
 from pathlib import Path
 
 from fairlead.policy.agreements import federation_data
-from fairlead.policy.engine import WasmEngine
+from fairlead.policy.compiling import identified
+from fairlead.policy.engine import PolicyEngine, WasmEngine
 from fairlead.policy.inputs import (
     CaseFacts,
     GrantFacts,
@@ -16,7 +17,7 @@ from fairlead.policy.inputs import (
     RecordFacts,
     UserFacts,
 )
-from fairlead.policy.points import PolicyPoints
+from fairlead.policy.points import Layer, PolicyPoints
 
 POLICIES = Path(__file__).resolve().parent.parent / "policies"
 WASM = (POLICIES / "policy.wasm").read_bytes()
@@ -24,6 +25,8 @@ BASELINE = {"data/agreements.yaml": (POLICIES / "data/agreements.yaml").read_byt
 DEMO = {**BASELINE, "data/demo.yaml": (POLICIES / "data/demo.yaml").read_bytes()}
 EXAMPLE = (POLICIES / "data/local.example.yaml").read_bytes()
 
+POLICY = "tested"
+"""The identity of the policy that these engines have."""
 NOW = 1_795_000_000
 SCHEMES = ("container", "vehicle-plate", "vessel-imo")
 FIELDS = ("plate", "account", "driver_name", "operator_name", "event")
@@ -79,6 +82,7 @@ RECORD = RecordFacts(
     active_target=False,
     personal=False,
     fields=FIELDS,
+    country="NL",
 )
 BLIND = replace(QUERY, mode="blind")
 
@@ -89,9 +93,19 @@ def engine(*, demo: bool = True) -> WasmEngine:
 
     The deadline is generous: these tests are about decisions, and test machines are busy.
     """
-    return WasmEngine(WASM, federation_data(DEMO if demo else BASELINE), deadline_s=10)
+    return engine_of(federation_data(DEMO if demo else BASELINE))
+
+
+def engine_of(data: dict[str, object]) -> WasmEngine:
+    """The committed kernel over some data, as the policy :data:`POLICY`."""
+    return WasmEngine(WASM, identified(data, POLICY), deadline_s=10)
+
+
+def layered(*engines: PolicyEngine) -> PolicyPoints:
+    """Decision points over some engines, the federation's first."""
+    return PolicyPoints([Layer(engine, POLICY) for engine in engines], 1)
 
 
 def points(*, demo: bool = True) -> PolicyPoints:
     """One layer of the committed policy."""
-    return PolicyPoints([engine(demo=demo)], 1)
+    return layered(engine(demo=demo))

@@ -26,6 +26,9 @@ FIELDS = {
     "members",
     "expires",
     "opened_by",
+    "instrument",
+    "authority",
+    "instrument_until",
 }
 
 

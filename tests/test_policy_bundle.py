@@ -104,7 +104,7 @@ def test_a_good_bundle_loads_and_decides(folder: Path) -> None:
     layers = bundle.layers()
     assert PolicyPoints(layers, bundle.serial).serial == 7
     assert bundle.document()["federation"]["policy"] == bundle.identity
-    close_engines(layers)
+    close_engines(layer.engine for layer in layers)
 
 
 def test_a_missing_bundle_or_file_is_no_policy(folder: Path, tmp_path: Path) -> None:
@@ -305,7 +305,7 @@ def test_a_partners_own_bundle_is_a_second_layer(folder: Path, tmp_path: Path) -
     assert local.program() is None
     layers = load_bundle(folder, OFFICERS, 1, NOW).layers(local)
     assert len(layers) == 2
-    close_engines(layers)
+    close_engines(layer.engine for layer in layers)
 
 
 def test_a_partners_own_bundle_needs_two_people_too(tmp_path: Path) -> None:

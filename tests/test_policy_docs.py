@@ -1,4 +1,5 @@
-"""docs/policy.md says what the policy does: its reasons, checks, fields and bundle codes."""
+"""docs/policy.md and docs/policy/ say what the policy does: every rule has its page and its test,
+every reason, check, field and bundle code is told."""
 
 from __future__ import annotations
 
@@ -10,29 +11,64 @@ from fairlead.policy.reading import REQUIRED
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENT = (ROOT / "docs" / "policy.md").read_text(encoding="utf-8")
+PAGES = {p.stem: p.read_text(encoding="utf-8") for p in (ROOT / "docs" / "policy").glob("*.md")}
 NAMED = set(re.findall(r"`([A-Za-z_]+)`", DOCUMENT))
+CODES = re.compile(r"`([A-Z]+(?:_[A-Z]+)*)`")
+PYTHONS = {
+    "POLICY_UNAVAILABLE", "DECISION_OTHER_POLICY", "OWNER_NOT_READY", "OWNER_PAUSED",
+    "BUDGET_EXHAUSTED",
+}  # fmt: skip
+"""Codes that no rule gives."""
+
+
+def test_rule_test_and_page_share_one_name() -> None:
+    """Every package is a folder with its rule and its test, and has a page of its own."""
+    folders = {p.parent.name for p in (ROOT / "policies").glob("*/*.rego")} - {"fixtures"}
+    for name in folders:
+        here = ROOT / "policies" / name
+        assert {p.name for p in here.glob("*")} == {f"{name}.rego", f"{name}_test.rego"}
+        rule, tests = (p.read_text(encoding="utf-8") for p in sorted(here.glob("*.rego")))
+        assert re.findall(r"^package (.+)$", rule, re.MULTILINE) == [f"fairlead.{name}"]
+        assert re.findall(r"^package (.+)$", tests, re.MULTILINE) == [f"fairlead.{name}_test"]
+    assert PAGES.keys() == folders
+    for name, page in PAGES.items():
+        assert page.startswith(f"# {name}\n**")
+        assert f"](policy/{name}.md)" in DOCUMENT
+
+
+def test_every_point_is_documented_with_exactly_its_checks() -> None:
+    """A page names the checks of its own point beside those of the pages it refers to."""
+    shared = {name: set(re.findall(r"^\| `([a-z_]+)`", PAGES[name], re.MULTILINE))
+              for name in ("question", "agreement")}  # fmt: skip
+    for point in ("asking", "admission", "routing", "sovereignty", "release"):
+        required = set().union(*(c for kind, c in REQUIRED.items() if kind.split(".")[0] == point))
+        named = set(re.findall(r"`([a-z_]+)`", PAGES[point]))
+        assert required - named - shared["question"] - shared["agreement"] == set()
 
 
 def test_every_reason_is_documented_and_no_other() -> None:
     """The catalogue of the kernel, and what Python adds to it, is the documented list."""
     rego = (ROOT / "policies" / "reasons" / "reasons.rego").read_text(encoding="utf-8")
     catalogue = dict(re.findall(r'\t(?:requester|owner)\(\s*"([A-Z_]+)",()', rego))
-    section = DOCUMENT.partition("## Reasons")[2].partition("## ")[0]
-    assert len(catalogue) > 30
-    assert set(re.findall(r"`([A-Z_]+)`", section)) == catalogue.keys() | {
-        "POLICY_UNAVAILABLE", "OWNER_NOT_READY", "OWNER_PAUSED", "BUDGET_EXHAUSTED",
-    }  # fmt: skip
+    assert len(catalogue) > 40
+    known = catalogue.keys() | PYTHONS
+    assert set(CODES.findall(PAGES["reasons"])) == known - {"DECISION_OTHER_POLICY"}
+    for name, page in PAGES.items():
+        assert set(CODES.findall(page)) - known <= {"EU"}, name
 
 
 def test_every_check_is_documented() -> None:
     """A check nobody wrote down is a check nobody can verify."""
-    assert set().union(*REQUIRED.values()) - NAMED == set()
+    named = set(re.findall(r"`([a-z_]+)`", "\n".join(PAGES.values())))
+    assert set().union(*REQUIRED.values()) - named == set()
 
 
 def test_every_field_of_an_agreement_is_documented() -> None:
     """An officer finds each field in the table."""
     fields = {field.alias or name for name, field in Agreement.model_fields.items()}
-    assert fields - NAMED == set()
+    table = DOCUMENT.partition("| field | meaning |")[2].partition("\n\n")[0]
+    first = [row.split("|")[1] for row in table.splitlines() if row.count("|") > 1]
+    assert {name for cell in first for name in re.findall(r"`([a-z_]+)`", cell)} == fields
 
 
 def test_every_bundle_code_is_documented() -> None:
@@ -55,10 +91,12 @@ def test_the_words_of_the_page_are_those_of_the_registry() -> None:
     root = Path(__file__).resolve().parent.parent
     page = (root / "docs" / "policy.md").read_text()
     words = page.partition("<!-- words -->")[2].partition("<!-- /words -->")[0]
-    listed = set(re.findall(r"`([a-z0-9_-]+)`", words))
+    listed = set(re.findall(r"`([A-Za-z0-9_-]+)`", words))
     registry = yaml.safe_load((root / "policies/data/agreements.yaml").read_text())["registry"]
     bases = {basis for purpose in registry["purposes"].values() for basis in purpose["legal_bases"]}
     known = {*registry["purposes"], *bases, *registry["schemes"], *registry["fields"]}
+    known |= {*registry["jurisdictions"], *registry["transfer_grounds"], *registry["instruments"]}
+    known |= {a for kind in registry["instruments"].values() for a in kind["authorities"]}
     assert listed == known | {event.value for event in Event}
 
 

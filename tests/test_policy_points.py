@@ -24,11 +24,13 @@ from policy_cases import (
     LINE,
     NOW,
     POLICE,
+    POLICY,
     QUERY,
     RECORD,
     TERMINAL,
-    WASM,
     engine,
+    engine_of,
+    layered,
     party,
     points,
 )
@@ -37,7 +39,7 @@ from fairlead.errors import Misconfigured, PolicyUnavailable
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.decision import Decision, disclosed
 from fairlead.policy.engine import PolicyEngine, WasmEngine
-from fairlead.policy.points import PolicyPoints
+from fairlead.policy.points import Layer, PolicyPoints
 
 POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 
@@ -51,6 +53,7 @@ def ask(policy: PolicyPoints, **changed: Any) -> tuple[Decision, dict[str, Decis
             "asker": CUSTOMS,
             "user": ANALYST,
             "case": CASE,
+            "approvals": 0,
             "candidates": CANDIDATES,
             **changed,
         }
@@ -76,7 +79,14 @@ def admit(policy: PolicyPoints, **changed: Any) -> Decision:
 def route(policy: PolicyPoints, **changed: Any) -> dict[str, Decision]:
     """The gateway looks for owners."""
     return policy.routing(
-        **{"now": NOW, "query": QUERY, "asker": CUSTOMS, "candidates": CANDIDATES, **changed}
+        **{
+            "now": NOW,
+            "query": QUERY,
+            "asker": CUSTOMS,
+            "approvals": 0,
+            "candidates": CANDIDATES,
+            **changed,
+        }
     )
 
 
@@ -87,6 +97,7 @@ def own(policy: PolicyPoints, **changed: Any) -> Decision:
             "now": NOW,
             "query": QUERY,
             "asker": CUSTOMS,
+            "approvals": 0,
             "owner": TERMINAL,
             "grant": GRANT,
             **changed,
@@ -204,7 +215,7 @@ def test_an_agreement_cannot_release_names() -> None:
     wide = {n: raw.replace(b"redact: [operator_name, driver_name]", b"redact: []")
             for n, raw in DEMO.items()}  # fmt: skip
     assert wide != DEMO
-    policy = PolicyPoints([WasmEngine(WASM, federation_data(wide), deadline_s=10)], 1)
+    policy = layered(engine_of(federation_data(wide)))
     assert not {"field:driver_name", "field:operator_name"} & disclosed(release(policy)[0], FIELDS)
 
 
@@ -283,7 +294,7 @@ def nullify(container: Any, key: Any) -> None:
 def input_of(point: str) -> dict[str, Any]:
     """The whole input of the good question."""
     spy = Edited(engine(), lambda _: None)
-    every(PolicyPoints([spy], 1), point)
+    every(layered(spy), point)
     return spy.seen
 
 
@@ -294,7 +305,7 @@ def test_deleting_any_field_denies(point: str) -> None:
     found = list(paths(document))
     assert len(found) > 15
     for path in found:
-        policy = PolicyPoints([Edited(engine(), edit_at(path, lambda c, k: c.pop(k)))], 1)
+        policy = layered(Edited(engine(), edit_at(path, lambda c, k: c.pop(k))))
         if path[0] == "candidates" and len(path) == 2:
             decisions = [(ask(policy)[1] if point == "asking" else route(policy))[path[1]]]
         else:
@@ -308,12 +319,13 @@ def test_null_for_any_field_denies(point: str) -> None:
     """null is smaller than every number in Rego; it must not slip below a limit."""
     document = input_of(point)
     for path in paths(document):
+        none = path == ("query", "instrument")
         hidden = point in ("admission", "routing") and path in (
             ("query", "window_days"),
             ("query", "events"),
         )
-        if not hidden:
-            policy = PolicyPoints([Edited(engine(), edit_at(path, nullify))], 1)
+        if not hidden and not none:
+            policy = layered(Edited(engine(), edit_at(path, nullify)))
             assert not any(decision.permit for decision in every(policy, point)), path
 
 
@@ -335,7 +347,7 @@ def test_an_unknown_field_in_any_object_denies(point: str) -> None:
         edits.append(lambda d: d["records"][0].update(extra=True))
     assert len(edits) > 2
     for edit in edits:
-        policy = PolicyPoints([Edited(engine(), edit)], 1)
+        policy = layered(Edited(engine(), edit))
         assert not any(decision.permit for decision in every(policy, point))
 
 
@@ -359,8 +371,8 @@ class Rewritten:
     def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
         """Evaluate and rewrite every decision in the output."""
         output: Any = json.loads(engine().evaluate(point, document))
-        inner = [r["decision"] for r in output["records"]] if "records" in output else [output]
-        for decision in [*inner, *output.get("candidates", {}).values()]:
+        inner = [] if "records" in output else [output]
+        for decision in [*inner, *output.get("decisions", {}).values()]:
             self._change(decision)
         return json.dumps(output).encode()
 
@@ -384,7 +396,9 @@ def assert_closed(layer: PolicyEngine) -> None:
     """Every point denies with POLICY_UNAVAILABLE and raises an alarm of fixed names."""
     alarms: list[tuple[str, str]] = []
     for layers in ([layer], [engine(), layer], [layer, engine()]):
-        policy = PolicyPoints(layers, 1, alarm=lambda *a: alarms.append(a))
+        policy = PolicyPoints(
+            [Layer(engine, POLICY) for engine in layers], 1, alarm=lambda *a: alarms.append(a)
+        )
         for point in POINTS:
             alarms.clear()
             for decision in every(policy, point):
@@ -451,26 +465,56 @@ def test_an_engine_that_fails_in_any_way_denies() -> None:
         {},
         "permit",
         {"records": []},
-        {"records": [{"index": True, "decision": {}}]},
+        {"records": ["a"], "decisions": {"a": {}}, "policy": POLICY},
+        {"records": ["a"], "decisions": {}, "policy": POLICY},
+        {"records": [["a"]], "decisions": {}, "policy": POLICY},
+        {"records": None, "decisions": None, "policy": POLICY},
         b"",
         b"\xff",
         b'{"effect":"permit"}},{"result":{}',
-        {"records": [], "candidates": {"police": "permit"}},
+        {"records": [], "candidates": {"police": "permit"}, "decisions": {}, "policy": POLICY},
     ):
         assert_closed(Broken(failure))
 
 
-def test_a_record_decided_twice_denies_all() -> None:
-    """An engine that answers for one record twice has no answer for the other."""
+def test_decisions_of_which_no_record_is_deny_all() -> None:
+    """An engine that decides more kinds than there are, or fewer, decides over something else."""
     output: Any = json.loads(engine().evaluate("release", input_of("release")))
-    twice = {"records": output["records"] * 2}
-    decisions = release(PolicyPoints([Broken(twice)], 1), records=[RECORD, RECORD])
-    assert not any(decision.permit for decision in decisions)
+    (name,) = output["records"]
+    more = {**output["decisions"], "another": output["decisions"][name]}
+    for wrong in (
+        {**output, "decisions": more},
+        {**output, "decisions": {}},
+        {**output, "records": [name, name]},
+        {**output, "records": []},
+    ):
+        assert not any(decision.permit for decision in release(layered(Broken(wrong))))
+
+
+def test_an_engine_with_another_policy_is_not_believed() -> None:
+    """It has last month's still, or next month's already: its decision is none, and it is told."""
+    alarms: list[tuple[str, str]] = []
+    other = Layer(engine(), "last month's")
+    policy = PolicyPoints([other], 1, alarm=lambda *a: alarms.append(a))
+    for point in POINTS:
+        assert not any(decision.permit for decision in every(policy, point))
+    assert {code for _, code in alarms} == {"DECISION_OTHER_POLICY"}
+    assert_closed(Anonymous())
+
+
+class Anonymous:
+    """An engine that does not say which policy it has."""
+
+    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
+        """Evaluate, and leave the policy's name out."""
+        output: Any = json.loads(engine().evaluate(point, document))
+        del output["policy"]
+        return json.dumps(output).encode()
 
 
 def test_a_failure_over_records_is_not_for_the_requester() -> None:
     """What goes wrong over a record may depend on it, so only the owner hears of it."""
-    (decision,) = release(PolicyPoints([Broken(None)], 1))
+    (decision,) = release(layered(Broken(None)))
     assert {reason.audience for reason in decision.reasons} == {"owner"}
 
 
@@ -487,11 +531,11 @@ def local(data: bytes) -> WasmEngine:
     """A second layer from a partner's own file."""
     federation = federation_data(DEMO)
     document = local_data(federation, DEMO, "local.yaml", data)
-    return WasmEngine(WASM, document, deadline_s=10)
+    return engine_of(document)
 
 
 WIDE = b"""
-schema: 1
+schema: 2
 agreements:
   - id: we-give-all
     from: ["sector:public", "sector:private"]
@@ -504,6 +548,7 @@ agreements:
     facets: [existence, count_band, contact_desk, full_record]
     redact: []
     max_records: 100
+    onward: same-sector
     notice_delay_s: 0
     retention_days: 365
     max_terms: 4096
@@ -519,7 +564,7 @@ def test_a_local_policy_that_tries_to_widen_changes_nothing() -> None:
     record = replace(RECORD, purposes=("drug-trafficking", "security-incident"))
     for demo in (True, False):
         alone = points(demo=demo)
-        both = PolicyPoints([engine(demo=demo), local(WIDE)], 1)
+        both = layered(engine(demo=demo), local(WIDE))
         for query, asker in ((QUERY, CUSTOMS), (private, LINE), (private, GUARD)):
             for owner in CANDIDATES.values():
                 changed = {"query": query, "asker": asker, "owner": owner}
@@ -533,7 +578,7 @@ def test_a_local_policy_that_tries_to_widen_changes_nothing() -> None:
 
 def test_the_example_of_a_local_policy_tightens() -> None:
     """The security company of the example refuses trafficking, and gives customs its desk."""
-    both = PolicyPoints([engine(), local(EXAMPLE)], 1)
+    both = layered(engine(), local(EXAMPLE))
     assert codes(own(both, owner=GUARD)) == ["PURPOSE_NOT_COVERED", "NOTHING_GRANTED"]
     query = replace(BLIND, purpose="infiltration")
     grant = replace(GRANT, mode="blind")

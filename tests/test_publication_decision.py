@@ -175,7 +175,7 @@ def test_an_entry_says_what_a_sealed_answer_would(decision: Decision, said: Tell
 # ── The real policy ──────────────────────────────────────────────────────────────────────────
 
 LOCAL = """\
-schema: 1
+schema: 2
 agreements:
   - id: mine
     from: ["partner:customs", "partner:police"]

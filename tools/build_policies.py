@@ -2,7 +2,8 @@
 
 OPA runs from the repository root with relative paths only: absolute ones leak into the module
 (FACTS: OPA). ``policies/manifest.json`` lists what was built; it is unsigned. A bundle that a
-node accepts is made from it by ``fairlead.policy.bundle.publish``.
+node accepts is made from it by ``fairlead.policy.bundle.publish``. The form of an agreements
+file is written beside it, for editors.
 """
 
 from __future__ import annotations
@@ -20,8 +21,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from get_opa import find_opa
 
+from fairlead.policy.documents import json_schema
+
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
+SCHEMA = POLICIES / "schema" / "agreements.schema.json"
 POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 
 
@@ -79,6 +83,7 @@ def main() -> int:
     wasm = compile_wasm(opa)
     (POLICIES / "policy.wasm").write_bytes(wasm)
     (POLICIES / "manifest.json").write_bytes(manifest(wasm))
+    SCHEMA.write_text(json.dumps(json_schema(), indent=1) + "\n")
     print(f"policies/policy.wasm: {len(wasm)} octets, revision {revision()[:16]}")
     return 0
 

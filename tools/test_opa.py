@@ -22,15 +22,21 @@ from build_policies import POLICIES, ROOT, compile_wasm, manifest
 from get_opa import VERSION, find_opa
 
 from fairlead.policy.agreements import federation_data
+from fairlead.policy.compiling import identified
 
 VECTORS = ROOT / "tests" / "vectors" / "policy"
+POLICY = "golden"
+"""The identity of the policy that decides the vectors."""
 IGNORE = ["--ignore", "data", "--ignore", "*.json", "--ignore", "*.wasm"]
 
 
 def ordered(value: Any) -> Any:
-    """The same document with lists that stand for sets in order: facets, rules and the like."""
+    """The same document with lists that stand for sets in order: facets, rules and the like. The
+    records' names stand for the records, in theirs."""
     if isinstance(value, dict):
-        return {key: ordered(item) for key, item in sorted(value.items())}
+        return {
+            key: item if key == "records" else ordered(item) for key, item in sorted(value.items())
+        }
     if isinstance(value, list):
         items = [ordered(item) for item in value]
         return sorted(items) if all(isinstance(item, str) for item in items) else items
@@ -97,7 +103,7 @@ def data_file(folder: Path, names: list[str]) -> Path:
     """The compiled agreements as the JSON that OPA loads."""
     files = {name: (POLICIES / name).read_bytes() for name in names}
     path = folder / "data.json"
-    path.write_text(json.dumps(federation_data(files)))
+    path.write_text(json.dumps(identified(federation_data(files), POLICY)))
     return path
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -20,6 +20,9 @@ from fairlead.cli.options import (
 )
 from fairlead.cli.output import Format, awaited, emit, say
 from fairlead.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from fairlead.v1 import asking_pb2
 
 app = typer.Typer(help="Open and list cases.", no_args_is_help=True)
 WEEK_S = 7 * 86_400
@@ -42,6 +45,19 @@ def open_case(
     retention: Annotated[
         str | None, typer.Option(help="Answers are kept this long at most, like 90d.")
     ] = None,
+    instrument: Annotated[
+        str | None,
+        typer.Option(help="Legal instrument it rests on, for example court-order."),
+    ] = None,
+    authority: Annotated[
+        str | None, typer.Option(help="Who issued the instrument, for example court.")
+    ] = None,
+    instrument_ref: Annotated[
+        str | None, typer.Option(help="The instrument's reference; it never leaves the node.")
+    ] = None,
+    instrument_until: Annotated[
+        str | None, typer.Option(help="How long it is valid: a span like 90d, or a time.")
+    ] = None,
     profile: ProfileOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
@@ -56,6 +72,7 @@ def open_case(
         members=member,
         expires_at=lasting(expires, now=time.time()),
         retention_days=_days(retention),
+        instrument=_instrument(instrument, authority, instrument_ref, instrument_until),
         **handling(tlp, pap),
     )
 
@@ -135,6 +152,32 @@ def list_cases(profile: ProfileOption = None, output: OutputOption = Format.TABL
         say(f"expires within a week: {', '.join(soon)}\nnext: fairlead cases open NEW-REFERENCE …")
 
 
+def _instrument(
+    kind: str | None, authority: str | None, reference: str | None, until: str | None
+) -> asking_pb2.CaseInstrument | None:
+    """All four options or none.
+
+    :raises InvalidInput: some of them.
+    """
+    from fairlead.v1 import asking_pb2
+
+    if kind is None and authority is None and reference is None and until is None:
+        return None
+    if kind is None or authority is None or reference is None or until is None:
+        raise InvalidInput(
+            "a legal instrument needs its kind, authority, reference and end",
+            reasons=("INSTRUMENT_INCOMPLETE",),
+            remedy="fairlead cases open … --instrument KIND --authority AUTHORITY "
+            "--instrument-ref REFERENCE --instrument-until 90d",
+        )
+    return asking_pb2.CaseInstrument(
+        kind=kind,
+        authority=authority,
+        reference=reference,
+        valid_until=lasting(until, now=time.time()),
+    )
+
+
 def _days(text: str | None) -> int:
     """``90d`` as whole days; None leaves it to policy.
 
@@ -147,6 +190,11 @@ def _days(text: str | None) -> int:
             "a retention is a number of days", reasons=("TIME",), remedy="--retention 90d"
         )
     return int(text[:-1])
+
+
+def _until(case: object) -> str:
+    until = case.instrument.valid_until  # type: ignore[attr-defined]
+    return when(until) if until else ""
 
 
 def _state(case: object) -> str:
@@ -173,4 +221,7 @@ def _record(case: object) -> dict[str, object]:
         "tlp": Tlp.Name(case.tlp).removeprefix("TLP_"),  # type: ignore[attr-defined]
         "pap": Pap.Name(case.pap).removeprefix("PAP_"),  # type: ignore[attr-defined]
         "retention_days": case.retention_days,  # type: ignore[attr-defined]
+        "instrument": case.instrument.kind,  # type: ignore[attr-defined]
+        "authority": case.instrument.authority,  # type: ignore[attr-defined]
+        "instrument_until": _until(case),
     }

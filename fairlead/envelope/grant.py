@@ -14,7 +14,7 @@ from fairlead import merkle, signing
 from fairlead.envelope.query import Query, Random
 from fairlead.errors import Forged, Stale
 from fairlead.partners import Directory, Gateway
-from fairlead.policy.decision import Decision, Obligations
+from fairlead.policy.decision import Decision, Obligations, Onward
 from fairlead.receipts import Head, verify_receipt
 from fairlead.v1 import audit_pb2, owner_pb2
 from fairlead.v1 import query_pb2 as pb
@@ -178,11 +178,13 @@ def obligations_to_wire(value: Obligations) -> pb.Obligations:
         notice_delay_s=value.notice_delay_s,
         retention_days=_limit_to_wire(value.retention_days),
         notify=sorted(value.notify),
+        onward=value.onward or "",
+        second_approvers=value.second_approvers,
     )
 
 
 def obligations_from_wire(value: pb.Obligations) -> Obligations:
-    """Domain form of :func:`obligations_to_wire`."""
+    """Domain form of :func:`obligations_to_wire`; a word nobody knows is the strictest."""
     return Obligations(
         redact=frozenset(value.redact),
         max_records=_limit_from_wire(value.max_records),
@@ -190,7 +192,15 @@ def obligations_from_wire(value: pb.Obligations) -> Obligations:
         notice_delay_s=value.notice_delay_s,
         retention_days=_limit_from_wire(value.retention_days),
         notify=frozenset(value.notify),
+        onward=_onward(value.onward),
+        second_approvers=value.second_approvers,
     )
+
+
+def _onward(word: str) -> Onward | None:
+    if not word:
+        return None
+    return Onward(word) if word in {known.value for known in Onward} else Onward.NONE
 
 
 def _limit_to_wire(limit: int | None) -> int:

@@ -48,6 +48,17 @@ class Identify(Protocol):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Instrument:
+    """The legal instrument of a case as its node vouches for it: words of the registry, until when
+    it is valid (unix seconds, exclusive), and the commitment to the reference that stays there."""
+
+    kind: str
+    authority: str
+    valid_until: int
+    commitment: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Query:
     """A query whose every signature and binding verified."""
 
@@ -85,6 +96,7 @@ class Query:
     approval_signatures: tuple[bytes, ...]
     policy_serial: int
     expires_at: int
+    instrument: Instrument | None = None
 
     @property
     def approvals(self) -> int:
@@ -260,12 +272,14 @@ def sign_query(
     chunk: Chunk | None = None,
     element_count: int = 0,
     approvals: Sequence[pb.SignedApproval] = (),
+    instrument: Instrument | None = None,
     random: Random = os.urandom,
 ) -> pb.SignedQuery:
     """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
 
     :param chunk: which of the mandate's terms; None when one chunk holds them all.
     :param element_count: blinded elements in each part; 0 in sealed mode.
+    :param instrument: that of the case, where it has one.
     """
     content = signing.parse_canonical(pb.Mandate, mandate)
     if chunk is None:
@@ -299,6 +313,7 @@ def sign_query(
             guard_passed=True,
             policy_serial=policy_serial,
             issued_at=int(now),
+            instrument=_instrument_to_wire(instrument),
         )
     )
     return pb.SignedQuery(
@@ -333,7 +348,8 @@ def verify_query(
     5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
        of exactly the terms that stand at its place under the mandate's root, and of as many
        blinded elements as its mode allows.
-    6. The asker's node signed that the case is open and the user assigned to it.
+    6. The asker's node signed that the case is open and the user assigned to it, and, where the
+       case has a legal instrument, which; policy says whether it has to have one.
     7. It signed as well that its guard against enumeration let the mandate's terms pass.
     8. Every approval verifies (:func:`verify_approvals`), and there are as many as the mandate
        demands.
@@ -370,6 +386,7 @@ def verify_query(
     # 6
     signing.verify(asker.signing_key, "statement", signed.statement, signed.statement_signature)
     _check_statement(statement, header, mandate, signed, now)
+    instrument = _instrument(statement)
     # 7
     _check_guard(statement)
     # 8
@@ -414,6 +431,7 @@ def verify_query(
         approval_signatures=tuple(item.signature for item in signed.approvals),
         policy_serial=statement.policy_serial,
         expires_at=mandate.expires_at,
+        instrument=instrument,
     )
 
 
@@ -535,6 +553,31 @@ def _check_statement(
             reasons=("CASE",),
             remedy="fairlead cases list",
         )
+
+
+def _instrument_to_wire(instrument: Instrument | None) -> pb.Instrument | None:
+    if instrument is None:
+        return None
+    return pb.Instrument(
+        kind=instrument.kind,
+        authority=instrument.authority,
+        valid_until=instrument.valid_until,
+        commitment=instrument.commitment,
+    )
+
+
+def _instrument(statement: pb.NodeStatement) -> Instrument | None:
+    """:raises InvalidInput: misspelt, or without a commitment."""
+    if not statement.HasField("instrument"):
+        return None
+    wire = statement.instrument
+    _check_hashes([wire.commitment], 1)
+    return Instrument(
+        kind=check_code(wire.kind),
+        authority=check_code(wire.authority),
+        valid_until=wire.valid_until,
+        commitment=wire.commitment,
+    )
 
 
 def _check_guard(statement: pb.NodeStatement) -> None:

@@ -19,11 +19,11 @@ from typing import Any
 from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
 from fairlead.officers import Officer
 from fairlead.policy.agreements import federation_data, local_data
+from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import (
     SELF_TEST,
     EngineMaker,
-    PolicyEngine,
     Program,
     wasm_engine,
 )
@@ -40,12 +40,12 @@ from fairlead.policy.manifest import (
     unavailable,
 )
 from fairlead.policy.narrowing import widenings
+from fairlead.policy.points import Layer
 from fairlead.policy.reports import check_justified
 from fairlead.policy.validity import (
     RefusingEngine,
     ValidEngine,
     Validity,
-    close_engines,
 )
 
 MAX_BUNDLE = 3 * 1024 * 1024
@@ -95,8 +95,8 @@ class Bundle:
         *,
         validity: Validity | None = None,
         lenient: bool = False,
-    ) -> list[PolicyEngine]:
-        """The engines, the federation's first, then that of a partner's ``local`` bundle. Takes
+    ) -> list[Layer]:
+        """The layers, the federation's first, then that of a partner's ``local`` bundle. Takes
         about half a second: not on the event loop. Who takes them closes them.
 
         :param validity: how long the federation's decides, where somebody confirms it.
@@ -109,20 +109,23 @@ class Bundle:
         if program is None:
             raise Misconfigured("a policy has no kernel", reasons=("POLICY_EMPTY",))
         validity = validity or Validity(self.manifest, since=0)
-        made: list[PolicyEngine] = [ValidEngine(make(program, self.document()), validity)]
+        first = ValidEngine(make(program, self.document()), validity)
+        made = [Layer(first, self.identity)]
         if local is None:
             return made
         try:
             document = local.local_document(self)
-            own = make(local.program() or program, document)
-            return [*made, ValidEngine(own, Validity(local.manifest, since=0))]
+            own = ValidEngine(
+                make(local.program() or program, document), Validity(local.manifest, since=0)
+            )
+            return [*made, Layer(own, local.identity)]
         except InvalidAgreements:
             if lenient:
-                return [*made, RefusingEngine()]
-            close_engines(made)
+                return [*made, Layer(RefusingEngine(), local.identity)]
+            first.close()
             raise
         except FairleadError:
-            close_engines(made)
+            first.close()
             raise
 
     def registry(self) -> Registry:
@@ -164,7 +167,7 @@ class Bundle:
         return {name: self.files[name] for name in self.manifest.data}
 
     def _named(self, document: dict[str, Any]) -> dict[str, Any]:
-        return {"federation": {**document["federation"], "policy": self.identity}}
+        return identified(document, self.identity)
 
 
 def load_bundle(

@@ -33,6 +33,15 @@ class Audience(StrEnum):
     AUDITOR = "auditor"
 
 
+class Onward(StrEnum):
+    """To whom an asker may pass an answer on, the strictest first: to nobody; to whom the owner
+    agrees to; to partners of its own sector."""
+
+    NONE = "none"
+    WITH_CONSENT = "with-consent"
+    SAME_SECTOR = "same-sector"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reason:
     """Why not: a stable code, for whom, in plain words, and what to do next."""
@@ -47,19 +56,22 @@ class Reason:
 class Obligations:
     """Duties that come with a permission.
 
-    ``max_records`` and ``retention_days`` None mean that this layer sets no limit. ``redact``
-    are field names; ``notify`` are fixed recipients at the owner.
+    ``max_records``, ``retention_days`` and ``onward`` None mean that this layer sets no limit.
+    ``approvals`` are of the owner's people, ``second_approvers`` of the asker's. ``redact`` are
+    field names; ``notify`` are fixed recipients at the owner.
     """
 
     redact: frozenset[str] = frozenset()
     max_records: int | None = None
     approvals: int = 0
+    second_approvers: int = 0
     notice_delay_s: int = 0
     retention_days: int | None = None
+    onward: Onward | None = None
     notify: frozenset[str] = frozenset()
 
 
-NOTHING = Obligations(max_records=0, retention_days=0)
+NOTHING = Obligations(max_records=0, retention_days=0, onward=Onward.NONE)
 """The obligations of a denial."""
 
 
@@ -124,9 +136,9 @@ def meet(first: Decision, *others: Decision) -> Decision:
     """What all decisions permit together (PROTOCOL §4).
 
     Deny wins; facets are intersected, a full record being all its fields; limits take the
-    minimum, approvals and delays the maximum, redactions the union; ``notify`` is intersected,
-    because telling somebody is a disclosure too. A permission of nothing is a denial. The
-    policy serial is the first decision's.
+    minimum, approvals and delays the maximum, redactions the union, ``onward`` the strictest word;
+    ``notify`` is intersected, because telling somebody is a disclosure too. A permission of nothing
+    is a denial. The policy serial is the first decision's.
     """
     result = first
     for other in others:
@@ -226,10 +238,17 @@ def _both(a: Obligations, b: Obligations) -> Obligations:
         redact=a.redact | b.redact,
         max_records=_least(a.max_records, b.max_records),
         approvals=max(a.approvals, b.approvals),
+        second_approvers=max(a.second_approvers, b.second_approvers),
         notice_delay_s=max(a.notice_delay_s, b.notice_delay_s),
         retention_days=_least(a.retention_days, b.retention_days),
+        onward=strictest(a.onward, b.onward),
         notify=a.notify & b.notify,
     )
+
+
+def strictest(*words: Onward | None) -> Onward | None:
+    """The strictest word that is said."""
+    return next((word for word in Onward if word in words), None)
 
 
 def _least(a: int | None, b: int | None) -> int | None:

@@ -132,9 +132,10 @@ class WasmEngine:
             empty = {point: orjson.loads(self.evaluate(point, {})) for point in POINTS}
         except (PolicyUnavailable, orjson.JSONDecodeError):
             return False
-        return empty.pop("release") == {"records": []} and all(
-            isinstance(value, dict) and value.get("effect") == "deny" for value in empty.values()
-        )
+        if not all(isinstance(value, dict) for value in empty.values()):
+            return False
+        nothing = empty.pop("release").get("records") == []
+        return nothing and all(value.get("effect") == "deny" for value in empty.values())
 
     def close(self) -> None:
         """Free the instance; later evaluations are unavailable."""

@@ -1,6 +1,6 @@
 """What policy is told: frozen facts, and one builder per decision point.
 
-Every input is a closed document: ``{"schema": 1, "point": …, "now": …}`` and the point's own
+Every input is a closed document: ``{"schema": 2, "point": …, "now": …}`` and the point's own
 fields, all of them, ``null`` where one does not apply. No input holds a term or a value of a
 record. The builders are the only way to make one, so a point never sees what it must not: the
 gateway's inputs hold neither window nor events. Times are Unix seconds, windows are days.
@@ -12,18 +12,30 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-SCHEMA = 1
+SCHEMA = 2
 
 Document = dict[str, object]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class InstrumentFacts:
+    """The legal instrument of a case as its node vouches for it; the reference stays there.
+    ``valid_until`` is exclusive."""
+
+    kind: str
+    authority: str
+    valid_until: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class QueryFacts:
-    """A question without its terms. ``window_days`` None is unbounded; no events means any."""
+    """A question without its terms. ``window_days`` None is unbounded; no events means any.
+    ``instrument`` None: its case has none."""
 
     mode: Literal["sealed", "blind"]
     purpose: str
     legal_basis: str
+    instrument: InstrumentFacts | None = None
     schemes: tuple[str, ...]
     term_count: int
     window_days: int | None
@@ -75,8 +87,10 @@ class GrantFacts:
 class RecordFacts:
     """One record without its values.
 
-    ``personal`` says that the record is *about* a person; ``fields`` are the names of the
-    releasable fields it has. An empty handling value is the most restrictive one.
+    ``country`` is where its source keeps it; empty is the owner's own, to be filled in
+    (:func:`fairlead.facts.at_home`), and no country to a rule. ``personal`` says that the record
+    is *about* a person; ``fields`` are the names of the releasable fields it has.
+    An empty handling value is the most restrictive one.
     """
 
     record_type: str
@@ -91,6 +105,7 @@ class RecordFacts:
     active_target: bool
     personal: bool
     fields: tuple[str, ...]
+    country: str = ""
 
 
 def asking_input(
@@ -100,15 +115,18 @@ def asking_input(
     asker: PartyFacts,
     user: UserFacts,
     case: CaseFacts | None,
+    approvals: int,
     candidates: Mapping[str, PartyFacts],
 ) -> Document:
-    """May this user ask this, and whom? ``case`` None: there is no such case."""
+    """May this user ask this, and whom? ``case`` None: there is no such case. ``approvals``: how
+    many second persons agreed already; the decision says how many have to."""
     return {
         **_head("asking", now),
         "query": _opened(query),
         "asker": _plain(asker),
         "user": _plain(user),
         "case": None if case is None else _plain(case),
+        "approvals": approvals,
         "candidates": {name: _plain(party) for name, party in candidates.items()},
     }
 
@@ -136,25 +154,38 @@ def admission_input(
 
 
 def routing_input(
-    *, now: int, query: QueryFacts, asker: PartyFacts, candidates: Mapping[str, PartyFacts]
+    *,
+    now: int,
+    query: QueryFacts,
+    asker: PartyFacts,
+    approvals: int,
+    candidates: Mapping[str, PartyFacts],
 ) -> Document:
     """Which owners may be asked?"""
     return {
         **_head("routing", now),
         "query": _sealed(query),
         "asker": _plain(asker),
+        "approvals": approvals,
         "candidates": {name: _plain(party) for name, party in candidates.items()},
     }
 
 
 def sovereignty_input(
-    *, now: int, query: QueryFacts, asker: PartyFacts, owner: PartyFacts, grant: GrantFacts
+    *,
+    now: int,
+    query: QueryFacts,
+    asker: PartyFacts,
+    approvals: int,
+    owner: PartyFacts,
+    grant: GrantFacts,
 ) -> Document:
     """Does the owner answer this at all?"""
     return {
         **_head("sovereignty", now),
         "query": _opened(query),
         "asker": _plain(asker),
+        "approvals": approvals,
         "owner": _plain(owner),
         "grant": _plain(grant),
     }
@@ -181,7 +212,7 @@ def release_input(
 
 
 def _plain(
-    facts: QueryFacts | PartyFacts | UserFacts | CaseFacts | GrantFacts | RecordFacts,
+    facts: InstrumentFacts | PartyFacts | UserFacts | CaseFacts | GrantFacts | RecordFacts,
 ) -> Document:
     """The facts as an object; ``dataclasses.asdict`` copies deeply and takes ten times as long."""
     return {name: getattr(facts, name) for name in facts.__slots__}
@@ -192,8 +223,15 @@ def _head(point: str, now: int) -> Document:
 
 
 def _opened(query: QueryFacts) -> Document:
-    return {**_plain(query), "events": list(query.events or ())}
+    return {**_question(query), "events": list(query.events or ())}
 
 
 def _sealed(query: QueryFacts) -> Document:
-    return {**_plain(query), "window_days": None, "events": None}
+    return {**_question(query), "window_days": None, "events": None}
+
+
+def _question(query: QueryFacts) -> Document:
+    found: Document = {name: getattr(query, name) for name in query.__slots__}
+    if query.instrument is not None:
+        found["instrument"] = _plain(query.instrument)
+    return found

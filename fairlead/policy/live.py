@@ -51,13 +51,13 @@ def points_of(
     :raises Misconfigured: the agreements are wrong. :raises PolicyUnavailable: no engine starts.
     """
     registry = bundle.registry()
-    engines = bundle.layers(local, make, validity=validity, lenient=lenient)
+    layers = bundle.layers(local, make, validity=validity, lenient=lenient)
     points = PolicyPoints(
-        engines,
+        layers,
         bundle.serial,
         alarm=alarm,
         registry=registry,
         not_after=bundle.manifest.not_after,
     )
-    finalize(points, close_engines, engines).atexit = False
+    finalize(points, close_engines, [layer.engine for layer in layers]).atexit = False
     return points

@@ -8,7 +8,7 @@ made under the policy in force. Whatever goes wrong becomes a denial with the re
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
 from fairlead.policy import inputs
@@ -26,7 +26,6 @@ from fairlead.policy.inputs import (
 )
 from fairlead.policy.reading import (
     REQUIRED,
-    decision_of,
     read_candidates,
     read_decision,
     read_records,
@@ -46,16 +45,24 @@ UNAVAILABLE = Reason(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """An engine, and the identity of the policy whose decisions are taken from it."""
+
+    engine: PolicyEngine
+    policy_id: str
+
+
 class PolicyPoints:
     """Every decision of one process, over one or more layers of one policy serial.
 
-    A layer is an engine; the federation's comes first, a partner's own second. Each layer must
-    permit what is to be permitted.
+    The federation's layer comes first, a partner's own second. Each must permit what is to be
+    permitted.
     """
 
     def __init__(
         self,
-        layers: Sequence[PolicyEngine],
+        layers: Sequence[Layer],
         serial: int,
         *,
         alarm: Alarm = lambda *_: None,
@@ -82,6 +89,7 @@ class PolicyPoints:
         asker: PartyFacts,
         user: UserFacts,
         case: CaseFacts | None,
+        approvals: int,
         candidates: Mapping[str, PartyFacts],
     ) -> tuple[Decision, dict[str, Decision]]:
         """May the user ask, and whom: the decision over all, and one per candidate.
@@ -89,7 +97,13 @@ class PolicyPoints:
         When no candidate may be asked, the decision over all gives the candidates' reasons.
         """
         document = inputs.asking_input(
-            now=now, query=query, asker=asker, user=user, case=case, candidates=candidates
+            now=now,
+            query=query,
+            asker=asker,
+            user=user,
+            case=case,
+            approvals=approvals,
+            candidates=candidates,
         )
         return self._over_candidates("asking", document, candidates)
 
@@ -122,10 +136,13 @@ class PolicyPoints:
         now: int,
         query: QueryFacts,
         asker: PartyFacts,
+        approvals: int,
         candidates: Mapping[str, PartyFacts],
     ) -> dict[str, Decision]:
         """Which owners may be asked, and what each may answer at most: one per candidate."""
-        document = inputs.routing_input(now=now, query=query, asker=asker, candidates=candidates)
+        document = inputs.routing_input(
+            now=now, query=query, asker=asker, approvals=approvals, candidates=candidates
+        )
         return self._over_candidates("routing", document, candidates)[1]
 
     def sovereignty(
@@ -134,12 +151,13 @@ class PolicyPoints:
         now: int,
         query: QueryFacts,
         asker: PartyFacts,
+        approvals: int,
         owner: PartyFacts,
         grant: GrantFacts,
     ) -> Decision:
         """Does this owner answer, and what at most."""
         document = inputs.sovereignty_input(
-            now=now, query=query, asker=asker, owner=owner, grant=grant
+            now=now, query=query, asker=asker, approvals=approvals, owner=owner, grant=grant
         )
         return self._single("sovereignty", document)
 
@@ -163,50 +181,55 @@ class PolicyPoints:
             document = inputs.release_input(
                 now=now, query=query, asker=asker, owner=owner, facets=facets, records=batch
             )
-            layers = [self._records(engine, document, len(batch)) for engine in self._layers]
+            layers = [self._records(layer, document, len(batch)) for layer in self._layers]
             decided += [meet(*decisions) for decisions in zip(*layers, strict=True)]
         return decided
 
     # ── One layer ────────────────────────────────────────────────────────────────────────────
 
     def _single(self, point: str, document: Document) -> Decision:
-        return meet(*(self._one(engine, point, document) for engine in self._layers))
+        return meet(*(self._one(layer, point, document) for layer in self._layers))
 
-    def _one(self, engine: PolicyEngine, point: str, document: Document) -> Decision:
+    def _one(self, layer: Layer, point: str, document: Document) -> Decision:
         try:
-            octets = engine.evaluate(point, document)
-            return read_decision(octets, kind=point, policy_serial=self.serial)
+            octets = layer.engine.evaluate(point, document)
+            return read_decision(
+                octets, kind=point, policy_serial=self.serial, policy_id=layer.policy_id
+            )
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return self._failed(point, point, error)
 
-    def _records(self, engine: PolicyEngine, document: Document, count: int) -> list[Decision]:
+    def _records(self, layer: Layer, document: Document, count: int) -> list[Decision]:
         try:
-            found = read_records(engine.evaluate("release", document), count)
+            octets = layer.engine.evaluate("release", document)
+            found = read_records(
+                octets, count, policy_serial=self.serial, policy_id=layer.policy_id
+            )
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return [self._failed("release", "release", error)] * count
-        return [self._record(document) for document in found]
-
-    def _record(self, document: object) -> Decision:
-        try:
-            return decision_of(document, kind="release", policy_serial=self.serial)
-        except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
-            return self._failed("release", "release", error)
+        return [
+            decision
+            if isinstance(decision, Decision)
+            else self._failed("release", "release", decision)
+            for decision in found
+        ]
 
     def _over_candidates(
         self, point: str, document: Document, candidates: Collection[str]
     ) -> tuple[Decision, dict[str, Decision]]:
-        layers = [self._candidates(engine, point, document, candidates) for engine in self._layers]
+        layers = [self._candidates(layer, point, document, candidates) for layer in self._layers]
         each = {c: meet(*(decisions[c] for _, decisions in layers)) for c in candidates}
         overall = meet(*(decision for decision, _ in layers))
         return _with_candidates(overall, each), each
 
     def _candidates(
-        self, engine: PolicyEngine, point: str, document: Document, candidates: Collection[str]
+        self, layer: Layer, point: str, document: Document, candidates: Collection[str]
     ) -> tuple[Decision, dict[str, Decision]]:
         kind = f"{point}.candidate"
         try:
+            octets = layer.engine.evaluate(point, document)
             overall, found = read_candidates(
-                engine.evaluate(point, document), kind=point, policy_serial=self.serial
+                octets, kind=point, policy_serial=self.serial, policy_id=layer.policy_id
             )
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             failed = self._failed(point, kind, error)

@@ -9,7 +9,7 @@ says is in its octets alone, so octets read lately are not read again; each was 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import lru_cache
 from types import MappingProxyType
 from typing import TypeVar
@@ -22,6 +22,7 @@ from fairlead.policy.decision import (
     Decision,
     Effect,
     Obligations,
+    Onward,
     Reason,
     is_facet,
 )
@@ -33,15 +34,37 @@ LATELY = 128
 """Outputs of an engine remembered as read; one over 30 candidates takes about 60 KiB."""
 
 _GENERAL = frozenset(
-    {"input_valid", "asker_known", "purpose_known", "legal_basis_fits", "query_bounded"}
+    {
+        "input_valid",
+        "policy_whole",
+        "asker_known",
+        "asker_located",
+        "purpose_known",
+        "legal_basis_fits",
+        "query_bounded",
+    }
 )
 _PERSON = frozenset({"user_permitted", "case_open", "user_assigned"})
-_PAIR = frozenset({"partner_known", "other_partner", "schemes_answered", "agreement_covers"})
+_PAIR = frozenset(
+    {
+        "partner_known",
+        "partner_located",
+        "other_partner",
+        "schemes_answered",
+        "country_covered",
+        "transfer_grounded",
+        "taking_part",
+        "instrument_valid",
+        "agreement_covers",
+    }
+)
+_SECOND = frozenset({"second_approvers_agreed"})
 _RECORD = frozenset(
     {
         "event_asked",
         "purpose_shared",
         "retained",
+        "record_located",
         "tlp_permits",
         "pap_permits",
         "europol_known",
@@ -58,8 +81,11 @@ REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
         "asking.candidate": _GENERAL | _PERSON | {"case_covers"} | _PAIR,
         "admission": _GENERAL | _PERSON | {"approvals_sufficient"},
         "routing": _GENERAL | {"partner_available"},
-        "routing.candidate": _GENERAL | _PAIR,
-        "sovereignty": _GENERAL | _PAIR | {"grant_current", "grant_matches", "facets_granted"},
+        "routing.candidate": _GENERAL | _PAIR | _SECOND,
+        "sovereignty": _GENERAL
+        | _PAIR
+        | _SECOND
+        | {"grant_current", "grant_matches", "facets_granted"},
         "release": _GENERAL | _PAIR | _RECORD,
     }
 )
@@ -72,19 +98,24 @@ _WORD = re.compile(r"[a-z][a-z0-9_-]{0,63}\Z")
 _CODE = re.compile(r"[A-Z][A-Z0-9_]{0,63}\Z")
 _KEYS = {"effect", "checks", "facets", "obligations", "reasons", "rules"}
 _OBLIGATIONS = {
-    "redact", "max_records", "approvals", "notice_delay_s", "retention_days", "notify",
+    "redact", "max_records", "approvals", "second_approvers", "notice_delay_s", "retention_days",
+    "onward", "notify",
 }  # fmt: skip
+_ONWARD = {word.value for word in Onward}
 
 T = TypeVar("T")
 
 
 @lru_cache(maxsize=LATELY)
-def read_decision(octets: bytes, *, kind: str, policy_serial: int) -> Decision:
+def read_decision(octets: bytes, *, kind: str, policy_serial: int, policy_id: str) -> Decision:
     """Read an output that is one decision of ``kind``, a key of :data:`REQUIRED`.
 
-    :raises PolicyUnavailable: anything else, reason ``DECISION_UNREADABLE``.
+    :param policy_id: the policy that has to have decided.
+    :raises PolicyUnavailable: anything else, reason ``DECISION_UNREADABLE``, or
+        ``DECISION_OTHER_POLICY``: an engine that still has another policy, or has it already.
     """
-    return decision_of(_json(octets), kind=kind, policy_serial=policy_serial)
+    content = _of_policy(_json(octets), policy_id)
+    return decision_of(content, kind=kind, policy_serial=policy_serial)
 
 
 def decision_of(document: object, *, kind: str, policy_serial: int) -> Decision:
@@ -127,43 +158,53 @@ def decision_of(document: object, *, kind: str, policy_serial: int) -> Decision:
 
 @lru_cache(maxsize=LATELY)
 def read_candidates(
-    octets: bytes, *, kind: str, policy_serial: int
+    octets: bytes, *, kind: str, policy_serial: int, policy_id: str
 ) -> tuple[Decision, Mapping[str, Decision | PolicyUnavailable]]:
-    """Read an output that is a decision over all candidates with one for each.
+    """Read an output that is a decision over all candidates, the decisions over each kind of
+    candidate, and for each candidate the name of its kind.
 
     :returns: the decision over all, and for each candidate its own, or why it is none.
-    :raises PolicyUnavailable: not of that form.
+    :raises PolicyUnavailable: not of that form, or of another policy.
     """
-    content = _object(_json(octets), _KEYS | {"candidates"})
-    candidates = content.pop("candidates")
-    if not isinstance(candidates, dict):
+    content = _object(_of_policy(_json(octets), policy_id), _KEYS | {"candidates", "decisions"})
+    names, decisions = content.pop("candidates"), content.pop("decisions")
+    if not isinstance(names, dict):
         raise _unreadable()
-    each: dict[str, Decision | PolicyUnavailable] = {}
-    for name, value in candidates.items():
-        try:
-            each[name] = decision_of(value, kind=f"{kind}.candidate", policy_serial=policy_serial)
-        except PolicyUnavailable as error:
-            each[name] = error
+    each = _by_name(names.values(), decisions, f"{kind}.candidate", policy_serial)
     overall = decision_of(content, kind=kind, policy_serial=policy_serial)
-    return overall, MappingProxyType(each)
+    return overall, MappingProxyType(dict(zip(names, each, strict=True)))
 
 
-def read_records(octets: bytes, count: int) -> list[object]:
-    """The records' decisions unread, in the order of the input; None where one is missing.
+def read_records(
+    octets: bytes, count: int, *, policy_serial: int, policy_id: str
+) -> list[Decision | PolicyUnavailable]:
+    """Read an output over records: for each, in the order of the input, its decision, or why it
+    is none.
 
-    :raises PolicyUnavailable: not of that form, or about a record that is not there.
+    :raises PolicyUnavailable: not of that form, of another policy, or over other records.
     """
-    content = _object(_json(octets), {"records"})["records"]
-    if not isinstance(content, list) or len(content) != count:
+    content = _object(_of_policy(_json(octets), policy_id), {"records", "decisions"})
+    names = content["records"]
+    if not isinstance(names, list) or len(names) != count:
         raise _unreadable()
-    found: list[object] = [None] * count
-    for item in content:
-        entry = _object(item, {"index", "decision"})
-        place = entry["index"]
-        if type(place) is not int or not 0 <= place < count or found[place] is not None:
-            raise _unreadable()
-        found[place] = entry["decision"]
-    return found
+    return _by_name(names, content["decisions"], "release", policy_serial)
+
+
+def _by_name(
+    names: Collection[object], decisions: object, kind: str, policy_serial: int
+) -> list[Decision | PolicyUnavailable]:
+    """What was decided together is read once; every name has its decision, and the other way."""
+    if not isinstance(decisions, dict) or not all(isinstance(name, str) for name in names):
+        raise _unreadable()
+    if decisions.keys() != set(names):
+        raise _unreadable()
+    found: dict[object, Decision | PolicyUnavailable] = {}
+    for name, value in decisions.items():
+        try:
+            found[name] = decision_of(value, kind=kind, policy_serial=policy_serial)
+        except PolicyUnavailable as error:
+            found[name] = error
+    return [found[name] for name in names]
 
 
 def _json(octets: bytes) -> object:
@@ -171,6 +212,23 @@ def _json(octets: bytes) -> object:
         return orjson.loads(octets)
     except orjson.JSONDecodeError:
         raise _unreadable() from None
+
+
+def _of_policy(document: object, policy_id: str) -> dict[str, object]:
+    """The output without the name of the policy that gave it.
+
+    :raises PolicyUnavailable: it is of another, or does not say of which.
+    """
+    if not isinstance(document, dict) or "policy" not in document:
+        raise _unreadable()
+    content = dict(document)
+    if content.pop("policy") != policy_id:
+        raise PolicyUnavailable(
+            "the policy engine decided under another policy",
+            reasons=("DECISION_OTHER_POLICY",),
+            remedy="restart the engine, which has to load the bundle in force",
+        )
+    return content
 
 
 def _obligations(value: object) -> Obligations:
@@ -182,8 +240,10 @@ def _obligations(value: object) -> Obligations:
         redact=frozenset(_list(content["redact"], _text)),
         max_records=_limit(content["max_records"]),
         approvals=_number(content["approvals"]),
+        second_approvers=_number(content["second_approvers"]),
         notice_delay_s=_number(content["notice_delay_s"]),
         retention_days=_limit(content["retention_days"]),
+        onward=_onward(content["onward"]),
         notify=notify,
     )
 
@@ -226,6 +286,14 @@ def _number(value: object) -> int:
 
 def _limit(value: object) -> int | None:
     return None if value is None else _number(value)
+
+
+def _onward(value: object) -> Onward | None:
+    if value is None:
+        return None
+    if (text := _text(value)) not in _ONWARD:
+        raise _unreadable()
+    return Onward(text)
 
 
 def _reason(value: object) -> Reason:

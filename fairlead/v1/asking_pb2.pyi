@@ -776,6 +776,7 @@ class Case(_message.Message):
     TLP_FIELD_NUMBER: _builtins.int
     PAP_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_FIELD_NUMBER: _builtins.int
     case_id: _builtins.str
     purpose: _builtins.str
     legal_basis: _builtins.str
@@ -795,6 +796,10 @@ class Case(_message.Message):
     def members(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Pseudonyms of the users assigned."""
 
+    @_builtins.property
+    def instrument(self) -> Global___CaseInstrument:
+        """What it rests on beside its legal basis; absent where there is nothing."""
+
     def __init__(
         self,
         *,
@@ -810,14 +815,47 @@ class Case(_message.Message):
         tlp: _handling_pb2.Tlp.ValueType = ...,
         pap: _handling_pb2.Pap.ValueType = ...,
         retention_days: _builtins.int = ...,
+        instrument: Global___CaseInstrument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "closed_at", b"closed_at", "expires_at", b"expires_at", "legal_basis", b"legal_basis", "members", b"members", "opened_at", b"opened_at", "opened_by", b"opened_by", "pap", b"pap", "purpose", b"purpose", "retention_days", b"retention_days", "schemes", b"schemes", "tlp", b"tlp"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_id", b"case_id", "closed_at", b"closed_at", "expires_at", b"expires_at", "instrument", b"instrument", "legal_basis", b"legal_basis", "members", b"members", "opened_at", b"opened_at", "opened_by", b"opened_by", "pap", b"pap", "purpose", b"purpose", "retention_days", b"retention_days", "schemes", b"schemes", "tlp", b"tlp"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Case: _TypeAlias = Case  # noqa: Y015
+
+@_typing.final
+class CaseInstrument(_message.Message):
+    """The legal instrument of a case. The reference never leaves the node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    REFERENCE_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Words of the federation's registry."""
+    authority: _builtins.str
+    reference: _builtins.str
+    valid_until: _builtins.int
+    """Unix seconds; from then on it is valid no more."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        authority: _builtins.str = ...,
+        reference: _builtins.str = ...,
+        valid_until: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "kind", b"kind", "reference", b"reference", "valid_until", b"valid_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CaseInstrument: _TypeAlias = CaseInstrument  # noqa: Y015
 
 @_typing.final
 class OpenCaseRequest(_message.Message):

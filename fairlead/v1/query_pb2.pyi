@@ -355,6 +355,7 @@ class NodeStatement(_message.Message):
     POLICY_SERIAL_FIELD_NUMBER: _builtins.int
     ISSUED_AT_FIELD_NUMBER: _builtins.int
     GUARD_PASSED_FIELD_NUMBER: _builtins.int
+    INSTRUMENT_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     header_digest: _builtins.bytes
     mandate_digest: _builtins.bytes
@@ -366,6 +367,10 @@ class NodeStatement(_message.Message):
     issued_at: _builtins.int
     guard_passed: _builtins.bool
     """The guard saw all terms of the mandate beside its user's last 24 hours. Always true."""
+    @_builtins.property
+    def instrument(self) -> Global___Instrument:
+        """The legal instrument of the case; absent where it has none."""
+
     def __init__(
         self,
         *,
@@ -379,14 +384,48 @@ class NodeStatement(_message.Message):
         policy_serial: _builtins.int = ...,
         issued_at: _builtins.int = ...,
         guard_passed: _builtins.bool = ...,
+        instrument: Global___Instrument | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instrument", b"instrument"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_commitment", b"case_commitment", "case_open", b"case_open", "guard_passed", b"guard_passed", "header_digest", b"header_digest", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "partner_id", b"partner_id", "policy_serial", b"policy_serial", "query_id", b"query_id", "user_assigned", b"user_assigned"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["case_commitment", b"case_commitment", "case_open", b"case_open", "guard_passed", b"guard_passed", "header_digest", b"header_digest", "instrument", b"instrument", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "partner_id", b"partner_id", "policy_serial", b"policy_serial", "query_id", b"query_id", "user_assigned", b"user_assigned"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___NodeStatement: _TypeAlias = NodeStatement  # noqa: Y015
+
+@_typing.final
+class Instrument(_message.Message):
+    """A court's order or the like, on which a case rests. Its reference stays at the asker's node."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    AUTHORITY_FIELD_NUMBER: _builtins.int
+    VALID_UNTIL_FIELD_NUMBER: _builtins.int
+    COMMITMENT_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Words of the federation's registry."""
+    authority: _builtins.str
+    valid_until: _builtins.int
+    """Unix seconds; from then on it is valid no more."""
+    commitment: _builtins.bytes
+    """HMAC-SHA256 keyed with the case's nonce over its reference."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        authority: _builtins.str = ...,
+        valid_until: _builtins.int = ...,
+        commitment: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["authority", b"authority", "commitment", b"commitment", "kind", b"kind", "valid_until", b"valid_until"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Instrument: _TypeAlias = Instrument  # noqa: Y015
 
 @_typing.final
 class Approval(_message.Message):
@@ -655,11 +694,17 @@ class Obligations(_message.Message):
     NOTICE_DELAY_S_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     NOTIFY_FIELD_NUMBER: _builtins.int
+    ONWARD_FIELD_NUMBER: _builtins.int
+    SECOND_APPROVERS_FIELD_NUMBER: _builtins.int
     max_records: _builtins.int
     """The limit plus one; 0 means no limit. The same for retention_days."""
     approvals: _builtins.int
     notice_delay_s: _builtins.int
     retention_days: _builtins.int
+    onward: _builtins.str
+    """To whom the answer may be passed on: none, with-consent, same-sector; empty means no limit."""
+    second_approvers: _builtins.int
+    """How many second persons at the asker must have agreed."""
     @_builtins.property
     def redact(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Field names to withhold, sorted."""
@@ -677,10 +722,12 @@ class Obligations(_message.Message):
         notice_delay_s: _builtins.int = ...,
         retention_days: _builtins.int = ...,
         notify: _abc.Iterable[_builtins.str] | None = ...,
+        onward: _builtins.str = ...,
+        second_approvers: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "max_records", b"max_records", "notice_delay_s", b"notice_delay_s", "notify", b"notify", "redact", b"redact", "retention_days", b"retention_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvals", b"approvals", "max_records", b"max_records", "notice_delay_s", b"notice_delay_s", "notify", b"notify", "onward", b"onward", "redact", b"redact", "retention_days", b"retention_days", "second_approvers", b"second_approvers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

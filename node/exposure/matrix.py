@@ -2,7 +2,8 @@
 
 Nothing here knows a rule. For every partner of the directory, every purpose of the registry,
 every legal basis that partner may rely on, both modes and every scheme, the owner's decision is
-asked as it would be for a question of one term, granted whatever a gateway can grant; then the
+asked as it would be for a question of one term, approved by as many people as can approve one,
+with the legal instrument that an agreement demands, granted whatever a gateway can grant; then the
 release of one record of each kind a source can hold. So the exposure is the most that a query
 can bring, and what it does not list is withheld (see :mod:`node.exposure.gate`).
 """
@@ -16,12 +17,13 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from fairlead.envelope.approval import MAX_APPROVALS
 from fairlead.errors import Misconfigured, PolicyUnavailable
-from fairlead.facts import party_facts
+from fairlead.facts import at_home, party_facts
 from fairlead.partners import Directory, Partner
 from fairlead.policy.decision import Decision, disclosed, meet
 from fairlead.policy.documents import Registry
-from fairlead.policy.inputs import GrantFacts, QueryFacts, RecordFacts
+from fairlead.policy.inputs import GrantFacts, InstrumentFacts, QueryFacts, RecordFacts
 from fairlead.policy.points import UNAVAILABLE, PolicyPoints
 from node.exposure.source import SourceFacts
 
@@ -33,6 +35,8 @@ UNLIMITED = 1_000_000
 """Stands for the limit of a policy that sets none."""
 BATCH = 16
 """Records judged at a time: as many as one answer judges at once."""
+INSTRUMENT_REQUIRED = "INSTRUMENT_REQUIRED"
+"""The reason code which says that a question needs a legal instrument."""
 ATTEMPTS = 5
 """Times a decision is asked for while the policy engine has no time for one."""
 
@@ -186,21 +190,48 @@ class Survey:
 
     def rows(self, channel: Channel, asker: Partner) -> Iterator[Row]:
         """What would leave through one channel, by kind of record."""
-        query = one_term(channel)
-        ruling = self.sovereignty(query, asker)
-        if not ruling.permit:
-            return
-        yield Row(channel=channel, rules=ruling.rules)
         found: dict[tuple[str, bool, int], Row] = {}
+        rules: set[str] = set()
+        for query, ruling in self.permitted(one_term(channel), asker):
+            rules.update(ruling.rules)
+            for row in self._of_sources(channel, query, asker, ruling):
+                key = (*row.kind, row.approvals)
+                found[key] = merged(found[key], row) if key in found else row
+        if rules:
+            yield Row(channel=channel, rules=tuple(sorted(rules)))
+        yield from found.values()
+
+    def _of_sources(
+        self, channel: Channel, query: QueryFacts, asker: Partner, ruling: Decision
+    ) -> Iterator[Row]:
         for source in self.sources:
             if channel.scheme not in source.schemes or channel.purpose not in source.purposes:
                 continue
             for decision in self.release(query, asker, ruling, source.record_facts(self.now)):
                 row = _row(channel, source, decision)
                 if row is not None:
-                    key = (*row.kind, row.approvals)
-                    found[key] = merged(found[key], row) if key in found else row
-        yield from found.values()
+                    yield row
+
+    def permitted(self, query: QueryFacts, asker: Partner) -> Iterator[tuple[QueryFacts, Decision]]:
+        """The question, if this owner would answer it, and what at most; where it is one that
+        needs a legal instrument, the question with each that lets it be answered.
+
+        :raises PolicyUnavailable: no decision.
+        """
+        ruling = self.sovereignty(query, asker)
+        if ruling.permit:
+            yield query, ruling
+        if INSTRUMENT_REQUIRED not in {reason.code for reason in ruling.reasons}:
+            return
+        for name, kind in self.registry.instruments.items():
+            for authority in kind.authorities:
+                instrument = InstrumentFacts(
+                    kind=name, authority=authority, valid_until=self.now + 1
+                )
+                carrying = replace(query, instrument=instrument)
+                ruling = self.sovereignty(carrying, asker)
+                if ruling.permit:
+                    yield carrying, ruling
 
     def sovereignty(self, query: QueryFacts, asker: Partner) -> Decision:
         """What this owner would answer at most, granted whatever a gateway can grant.
@@ -212,6 +243,7 @@ class Survey:
                 now=self.now,
                 query=query,
                 asker=party_facts(asker),
+                approvals=MAX_APPROVALS,
                 owner=party_facts(self.owner),
                 grant=GrantFacts(
                     mode=query.mode,
@@ -239,7 +271,7 @@ class Survey:
                     asker=party_facts(asker),
                     owner=party_facts(self.owner),
                     facets=ruling.facets,
-                    records=records[start : start + BATCH],
+                    records=[at_home(r, self.owner) for r in records[start : start + BATCH]],
                 )
                 if not _unavailable(decisions):
                     break

@@ -38,6 +38,7 @@ class SourceFacts:
     handlings: tuple[HandlingWords, ...]
     ground: str = ""
     approver: str = ""
+    country: str = ""
 
     def record_facts(self, now: int) -> list[RecordFacts]:
         """One record of each handling the mapping allows, each with every field it can have.
@@ -57,6 +58,7 @@ class SourceFacts:
             active_target=False,
             personal=self.personal,
             fields=self.fields,
+            country=self.country,
         )
         return [
             replace(
@@ -91,6 +93,7 @@ def source_facts(mapping: SourceMapping) -> SourceFacts:
         approver=file.personal.approved_by if file.personal else "",
         retention_days=file.retention_days,
         handlings=_handlings(file),
+        country=file.country or "",
     )
 
 

@@ -39,6 +39,8 @@ class IndexedRecord:
     withheld: tuple[str, ...]
     doubtful: tuple[str, ...]
     terms: tuple[tuple[str, str], ...] = ()
+    country: str = ""
+    """Where its source keeps it; empty is the partner's own."""
 
 
 def write_record(record: SourceRecord) -> bytes:
@@ -49,6 +51,7 @@ def write_record(record: SourceRecord) -> bytes:
     return orjson.dumps(
         {
             "active_target": record.active_target,
+            "country": record.country,
             "doubtful": sorted(doubtful),
             "europol": handling.europol,
             "event": record.event,

@@ -111,16 +111,19 @@ class PublicationPoint:
         self, asked: _Asked, channel: Channel, window: int | None, kinds: Sequence[Kind],
         survey: Survey,
     ) -> dict[Kind, Decision]:  # fmt: skip
-        query = replace(one_term(channel), window_days=window)
-        ruling = self.gate.rule(survey.sovereignty(query, asked.asker), asked)
-        if not ruling.permit:
-            return {}
+        """What is permitted with every legal instrument that the question may have to carry."""
         records = [replace(kind.facts, expires_at=survey.now + 1) for kind in kinds]
-        decisions = survey.release(query, asked.asker, ruling, records)
-        return {
-            kind: self.gate.record(decision, asked, record)
-            for kind, record, decision in zip(kinds, records, decisions, strict=True)
-        }
+        asking = replace(one_term(channel), window_days=window)
+        left: dict[Kind, Decision] = {}
+        for query, owned in survey.permitted(asking, asked.asker):
+            ruling = self.gate.rule(owned, asked)
+            if not ruling.permit:
+                return {}
+            decisions = survey.release(query, asked.asker, ruling, records)
+            for kind, record, decision in zip(kinds, records, decisions, strict=True):
+                said = self.gate.record(decision, asked, record)
+                left[kind] = meet(left[kind], said) if kind in left else said
+        return left
 
 
 def moments(now: float, until: int) -> tuple[int, ...]:

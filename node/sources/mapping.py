@@ -8,6 +8,7 @@
     event = { column = "direction", map = { IN = "gate-in", OUT = "gate-out" } }
     purposes = ["drug-trafficking"]
     retention_days = 365
+    country = "BE"                    # only where these records are kept in another country
     active_target = false             # or { column = "watched", map = { yes = "true" } }
     redact_always = ["driver_card"]   # named as withheld; the value never enters the index
 
@@ -195,6 +196,12 @@ class MappingFile(Table):
         strict=False, min_length=1, description="a list of at least one purpose"
     )
     retention_days: int = Field(ge=1, le=MAX_RETENTION_DAYS, description="a whole number of days")
+    country: str | None = Field(
+        default=None,
+        pattern=r"^[A-Z]{2}$",
+        description="two capital letters (ISO 3166), where these records are kept elsewhere than"
+        " in the partner's own country",
+    )
     active_target: Cell = Field(description="true, false, or a table { column, map }")
     identifiers: tuple[IdentifierColumn, ...] = Field(
         strict=False, min_length=1, description="a list of [[identifiers]] tables"

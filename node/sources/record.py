@@ -30,3 +30,5 @@ class SourceRecord:
     personal: bool
     fields: Mapping[str, str]
     withheld: tuple[str, ...]
+    country: str = ""
+    """Where the source keeps it (ISO 3166); empty is the partner's own."""

@@ -113,6 +113,7 @@ class RowReader:
             personal=self._file.personal is not None,
             fields=fields,
             withheld=withheld,
+            country=self._file.country or "",
         )
 
     def _read_identifiers(self, row: Row) -> tuple[Identifier, ...]:

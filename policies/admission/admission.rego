@@ -7,19 +7,18 @@ import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := verdict.of(checks, verdict.ceiling, {})
+decision := object.union(
+	verdict.of(checks, verdict.ceiling, {}),
+	{"policy": data.federation.policy},
+)
 
-checks := {
+checks := object.union(question.evidence, {
 	"input_valid": input_valid,
-	"asker_known": question.asker_known,
 	"user_permitted": question.user_permitted,
 	"case_open": case_open,
 	"user_assigned": user_assigned,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
 	"approvals_sufficient": approvals_sufficient,
-}
+})
 
 default input_valid := false
 

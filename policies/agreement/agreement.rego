@@ -3,6 +3,8 @@
 # concluded from an absence.
 package fairlead.agreement
 
+import data.fairlead.instrument
+import data.fairlead.jurisdiction
 import data.fairlead.question
 
 asked_by contains id if {
@@ -65,8 +67,28 @@ window(a) if {
 	input.query.window_days <= a.max_window_days
 }
 
-general contains id if {
+located contains id if {
 	some id in windowed
+	data.federation.agreements[id].asker_countries[input.asker.country] == true
+}
+
+grounded contains id if {
+	some id in located
+	jurisdiction.lawful(data.federation.agreements[id], input.asker)
+}
+
+willing contains id if {
+	some id in grounded
+	takes_part(data.federation.agreements[id], input.asker)
+}
+
+instrumented contains id if {
+	some id in willing
+	instrument.presented(data.federation.agreements[id])
+}
+
+general contains id if {
+	some id in instrumented
 	data.federation.agreements[id].modes[input.query.mode] == true
 }
 
@@ -76,24 +98,73 @@ names(side, party) if side.kinds[party.kind] == true
 
 names(side, party) if side.partners[party.partner_id] == true
 
+takes_part(a, party) if object.get(a.opted_out, party.partner_id, false) == false
+
 # The agreements that let this owner answer.
-covering(owner) := towards(general, owner)
+covering(owner) := joined(general, owner)
 
 towards(ids, owner) := {id |
 	some id in ids
 	names(data.federation.agreements[id].to, owner)
 }
 
-# Evidence about one owner, every value true or false.
-pair(owner, ids) := {
-	"partner_known": partner_known(owner),
-	"other_partner": other_partner(owner),
-	"schemes_answered": schemes_answered(owner),
-	"agreement_covers": agreement_covers(ids),
+placed(ids, owner) := {id |
+	some id in towards(ids, owner)
+	data.federation.agreements[id].owner_countries[owner.country] == true
 }
+
+lawful(ids, owner) := {id |
+	some id in placed(ids, owner)
+	jurisdiction.lawful(data.federation.agreements[id], owner)
+}
+
+joined(ids, owner) := {id |
+	some id in ids
+	a := data.federation.agreements[id]
+	names(a.to, owner)
+	a.owner_countries[owner.country] == true
+	jurisdiction.lawful(a, owner)
+	takes_part(a, owner)
+}
+
+# All that a decision about one owner depends on beside the question: the agreements that cover
+# it, and the evidence, every value true or false.
+about(owner) := {
+	"ids": ids,
+	"between_police": between_police(owner),
+	"standing": {
+		"partner_known": partner_known(owner),
+		"partner_located": partner_located(owner),
+		"other_partner": other_partner(owner),
+		"schemes_answered": schemes_answered(owner),
+	},
+	"sides": sides(owner, ids),
+	"lacks": shortfall(owner, ids),
+} if {
+	ids := covering(owner)
+}
+
+# The evidence with what holds for every owner.
+checks(general, facts) := object.union(object.union(general, facts.sides), facts.standing)
+
+# The code of every check that failed because no agreement covers the question.
+particular(facts) := {} if {
+	facts.lacks == ""
+} else := {check: facts.lacks | some check in staged}
+
+staged := object.keys(every_side) | {"second_approvers_agreed"}
+
+between_police(owner) if {
+	input.asker.kind == "police"
+	owner.kind == "police"
+} else := false
 
 partner_known(owner) if {
 	question.known(owner)
+} else := false
+
+partner_located(owner) if {
+	jurisdiction.known(owner)
 } else := false
 
 other_partner(owner) if {
@@ -108,14 +179,33 @@ schemes_answered(owner) if {
 	}
 } else := false
 
-agreement_covers(ids) if {
+left(ids) if {
 	count(ids) > 0
 } else := false
+
+# An agreement that is left at the end passed every rule, so it is evidence of each.
+sides(owner, ids) := every_side if {
+	left(ids)
+} else := {
+	"country_covered": left(placed(located, owner)),
+	"transfer_grounded": left(lawful(grounded, owner)),
+	"taking_part": left(joined(willing, owner)),
+	"instrument_valid": left(joined(instrumented, owner)),
+	"agreement_covers": false,
+}
+
+every_side := {
+	"country_covered": true,
+	"transfer_grounded": true,
+	"taking_part": true,
+	"instrument_valid": true,
+	"agreement_covers": true,
+}
 
 # Why no agreement covers the question: the first side that none covers. The mode comes last,
 # so BLIND_REQUIRED means that the very same question is permitted blind.
 shortfall(owner, ids) := "" if {
-	agreement_covers(ids)
+	left(ids)
 } else := "NO_AGREEMENT" if {
 	count(towards(asked_by, owner)) == 0
 } else := "PURPOSE_NOT_COVERED" if {
@@ -128,58 +218,16 @@ shortfall(owner, ids) := "" if {
 	count(towards(sized, owner)) == 0
 } else := "WINDOW_TOO_LONG" if {
 	count(towards(windowed, owner)) == 0
+} else := "COUNTRY_NOT_COVERED" if {
+	count(placed(located, owner)) == 0
+} else := "TRANSFER_GROUND_MISSING" if {
+	count(lawful(grounded, owner)) == 0
+} else := "OPTED_OUT" if {
+	count(joined(willing, owner)) == 0
+} else := instrument.shortfall if {
+	count(joined(instrumented, owner)) == 0
 } else := "BLIND_REQUIRED" if {
 	input.query.mode == "sealed"
-	some id in towards(windowed, owner)
+	some id in joined(instrumented, owner)
 	data.federation.agreements[id].modes.blind == true
 } else := "MODE_NOT_COVERED"
-
-# What the covering agreements permit together: where several cover the same question, the
-# narrowest of each term holds.
-terms(owner, ids) := {
-	"facets": compact(shared_facets(ids)),
-	"obligations": {
-		"redact": redacted(owner, ids),
-		"max_records": min([data.federation.agreements[id].max_records | some id in ids]),
-		"approvals": max([data.federation.agreements[id].approvals | some id in ids]),
-		"notice_delay_s": max([data.federation.agreements[id].notice_delay_s | some id in ids]),
-		"retention_days": min([data.federation.agreements[id].retention_days | some id in ids]),
-		"notify": [],
-	},
-	"rules": [id | some id in ids],
-} if {
-	count(ids) > 0
-} else := {}
-
-shared_facets(ids) := intersection({expand(data.federation.agreements[id].facets) |
-	some id in ids
-})
-
-# full_record stands for itself and every field of the registry.
-expand(facets) := {f | some f in facets} | field_facets if {
-	"full_record" in facets
-} else := {f | some f in facets}
-
-compact(facets) := [f | some f in (facets - field_facets)] if {
-	"full_record" in facets
-} else := [f | some f in facets]
-
-field_facets := {f.facet | some f in data.federation.fields}
-
-# Names of persons pass between police forces only, whatever an agreement says. A field counts
-# as personal unless its row says that it is not.
-redacted(owner, ids) := [name | some name in (agreed(ids) | protected(owner))]
-
-agreed(ids) := {name |
-	some id in ids
-	some name in data.federation.agreements[id].redact
-}
-
-protected(owner) := set() if {
-	input.asker.kind == "police"
-	owner.kind == "police"
-} else := personal_fields
-
-personal_fields := {name | some name, _ in data.federation.fields} - business_fields
-
-business_fields := {name | some name, f in data.federation.fields; f.personal == false}

@@ -3,13 +3,19 @@
 package fairlead.asking
 
 import data.fairlead.agreement
+import data.fairlead.candidates
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := object.union(overall, {"candidates": candidates})
+decision := object.union(overall, {
+	"candidates": candidates.names,
+	"decisions": decisions,
+	"policy": data.federation.policy,
+})
 
 overall := verdict.of(
 	object.union(general, {"partner_available": partner_available}),
@@ -17,36 +23,33 @@ overall := verdict.of(
 	case_codes,
 )
 
-candidates[id] := answer if {
-	some id, owner in input.candidates
-	ids := agreement.covering(owner)
+decisions := {kind: answer |
+	some [kind, facts] in candidates.kinds
+	permitted := terms.of(facts.ids, facts.between_police)
 	answer := verdict.of(
-		object.union(general, agreement.pair(owner, ids)),
-		agreement.terms(owner, ids),
-		object.union(case_codes, {"agreement_covers": agreement.shortfall(owner, ids)}),
+		agreement.checks(general, facts),
+		permitted,
+		object.union(case_codes, agreement.particular(facts)),
 	)
 }
 
-general := {
+general := object.union(question.evidence, {
 	"input_valid": input_valid,
-	"asker_known": question.asker_known,
 	"user_permitted": question.user_permitted,
 	"case_open": case_open,
 	"user_assigned": user_assigned,
 	"case_covers": case_covers,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
-}
+})
 
 default input_valid := false
 
 input_valid if {
-	facts.head("asking", {"query", "asker", "user", "case", "candidates"})
+	facts.head("asking", {"query", "asker", "user", "case", "approvals", "candidates"})
 	facts.question_opened(input.query)
 	facts.party(input.asker)
 	facts.user(input.user)
 	facts.case(input.case)
+	facts.natural(input.approvals)
 	facts.candidates(input.candidates)
 }
 
@@ -83,8 +86,8 @@ case_codes := {
 default partner_available := false
 
 partner_available if {
-	some _, candidate in candidates
-	candidate.effect == "permit"
+	some _, answer in decisions
+	answer.effect == "permit"
 }
 
 default approvals := 1

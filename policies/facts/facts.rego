@@ -2,7 +2,7 @@
 # type is not an input: each point's `input_valid` rests on these rules and nothing else does.
 package fairlead.facts
 
-version := 1
+version := 2
 
 # The outermost object: exactly these fields, this schema, this point, and a time.
 # `head` keeps the point's own name inside the input, so that one point's input is refused by
@@ -40,13 +40,25 @@ question_sealed(q) if {
 
 question(q) if {
 	object.keys(q) == {
-		"mode", "purpose", "legal_basis", "schemes", "term_count", "window_days", "events",
+		"mode", "purpose", "legal_basis", "instrument", "schemes", "term_count", "window_days",
+		"events",
 	}
 	q.mode in {"sealed", "blind"}
 	text(q.purpose)
 	text(q.legal_basis)
+	instrument(q.instrument)
 	texts(q.schemes)
 	natural(q.term_count)
+}
+
+# null: the case has no legal instrument. Its reference is never an input.
+instrument(i) if is_null(i)
+
+instrument(i) if {
+	object.keys(i) == {"kind", "authority", "valid_until"}
+	text(i.kind)
+	text(i.authority)
+	natural(i.valid_until)
 }
 
 window(days) if is_null(days)
@@ -83,10 +95,10 @@ grant(g) if {
 # Field names only: no value of a record is ever an input.
 record(r) if {
 	object.keys(r) == {
-		"record_type", "event", "tlp", "pap", "europol", "source_grade", "information_grade",
-		"purposes", "expires_at", "active_target", "personal", "fields",
+		"record_type", "event", "country", "tlp", "pap", "europol", "source_grade",
+		"information_grade", "purposes", "expires_at", "active_target", "personal", "fields",
 	}
-	every value in [r.record_type, r.event, r.tlp, r.pap, r.europol] {
+	every value in [r.record_type, r.event, r.country, r.tlp, r.pap, r.europol] {
 		is_string(value)
 	}
 	is_string(r.source_grade)

@@ -1,6 +1,19 @@
-# What must hold of a question whoever is asked: who asks, for which purpose, on which legal
-# basis, and how much.
+# What must hold of a question whoever is asked: who asks and from where, for which purpose, on
+# which legal basis, and how much.
 package fairlead.question
+
+import data.fairlead.integrity
+import data.fairlead.jurisdiction
+
+# The evidence that every point needs, beside that its input is one.
+evidence := {
+	"policy_whole": integrity.policy_whole,
+	"asker_known": asker_known,
+	"asker_located": asker_located,
+	"purpose_known": purpose_known,
+	"legal_basis_fits": legal_basis_fits,
+	"query_bounded": query_bounded,
+}
 
 # Organisation attributes come from the directory; a kind that does not belong to its sector
 # is no organisation of this federation.
@@ -9,6 +22,11 @@ default asker_known := false
 asker_known if known(input.asker)
 
 known(party) if data.federation.kinds[party.kind] == party.sector
+
+# A country that the registry does not have is under no law that the federation knows.
+default asker_located := false
+
+asker_located if jurisdiction.known(input.asker)
 
 default purpose_known := false
 

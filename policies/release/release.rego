@@ -5,55 +5,87 @@ package fairlead.release
 import data.fairlead.agreement
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := {"records": [{"index": i, "decision": verdict_on(record)} |
-	some i, record in input.records
-]}
+decision := {
+	"policy": data.federation.policy,
+	"records": [name | some [name, _] in named],
+	"decisions": {name: verdict_on(known) | some [name, known] in kinds},
+}
 
-# With records that are no array there is nothing to decide on: the answer is empty, and the
-# enforcement point misses its decisions.
-verdict_on(record) := object.union(
+# Records that differ in nothing a rule looks at are decided together, each under the name of its
+# kind. With records that are no array there is nothing to decide on: the answer is empty, and
+# the enforcement point misses its decisions.
+named := [[name(known), known] |
+	some record in input.records
+	known := about_record(record)
+]
+
+kinds contains pair if some pair in named
+
+about_record(record) := {
+	"evidence": evidence(record),
+	"reach": reach(record),
+	"unknown": unknown_fields(record),
+	"told": told(record),
+}
+
+# Everything that is known is in the name.
+name(known) := concat(" ", [
+	concat("", [bits[ok] | some ok in [
+		known.evidence.event_asked, known.evidence.purpose_shared, known.evidence.retained,
+		known.evidence.record_located, known.evidence.tlp_permits, known.evidence.pap_permits,
+		known.evidence.europol_known, known.evidence.graded, known.evidence.target_inactive,
+		known.evidence.person_permits, known.told,
+	]]),
+	known.reach,
+	concat("+", sort(known.unknown)),
+])
+
+bits := {true: "1", false: "0"}
+
+verdict_on(known) := object.union(
 	verdict.of(
-		object.union(general, evidence(record)),
-		terms(record),
+		object.union(object.union(general, known.evidence), {"facets_left": facets_left(known)}),
+		released(known),
 		particular,
 	),
-	told(record),
+	alert[known.told],
 )
 
 # Whatever else speaks against it, touching an active target is told to the owner's desk.
-told(record) := {"obligations": {"notify": ["owner_desk"]}} if {
+told(record) if {
 	record.active_target == true
-} else := {}
+} else := false
+
+alert := {true: {"obligations": {"notify": ["owner_desk"]}}, false: {}}
 
 owner := object.get(input, "owner", {})
 
-ids := agreement.covering(owner)
+about := agreement.about(owner)
+
+ids := about.ids
 
 # What is the same for every record is decided once: rules are evaluated once a batch, functions
 # at every call.
-particular := {"agreement_covers": agreement.shortfall(owner, ids)}
+particular := agreement.particular(about)
 
 default granted := set()
 
-granted := agreement.expand(input.facets) & agreement.shared_facets(ids)
+granted := terms.expand(input.facets) & terms.shared_facets(ids)
 
-agreed := agreement.terms(owner, ids)
+agreed := terms.of(ids, about.between_police)
 
-redacted_always := {name | some name in agreement.redacted(owner, ids)}
+record_countries := terms.record_countries(ids)
+
+redacted_always := {name | some name in terms.redacted(ids, about.between_police)}
 
 registered := {name | some name, _ in data.federation.fields}
 
-general := object.union(agreement.pair(owner, ids), {
-	"input_valid": input_valid,
-	"asker_known": question.asker_known,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
-})
+general := agreement.checks(object.union(question.evidence, {"input_valid": input_valid}), about)
 
 default input_valid := false
 
@@ -73,13 +105,13 @@ evidence(record) := {
 	"event_asked": event_asked(record),
 	"purpose_shared": purpose_shared(record),
 	"retained": retained(record),
+	"record_located": record_located(record),
 	"tlp_permits": tlp_permits(record),
 	"pap_permits": pap_permits(record),
 	"europol_known": europol_known(record),
 	"graded": graded(record),
 	"target_inactive": target_inactive(record),
 	"person_permits": person_permits(record),
-	"facets_left": facets_left(record),
 }
 
 event_asked(record) if {
@@ -103,29 +135,39 @@ retained(record) if {
 	input.now < record.expires_at
 } else := false
 
+# A record that says nowhere to have come from comes from nowhere that an agreement lets.
+record_located(record) if {
+	record.country in record_countries
+} else := false
+
 # RED is for named persons; an unspecified or unknown TLP counts as RED.
 tlp_permits(record) if {
+	data.federation.handling.tlp[record.tlp] == true
 	record.tlp in {"CLEAR", "GREEN", "AMBER", "AMBER_STRICT"}
 } else := false
 
 # RED means no action the subject could notice: blind questions only. Unspecified counts as RED.
 pap_permits(record) if {
+	data.federation.handling.pap[record.pap] == true
 	record.pap in {"CLEAR", "GREEN", "AMBER"}
 } else if {
+	data.federation.handling.pap[record.pap] == true
 	record.pap == "RED"
 	input.query.mode == "blind"
 } else := false
 
 europol_known(record) if {
-	record.europol in {"H0", "H1", "H2", "H3"}
+	data.federation.handling.europol[record.europol] == true
 } else := false
 
 graded(record) if {
-	record.source_grade in {"A", "B", "C", "X"}
-	record.information_grade in {"1", "2", "3", "4"}
+	data.federation.handling.source_grade[record.source_grade] == true
+	data.federation.handling.information_grade[record.information_grade] == true
 } else := false
 
+# The registry says what becomes of an active target; this kernel knows one word for it.
 target_inactive(record) if {
+	data.federation.handling.active_target == "no-hit-and-alert"
 	record.active_target == false
 } else := false
 
@@ -136,34 +178,32 @@ person_permits(record) if {
 	input.asker.sector == "public"
 } else := false
 
-facets_left(record) if {
-	count(facets(record)) > 0
+facets_left(known) if {
+	count(facets[known.reach]) > 0
 } else := false
-
-facets(record) := granted & reach(record)
 
 # A pointer says that something exists and whom to call. Everything but a record that may be
 # passed on is a pointer: H2 and H3 restrict dissemination, AMBER+STRICT keeps inside one
 # organisation what a private partner would otherwise receive.
-reach(record) := whole if {
+reach(record) := "whole" if {
 	record.europol in {"H0", "H1"}
 	record.tlp in {"CLEAR", "GREEN", "AMBER"}
-} else := whole if {
+} else := "whole" if {
 	record.europol in {"H0", "H1"}
 	record.tlp == "AMBER_STRICT"
 	input.asker.sector == "public"
-} else := {"existence", "contact_desk"}
+} else := "pointer"
 
-whole := {"existence", "contact_desk", "count_band", "full_record"} | agreement.field_facets
+facets := {"whole": granted & whole, "pointer": granted & {"existence", "contact_desk"}}
 
-terms(record) := object.union(agreed, {
-	"facets": agreement.compact(facets(record)),
-	"obligations": {"redact": redacted(record)},
+whole := {"existence", "contact_desk", "count_band", "full_record"} | terms.field_facets
+
+released(known) := object.union(agreed, {
+	"facets": terms.compact(facets[known.reach]),
+	"obligations": {"redact": [name | some name in (redacted_always | known.unknown)]},
 }) if {
 	count(ids) > 0
 } else := {}
 
 # A field the registry does not know is withheld.
-redacted(record) := [name | some name in (redacted_always | unknown_fields(record))]
-
 unknown_fields(record) := {name | some name in record.fields} - registered

@@ -3,13 +3,19 @@
 package fairlead.routing
 
 import data.fairlead.agreement
+import data.fairlead.candidates
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := object.union(overall, {"candidates": candidates})
+decision := object.union(overall, {
+	"candidates": candidates.names,
+	"decisions": decisions,
+	"policy": data.federation.policy,
+})
 
 overall := verdict.of(
 	object.union(general, {"partner_available": partner_available}),
@@ -17,36 +23,34 @@ overall := verdict.of(
 	{},
 )
 
-candidates[id] := answer if {
-	some id, owner in input.candidates
-	ids := agreement.covering(owner)
+decisions := {kind: answer |
+	some [kind, facts] in candidates.kinds
+	permitted := terms.of(facts.ids, facts.between_police)
 	answer := verdict.of(
-		object.union(general, agreement.pair(owner, ids)),
-		agreement.terms(owner, ids),
-		{"agreement_covers": agreement.shortfall(owner, ids)},
+		object.union(
+			agreement.checks(general, facts),
+			{"second_approvers_agreed": terms.second_approvers_agreed(permitted)},
+		),
+		permitted,
+		agreement.particular(facts),
 	)
 }
 
-general := {
-	"input_valid": input_valid,
-	"asker_known": question.asker_known,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
-}
+general := object.union(question.evidence, {"input_valid": input_valid})
 
 default input_valid := false
 
 input_valid if {
-	facts.head("routing", {"query", "asker", "candidates"})
+	facts.head("routing", {"query", "asker", "approvals", "candidates"})
 	facts.question_sealed(input.query)
 	facts.party(input.asker)
+	facts.natural(input.approvals)
 	facts.candidates(input.candidates)
 }
 
 default partner_available := false
 
 partner_available if {
-	some _, candidate in candidates
-	candidate.effect == "permit"
+	some _, answer in decisions
+	answer.effect == "permit"
 }

@@ -5,22 +5,23 @@ package fairlead.sovereignty
 import data.fairlead.agreement
 import data.fairlead.facts
 import data.fairlead.question
+import data.fairlead.terms
 import data.fairlead.verdict
 
 # METADATA
 # entrypoint: true
-decision := verdict.of(checks, terms, {"agreement_covers": agreement.shortfall(owner, ids)})
+decision := object.union(
+	verdict.of(checks, permitted, agreement.particular(about)),
+	{"policy": data.federation.policy},
+)
 
 owner := object.get(input, "owner", {})
 
-ids := agreement.covering(owner)
+about := agreement.about(owner)
 
-checks := object.union(agreement.pair(owner, ids), {
+checks := object.union(agreement.checks(question.evidence, about), {
 	"input_valid": input_valid,
-	"asker_known": question.asker_known,
-	"purpose_known": question.purpose_known,
-	"legal_basis_fits": question.legal_basis_fits,
-	"query_bounded": question.query_bounded,
+	"second_approvers_agreed": terms.second_approvers_agreed(granted),
 	"grant_current": grant_current,
 	"grant_matches": grant_matches,
 	"facets_granted": facets_granted,
@@ -29,9 +30,10 @@ checks := object.union(agreement.pair(owner, ids), {
 default input_valid := false
 
 input_valid if {
-	facts.head("sovereignty", {"query", "asker", "owner", "grant"})
+	facts.head("sovereignty", {"query", "asker", "approvals", "owner", "grant"})
 	facts.question_opened(input.query)
 	facts.party(input.asker)
+	facts.natural(input.approvals)
 	facts.party(input.owner)
 	facts.grant(input.grant)
 }
@@ -51,8 +53,10 @@ default facets_granted := false
 
 facets_granted if count(facets) > 0
 
-facets := agreement.expand(input.grant.facets) & agreement.shared_facets(ids)
+facets := terms.expand(input.grant.facets) & terms.shared_facets(about.ids)
 
-default terms := {}
+granted := terms.of(about.ids, about.between_police)
 
-terms := object.union(agreement.terms(owner, ids), {"facets": agreement.compact(facets)})
+default permitted := {}
+
+permitted := object.union(granted, {"facets": terms.compact(facets)})

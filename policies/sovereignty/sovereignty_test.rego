@@ -32,3 +32,10 @@ test_window if {
 	"WINDOW_TOO_LONG" in f.codes(decide(f.put(f.sovereignty, "/query/window_days", null)))
 	"BLIND_REQUIRED" in f.codes(decide(f.put(f.sovereignty, "/owner", f.hauler)))
 }
+
+# The owner believes no gateway that the second person agreed.
+test_second_approvers if {
+	strict := f.amended("wide", "/second_approvers", 1)
+	d := sovereignty.decision with input as f.sovereignty with data.federation as strict
+	f.codes(d) == {"SECOND_APPROVER_REQUIRED"}
+}

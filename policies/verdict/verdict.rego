@@ -35,8 +35,10 @@ nothing := {
 	"redact": [],
 	"max_records": 0,
 	"approvals": 0,
+	"second_approvers": 0,
 	"notice_delay_s": 0,
 	"retention_days": 0,
+	"onward": "none",
 	"notify": [],
 }
 
@@ -48,8 +50,10 @@ ceiling := {
 		"redact": [],
 		"max_records": data.federation.limits.max_records,
 		"approvals": 0,
+		"second_approvers": 0,
 		"notice_delay_s": 0,
 		"retention_days": data.federation.limits.retention_days,
+		"onward": null,
 		"notify": [],
 	},
 	"rules": [],

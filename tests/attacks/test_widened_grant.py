@@ -21,7 +21,7 @@ MANY = [record(event=Event.GATE_IN, fields={"place": f"Gate {n}", "driver_name":
         for n in range(30)]  # fmt: skip
 
 LOCAL = """
-schema: 1
+schema: 2
 adopt: [{adopt}]
 agreements:
   - id: our-own

@@ -16,6 +16,7 @@ import pytest
 
 from fairlead.errors import PolicyUnavailable
 from fairlead.policy.agreements import federation_data
+from fairlead.policy.compiling import identified
 from fairlead.policy.engine import POINTS, PolicyEngine, WasmEngine, _Interrupted, _Loaded
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -66,7 +67,7 @@ def wasm(data: list[str], deadline_s: float = 10) -> WasmEngine:
     policies = ROOT / "policies"
     document = federation_data({name: (policies / name).read_bytes() for name in data})
     module = (policies / "policy.wasm").read_bytes()
-    return WasmEngine(module, document, deadline_s=deadline_s)
+    return WasmEngine(module, identified(document, reference.POLICY), deadline_s=deadline_s)
 
 
 BASELINE = ["data/agreements.yaml"]
@@ -86,9 +87,9 @@ def test_every_point_has_vectors() -> None:
     for path in VECTORS:
         vector = json.loads(path.read_bytes())
         expect = vector["expect"]
-        inner = [r["decision"] for r in expect["records"]] if "records" in expect else [expect]
-        found[vector["point"]] |= {decision["effect"] for decision in inner}
-        found[vector["point"]] |= {c["effect"] for c in expect.get("candidates", {}).values()}
+        inner = [] if "records" in expect else [expect]
+        every = [*inner, *expect.get("decisions", {}).values()]
+        found[vector["point"]] |= {decision["effect"] for decision in every}
     assert found == {point: {"permit", "deny"} for point in POINTS}
 
 
@@ -104,7 +105,9 @@ def test_an_empty_input_is_denied(make: Any) -> None:
     for point in POINTS:
         value = json.loads(engine.evaluate(point, {}))
         assert isinstance(value, dict)
-        assert value == {"records": []} if point == "release" else value["effect"] == "deny"
+        assert value.pop("policy") == reference.POLICY
+        nothing = {"records": [], "decisions": {}}
+        assert value == nothing if point == "release" else value["effect"] == "deny"
 
 
 # ── The shipped engine alone ─────────────────────────────────────────────────────────────────

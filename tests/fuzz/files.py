@@ -139,14 +139,16 @@ def _policy() -> Iterator[Target]:
 
     def decided(data: bytes) -> None:
         for attempt in (
-            lambda: read_decision(data, kind="admission", policy_serial=1),
-            lambda: read_candidates(data, kind="routing", policy_serial=1),
-            lambda: read_records(data, 1),
+            lambda: read_decision(data, kind="admission", policy_serial=1, policy_id=""),
+            lambda: read_candidates(data, kind="routing", policy_serial=1, policy_id=""),
+            lambda: read_records(data, 1, policy_serial=1, policy_id=""),
         ):
             Target(name="", seeds=[], attempt=lambda _, a=attempt: a())(b"")  # type: ignore[misc]
 
     yield Target(
-        name="decision", seeds=[b'{"effect": "deny", "checks": {}, "facets": []}'], attempt=decided
+        name="decision",
+        seeds=[b'{"effect": "deny", "checks": {}, "facets": [], "policy": ""}'],
+        attempt=decided,
     )
 
 

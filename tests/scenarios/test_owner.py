@@ -36,7 +36,7 @@ from tests.federation import (
 OWNER = "terminal-north"
 TWO = ("customs", OWNER)
 NARROW = """
-schema: 1
+schema: 2
 agreements:
   - id: desk-only
     from: ["sector:public"]
