@@ -140,14 +140,14 @@ async def test_a_partners_own_bundle_is_signed_at_home(made: Federation, tmp_pat
     from tests.processes import write_config
 
     wishes = Wishes(issued_at=1, not_after=2**31)
-    own = local_policy(tmp_path / "own", b"schema: 1\nadopt: [public-asks-private]\n", wishes)
+    own = local_policy(tmp_path / "own", b"schema: 2\nadopt: [public-asks-private]\n", wishes)
     config = tmp_path / "customs.toml"
     write_config(config, made.node_configs["customs"])
     with config.open("a") as file:
         file.write(toml(own))
     draft = tmp_path / "draft"
     (draft / "data").mkdir(parents=True)
-    (draft / "data" / "own.yaml").write_text("schema: 1\nadopt: [private-asks-public]\n")
+    (draft / "data" / "own.yaml").write_text("schema: 2\nadopt: [private-asks-public]\n")
     keys = [tmp_path / "own" / "officers" / f"officer-{n}.key" for n in (1, 2)]
     for key, words in zip(keys, ("second person", "copy"), strict=True):
         ended = await typed(

@@ -355,7 +355,7 @@ OWN = (officer(ONE, "own-1", "quayguard"), officer(TWO, "own-2", "police"))
 def own(folder: Path, adopt: str, **changed: Any) -> Path:
     """A partner's own bundle that adopts one agreement."""
     (folder / "source" / "data").mkdir(parents=True, exist_ok=True)
-    (folder / "source" / "data" / "local.yaml").write_text(f"schema: 1\nadopt: [{adopt}]\n")
+    (folder / "source" / "data" / "local.yaml").write_text(f"schema: 2\nadopt: [{adopt}]\n")
     made(folder / "own", source=folder / "source", data=(), local=True, **changed)
     return folder / "own"
 
