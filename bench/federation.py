@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import time
 from collections.abc import Iterator, Sequence
@@ -12,10 +13,11 @@ from pathlib import Path
 from certs.dev.federation import SCHEMES, GatewaySpec, PartnerSpec, UserSpec
 from certs.dev.layout import Layout
 from certs.dev.make import make
+from certs.dev.policies import publish, toml
 from fairlead.certificates import Role
+from fairlead.config import LocalPolicy
 from fairlead.partners import Directory, PartnerKind
-from fairlead.policy.bundle import publish
-from fairlead.signing import load_signing_key
+from fairlead.policy.issuing import Wishes
 from fairlead.trust import Trust
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -87,15 +89,9 @@ class Federation:
             ],
             release_tick_ms=TICK_MS,
         )
-        officers = [load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
-        publish(
-            ROOT / "policies",
-            self.folder / "policy",
-            data=["data/agreements.yaml", "data/demo.yaml"],
-            serial=1,
-            not_after=int(time.time()) + 86_400,
-            signers=officers,
-        )
+        now = int(time.time())
+        wishes = Wishes(issued_at=now, not_after=now + 86_400)
+        publish(layout, self.folder / "policy", wishes)
 
     def _crowd(self, askers: int, ports: Sequence[int]) -> Iterator[PartnerSpec]:
         for (asker, analysts), port in zip(self.crowd(askers).items(), ports, strict=True):
@@ -141,10 +137,12 @@ class Federation:
             name, name=GATEWAY, listen=listen, keys_dir=self.layout.gateway(GATEWAY)
         )
 
-    def write_node_config(self, partner: str, **more: object) -> Path:
+    def write_node_config(
+        self, partner: str, *, own_policy: LocalPolicy | None = None, **more: object
+    ) -> Path:
         """The configuration of a partner's real node; ``more`` settings are paths or texts."""
         directory = self.directory()
-        return self._write_config(
+        path = self._write_config(
             partner,
             partner=partner,
             listen=directory.partners[partner].nodes[0].endpoint,
@@ -152,6 +150,18 @@ class Federation:
             keys_dir=self.layout.node(partner),
             index_key=f"file:{self.layout.node(partner) / 'index.key'}",
             **more,
+        )
+        if own_policy is not None:
+            with path.open("a") as file:
+                file.write(toml(own_policy))
+        return path
+
+    def _policy(self, own: str) -> Path:
+        """A process's own copy of the bundle: it takes changes up itself."""
+        return Path(
+            shutil.copytree(
+                self.folder / "policy", self.folder / "policies" / own, dirs_exist_ok=True
+            )
         )
 
     def _write_config(self, own: str, **settings: object) -> Path:
@@ -161,7 +171,7 @@ class Federation:
             "directory": self.layout.directory,
             "pins": self.layout.pins,
             "deny_lists": self.layout.deny_lists,
-            "policy_dir": self.folder / "policy",
+            "policy_dir": self._policy(own),
         }
         lines = [f"{key} = {json.dumps(str(v))}\n" for key, v in {**settings, **common}.items()]
         path = self.folder / f"{own}.toml"

@@ -10,9 +10,11 @@ from typing import Any
 
 from bench.federation import SCHEME, Federation
 from bench.processes import Child, ChildFailed, Children
+from certs.dev.policies import local_policy
 from demo.accepting import accept_records
 from fairlead.config import NodeConfig, load
 from fairlead.partners import PartnerKind
+from fairlead.policy.issuing import Wishes
 from node.control.client import call
 from node.indexing import INDEX_FILE
 
@@ -38,9 +40,11 @@ def make(federation: Federation, owners: int) -> list[str]:
     federation.make(owners, kinds=(PartnerKind.TERMINAL,), schemes=(SCHEME,))
     names = list(federation.owners(owners))
     for owner in names:
-        adopted = federation.folder / f"{owner}.yaml"
-        adopted.write_text(ADOPTED)
-        federation.write_node_config(owner, local_policy=adopted)
+        now = int(time.time())
+        wishes = Wishes(issued_at=now, not_after=now + 86_400)
+        folder = federation.folder / "own-policy" / owner
+        own = local_policy(folder, ADOPTED.encode(), wishes, partner=owner)
+        federation.write_node_config(owner, own_policy=own)
     return names
 
 

@@ -77,7 +77,7 @@ async def _accept(config: NodeConfig, by: str) -> None:
     own = directory.partner(config.partner)
     key = _key(config, directory)
     if key not in _measured:
-        policy, _ = process.load_policy(config, trust, now=now)
+        policy = process.load_policy(config, trust, now=now)
         _measured[key] = await measure(
             owner=own,
             directory=directory,
@@ -102,7 +102,8 @@ async def _accept(config: NodeConfig, by: str) -> None:
 
 def _key(config: NodeConfig, directory: Directory) -> tuple[object, ...]:
     """Whatever decides what a node could release."""
-    local = config.local_policy.read_bytes() if config.local_policy else b""
+    own = config.local_policy.dir if config.local_policy else None
+    local = tuple(sorted(f.read_bytes() for f in own.rglob("*.*") if f.is_file())) if own else ()
     partners = tuple((p.partner_id, p.kind, p.schemes) for p in directory.partners.values())
     files = (config.policy_dir / "data").glob("*.yaml")
     return config.partner, partners, local, tuple(sorted(f.read_bytes() for f in files))

@@ -19,11 +19,11 @@ from pathlib import Path
 from certs.dev.federation import GatewaySpec, PartnerSpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
+from certs.dev.policies import local_policy, publish, toml
 from demo.generate import Story, generate
 from fairlead.cli.output import say
 from fairlead.errors import Misconfigured
-from fairlead.policy.bundle import publish
-from fairlead.signing import load_signing_key
+from fairlead.policy.issuing import Wishes
 
 ROOT = Path(__file__).resolve().parent.parent
 GATEWAY = "gateway"
@@ -94,17 +94,12 @@ class Federation:
 
     def _publish_policy(self) -> None:
         """Two development officers sign the committed policy with the demo's agreement."""
-        officers = [
-            load_signing_key(self.layout.federation / f"policy-{number}.key") for number in (1, 2)
-        ]
-        publish(
-            ROOT / "policies",
-            self.folder / "policy",
-            data=["data/agreements.yaml", "data/demo.yaml"],
-            serial=1,
-            not_after=int(time.time()) + 7 * 86_400,
-            signers=officers,
-        )
+        publish(self.layout, self.folder / "policy", self._week())
+
+    @staticmethod
+    def _week() -> Wishes:
+        now = int(time.time())
+        return Wishes(issued_at=now, not_after=now + 7 * 86_400)
 
     def _write_configs(self, first: int, specs: Sequence[PartnerSpec], story: Story) -> None:
         for folder in ("config", "profiles", "logs", "receipts"):
@@ -131,11 +126,19 @@ class Federation:
                 "sources": list(story.mappings.get(name, ())),
                 **self._public(name),
             }
-            if name in LOCAL_POLICY:
-                settings["local_policy"] = LOCAL_POLICY[name]
             _write_toml(self.config(name), settings)
+            if name in LOCAL_POLICY:
+                self._add_own_policy(name)
             for user in spec.users:
                 self._write_profile(spec, user.pseudonym)
+
+    def _add_own_policy(self, name: str) -> None:
+        """The partner's own agreements, signed by two people of its own."""
+        agreements = LOCAL_POLICY[name].read_bytes()
+        folder = self.folder / "own-policy" / name
+        own = local_policy(folder, agreements, self._week(), partner=name)
+        with self.config(name).open("a") as file:
+            file.write(toml(own))
 
     def _public(self, name: str) -> dict[str, object]:
         """A process's own copies of what the federation signed: each takes changes up itself."""
@@ -147,7 +150,8 @@ class Federation:
             "deny_lists": self.layout.deny_lists,
         }
         copies = {key: Path(shutil.copy(path, own)) for key, path in files.items()}
-        return {**copies, "policy_dir": self.folder / "policy"}
+        policy = shutil.copytree(self.folder / "policy", own / "policy")
+        return {**copies, "policy_dir": policy}
 
     def _write_profile(self, spec: PartnerSpec, user: str) -> None:
         keys = self.layout.user(spec.partner_id, user)

@@ -38,7 +38,7 @@ from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
-from fairlead.v1 import asking_pb2_grpc, query_pb2
+from fairlead.v1 import asking_pb2_grpc, policy_pb2_grpc, query_pb2
 
 CHUNK_TIMEOUT_S = 60.0
 PREPARE_TIMEOUT_S = 10.0
@@ -219,6 +219,7 @@ class NodeClient:
         self.certificate = x509.load_pem_x509_certificate(chain).public_bytes(Encoding.DER)
         self._channel = tls.open_channel(profile.node, server=node, material=material)
         self.stub = asking_pb2_grpc.AskingServiceStub(self._channel)
+        self.officer = policy_pb2_grpc.PolicyServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self

@@ -24,6 +24,7 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    PlainSerializer,
     ValidationError,
     ValidationInfo,
     WithJsonSchema,
@@ -34,6 +35,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from fairlead.errors import InvalidInput, Misconfigured
 from fairlead.keyfile import read_private
 from fairlead.names import check_partner_id
+from fairlead.officers import Officer, parse_officers
 
 MAX_FILE = 1024 * 1024
 """Octets; no configuration file is larger."""
@@ -295,6 +297,30 @@ class Policy(Table):
         return self
 
 
+def _officers(rows: object) -> tuple[Officer, ...]:
+    if isinstance(rows, tuple) and all(isinstance(row, Officer) for row in rows):
+        return rows
+    try:
+        return parse_officers(rows)
+    except InvalidInput:
+        raise PydanticCustomError("officers", "not a list of officers") from None
+
+
+class LocalPolicy(Table):
+    """A partner's own policy bundle, and who signs it."""
+
+    dir: Existing = Field(description="a path to the existing folder of the partner's own bundle")
+    officers: Annotated[
+        tuple[Officer, ...],
+        BeforeValidator(_officers),
+        PlainSerializer(lambda officers: [officer.plain() for officer in officers]),
+        WithJsonSchema({"type": "array", "items": {"type": "object"}}),
+    ] = Field(
+        description="a list of { key, person, organisation } tables: two of them, two different "
+        "people, sign it"
+    )
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -337,8 +363,8 @@ class NodeConfig(_Process):
         le=86_400,
         description="a whole number of seconds between two looks at the sources",
     )
-    local_policy: Existing | None = Field(
-        default=None, description="a path to existing local agreements, which can only tighten"
+    local_policy: LocalPolicy | None = Field(
+        default=None, description="a table of the partner's own policy, which can only tighten"
     )
     user_deny_list: Creatable | None = Field(
         default=None,

@@ -204,8 +204,8 @@ class LeafWriter:
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
             ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
-            ``blind-recovered``, ``decoys-added`` or ``decoys-removed``; in an oversight's log
-            ``alert-acknowledged``.
+            ``blind-recovered``, ``decoys-added``, ``decoys-removed`` or
+            ``policy-published``; in an oversight's log ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted or published, which the owner keeps elsewhere.
         """

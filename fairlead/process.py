@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import gc
-import hashlib
 import signal
 import sqlite3
 import time
@@ -16,6 +15,7 @@ from cryptography import x509
 from fairlead import (
     authority,
     metrics,
+    releases,
     tls,  # before grpc: it sets the TLS floor
 )
 from fairlead.auditlog import AuditLog
@@ -26,9 +26,11 @@ from fairlead.errors import FairleadError, Misconfigured, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directories, Directory
-from fairlead.policy.bundle import canonical, load_bundle
 from fairlead.policy.making import engine_maker
+from fairlead.policy.place import Place, load
 from fairlead.policy.points import PolicyPoints
+from fairlead.policy.store import Shelf
+from fairlead.releases import Releases
 from fairlead.server import Server, create_server
 from fairlead.telemetry import Event, get_logger
 from fairlead.trust import DenyListFile, Trust
@@ -132,40 +134,32 @@ MIGRATIONS = (
 )
 
 
+def policy_place(config: GatewayConfig | NodeConfig, trust: Callable[[], Trust]) -> Place:
+    """Where a process's policy lies, and whom it believes."""
+    local = getattr(config, "local_policy", None)
+    return Place(
+        folder=config.policy_dir,
+        kept=config.state_dir / releases.FOLDER,
+        officers=lambda: trust().policy_officers,
+        own=local.dir if local else None,
+        own_officers=local.officers if local else (),
+        make=engine_maker(config),
+    )
+
+
 def load_policy(
     config: GatewayConfig | NodeConfig, trust: Trust, *, now: float, minimum_serial: int = 0
-) -> tuple[PolicyPoints, bytes]:
-    """The signed bundle as decision points, with a partner's own agreements as second layer.
+) -> PolicyPoints:
+    """The signed bundle as decision points, with a partner's own as second layer.
 
-    :returns: the points and the SHA-256 of what the officers signed.
     :raises PolicyUnavailable: missing, older, expired, tampered or under-signed.
     :raises Misconfigured: the partner's own agreements are wrong, every problem at once; or the
         configured engine cannot be had.
     """
-    bundle = load_bundle(config.policy_dir, trust.policy_signers, minimum_serial, now)
-    local = getattr(config, "local_policy", None)
-    own = (local.name, _read_local(local)) if local else None
-
-    def alarm(point: str, code: str) -> None:
-        get_logger().error(Event.POLICY_UNAVAILABLE, point=point, code=code)
-
-    points = PolicyPoints(
-        bundle.layers(own, engine_maker(config)),
-        bundle.serial,
-        alarm=alarm,
-        registry=bundle.registry(),
-        not_after=bundle.manifest.not_after,
-    )
-    return points, hashlib.sha256(canonical(bundle.manifest)).digest()
-
-
-def _read_local(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise Misconfigured(
-            "the partner's own agreements cannot be read", reasons=("LOCAL_POLICY",)
-        ) from None
+    place = policy_place(config, lambda: trust)
+    bundle = place.federation(now=now, minimum=minimum_serial)
+    confirmed = Shelf(place.kept).heard(bundle.identity)
+    return load(place, bundle, place.local(now=now), now=now, confirmed=confirmed).points
 
 
 async def activate(
@@ -174,29 +168,29 @@ async def activate(
     *,
     log: AuditLog,
     leaves: LeafWriter,
-    now: float,
-) -> PolicyPoints:
+    clock: Callable[[], float],
+) -> Releases:
     """Load the policy and write down which directory and policy this process runs under.
 
     Neither may be older than the newest this log has ever seen active.
 
-    :raises Stale: DIRECTORY_OLDER. :raises PolicyUnavailable: see :func:`load_policy`.
+    :raises Stale: DIRECTORY_OLDER. :raises PolicyUnavailable: see :func:`open_releases`.
     """
     seen = dict(log.read("SELECT subject, serial FROM active"))
     recorder = _DirectoryRecord(log, leaves, seen)
     await recorder(member.directory.current)
-    policy, digest = load_policy(
-        config, member.trust, now=now, minimum_serial=seen.get("policy", 0)
+    found = await releases.open_releases(
+        policy_place(config, lambda: member.trust),
+        seen=seen,
+        log=log,
+        leaves=leaves,
+        clock=clock,
+        record=_active,
     )
-    await log.append(
-        leaves.activation("policy", serial=policy.serial, digest=digest),
-        also=_active({"policy": policy.serial}),
-    )
-    get_logger().info(Event.POLICY_LOADED, serial=policy.serial)
     await _record_deny_lists(member.deny_lists, seen, log, leaves)
     member.record = recorder
     member.on_problem = _problem_leaves(log, leaves)
-    return policy
+    return found
 
 
 class _DirectoryRecord:
@@ -311,6 +305,7 @@ def gauges_of(
     member: Membership,
     log: AuditLog,
     keys: Path,
+    policy: Releases,
     *,
     clock: Callable[[], float],
     more: metrics.Gauges = tuple,
@@ -336,10 +331,24 @@ def gauges_of(
                 )
                 for what, moment in _expiries(member, keys).items()
             ),
+            *_policy_gauges(policy, now),
             *more(),
         ]
 
     return read
+
+
+def _policy_gauges(policy: Releases, now: float) -> list[metrics.Gauge]:
+    serial = "Serial of the policy in force."
+    stops = "Seconds until the policy decides nothing more, unless confirmed or replaced."
+    unreviewed = "1 while an emergency stands that nobody reviewed in time."
+    return [
+        metrics.Gauge(name="fairlead_policy_serial", help=serial, value=policy.bundle.serial),
+        metrics.Gauge(name="fairlead_policy_stops_seconds", help=stops, value=policy.until - now),
+        metrics.Gauge(
+            name="fairlead_policy_unreviewed", help=unreviewed, value=policy.overdue(now)
+        ),
+    ]
 
 
 def _expiries(member: Membership, keys: Path) -> dict[str, float]:

@@ -4,7 +4,9 @@ Compared out of band at enrolment and kept in one small TOML file::
 
     federation = "fairlead.demo"
     operators = ["<Ed25519 key, hex>", …]
-    policy_signers = ["<Ed25519 key, hex>", …]
+    policy_officers = [
+      { key = "<Ed25519 key, hex>", person = "u-so1", organisation = "customs" },
+    ]
     [partners]
     customs = "<SHA-256 of its root key, hex>"
 """
@@ -23,22 +25,23 @@ from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput, Misconfigured
 from fairlead.keyfile import write_private
 from fairlead.names import check_partner_id
+from fairlead.officers import Officer, parse_officers, render_officers
 from fairlead.partners import DenyLists, Directories, Directory
 from fairlead.v1 import directory_pb2
 
 _REMEDY = "make certs   (development), or compare the fingerprints with your operators again"
-_KEYS = {"federation", "operators", "policy_signers", "partners"}
+_KEYS = {"federation", "operators", "policy_officers", "partners"}
 MAX_FILE = 16 * 1024 * 1024
 RELOAD_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Trust:
-    """Raw Ed25519 keys of operators and policy signers, and pinned root fingerprints."""
+    """Raw Ed25519 keys of operators, the policy officers, and pinned root fingerprints."""
 
     federation: str
     operators: tuple[bytes, ...]
-    policy_signers: tuple[bytes, ...]
+    policy_officers: tuple[Officer, ...]
     roots: Mapping[str, bytes]
 
     @classmethod
@@ -62,7 +65,7 @@ class Trust:
             return cls(
                 federation=str(content["federation"]),
                 operators=tuple(_octets(item) for item in content["operators"]),
-                policy_signers=tuple(_octets(item) for item in content["policy_signers"]),
+                policy_officers=parse_officers(content["policy_officers"]),
                 roots=MappingProxyType(
                     {check_partner_id(p): _octets(pin) for p, pin in content["partners"].items()}
                 ),
@@ -81,7 +84,7 @@ class Trust:
         lines = [
             f"federation = {json.dumps(self.federation)}",
             f"operators = {json.dumps([key.hex() for key in self.operators])}",
-            f"policy_signers = {json.dumps([key.hex() for key in self.policy_signers])}",
+            f"policy_officers = {render_officers(self.policy_officers)}",
             "",
             "[partners]",
             *(f'{partner} = "{pin.hex()}"' for partner, pin in sorted(self.roots.items())),

@@ -23,6 +23,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directories, Gateway, Node
 from fairlead.release import ReleaseDesk
+from fairlead.releases import Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
@@ -30,6 +31,7 @@ from gateway import feedback, manifests, service
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.publications import Publications
+from gateway.releases import ReleaseExchange
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
 
@@ -87,6 +89,7 @@ class GatewayApp:
     publishing: Publishing
     transport: Transport
     member: Membership
+    releases: Releases
     tasks: process.Tasks
     failed: process.Failed
     tally: metrics.Tally
@@ -138,7 +141,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
-    policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
+    releases = await process.activate(config, member, log=log, leaves=leaves, clock=clock)
     material = process.material_of(config.keys_dir, member.directory)
     transport = UnaryTransport(
         _connector(member.directory, material),
@@ -156,7 +159,6 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         transport=transport,
         clock=clock,
         deadline_s=config.limits.deadline_ms / 1000,
-        policy_serial=policy.serial,
     )
     tactical = Tactical(
         exchange,
@@ -168,7 +170,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             clock=clock,
             limit=config.limits.max_concurrent_queries,
         ),
-        policy,
+        releases.live,
     )
     told = feedback.FeedbackDesk(
         log=log,
@@ -185,18 +187,21 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         deny_lists=member.deny_lists,
         transport=transport,
         clock=clock,
-        policy_serial=policy.serial,
+        policy_serial=lambda: releases.live.serial,
         deadline_s=exchange.deadline_s,
     )
+    exchanged = ReleaseExchange(releases, own=entry.spiffe_id, clock=clock)
     publishing = Publishing(
         member,
         log=log,
         leaves=leaves,
         issuer=lambda: load_issuer(config.keys_dir, member.directory.current.federation_ca),
+        releases=exchanged,
         clock=clock,
     )
+    releases.on_change.append(publishing.wake)
     server = process.bind(
-        service.services(tactical, told, publications, publishing),
+        service.services(tactical, told, publications, publishing, exchanged),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,
@@ -212,12 +217,16 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         publishing=publishing,
         transport=transport,
         member=member,
+        releases=releases,
         tasks=process.Tasks(
-            failed, member.watch(), publishing.keep_certificate(config.keys_dir, entry.spiffe_id)
+            failed,
+            member.watch(),
+            releases.watch(),
+            publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
         ),
         failed=failed,
         tally=leaves.tally,
-        gauges=process.gauges_of(member, log, config.keys_dir, clock=clock),
+        gauges=process.gauges_of(member, log, config.keys_dir, releases, clock=clock),
         drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )
 

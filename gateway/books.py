@@ -14,7 +14,7 @@ from pathlib import Path
 
 from cryptography import x509
 
-from fairlead import signing
+from fairlead import process, signing
 from fairlead.authority import Issuer, load_certificate
 from fairlead.config import GatewayConfig
 from fairlead.enrolment.invitation import Invitation
@@ -22,7 +22,8 @@ from fairlead.errors import NotFound
 from fairlead.keyfile import private_folder, write_private
 from fairlead.lists import OPERATORS, deny_list
 from fairlead.partners import Partner, verify_operators
-from fairlead.policy.bundle import load_bundle
+from fairlead.policy.bundle import Bundle
+from fairlead.policy.manifest import MANIFEST, approved, parse_manifest
 from fairlead.trust import Trust
 from fairlead.v1 import directory_pb2 as pb
 from gateway.drafts import DraftDesk, Signed
@@ -107,7 +108,7 @@ class Books:
                     gateway=gateway.endpoint,
                     gateway_id=gateway_id,
                     operators=self.trust.operators,
-                    policy_signers=self.trust.policy_signers,
+                    policy_officers=self.trust.policy_officers,
                     federation_ca=signing.digest(self.directory.federation_ca),
                 )
         raise NotFound(
@@ -129,9 +130,24 @@ class Books:
 
         :raises PolicyUnavailable: it does not verify.
         """
-        folder = self.config.policy_dir
-        bundle = load_bundle(folder, self.trust.policy_signers, 0, time.time())
-        return {**bundle.files, "manifest.json": (folder / "manifest.json").read_bytes()}
+        return self.policy(now=time.time()).as_files()
+
+    def policy_end(self) -> tuple[int, int, bool]:
+        """Serial and end of the release that lies there, expired or not, and whether it still waits
+        for a second person.
+
+        :raises PolicyUnavailable: two people of two organisations did not approve it.
+        """
+        signed = parse_manifest((self.config.policy_dir / MANIFEST).read_bytes())
+        found = approved(signed, self.trust.policy_officers, two_organisations=True)
+        return signed.manifest.serial, signed.manifest.not_after, not found.complete
+
+    def policy(self, *, now: float) -> Bundle:
+        """The policy bundle, verified.
+
+        :raises PolicyUnavailable: it does not verify.
+        """
+        return process.policy_place(self.config, lambda: self.trust).federation(now=now)
 
     def desk(self) -> DraftDesk:
         """Where drafts wait for the second operator."""

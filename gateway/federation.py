@@ -23,6 +23,7 @@ from fairlead.membership import Membership
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import directory_pb2
 from fairlead.v1 import federation_pb2 as pb
+from gateway.releases import ReleaseExchange
 
 HEARTBEAT_S = 5.0
 SUBJECT = "FederationService"
@@ -64,12 +65,14 @@ class Publishing:
         log: AuditLog,
         leaves: LeafWriter,
         issuer: Callable[[], Issuer | None],
+        releases: ReleaseExchange,
         clock: Callable[[], float],
     ) -> None:
         self._member = member
         self._log = log
         self._leaves = leaves
         self._issuer = issuer
+        self._releases = releases
         self._clock = clock
         self._changed = asyncio.Event()
         self._finished = False
@@ -101,6 +104,7 @@ class Publishing:
                 directory_serial=self._member.directory.current.serial,
                 time_ms=int(self._clock() * 1000),
             )
+            self._releases.announce(event)
             if self._member.directory.transmitted != directory:
                 event.directory = directory = self._member.directory.transmitted
             if self._member.deny_lists.bundle() != deny_lists:

@@ -31,7 +31,8 @@ from fairlead.config import GatewayConfig, load
 from fairlead.enrolment.invitation import Invitation
 from fairlead.errors import InvalidInput, Misconfigured
 from fairlead.keyfile import private_folder, write_private
-from fairlead.policy.bundle import publish
+from fairlead.officers import Officer, parse_officers
+from fairlead.policy.issuing import Wishes, make_release
 from fairlead.trust import Trust
 from fairlead.v1 import directory_pb2 as pb
 from gateway import changes
@@ -56,6 +57,8 @@ class Charter:
     operators: tuple[bytes, ...]
     policies: Path
     agreements: tuple[str, ...]
+    officers: tuple[tuple[str, str], ...] = (("officer-1", "founder-1"), ("officer-2", "founder-2"))
+    """The two policy officers whose keys are made: pseudonym and organisation of each."""
 
 
 def found(folder: Path, charter: Charter, *, now: float) -> tuple[Invitation, bool]:
@@ -83,6 +86,7 @@ def found(folder: Path, charter: Charter, *, now: float) -> tuple[Invitation, bo
     )
     if SpiffeId.parse(str(gateway_id)) != gateway_id or len(charter.operators) == 1:
         raise InvalidInput("a federation needs two operators", reasons=("OPERATORS",))
+    _check_officers(charter)
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
         made_now = _make(private_folder(fresh), charter, gateway_id, now)
@@ -94,6 +98,21 @@ def found(folder: Path, charter: Charter, *, now: float) -> tuple[Invitation, bo
     return made_now
 
 
+def _check_officers(charter: Charter) -> None:
+    named = [
+        {"key": f"{number:064x}", "person": person, "organisation": organisation}
+        for number, (person, organisation) in enumerate(charter.officers)
+    ]
+    found = parse_officers(named)
+    people, organisations = {o.person for o in found}, {o.organisation for o in found}
+    if not len(found) == len(people) == len(organisations) == 2:
+        raise InvalidInput(
+            "a federation needs two policy officers, of two organisations",
+            reasons=("OFFICERS",),
+            remedy="--officer PERSON@PARTNER, twice",
+        )
+
+
 def _make(
     folder: Path, charter: Charter, gateway_id: SpiffeId, now: float
 ) -> tuple[Invitation, bool]:
@@ -101,12 +120,11 @@ def _make(
     own = [] if charter.operators else _hand_over(folder, "operator")
     operators = charter.operators or tuple(signing.public_bytes(key) for key in own)
     officers = _hand_over(folder, "policy-officer")
-    publish(
+    make_release(
         charter.policies,
         private_folder(folder / "policy"),
+        Wishes(issued_at=int(now), not_after=int(now) + POLICY_LIFETIME_S, note="the first policy"),
         data=[BASELINE, *charter.agreements],
-        serial=1,
-        not_after=int(now) + POLICY_LIFETIME_S,
         signers=officers,
     )
     ca = authority.create_ca(
@@ -117,7 +135,7 @@ def _make(
     trust = Trust(
         federation=charter.federation,
         operators=operators,
-        policy_signers=tuple(signing.public_bytes(key) for key in officers),
+        policy_officers=_officers(charter, officers),
         roots={},
     )
     trust.save(public / "pins.toml")
@@ -151,6 +169,13 @@ def _hand_over(folder: Path, who: str) -> list[Ed25519PrivateKey]:
         signing.save_key(place / f"{who}.key", key)
         made.append(key)
     return made
+
+
+def _officers(charter: Charter, keys: Sequence[Ed25519PrivateKey]) -> tuple[Officer, ...]:
+    return tuple(
+        Officer(key=signing.public_bytes(key), person=person, organisation=organisation)
+        for key, (person, organisation) in zip(keys, charter.officers, strict=True)
+    )
 
 
 def _gateway_keys(

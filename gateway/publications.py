@@ -61,7 +61,7 @@ class Publications:
         deny_lists: DenyLists,
         transport: Transport,
         clock: Callable[[], float],
-        policy_serial: int,
+        policy_serial: Callable[[], int],
         deadline_s: float,
     ) -> None:
         self._log = log
@@ -114,12 +114,11 @@ class Publications:
             raise
 
     def _check_policy(self, manifest: Manifest) -> None:
-        if manifest.audience.policy_serial != self._policy_serial:
+        if manifest.audience.policy_serial != self._policy_serial():
             raise Stale(
                 "a manifest's class is of another policy than this gateway's",
                 reasons=("POLICY_SERIAL",),
-                remedy="install the policy that the operators published last, at node and gateway, "
-                "and start them again",
+                remedy="wait: the node publishes again once it has the gateway's policy",
             )
 
     async def _taken(

@@ -19,6 +19,7 @@ from fairlead.v1 import federation_pb2, federation_pb2_grpc, gateway_pb2, gatewa
 from gateway.federation import Publishing
 from gateway.feedback import FeedbackDesk
 from gateway.publications import Publications
+from gateway.releases import ReleaseExchange
 from gateway.tactical import Tactical
 
 AUTHORISATION: Authorisation = {
@@ -30,6 +31,10 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.FederationService/Follow": NODES,
     "/fairlead.v1.FederationService/PublishDenyList": NODES,
     "/fairlead.v1.FederationService/Renew": NODES,
+    "/fairlead.v1.FederationService/FetchPolicy": NODES,
+    "/fairlead.v1.FederationService/PublishPolicy": NODES,
+    "/fairlead.v1.FederationService/ReportPolicy": NODES,
+    "/fairlead.v1.FederationService/ListPolicies": NODES,
 }
 
 
@@ -88,8 +93,9 @@ class GatewayServicer(gateway_pb2_grpc.GatewayServiceServicer):
 class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
     """Hands the nodes' calls to what publishes and certifies."""
 
-    def __init__(self, publishing: Publishing) -> None:
+    def __init__(self, publishing: Publishing, releases: ReleaseExchange) -> None:
         self._publishing = publishing
+        self._releases = releases
 
     async def Follow(  # noqa: N802
         self,
@@ -120,9 +126,47 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         issued = await self._publishing.renew(request.request, current_identity(), presented)
         return federation_pb2.RenewResponse(certificate=issued)
 
+    async def FetchPolicy(  # noqa: N802
+        self,
+        request: federation_pb2.FetchPolicyRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> federation_pb2.FetchPolicyResponse:
+        """See :meth:`ReleaseExchange.fetch`."""
+        return self._releases.fetch(request)
+
+    async def PublishPolicy(  # noqa: N802
+        self,
+        request: federation_pb2.FederationServicePublishPolicyRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> federation_pb2.FederationServicePublishPolicyResponse:
+        """See :meth:`ReleaseExchange.publish`."""
+        serial = await self._releases.publish(request, current_identity())
+        return federation_pb2.FederationServicePublishPolicyResponse(serial=serial)
+
+    async def ReportPolicy(  # noqa: N802
+        self,
+        request: federation_pb2.ReportPolicyRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> federation_pb2.ReportPolicyResponse:
+        """See :meth:`ReleaseExchange.report`."""
+        self._releases.report(request, current_identity())
+        return federation_pb2.ReportPolicyResponse()
+
+    async def ListPolicies(  # noqa: N802
+        self,
+        _request: federation_pb2.ListPoliciesRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> federation_pb2.ListPoliciesResponse:
+        """See :meth:`ReleaseExchange.listed`."""
+        return self._releases.listed()
+
 
 def services(
-    tactical: Tactical, feedback: FeedbackDesk, publications: Publications, publishing: Publishing
+    tactical: Tactical,
+    feedback: FeedbackDesk,
+    publications: Publications,
+    publishing: Publishing,
+    releases: ReleaseExchange,
 ) -> list[Service]:
     """Both services, ready to be offered."""
     query = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
@@ -134,6 +178,6 @@ def services(
         ),
         Service(
             descriptor=federation_pb2.DESCRIPTOR.services_by_name["FederationService"],
-            register=partial(federation, FederationServicer(publishing)),
+            register=partial(federation, FederationServicer(publishing, releases)),
         ),
     ]

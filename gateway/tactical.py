@@ -13,7 +13,7 @@ from fairlead.envelope.answer import body_size
 from fairlead.envelope.query import Query
 from fairlead.errors import Forged, Stale
 from fairlead.facts import party_facts, query_facts, refusal_of, user_facts
-from fairlead.policy.points import PolicyPoints
+from fairlead.policy.live import LivePolicy
 from fairlead.v1 import gateway_pb2, query_pb2
 from gateway.runs import ANSWER_OVERHEAD, Run, Runs
 from gateway.walk import Exchange, Routing, Walk
@@ -32,7 +32,7 @@ class _Entry:
 class Tactical:
     """Routes tactical queries; never sees a term or an answer in clear."""
 
-    def __init__(self, exchange: Exchange, admission: Admission, policy: PolicyPoints) -> None:
+    def __init__(self, exchange: Exchange, admission: Admission, policy: LivePolicy) -> None:
         self._exchange = exchange
         self._admission = admission
         self._policy = policy
@@ -128,7 +128,8 @@ class Tactical:
         self._entering.setdefault(query.query_id, asyncio.get_running_loop().create_future())
         now = int(self._exchange.clock())
         facts, asker, user = query_facts(query), party_facts(query.asker), user_facts(query.user)
-        decision = self._policy.admission(
+        policy = self._policy.current
+        decision = policy.admission(
             now=now,
             query=facts,
             asker=asker,
@@ -142,7 +143,7 @@ class Tactical:
         parts = self._parts(request, query)
         known = query.directory.partners
         candidates = {p: party_facts(known[p]) for p in parts if p in known}
-        decisions = self._policy.routing(
+        decisions = policy.routing(
             now=now,
             query=facts,
             asker=asker,
@@ -157,7 +158,12 @@ class Tactical:
             commits_to=",".join(sorted(permitted)).encode(),
         )
         unpinned = parts.keys() - candidates.keys()
-        routing = Routing(decisions=decisions, parts=permitted, unpinned=frozenset(unpinned))
+        routing = Routing(
+            decisions=decisions,
+            parts=permitted,
+            unpinned=frozenset(unpinned),
+            policy_serial=policy.serial,
+        )
         return routing, Intent(leaf=leaf, nonce=nonce)
 
     def _parts(self, request: gateway_pb2.QueryRequest, query: Query) -> dict[str, bytes]:

@@ -37,6 +37,7 @@ class Routing:
 
     decisions: Mapping[str, Decision]
     parts: Mapping[str, bytes]
+    policy_serial: int
     unpinned: frozenset[str] = frozenset()
     """Partners asked for whose root key this gateway has not pinned; they are told apart."""
 
@@ -55,7 +56,6 @@ class Exchange:
     transport: Transport
     clock: Callable[[], float]
     deadline_s: float
-    policy_serial: int
     known_heads: dict[str, int] = field(default_factory=dict)
 
 
@@ -222,7 +222,7 @@ class Walk:
             states=states,
             intent_leaf_hash=self._intent.leaf_hash,
             gateway=exchange.gateway,
-            policy_serial=exchange.policy_serial,
+            policy_serial=self._routing.policy_serial,
             now=exchange.clock(),
         )
         signature = signing.sign(self._key(), "outcome", outcome)

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError
@@ -28,6 +29,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.membership import LiveDirectory
 from fairlead.policy.decision import Decision, denial, meet
 from fairlead.policy.inputs import GrantFacts, QueryFacts
+from fairlead.policy.live import LivePolicy
 from fairlead.policy.points import PolicyPoints
 from fairlead.receipts import CheckpointStale
 from fairlead.release import ReleaseDesk
@@ -52,6 +54,14 @@ ALLOWANCE_PER_ELEMENT_S = 0.000_2
 """The same of a blinded element, whose evaluation depends on nothing that is held."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ruled(Ruling):
+    """A ruling with the decision points it was made at: the records of one query are judged under
+    the same serial, whatever has come into force since."""
+
+    policy: PolicyPoints
+
+
 class Answering:
     """Answers for one owner from its index; the source database never sees a query."""
 
@@ -65,7 +75,7 @@ class Answering:
         admission: Admission,
         desk: ReleaseDesk,
         directory: LiveDirectory,
-        policy: PolicyPoints,
+        policy: LivePolicy,
         gate: ExposureGate,
         pause: Pause,
         heads: HeadKeeper,
@@ -200,7 +210,7 @@ class Answering:
 
     async def _decide(
         self, query: Query, request: owner_pb2.AnswerRequest, peer: Identity
-    ) -> tuple[Ruling, Intent]:
+    ) -> tuple[Ruled, Intent]:
         """Verify grant and receipt, open the part, decide, and write the intent down.
 
         Nothing is awaited between verifying the receipt and advancing the accepted head.
@@ -226,7 +236,8 @@ class Answering:
         self._heads.advance(grant.head)
         question, blinded = self._open(request.part, query)
         facts = _facts(query, question.scope, now)
-        decision = self._rule(query, facts, grant, int(now))
+        policy = self._policy.current
+        decision = self._rule(policy, query, facts, grant, int(now))
         decision, keyed = self._keyed(decision, query, blinded)
         decision, charges = self._afford(decision, query, question, blinded)
         detail = seal_detail(me, query.query_id, _detail(question, blinded))
@@ -238,7 +249,9 @@ class Answering:
             detail_digest=signing.digest(detail),
             intent_leaf_hash=grant.intent_leaf_hash,
         )
-        ruling = Ruling(question=question, decision=decision, facts=facts, keyed=keyed)
+        ruling = Ruled(
+            question=question, decision=decision, facts=facts, keyed=keyed, policy=policy
+        )
         persist = self._heads.persist(grant.head)
         pay = self._budgets.payment(query, charges)
 
@@ -269,9 +282,11 @@ class Answering:
             serial = decision.policy_serial
             return denial(reason_of(error), checks=decision.checks, policy_serial=serial), ()
 
-    def _rule(self, query: Query, facts: QueryFacts, grant: Grant, now: int) -> Decision:
+    def _rule(
+        self, policy: PolicyPoints, query: Query, facts: QueryFacts, grant: Grant, now: int
+    ) -> Decision:
         """This owner's decision met with the gateway's grant: either may only narrow."""
-        own = self._policy.sovereignty(
+        own = policy.sovereignty(
             now=now,
             query=facts,
             asker=party_facts(query.asker),
@@ -327,7 +342,7 @@ class Answering:
         )
 
     async def _compose(
-        self, query: Query, ruling: Ruling
+        self, query: Query, ruling: Ruled
     ) -> tuple[query_pb2.SignedAnswer, Disclosed]:
         """The signed answer, and what was found for it.
 
@@ -345,7 +360,7 @@ class Answering:
             return await self._evaluated(query, ruling), found
         else:
             try:
-                found = await self._disclosure(query).answer(query, ruling)
+                found = await self._disclosure(query, ruling).answer(query, ruling)
             except FairleadError as error:
                 status = query_pb2.STATUS_OVERLOADED
                 await self._log.append(self._leaves.alarm(error.reasons, subject=SUBJECT))
@@ -402,12 +417,12 @@ class Answering:
             purpose=query.purpose,
         )
 
-    def _disclosure(self, query: Query) -> Disclosure:
+    def _disclosure(self, query: Query, ruling: Ruled) -> Disclosure:
         """Of this owner as the directory of the query describes it."""
         return Disclosure(
             owner=query.directory.partner(self._partner_id),
             index=self._index,
-            policy=self._policy,
+            policy=ruling.policy,
             gate=self._gate,
             clock=self._clock,
         )

@@ -21,6 +21,7 @@ from fairlead.membership import Membership
 from fairlead.notice import Asked
 from fairlead.partners import Partner
 from fairlead.release import ReleaseDesk
+from fairlead.releases import Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from node import cases, oversight, service
@@ -50,6 +51,7 @@ from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
 from node.refreshing import Refresher, record_index
+from node.releases import ReleaseFollower
 from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
 from node.steering import Steering
@@ -79,6 +81,7 @@ class NodeApp:
     line: GatewayLine
     member: Membership
     following: Following
+    releases: Releases
     tasks: process.Tasks
     outbox: Outbox
     index: Index
@@ -140,15 +143,16 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
     seen = dict(log.read("SELECT subject, serial FROM active"))
-    policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
+    releases = await process.activate(config, member, log=log, leaves=leaves, clock=clock)
     await record_index(log, leaves, index)
     heads = HeadKeeper(log, member.directory.current.gateway)
     parts = Parts(
-        config=config, member=member, keys=keys, log=log, leaves=leaves, policy=policy,
+        config=config, member=member, keys=keys, log=log, leaves=leaves, policy=releases.live,
         heads=heads, clock=clock,
     )  # fmt: skip
     line = _line(parts)
     following = Following(line, member, clock=clock)
+    follower = _follower(parts, partner, line, following, releases)
     own_entry = OwnEntry(config.partner, config.keys_dir, keys, log, leaves)
     own_entry.since_last_run(seen.get(f"entry/{config.partner}"), partner)
     member.on_change.append(own_entry)
@@ -161,8 +165,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
     steering.snapshots = asker.snapshots.report
+    steering.status.policy_overdue = lambda: releases.overdue(clock())
     offering = open_offering(parts, exchange, steering, refresher)
-    server = _bind(parts, answering, asker, offering)
+    server = _bind(parts, answering, asker, offering, follower)
     refresher.start()
     return NodeApp(
         server=server,
@@ -177,8 +182,16 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         line=line,
         member=member,
         following=following,
+        releases=releases,
         tasks=_tasks(
-            parts, partner, line, following, asker, offering, [outbox.run(), carrier.run()], failed
+            parts,
+            partner,
+            line,
+            following,
+            asker,
+            offering,
+            [outbox.run(), carrier.run(), releases.watch(), follower.run()],
+            failed,
         ),
         outbox=outbox,
         index=index,
@@ -195,6 +208,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             member,
             log,
             config.keys_dir,
+            releases,
             clock=clock,
             more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker)],
         ),
@@ -204,6 +218,22 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
 def _line(parts: Parts) -> GatewayLine:
     material = process.material_of(parts.config.keys_dir, parts.directory)
     return GatewayLine(parts.config.gateway, parts.directory, material)
+
+
+def _follower(
+    parts: Parts, partner: Partner, line: GatewayLine, following: Following, releases: Releases
+) -> ReleaseFollower:
+    """What keeps the node under the gateway's policy."""
+    found = ReleaseFollower(
+        releases,
+        line,
+        own=own_node(parts.config, partner),
+        log=parts.log,
+        leaves=parts.leaves,
+        clock=parts.clock,
+    )
+    following.on_connected, following.on_policy = found.connected, found.heard
+    return found
 
 
 def _outbox(parts: Parts) -> Outbox:
@@ -305,7 +335,13 @@ def _refresher(parts: Parts, index: Index) -> Refresher:
     )
 
 
-def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) -> Server:
+def _bind(
+    parts: Parts,
+    answering: Answering,
+    asker: Asker,
+    offering: Offering,
+    follower: ReleaseFollower,
+) -> Server:
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
     return process.bind(
@@ -319,6 +355,7 @@ def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) 
             asker.cases,
             directory,
             offering.delivery,
+            follower,
         ),
         config=parts.config,
         material=process.material_of(
@@ -374,8 +411,8 @@ async def _keep_house(
     """Delete what may be kept no longer, at the start and every hour. Feedback names a term, so
     it is kept as long as the federation lets any answer be kept. Seeds are turned whatever else
     fails."""
-    retention_s = words_of(parts.policy).retention_days * DAY_S
     while True:
+        retention_s = words_of(parts.policy.current).retention_days * DAY_S
         turn(publisher, answering)
         try:
             await asker.asking.expire()

@@ -57,7 +57,7 @@ def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
         leaves=parts.leaves,
         heads=parts.heads,
         exchange=exchange,
-        policy_serial=parts.policy.serial,
+        policy_serial=lambda: parts.policy.serial,
         clock=parts.clock,
     )
 
@@ -71,7 +71,7 @@ def open_asker(
     """
     config, clock = parts.config, parts.clock
     register = cases.CaseRegister(
-        parts.log, parts.leaves, words=words_of(parts.policy), clock=clock
+        parts.log, parts.leaves, words=lambda: words_of(parts.policy.current), clock=clock
     )
     vault = open_vault(config)
     kept = history.History(vault)
@@ -86,7 +86,6 @@ def open_asker(
         check_clock=following.check_clock,
         directory=parts.directory,
         deny_lists=parts.member.deny_lists,
-        policy_serial=parts.policy.serial,
         heads=parts.heads,
         library=snapshots,
         clock=clock,
@@ -151,7 +150,7 @@ def _watches(
         directory=parts.directory,
         deny_lists=parts.member.deny_lists,
         library=snapshots,
-        policy_serial=parts.policy.serial,
+        policy_serial=lambda: parts.policy.serial,
         clock=parts.clock,
     )
     snapshots.on_change.append(found.wake)
@@ -174,7 +173,6 @@ def _sending(
         log=parts.log,
         leaves=parts.leaves,
         desk=ReleaseDesk(parts.log, parts.leaves, tick_s=0),
-        policy_serial=parts.policy.serial,
         heads=parts.heads,
         history=kept,
         sealer=sealer,

@@ -190,6 +190,7 @@ class Asking:
             not_asked=made.not_asked,
             asked_at=int(now),
             case_retention_days=made.case.retention_days,
+            policy_serial=made.policy_serial,
             watch=request.watch,
             watch_signature=request.watch_signature,
             instrument=made.case.vouched(),

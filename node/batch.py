@@ -41,6 +41,8 @@ class Batch:
     not_asked: Mapping[str, str]
     asked_at: int
     case_retention_days: int
+    policy_serial: int = 0
+    """Of the policy under which this node decided that it may be asked."""
     approvals: tuple[bytes, ...] = ()
     """Signed approvals so far, each as transmitted."""
     watch: bytes = b""
@@ -127,6 +129,7 @@ class Batch:
                 "not_asked": dict(self.not_asked),
                 "asked_at": self.asked_at,
                 "case_retention_days": self.case_retention_days,
+                "policy_serial": self.policy_serial,
                 "approvals": [_text(item) for item in self.approvals],
                 "watch": _text(self.watch),
                 "watch_signature": _text(self.watch_signature),
@@ -158,6 +161,7 @@ class Batch:
             not_asked=kept["not_asked"],
             asked_at=kept["asked_at"],
             case_retention_days=kept["case_retention_days"],
+            policy_serial=kept.get("policy_serial", 0),
             approvals=tuple(_octets(item) for item in kept.get("approvals", ())),
             watch=_octets(kept.get("watch", "")),
             watch_signature=_octets(kept.get("watch_signature", "")),

@@ -135,7 +135,7 @@ class Case:
 class CaseRegister:
     """Cases kept in the node's own state; every change is a leaf of its audit log.
 
-    :param words: the registry of the policy in force, which a new case must use.
+    :param words: the registry of the policy in force now, which a new case must use.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class CaseRegister:
         log: AuditLog,
         leaves: LeafWriter,
         *,
-        words: Words,
+        words: Callable[[], Words],
         clock: Callable[[], float],
         random: Random = os.urandom,
     ) -> None:
@@ -288,9 +288,10 @@ class CaseRegister:
         case_id = check_case_id(asked.case_id)
         purpose, legal_basis = check_code(asked.purpose), check_code(asked.legal_basis)
         schemes = tuple(sorted({check_code(scheme) for scheme in asked.schemes}))
-        self._words.check_case(purpose, legal_basis, schemes)
+        self._words().check_case(purpose, legal_basis, schemes)
         check_handling(asked.tlp, asked.pap)
-        if not 0 <= asked.retention_days <= self._words.retention_days:
+        longest = self._words().retention_days
+        if not 0 <= asked.retention_days <= longest:
             raise InvalidInput(
                 "answers are kept for longer than policy allows",
                 reasons=("CASE_RETENTION",),
@@ -308,7 +309,7 @@ class CaseRegister:
             nonce=self._random(32),
             tlp=asked.tlp or Tlp.TLP_AMBER,
             pap=asked.pap or Pap.PAP_AMBER,
-            retention_days=asked.retention_days or self._words.retention_days,
+            retention_days=asked.retention_days or longest,
             instrument=self._instrument(asked, now),
         )
 
@@ -318,7 +319,7 @@ class CaseRegister:
             return None
         wanted = asked.instrument
         kind, authority = check_code(wanted.kind), check_code(wanted.authority)
-        self._words.check_instrument(kind, authority)
+        self._words().check_instrument(kind, authority)
         if not 0 < len(wanted.reference.strip()) <= MAX_REFERENCE:
             raise InvalidInput(
                 "a legal instrument has a reference of 1 to 200 characters",

@@ -92,7 +92,7 @@ def _keys(config: NodeConfig, member: Membership) -> None:
 
 
 def _policy(config: NodeConfig, clock: Callable[[], float]) -> PolicyPoints:
-    return process.load_policy(config, Trust.load(config.pins), now=clock())[0]
+    return process.load_policy(config, Trust.load(config.pins), now=clock())
 
 
 def _fits(path: Path, clock: Callable[[], float]) -> SourceMapping:

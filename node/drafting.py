@@ -43,6 +43,7 @@ from fairlead.identifiers.matching import check_blind, keys_per_term
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
 from fairlead.policy.inputs import CaseFacts, QueryFacts
+from fairlead.policy.live import LivePolicy
 from fairlead.policy.points import PolicyPoints
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import query_pb2
@@ -90,6 +91,8 @@ class Preparation:
     not_asked: Mapping[str, str]
     urgent: bool
     """It exceeds a budget, and asks an approver to let it."""
+    policy_serial: int
+    """Under which the node decided that it may be asked."""
     expires_at: float
 
 
@@ -104,6 +107,7 @@ class _Asking:
     user: Identity
     wanted: Mapping[str, Partner]
     directory: Directory
+    policy: PolicyPoints
     now: float
 
     @property
@@ -139,7 +143,7 @@ class Drafter:
         partner_id: str,
         directory: Directories,
         deny_lists: DenyLists,
-        policy: PolicyPoints,
+        policy: LivePolicy,
         cases: CaseRegister,
         guard: Guard,
         budgets: AskerBudgets,
@@ -194,7 +198,7 @@ class Drafter:
         wanted = self._candidates(request, directory)
         asking = _Asking(
             request=request, terms=terms, purpose=purpose, case=case, user=user, wanted=wanted,
-            directory=directory, now=now,
+            directory=directory, policy=self._policy.current, now=now,
         )  # fmt: skip
         mode, not_asked, approvals = self._mode(asking)
         check_count(len(terms), mode)
@@ -248,6 +252,7 @@ class Drafter:
                 session=session,
                 not_asked=not_asked,
                 urgent=urgent,
+                policy_serial=asking.policy.serial,
                 expires_at=now + PREPARATION_S,
             )
         )
@@ -350,7 +355,7 @@ class Drafter:
             window_days=window_days(request.since, request.until, now),
             events=tuple(sorted(set(request.events))),
         )
-        overall, decisions = self._policy.asking(
+        overall, decisions = asking.policy.asking(
             now=int(now),
             query=facts,
             asker=party_facts(asking.directory.partner(self._partner_id)),

@@ -90,13 +90,13 @@ def enrol(
     fresh = folder.root / ".policy"
     shutil.rmtree(fresh, ignore_errors=True)
     write_bundle(admission.policy, fresh)
-    load_bundle(fresh, invitation.policy_signers, 0, now)
+    load_bundle(fresh, invitation.policy_officers, 0, now)
     # 5
     own = request.partner.partner_id
     Trust(
         federation=invitation.federation,
         operators=invitation.operators,
-        policy_signers=invitation.policy_signers,
+        policy_officers=invitation.policy_officers,
         roots={**pins, own: request.root_fingerprint},
     ).save(folder.federation / "pins.toml")
     write_private(folder.federation / "directory.bin", admission.directory_octets)

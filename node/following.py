@@ -54,6 +54,10 @@ class Following:
         """The gateway's clock minus this one's, when last heard."""
         self.connected = asyncio.Event()
         """Set while a stream is open and has said something."""
+        self.on_connected: Callable[[], None] = lambda: None
+        """Called when a stream has said something for the first time."""
+        self.on_policy: Callable[[federation_pb2.FollowResponse], None] = lambda _response: None
+        """Called with each message, for what it says of policy."""
         self._heard = b""
         member.directory.on_unknown = self._hurry.set
         member.on_change.append(lambda _before, _after: self._hear_again())
@@ -102,8 +106,10 @@ class Following:
                 if not isinstance(response, federation_pb2.FollowResponse):  # EOF
                     return
                 await self._hear(response)
+                self.on_policy(response)
                 if not self.connected.is_set():
                     self.connected.set()
+                    self.on_connected()
                     get_logger().info(Event.GATEWAY_FOLLOWED)
         finally:
             call.cancel()

@@ -15,7 +15,7 @@ from fairlead.config import NodeConfig
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
-from fairlead.policy.points import PolicyPoints
+from fairlead.policy.live import LivePolicy
 from fairlead.release import ReleaseDesk
 from node import snapshots
 from node.counting import Today
@@ -49,7 +49,7 @@ def steering_of(
     keys: KeyRing,
     log: AuditLog,
     leaves: LeafWriter,
-    policy: PolicyPoints,
+    policy: LivePolicy,
     desk: ReleaseDesk,
     index: Index | None,
     clock: Callable[[], float],
@@ -61,7 +61,7 @@ def steering_of(
     owner = Owner(
         partner_id=config.partner,
         directory=lambda: member.directory.current,
-        policy=lambda: policy,
+        policy=lambda: policy.current,
         sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
         log=log,
         leaves=leaves,
@@ -190,7 +190,7 @@ async def at_rest(
     index = open_index(config) if (config.state_dir / INDEX_FILE).exists() else None
     try:
         leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
-        policy, _ = process.load_policy(
+        policy = process.load_policy(
             config, member.trust, now=clock(), minimum_serial=process.active_serial(log, "policy")
         )
         yield steering_of(
@@ -199,7 +199,7 @@ async def at_rest(
             keys=keys,
             log=log,
             leaves=leaves,
-            policy=policy,
+            policy=LivePolicy(policy),
             desk=ReleaseDesk(log, leaves, tick_s=0),
             index=index,
             clock=clock,

@@ -10,7 +10,7 @@ from fairlead.config import NodeConfig
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import LiveDirectory, Membership
-from fairlead.policy.points import PolicyPoints
+from fairlead.policy.live import LivePolicy
 from node.heads import HeadKeeper
 
 
@@ -23,7 +23,7 @@ class Parts:
     keys: KeyRing
     log: AuditLog
     leaves: LeafWriter
-    policy: PolicyPoints
+    policy: LivePolicy
     heads: HeadKeeper
     clock: Callable[[], float]
 

@@ -112,7 +112,8 @@ class Previewing:
             window_days=window_days(since, until, now),
             events=(),
         )
-        before = self._rule(facts, asker, int(now))
+        policy = self.policy()
+        before = self._rule(policy, facts, asker, int(now))
         decision = self.gate.rule(before, query)
         shown = _head(query, decision)
         if not decision.permit:
@@ -124,7 +125,7 @@ class Previewing:
         disclosure = Disclosure(
             owner=self.directory().partner(self.owner),
             index=self.index(),
-            policy=self.policy(),
+            policy=policy,
             gate=self.gate,
             clock=self.clock,
         )
@@ -156,9 +157,9 @@ class Previewing:
             asker=asker, purpose=purpose, legal_basis=basis, mode_name=mode, schemes=(scheme,)
         )
 
-    def _rule(self, facts: QueryFacts, asker: Partner, now: int) -> Decision:
+    def _rule(self, policy: PolicyPoints, facts: QueryFacts, asker: Partner, now: int) -> Decision:
         """The gateway's routing met with the owner's sovereignty, as for a real grant."""
-        policy, owner = self.policy(), party_facts(self.directory().partner(self.owner))
+        owner = party_facts(self.directory().partner(self.owner))
         routed = policy.routing(
             now=now,
             query=facts,

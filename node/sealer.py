@@ -69,7 +69,6 @@ class Sealer:
         check_clock: Callable[[], None],
         directory: Directories,
         deny_lists: DenyLists,
-        policy_serial: int,
         heads: HeadKeeper,
         library: Library,
         clock: Callable[[], float],
@@ -79,7 +78,6 @@ class Sealer:
         self._check_clock = check_clock
         self._directory = directory
         self._deny_lists = deny_lists
-        self._policy_serial = policy_serial
         self._heads = heads
         self._library = library
         self._clock = clock
@@ -114,7 +112,7 @@ class Sealer:
             parts=parts,
             reply_key=reply_key.public_bytes(),
             directory=directory,
-            policy_serial=self._policy_serial,
+            policy_serial=batch.policy_serial,
             chunk=self._chunk(batch, number),
             element_count=elements,
             approvals=batch.signed_approvals(),

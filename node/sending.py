@@ -85,7 +85,6 @@ class Sending:
         log: AuditLog,
         leaves: LeafWriter,
         desk: ReleaseDesk,
-        policy_serial: int,
         heads: HeadKeeper,
         history: History,
         sealer: Sealer,
@@ -100,7 +99,6 @@ class Sending:
         self._log = log
         self._leaves = leaves
         self._desk = desk
-        self._policy_serial = policy_serial
         self._heads = heads
         self._history = history
         self._sealer = sealer
@@ -239,7 +237,7 @@ class Sending:
         leaf, nonce = self._leaves.intent(
             query,
             rules=(),
-            policy_serial=self._policy_serial,
+            policy_serial=query.policy_serial,
             commits_to=",".join(sorted(sealed.asked)).encode() + (b"\x00sample" if drawn else b""),
             detail_digest=signing.digest(detail),
         )

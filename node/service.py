@@ -1,4 +1,4 @@
-"""``OwnerService`` and ``AskingService`` over gRPC, and who may call them."""
+"""``OwnerService``, ``AskingService`` and ``PolicyService`` over gRPC, and who may call them."""
 
 from __future__ import annotations
 
@@ -17,13 +17,21 @@ from fairlead.certificates import Identity, Role, der_of
 from fairlead.door import current_identity
 from fairlead.errors import Refused
 from fairlead.partners import Directories
-from fairlead.v1 import asking_pb2, asking_pb2_grpc, owner_pb2, owner_pb2_grpc
+from fairlead.v1 import (
+    asking_pb2,
+    asking_pb2_grpc,
+    owner_pb2,
+    owner_pb2_grpc,
+    policy_pb2,
+    policy_pb2_grpc,
+)
 from node.answering import Answering
 from node.approvals import Approvals
 from node.asking import Asking
 from node.cases import CaseRegister
 from node.feedback import Feedback
 from node.publication.delivery import Delivery
+from node.releases import ReleaseFollower
 from node.watches import Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -53,6 +61,11 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ListWatches": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/ShowWatch": users(Role.ANALYST),
     "/fairlead.v1.AskingService/RemoveWatch": users(Role.ANALYST),
+    "/fairlead.v1.PolicyService/GetPolicy": users(Role.SECURITY_OFFICER, Role.AUDITOR),
+    "/fairlead.v1.PolicyService/PublishPolicy": users(Role.SECURITY_OFFICER),
+    "/fairlead.v1.PolicyService/PolicyStatus": users(
+        Role.SECURITY_OFFICER, Role.AUDITOR, Role.OPERATOR
+    ),
 }
 
 
@@ -106,15 +119,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self._directory = directory
 
     def _user(self) -> Identity:
-        """The caller, who must be a user of this node's own partner.
-
-        :raises Refused: somebody else's user; the trusted roots make this unreachable, and a
-            directory change must not make it reachable.
-        """
-        user = current_identity()
-        if user.partner_id != self._partner_id:
-            raise Refused("this node serves its own partner's users", reasons=("OTHER_PARTNER",))
-        return user
+        return _own_user(self._partner_id)
 
     async def Prepare(  # noqa: N802
         self, requests: AsyncIterator[asking_pb2.PrepareRequest], context: Context
@@ -271,6 +276,47 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         return asking_pb2.RemoveWatchResponse()
 
 
+class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
+    """Hands the own security officers' calls to what follows the gateway's policy."""
+
+    def __init__(self, partner_id: str, releases: ReleaseFollower) -> None:
+        self._partner_id = partner_id
+        self._releases = releases
+
+    async def GetPolicy(  # noqa: N802
+        self, request: policy_pb2.GetPolicyRequest, _context: Context
+    ) -> policy_pb2.GetPolicyResponse:
+        """See :meth:`ReleaseFollower.get`."""
+        _own_user(self._partner_id)
+        return self._releases.get(request.serial)
+
+    async def PublishPolicy(  # noqa: N802
+        self, request: policy_pb2.PublishPolicyRequest, _context: Context
+    ) -> policy_pb2.PublishPolicyResponse:
+        """See :meth:`ReleaseFollower.publish`."""
+        serial = await self._releases.publish(request.release, _own_user(self._partner_id))
+        return policy_pb2.PublishPolicyResponse(serial=serial)
+
+    async def PolicyStatus(  # noqa: N802
+        self, _request: policy_pb2.PolicyStatusRequest, _context: Context
+    ) -> policy_pb2.PolicyStatusResponse:
+        """See :meth:`ReleaseFollower.status`."""
+        _own_user(self._partner_id)
+        return await self._releases.status()
+
+
+def _own_user(partner_id: str) -> Identity:
+    """The caller, who must be a user of this node's own partner.
+
+    :raises Refused: somebody else's user; the trusted roots make this unreachable, and a
+        directory change must not make it reachable.
+    """
+    user = current_identity()
+    if user.partner_id != partner_id:
+        raise Refused("this node serves its own partner's users", reasons=("OTHER_PARTNER",))
+    return user
+
+
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
     return der_of(next(iter(context.auth_context()["x509_pem_cert"])))
@@ -286,10 +332,12 @@ def services(
     cases: CaseRegister,
     directory: Directories,
     delivery: Delivery,
+    releases: ReleaseFollower,
 ) -> list[Service]:
-    """Both services, ready to be offered."""
+    """All services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
     user = asking_pb2_grpc.add_AskingServiceServicer_to_server
+    officer = policy_pb2_grpc.add_PolicyServiceServicer_to_server
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
@@ -301,5 +349,9 @@ def services(
                 user,
                 AskingServicer(partner_id, asking, approvals, watches, feedback, cases, directory),
             ),
+        ),
+        Service(
+            descriptor=policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
+            register=partial(officer, PolicyServicer(partner_id, releases)),
         ),
     ]

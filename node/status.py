@@ -36,6 +36,7 @@ class Status:
     :param sources: one line per source from whoever refreshes the index: name, state, and more.
     :param reachable: whether the gateway can be reached, None where nobody tries.
     :param skew: seconds the gateway's clock is ahead of ours, None where unknown.
+    :param policy_overdue: whether an emergency stands that nobody has reviewed in time.
     """
 
     partner: str
@@ -49,6 +50,7 @@ class Status:
     sources: Callable[[], Sequence[Json]] = field(default=lambda: ())
     reachable: Callable[[], Awaitable[bool | None]] | None = None
     skew: Callable[[], float | None] = field(default=lambda: None)
+    policy_overdue: Callable[[], bool] = field(default=lambda: False)
 
     async def report(self) -> Json:
         """The whole of it; what cannot be known is null."""
@@ -80,7 +82,8 @@ class Status:
                 "clock_skew_s": self.skew(),
             },
         }
-        return {**found, "warnings": _warnings(found)}
+        late = ["POLICY_UNREVIEWED"] if self.policy_overdue() else []
+        return {**found, "warnings": [*_warnings(found), *late]}
 
     def _expiry(self, now: float) -> list[Json]:
         ends: list[tuple[str, float]] = [

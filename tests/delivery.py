@@ -102,7 +102,7 @@ class Stage:
             deny_lists=self.world.opened.deny_lists,
             transport=self,  # type: ignore[arg-type]
             clock=lambda: self.now,
-            policy_serial=1,
+            policy_serial=lambda: 1,
             deadline_s=5.0,
         )
 
@@ -236,7 +236,7 @@ class Stage:
             "leaves": LeafWriter(log=f"partner/{ASKER}", clock=lambda: self.now),
             "heads": HeadKeeper(log, self.world.gateway),
             "exchange": self,
-            "policy_serial": 1,
+            "policy_serial": lambda: 1,
             "clock": lambda: self.now,
             "jitter": lambda: 0.5,
         }

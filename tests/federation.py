@@ -17,16 +17,19 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
+from typing import Any
 
 from certs.dev.federation import GatewaySpec, UserSpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
+from certs.dev.policies import local_policy as own_policy
+from certs.dev.policies import publish
 from demo.accepting import accept_records
-from fairlead import identifiers, signing
+from fairlead import identifiers
 from fairlead.client import Draft, NodeClient
-from fairlead.config import GatewayConfig, Limits, NodeConfig
+from fairlead.config import GatewayConfig, Limits, LocalPolicy, NodeConfig
 from fairlead.partners import Directory
-from fairlead.policy.bundle import publish
+from fairlead.policy.issuing import Wishes
 from fairlead.profile import Profile
 from fairlead.trust import Trust
 from fairlead.v1 import asking_pb2, gateway_pb2, query_pb2
@@ -317,7 +320,7 @@ def build(
             gateway=f"127.0.0.1:{ports[0]}",
             state_dir=folder / "state" / spec.partner_id,
             keys_dir=layout.node(spec.partner_id),
-            local_policy=(local_policy or {}).get(spec.partner_id),
+            local_policy=_own(folder, spec.partner_id, local_policy or {}),
             **common,
         )
         for spec in specs
@@ -336,6 +339,16 @@ def build(
         gateway_config=gateway,
         node_configs=nodes,
     )
+
+
+def _own(folder: Path, partner: str, files: Mapping[str, Path]) -> LocalPolicy | None:
+    """A partner's own agreements, signed by two people of its own."""
+    if partner not in files:
+        return None
+    now = int(time.time())
+    wishes = Wishes(issued_at=now, not_after=now + 86_400)
+    agreements = files[partner].read_bytes()
+    return own_policy(folder / "own-policy" / partner, agreements, wishes, partner=partner)
 
 
 def build_index(config: NodeConfig, records: Sequence[SourceRecord]) -> None:
@@ -360,6 +373,8 @@ def publish_policy(
     not_after: float = 86_400,
     second_person_above: int | None = None,
     base_terms: str = "",
+    now: float | None = None,
+    **changes: Any,
 ) -> None:
     """Two development officers sign the committed policy, with the demo's agreement or without,
     and with the number of terms above which it wants a second person, or another one."""
@@ -374,14 +389,19 @@ def publish_policy(
         path = source / "data" / "agreements.yaml"
         key, text = "second_person_above_terms", path.read_text()
         path.write_text(re.sub(rf"{key}: \d+", f"{key}: {second_person_above}", text))
-    officers = [signing.load_signing_key(layout.federation / f"policy-{n}.key") for n in (1, 2)]
-    publish(
-        source,
-        folder,
-        data=["data/agreements.yaml", *(["data/demo.yaml"] if demo else [])],
+    moment = time.time() if now is None else now
+    wishes = Wishes(
         serial=serial,
-        not_after=int(time.time() + not_after),
-        signers=officers,
+        issued_at=int(moment + min(0, not_after - 1)),
+        not_after=int(moment + not_after),
+        **changes,
+    )
+    publish(
+        layout,
+        folder,
+        wishes,
+        source=source,
+        data=["data/agreements.yaml", *(["data/demo.yaml"] if demo else [])],
     )
 
 

@@ -33,7 +33,7 @@ async def until(true: Callable[[], bool], *, patience_s: float = PATIENCE_S) -> 
 
 
 def apart(made: Federation) -> None:
-    """Give every process its own copy of directory, pins and deny lists, as in real life."""
+    """Give every process its own copy of directory, pins, deny lists and policy, as in life."""
 
     def own(name: str) -> dict[str, Path]:
         folder = made.folder / "public" / name
@@ -46,7 +46,8 @@ def apart(made: Federation) -> None:
         ):
             copies[key] = folder / source.name
             shutil.copy(source, copies[key])
-        return copies
+        policy = made.gateway_config.policy_dir
+        return {**copies, "policy_dir": Path(shutil.copytree(policy, folder / "policy"))}
 
     made.gateway_config = made.gateway_config.model_copy(update=own("gateway"))
     made.node_configs = {

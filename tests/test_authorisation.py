@@ -9,7 +9,14 @@ import pytest
 from fairlead.authorisation import Authorisation, Service, assert_every_rpc_has_row
 from fairlead.errors import Misconfigured
 from fairlead.user_authority.service import AUTHORISATION as AUTHORITY
-from fairlead.v1 import asking_pb2, authority_pb2, federation_pb2, gateway_pb2, owner_pb2
+from fairlead.v1 import (
+    asking_pb2,
+    authority_pb2,
+    federation_pb2,
+    gateway_pb2,
+    owner_pb2,
+    policy_pb2,
+)
 from gateway.service import AUTHORISATION as GATEWAY
 from node.service import AUTHORISATION as NODE
 
@@ -26,6 +33,15 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.FederationService/Follow": frozenset({"node"}),
     "/fairlead.v1.FederationService/PublishDenyList": frozenset({"node"}),
     "/fairlead.v1.FederationService/Renew": frozenset({"node"}),
+    "/fairlead.v1.FederationService/FetchPolicy": frozenset({"node"}),
+    "/fairlead.v1.FederationService/PublishPolicy": frozenset({"node"}),
+    "/fairlead.v1.FederationService/ReportPolicy": frozenset({"node"}),
+    "/fairlead.v1.FederationService/ListPolicies": frozenset({"node"}),
+    "/fairlead.v1.PolicyService/GetPolicy": frozenset({"user:security-officer", "user:auditor"}),
+    "/fairlead.v1.PolicyService/PublishPolicy": frozenset({"user:security-officer"}),
+    "/fairlead.v1.PolicyService/PolicyStatus": frozenset(
+        {"user:security-officer", "user:auditor", "user:operator"}
+    ),
     "/fairlead.v1.OwnerService/Answer": frozenset({"gateway"}),
     "/fairlead.v1.OwnerService/Deliver": frozenset({"gateway"}),
     "/fairlead.v1.AskingService/Prepare": frozenset({"user:analyst"}),
@@ -60,6 +76,7 @@ SERVICES = [
         (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
+        (policy_pb2, "PolicyService"),
         (authority_pb2, "AuthorityService"),
     )
 ]
@@ -75,7 +92,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
     """A service added to the wire contract without an expectation fails this test."""
     found = {
         f"/{service.full_name}/{method.name}"
-        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2, authority_pb2)
+        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2, policy_pb2, authority_pb2)
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

@@ -48,7 +48,8 @@ def test_the_demo_federation_verifies(layout: Layout) -> None:
         "inland-port": ("inland_port", "DE"),
     }
     assert list(opened.directory.gateways) == ["spiffe://fairlead.demo/gateway/gw-1"]
-    assert len(set(opened.operators) | set(opened.policy_signers)) == 4
+    officers = {officer.key for officer in opened.policy_officers}
+    assert len(set(opened.operators) | officers) == 4
 
 
 def test_every_certificate_is_somebodys(layout: Layout) -> None:

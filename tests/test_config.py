@@ -23,7 +23,6 @@ policy_dir = "policy"
 partner = "customs"
 gateway = "localhost:7000"
 sources = ["gates.toml"]
-local_policy = "local.yaml"
 index_key = "file:index.key"
 
 [limits]
@@ -35,7 +34,7 @@ deadline_ms = 2500
 def home(tmp_path: Path) -> Path:
     for folder in ("keys", "deny", "policy"):
         (tmp_path / folder).mkdir()
-    for name in ("directory.bin", "pins.toml", "agreements.yaml", "gates.toml", "local.yaml"):
+    for name in ("directory.bin", "pins.toml", "agreements.yaml", "gates.toml"):
         (tmp_path / name).write_bytes(b"")
     return tmp_path
 

@@ -314,7 +314,7 @@ def place_example(name: str, folder: Path) -> Path:
     (folder / "policy").mkdir()
     for file in ("directory.bin", "deny-lists.bin", "pins.toml"):
         (folder / "public" / file).touch()
-    (folder / "local.yaml").touch()
+    (folder / "own-policy").mkdir()
     (folder / "mapping.toml").write_bytes((EXAMPLES / "mapping.toml").read_bytes())
     copy = folder / name
     copy.write_text(text, encoding="utf-8")
@@ -334,7 +334,8 @@ def test_the_example_configuration_loads(
         table = getattr(settings, name)
         if isinstance(table, BaseModel):
             assert table.model_fields_set == type(table).model_fields.keys()
-            assert table == type(table)()
+            if not any(field.is_required() for field in type(table).model_fields.values()):
+                assert table == type(table)()
     assert settings.log_level == "info"
 
 

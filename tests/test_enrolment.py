@@ -127,7 +127,7 @@ def test_another_invitation_has_another_phrase(gateway: Founded) -> None:
     text = true.render().decode()
     for old, new in (
         (true.operators[0].hex(), "ab" * 32),
-        (true.policy_signers[1].hex(), "cd" * 32),
+        (true.policy_officers[1].key.hex(), "cd" * 32),
         (true.federation_ca.hex(), "ef" * 32),
         (true.gateway, "evil.example:7443"),
     ):

@@ -45,7 +45,7 @@ class Place:
         self.register = CaseRegister(
             log,
             LeafWriter(log="partner/customs", clock=lambda: NOW),
-            words=WORDS,
+            words=lambda: WORDS,
             clock=lambda: self.now,
         )
         self.approver = world.user("customs", "u-c02")

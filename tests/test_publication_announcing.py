@@ -101,7 +101,7 @@ async def bench(folder: Path) -> AsyncIterator[Bench]:
         deny_lists=world.opened.deny_lists,
         transport=SimpleNamespace(),  # type: ignore[arg-type]
         clock=time.time,
-        policy_serial=1,
+        policy_serial=lambda: 1,
         deadline_s=5.0,
     )
     try:

@@ -183,7 +183,7 @@ async def test_only_what_is_meant_is_looked_up(stage: Stage) -> None:
     await reader._reopen()
     assert code(lambda: reader.of_class(OWNER, **wrong)) == "NO_SNAPSHOT"  # type: ignore[arg-type]
     stage.stop(reader)
-    other = stage.reader(policy_serial=2)
+    other = stage.reader(policy_serial=lambda: 2)
     await other._reopen()
     await caught_up(other)
     assert usable_code(other) == "NO_SNAPSHOT"
@@ -219,7 +219,7 @@ async def test_a_class_of_another_policy_takes_the_place(stage: Stage) -> None:
     """A line's newest manifest of an epoch is the one that counts, whatever its class is named."""
     await stage.publish(rows(10))
     reader = await caught_up(stage.reader())
-    stage.publications._policy_serial = 2
+    stage.publications._policy_serial = lambda: 2
     audience = Audience(partners=(ASKER, "police"), purposes=(PURPOSE,), policy_serial=2)
     await stage.publish(some(1), audience=audience)
     await caught_up(reader)

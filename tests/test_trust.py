@@ -30,7 +30,7 @@ def test_the_made_anchors_load_and_verify_the_directory(world: World) -> None:
     """Anchors name the federation, its operators, officers and roots, and verify its directory."""
     trust = Trust.load(world.opened.layout.pins)
     assert trust.federation == "fairlead.demo"
-    assert (len(trust.operators), len(trust.policy_signers)) == (2, 2)
+    assert (len(trust.operators), len(trust.policy_officers)) == (2, 2)
     assert set(trust.roots) == {"customs", "police"}
     assert trust.directory(world.opened.layout.directory, now=NOW).digest == world.directory.digest
 

@@ -97,7 +97,7 @@ class Bench:
             migrations=cases.MIGRATIONS,
         )
         leaves = LeafWriter(log="partner/customs", clock=lambda: self.now)
-        self.cases = CaseRegister(self.log, leaves, words=WORDS, clock=lambda: self.now)
+        self.cases = CaseRegister(self.log, leaves, words=lambda: WORDS, clock=lambda: self.now)
         self.vault_file = folder / "history.sqlite"
         self.vault = Vault.open(self.vault_file, key=bytes(32), migrations=VAULT_MIGRATIONS)
         self.shelf = WatchShelf(self.vault, Cipher(b"w" * 32))
@@ -121,7 +121,7 @@ class Bench:
             directory=Listed(directory or self.world.directory),  # type: ignore[arg-type]
             deny_lists=self.world.opened.deny_lists,
             library=self.library,
-            policy_serial=policy_serial,
+            policy_serial=lambda: policy_serial,
             clock=lambda: self.now,
             on_hits=on_hits,
         )

@@ -50,8 +50,8 @@ class Layout:
 
     @property
     def pins(self) -> Path:
-        """TOML: ``federation``, ``operators`` and ``policy_signers`` (raw Ed25519 keys in
-        hexadecimal) and the table ``partners`` (id → SHA-256 of the root key)."""
+        """TOML: ``federation``, ``operators`` (raw Ed25519 keys in hexadecimal),
+        ``policy_officers`` and the table ``partners`` (id → SHA-256 of the root key)."""
         return self.root / "public" / "pins.toml"
 
     @property

@@ -11,6 +11,7 @@ from cryptography import x509
 from certs.dev.layout import Layout
 from fairlead.authority import Issuer
 from fairlead.certificates import SpiffeId
+from fairlead.officers import Officer, parse_officers
 from fairlead.partners import DenyLists, Directory
 from fairlead.tls import KeyMaterial
 
@@ -21,7 +22,7 @@ class Opened:
 
     layout: Layout
     operators: tuple[bytes, ...]
-    policy_signers: tuple[bytes, ...]
+    policy_officers: tuple[Officer, ...]
     pins: dict[str, bytes]
     directory: Directory
     deny_lists: DenyLists
@@ -79,7 +80,7 @@ def open_federation(layout: Layout, *, now: float) -> Opened:
     return Opened(
         layout=layout,
         operators=operators,
-        policy_signers=tuple(bytes.fromhex(key) for key in pins["policy_signers"]),
+        policy_officers=parse_officers(pins["policy_officers"]),
         pins=roots,
         directory=directory,
         deny_lists=deny_lists,

@@ -20,12 +20,15 @@ from certs.dev.lists import sign_deny_lists, sign_directory, sign_entry
 from fairlead import authority, signing
 from fairlead.authority import BACKDATED, Issuer
 from fairlead.certificates import IdentityKind, SpiffeId
+from fairlead.officers import Officer, render_officers
 from fairlead.partners import DenyLists, Directory
 from fairlead.sealing import SealingKey
 from fairlead.tls import DEVELOPMENT_MARKER
 from fairlead.v1 import directory_pb2 as pb
 
 HOSTS = ("localhost", "127.0.0.1", "::1")
+OFFICERS = 2
+"""Policy officers, of different partners."""
 MARKER_TEXT = "Made by certs/dev/make.py. Loopback only; never use these keys for real data.\n"
 
 
@@ -62,7 +65,7 @@ class Recipe:
             lifetime=wishes.lifetimes.ca,
         )
         self._operators = [Ed25519PrivateKey.generate() for _ in range(2)]
-        self._policy_signers = [Ed25519PrivateKey.generate() for _ in range(2)]
+        self._policy_keys = [Ed25519PrivateKey.generate() for _ in range(OFFICERS)]
         self._authorities: dict[str, Issuer] = {}
         self._pins: dict[str, bytes] = {}
 
@@ -91,7 +94,7 @@ class Recipe:
         authority.save_certificate(self._layout.federation_ca, self._ca.certificate)
         for number, key in enumerate(self._operators, 1):
             signing.save_key(folder / f"operator-{number}.key", key)
-        for number, key in enumerate(self._policy_signers, 1):
+        for number, key in enumerate(self._policy_keys, 1):
             signing.save_key(folder / f"policy-{number}.key", key)
 
     def _make_gateway(self, spec: GatewaySpec) -> pb.GatewayEntry:
@@ -234,12 +237,25 @@ class Recipe:
         lines = [
             f'federation = "{self._wishes.federation}"',
             f"operators = {keys(self._operators)}",
-            f"policy_signers = {keys(self._policy_signers)}",
+            f"policy_officers = {render_officers(self._officers())}",
             "",
             "[partners]",
             *(f'{partner} = "{pin.hex()}"' for partner, pin in self._pins.items()),
         ]
         self._write(self._layout.pins, ("\n".join(lines) + "\n").encode())
+
+    def _officers(self) -> list[Officer]:
+        """Each of another partner, as far as there are partners."""
+        partners = sorted(spec.partner_id for spec in self._wishes.partners)
+        organisations = [*partners, *(f"absent-{number}" for number in range(OFFICERS))]
+        return [
+            Officer(
+                key=signing.public_bytes(key), person=f"u-so{number}", organisation=organisation
+            )
+            for number, (key, organisation) in enumerate(
+                zip(self._policy_keys, organisations, strict=False), 1
+            )
+        ]
 
     def _verify(self, directory: bytes) -> None:
         operators = [signing.public_bytes(key) for key in self._operators]

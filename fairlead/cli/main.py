@@ -43,6 +43,7 @@ def _assemble() -> None:
     app.add_typer(watch.app, name="watch")
     app.add_typer(cases.app, name="cases")
     app.add_typer(approvals.app, name="approvals")
+    app.add_typer(policy.app, name="policy")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
     app.add_typer(policy.app, name="policy")

@@ -14,7 +14,7 @@ from fairlead.enrolment.invitation import Invitation
 from fairlead.enrolment.request import LIFETIME_S, Request, check_period
 from fairlead.errors import Forged
 from fairlead.partners import DenyLists, Directory, verify_operators
-from fairlead.v1 import directory_pb2, enrolment_pb2
+from fairlead.v1 import directory_pb2, enrolment_pb2, policy_pb2
 
 DOMAIN = "admission"
 MAX_ADMISSION = 32 * 1024 * 1024
@@ -71,7 +71,7 @@ def make_admission(
     policy: Mapping[str, bytes],
 ) -> bytes:
     """The file's octets, with the signed directory, the deny lists and the policy bundle."""
-    files = [enrolment_pb2.PolicyFile(name=name, content=policy[name]) for name in sorted(policy)]
+    files = [policy_pb2.PolicyFile(name=name, content=policy[name]) for name in sorted(policy)]
     return signing.canonical(
         enrolment_pb2.SignedAdmission(
             admission=content,

@@ -6,7 +6,7 @@ A TOML file, public, whose check phrase an operator reads to the newcomer::
     gateway = "gateway.port.example:7443"
     gateway_id = "spiffe://port.example/gateway/gw-1"
     operators = ["<Ed25519 key, hex>", …]
-    policy_signers = ["<Ed25519 key, hex>", …]
+    policy_officers = [{ key = "<Ed25519 key, hex>", person = "…", organisation = "…" }, …]
     federation_ca = "<SHA-256 of the CA's certificate, hex>"
 """
 
@@ -20,10 +20,11 @@ from pathlib import Path
 from fairlead import signing
 from fairlead.certificates import IdentityKind, SpiffeId
 from fairlead.errors import Forged, InvalidInput, Misconfigured
+from fairlead.officers import Officer, parse_officers, render_officers
 from fairlead.phrases import check_phrase, compare_phrase
 
 MAX_FILE = 64 * 1024
-_KEYS = ("federation", "gateway", "gateway_id", "operators", "policy_signers", "federation_ca")
+_KEYS = ("federation", "gateway", "gateway_id", "operators", "policy_officers", "federation_ca")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +35,7 @@ class Invitation:
     gateway: str
     gateway_id: str
     operators: tuple[bytes, ...]
-    policy_signers: tuple[bytes, ...]
+    policy_officers: tuple[Officer, ...]
     federation_ca: bytes
 
     @classmethod
@@ -55,7 +56,7 @@ class Invitation:
                 gateway=_text(content["gateway"]),
                 gateway_id=str(gateway),
                 operators=_octets(content["operators"]),
-                policy_signers=_octets(content["policy_signers"]),
+                policy_officers=_officers(content["policy_officers"]),
                 federation_ca=_octets([content["federation_ca"]])[0],
             )
             if gateway.kind is not IdentityKind.GATEWAY or gateway.federation != found.federation:
@@ -86,9 +87,9 @@ class Invitation:
 
     def render(self) -> bytes:
         """The file's octets; :meth:`parse` reads them back."""
-        return "".join(
-            f"{key} = {json.dumps(value)}\n" for key, value in self._plain().items()
-        ).encode()
+        plain = {key: json.dumps(value) for key, value in self._plain().items()}
+        plain["policy_officers"] = render_officers(self.policy_officers)
+        return "".join(f"{key} = {value}\n" for key, value in plain.items()).encode()
 
     @property
     def fingerprint(self) -> bytes:
@@ -108,7 +109,7 @@ class Invitation:
             "gateway": self.gateway,
             "gateway_id": self.gateway_id,
             "operators": [key.hex() for key in self.operators],
-            "policy_signers": [key.hex() for key in self.policy_signers],
+            "policy_officers": [officer.plain() for officer in self.policy_officers],
             "federation_ca": self.federation_ca.hex(),
         }
 
@@ -137,6 +138,13 @@ def _text(value: object) -> str:
     if not isinstance(value, str) or not value.isprintable() or len(value) > 256:
         raise ValueError
     return value
+
+
+def _officers(rows: object) -> tuple[Officer, ...]:
+    found = parse_officers(rows)
+    if not found:
+        raise ValueError
+    return found
 
 
 def _octets(values: object) -> tuple[bytes, ...]:

@@ -1,79 +1,132 @@
 """Policy bundles: files under a manifest that two different people signed.
 
-OPA's own signed bundles accept an older one (FACTS: OPA); ours carry a serial that only grows,
-and an end. A bundle is a folder with ``manifest.json``::
-
-    {"manifest":   {"schema": 1, "serial": …, "revision": "<SHA-256 of the Rego sources>",
-                    "not_after": <Unix s>, "data": ["data/agreements.yaml", …],
-                    "files": {"policy.wasm": "<SHA-256>", "data/agreements.yaml": …}},
-     "signatures": [{"key": "<SHA-256 of the public key>", "signature": "<hex>"}, …]}
-
-Signed are, in domain ``policy``, the octets of :func:`canonical` over the inner object: JSON
-with sorted keys, no white space, ASCII. Only octets whose digest was signed are ever used.
+OPA's own signed bundles accept an older one (FACTS: OPA); ours carry a serial that only grows, an
+end, and the identity of the one before (:mod:`fairlead.policy.manifest`). A bundle is a folder
+with ``manifest.json`` and the files it names; only octets whose digest was signed are ever used.
+The federation's has the kernel, as WebAssembly and as the sources it was compiled from, and its
+agreements. A partner's own has agreements, and a kernel if it wants: it becomes a second layer.
 """
 
 from __future__ import annotations
 
 import hashlib
-import json
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
-from fairlead import signing
-from fairlead.errors import Forged, Misconfigured, PolicyUnavailable
+from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
+from fairlead.officers import Officer
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import (
     SELF_TEST,
     EngineMaker,
-    ExpiringEngine,
     Program,
     wasm_engine,
 )
+from fairlead.policy.manifest import (
+    FUTURE_S,
+    MANIFEST,
+    REQUIRED_CHECKS,
+    WASM,
+    Manifest,
+    SignedManifest,
+    approved,
+    is_name,
+    parse_manifest,
+    unavailable,
+)
+from fairlead.policy.narrowing import widenings
 from fairlead.policy.points import Layer
+from fairlead.policy.reports import check_justified
+from fairlead.policy.validity import (
+    RefusingEngine,
+    ValidEngine,
+    Validity,
+)
 
-DOMAIN = "policy"
-APPROVALS = 2
-"""Different people whose signatures a bundle needs."""
-MANIFEST = "manifest.json"
-WASM = "policy.wasm"
-MAX_FILE = 8 * 1024 * 1024
-MAX_FILES = 64
+MAX_BUNDLE = 3 * 1024 * 1024
+"""Octets of all files together: a release travels in one message."""
+INCOMING = ".incoming"
+"""Folder beside the files in which those of the next release wait, named by digest, until its
+manifest is in place (:mod:`fairlead.policy.store`)."""
 
-_NAME = re.compile(r"([a-z0-9][a-z0-9_.-]{0,63}/)?[a-z0-9][a-z0-9_.-]{0,63}\Z")
-_DIGEST = re.compile(r"[0-9a-f]{64}\Z")
-_SIGNATURE = re.compile(r"[0-9a-f]{128}\Z")
-_KEYS = {"schema", "serial", "revision", "not_after", "data", "files"}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Manifest:
-    """What the two people approve."""
-
-    serial: int
-    revision: str
-    not_after: int
-    data: tuple[str, ...]
-    files: Mapping[str, str]
+Files = Mapping[str, bytes]
+"""A bundle as it travels: file names, ``manifest.json`` among them, and their octets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bundle:
-    """A verified bundle: its manifest and exactly the octets that were signed."""
+    """A verified bundle: its manifest and exactly the octets that were signed.
 
-    manifest: Manifest
-    files: Mapping[str, bytes]
+    ``reviewed``: two people approved it, as every release but an emergency needs from the start.
+    """
+
+    signed: SignedManifest
+    files: Files
+    reviewed: bool
+
+    @property
+    def manifest(self) -> Manifest:
+        """What was approved."""
+        return self.signed.manifest
 
     @property
     def serial(self) -> int:
         """The serial; keep the highest one seen and pass it to :func:`load_bundle`."""
         return self.manifest.serial
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of what was signed, in hexadecimal."""
+        return self.manifest.identity
+
+    def as_files(self) -> dict[str, bytes]:
+        """All of it, as it travels."""
+        return {**self.files, MANIFEST: self.signed.to_bytes()}
+
+    def layers(
+        self,
+        local: Bundle | None = None,
+        make: EngineMaker = wasm_engine,
+        *,
+        validity: Validity | None = None,
+        lenient: bool = False,
+    ) -> list[Layer]:
+        """The layers, the federation's first, then that of a partner's ``local`` bundle. Takes
+        about half a second: not on the event loop. Who takes them closes them.
+
+        :param validity: how long the federation's decides, where somebody confirms it.
+        :param lenient: a partner's own policy that no longer fits becomes a layer that permits
+            nothing, so that it cannot keep the federation's newest from taking effect.
+        :raises Misconfigured: the agreements are wrong (every problem at once).
+        :raises PolicyUnavailable: the module does not start.
+        """
+        program = self.program()
+        if program is None:
+            raise Misconfigured("a policy has no kernel", reasons=("POLICY_EMPTY",))
+        validity = validity or Validity(self.manifest, since=0)
+        first = ValidEngine(make(program, self.document()), validity)
+        made = [Layer(first, self.identity)]
+        if local is None:
+            return made
+        try:
+            document = local.local_document(self)
+            own = ValidEngine(
+                make(local.program() or program, document), Validity(local.manifest, since=0)
+            )
+            return [*made, Layer(own, local.identity)]
+        except InvalidAgreements:
+            if lenient:
+                return [*made, Layer(RefusingEngine(), local.identity)]
+            first.close()
+            raise
+        except FairleadError:
+            first.close()
+            raise
 
     def registry(self) -> Registry:
         """The words of the federation's policy, with their titles.
@@ -87,240 +140,235 @@ class Bundle:
                 return document.registry
         raise InvalidAgreements(problems or ["registry: exactly one file of the federation has it"])
 
-    @property
-    def identity(self) -> str:
-        """SHA-256 (hex) of what was signed: every decision under it says so."""
-        return hashlib.sha256(canonical(self.manifest)).hexdigest()
+    def program(self) -> Program | None:
+        """The kernel; None for a partner's own bundle that uses the federation's."""
+        if WASM not in self.files:
+            return None
+        test = {name: self.files[name] for name in (SELF_TEST,) if name in self.files}
+        return Program(wasm=self.files[WASM], sources={**kernel_sources(self.files), **test})
 
-    def program(self) -> Program:
-        """What the engines run."""
-        sources = {
-            name: octets
-            for name, octets in self.files.items()
-            if name.endswith(".rego") or name == SELF_TEST
-        }
-        return Program(wasm=self.files[WASM], sources=sources)
-
-    def layers(
-        self, local: tuple[str, bytes] | None = None, make: EngineMaker = wasm_engine
-    ) -> list[Layer]:
-        """The layers, the federation's first. ``local`` is the name and the octets of a
-        partner's own agreements, which become a second layer of the same kernel.
+    def document(self) -> dict[str, Any]:
+        """The federation's agreements, compiled, with the identity that every decision names.
 
         :raises Misconfigured: the agreements are wrong (every problem at once).
-        :raises PolicyUnavailable: the module does not start.
         """
-        program = self.program()
-        data = {name: self.files[name] for name in self.manifest.data}
-        federation = federation_data(data)
-        found = {self.identity: federation}
-        if local is not None:
-            found[hashlib.sha256(local[1]).hexdigest()] = local_data(federation, data, *local)
-        return [
-            Layer(ExpiringEngine(make(program, identified(d, i)), self.manifest.not_after), i)
-            for i, d in found.items()
-        ]
+        return self._named(federation_data(self._data()))
+
+    def local_document(self, federation: Bundle) -> dict[str, Any]:
+        """A partner's own agreements, compiled over the federation's.
+
+        :raises Misconfigured: the agreements are wrong (every problem at once).
+        """
+        (name,) = self.manifest.data
+        compiled = federation_data(federation._data())
+        return self._named(local_data(compiled, federation._data(), name, self.files[name]))
+
+    def _data(self) -> dict[str, bytes]:
+        return {name: self.files[name] for name in self.manifest.data}
+
+    def _named(self, document: dict[str, Any]) -> dict[str, Any]:
+        return identified(document, self.identity)
 
 
 def load_bundle(
-    directory: Path, trusted_keys: Sequence[bytes], minimum_serial: int, now: float
+    directory: Path,
+    officers: Sequence[Officer],
+    minimum_serial: int,
+    now: float,
+    *,
+    before: Bundle | None = None,
+    local: bool = False,
 ) -> Bundle:
-    """Verify the bundle in ``directory``.
+    """Verify the bundle in ``directory``; nothing in the folder but what it names is read.
 
-    Steps: 1. the manifest is there and well formed, 2. two different trusted keys signed it,
-    3. its serial is not below ``minimum_serial``, 4. it has not expired, 5. every file it names
-    has the signed digest. Nothing else in the folder is read.
+    :param before: and :param local: see :func:`verify_bundle`.
+    :raises PolicyUnavailable: as :func:`verify_bundle`; POLICY_MISSING.
+    """
 
-    :param trusted_keys: raw Ed25519 keys of the people who may approve policy.
-    :raises PolicyUnavailable: reasons ``POLICY_MISSING``, ``POLICY_MALFORMED``,
-        ``POLICY_UNDERSIGNED``, ``POLICY_OLDER``, ``POLICY_EXPIRED``, ``POLICY_TAMPERED``.
+    def read(name: str, digest: str) -> bytes:
+        content = _read(directory / name)
+        if hashlib.sha256(content).hexdigest() != digest:
+            waiting = directory / INCOMING / digest
+            return _read(waiting) if waiting.is_file() else content
+        return content
+
+    return verify_bundle(
+        _read(directory / MANIFEST),
+        read,
+        officers=officers,
+        minimum_serial=minimum_serial,
+        now=now,
+        before=before,
+        local=local,
+    )
+
+
+def verify_files(
+    files: Files,
+    *,
+    officers: Sequence[Officer],
+    now: float,
+    minimum_serial: int = 0,
+    before: Bundle | None = None,
+    local: bool = False,
+) -> Bundle:
+    """Verify a bundle that arrived as files; see :func:`verify_bundle`.
+
+    :raises PolicyUnavailable: also for files that it does not name.
+    """
+
+    def read(name: str, _digest: str) -> bytes:
+        if name not in files:
+            raise unavailable("POLICY_MISSING", "a policy file is missing or unreadable")
+        return files[name]
+
+    found = verify_bundle(
+        files.get(MANIFEST, b""), read, officers=officers, minimum_serial=minimum_serial,
+        now=now, before=before, local=local,
+    )  # fmt: skip
+    if files.keys() - {MANIFEST} != found.files.keys():
+        raise unavailable("POLICY_MALFORMED", "a policy bundle has a file of no policy")
+    return found
+
+
+def verify_bundle(
+    content: bytes,
+    read: Callable[[str, str], bytes],
+    *,
+    officers: Sequence[Officer],
+    minimum_serial: int,
+    now: float,
+    before: Bundle | None = None,
+    local: bool = False,
+) -> Bundle:
+    """Verify a bundle from its manifest's octets.
+
+    1. The manifest is well formed.
+    2. Two different people approved it; an emergency may have one for a while.
+    3. Its serial is not below ``minimum_serial``.
+    4. It was issued, and has not expired.
+    5. Every file it names has the signed digest, and the kernel's sources the signed revision.
+    6. It demands exactly the checks that this program demands.
+    7. Every widening that its replay reports found is justified.
+    8. An emergency that one person signed only tightens the release before it.
+
+    :param read: a file's octets, by its name and the digest it should have.
+    :param before: the release before it, for an emergency.
+    :param local: it is a partner's own: its officers may work for one organisation.
+    :raises PolicyUnavailable: ``POLICY_MISSING``, ``POLICY_MALFORMED``, ``POLICY_UNDERSIGNED``,
+        ``POLICY_SAME_PERSON``, ``POLICY_SAME_ORGANISATION``, ``POLICY_OLDER``,
+        ``POLICY_NOT_YET``, ``POLICY_EXPIRED``, ``POLICY_TAMPERED``, ``POLICY_CHECKS``,
+        ``POLICY_REPORT``, ``POLICY_UNJUSTIFIED``, ``POLICY_EMERGENCY``.
     """
     # 1
-    manifest, signatures = _parse(_read(directory / MANIFEST))
+    signed = parse_manifest(content)
+    manifest = signed.manifest
+    if not local and WASM not in manifest.files:
+        raise unavailable("POLICY_MALFORMED", "a policy manifest is not well formed")
+    if local and len(manifest.data) != 1:
+        raise unavailable("POLICY_MALFORMED", "a partner's own policy has one file of agreements")
     # 2
-    _check_approvals(manifest, signatures, trusted_keys)
+    approval = approved(signed, officers, two_organisations=not local)
     # 3
     if manifest.serial < minimum_serial:
-        raise _unavailable("POLICY_OLDER", "a policy bundle is older than one already used")
+        raise unavailable("POLICY_OLDER", "a policy bundle is older than one already used")
     # 4
+    if manifest.issued_at > now + FUTURE_S:
+        raise unavailable("POLICY_NOT_YET", "a policy bundle is issued in the future")
     if now >= manifest.not_after:
-        raise _unavailable("POLICY_EXPIRED", "a policy bundle has expired")
+        raise unavailable("POLICY_EXPIRED", "a policy bundle has expired")
     # 5
-    files = {name: _read(directory / name) for name in manifest.files}
-    for name, content in files.items():
-        if hashlib.sha256(content).hexdigest() != manifest.files[name]:
-            raise _unavailable("POLICY_TAMPERED", "a policy file is not the one that was signed")
-    return Bundle(manifest=manifest, files=MappingProxyType(files))
-
-
-def canonical(manifest: Manifest) -> bytes:
-    """The octets that are signed."""
-    content = {
-        "schema": 1,
-        "serial": manifest.serial,
-        "revision": manifest.revision,
-        "not_after": manifest.not_after,
-        "data": list(manifest.data),
-        "files": dict(manifest.files),
-    }
-    return json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
-
-
-def sign_manifest(manifest: Manifest, signers: Sequence[Ed25519PrivateKey]) -> bytes:
-    """The octets of ``manifest.json``. A second person may sign later: signatures add up."""
-    content = canonical(manifest)
-    signatures = [
-        {
-            "key": signing.digest(signing.public_bytes(key)).hex(),
-            "signature": signing.sign(key, DOMAIN, content).hex(),
-        }
-        for key in signers
-    ]
-    document = {"manifest": json.loads(content), "signatures": signatures}
-    return (json.dumps(document, sort_keys=True, indent=1) + "\n").encode("ascii")
-
-
-def publish(
-    source: Path,
-    directory: Path,
-    *,
-    data: Sequence[str],
-    serial: int,
-    not_after: int,
-    signers: Sequence[Ed25519PrivateKey],
-) -> Manifest:
-    """Make a signed bundle in ``directory`` from a source tree such as ``policies/``.
-
-    :param data: names of the agreement files, such as ``data/agreements.yaml``, in any order.
-    :raises Misconfigured: a source file is missing, or ``policy.wasm`` is not the built one.
-    """
-    try:
-        built = json.loads((source / MANIFEST).read_bytes())
-        files = {name: (source / name).read_bytes() for name in (WASM, *data, *rego(source))}
-        fresh = built["files"][WASM] == hashlib.sha256(files[WASM]).hexdigest()
-        revision = str(built["revision"])
-    except (OSError, ValueError, KeyError, TypeError):
-        fresh = False
-    if not fresh:
-        raise Misconfigured(
-            "the policy sources are incomplete or not built",
-            reasons=("POLICY_SOURCES",),
-            remedy="make policies",
+    files = _files(manifest, read)
+    # 6
+    if manifest.required_checks != REQUIRED_CHECKS:
+        raise unavailable(
+            "POLICY_CHECKS",
+            "a policy demands other checks than this program",
+            "install the release of Fairlead that the policy was made for",
         )
-    manifest = Manifest(
-        serial=serial,
-        revision=revision,
-        not_after=not_after,
-        data=tuple(data),
-        files={name: hashlib.sha256(content).hexdigest() for name, content in files.items()},
-    )
-    for name, content in files.items():
-        target = directory / name
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(content)
-    (directory / MANIFEST).write_bytes(sign_manifest(manifest, signers))
-    return manifest
+    # 7
+    for name in manifest.replays:
+        check_justified(files[name])
+    # 8
+    bundle = Bundle(signed=signed, files=MappingProxyType(files), reviewed=approval.complete)
+    if not approval.complete:
+        _check_tightening(bundle, before)
+    return bundle
 
 
-def rego(source: Path) -> list[str]:
-    """Names of the kernel's sources in a source tree, and its self-test's: no tests."""
-    found = sorted(path.relative_to(source).as_posix() for path in source.glob("*/*.rego"))
-    own = [SELF_TEST] if (source / SELF_TEST).exists() else []
-    return [*own, *(name for name in found if not name.endswith("_test.rego"))]
+def kernel_sources(files: Files) -> dict[str, bytes]:
+    """The kernel's Rego among a bundle's files: no tests."""
+    return {
+        name: content
+        for name, content in sorted(files.items())
+        if name.endswith(".rego") and not name.endswith("_test.rego")
+    }
 
 
-def write_bundle(files: Mapping[str, bytes], directory: Path) -> None:
+def revision_of(sources: Mapping[str, bytes]) -> str:
+    """SHA-256 over the names and the digests of a kernel's sources, in hexadecimal."""
+    total = hashlib.sha256()
+    for name in sorted(sources):
+        total.update(f"{name} {hashlib.sha256(sources[name]).hexdigest()}\n".encode())
+    return total.hexdigest()
+
+
+def write_bundle(files: Files, directory: Path) -> None:
     """Write a bundle that arrived as files; :func:`load_bundle` then says whether it is one.
 
-    :raises PolicyUnavailable: POLICY_MALFORMED: too many, or a name that a bundle cannot have.
+    :raises PolicyUnavailable: POLICY_MALFORMED: too large, or a name that a bundle cannot have.
     """
-    if len(files) > MAX_FILES or not all(_NAME.match(n) and ".." not in n for n in files):
-        raise _unavailable("POLICY_MALFORMED", "a policy bundle has a file of no policy")
+    names = all(is_name(name) or name == MANIFEST for name in files)
+    if not names or sum(map(len, files.values())) > MAX_BUNDLE:
+        raise unavailable("POLICY_MALFORMED", "a policy bundle has a file of no policy")
     for name, content in files.items():
         target = directory / name
         target.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         target.write_bytes(content)
 
 
-# ── Parsing ──────────────────────────────────────────────────────────────────────────────────
+def _files(manifest: Manifest, read: Callable[[str, str], bytes]) -> dict[str, bytes]:
+    files: dict[str, bytes] = {}
+    for name, digest in manifest.files.items():
+        files[name] = read(name, digest)
+        if hashlib.sha256(files[name]).hexdigest() != digest:
+            raise unavailable("POLICY_TAMPERED", "a policy file is not the one that was signed")
+    if sum(map(len, files.values())) > MAX_BUNDLE:
+        raise unavailable("POLICY_MALFORMED", "a policy bundle is larger than allowed")
+    if manifest.revision != revision_of(kernel_sources(files)):
+        raise unavailable("POLICY_TAMPERED", "a policy's sources are not of its revision")
+    return files
+
+
+def _check_tightening(bundle: Bundle, before: Bundle | None) -> None:
+    """:raises PolicyUnavailable: POLICY_EMERGENCY."""
+    if before is None or before.identity != bundle.manifest.previous:
+        raise unavailable(
+            "POLICY_EMERGENCY",
+            "an emergency does not follow the release that is here",
+            "fetch the release before it, or have a second officer sign: "
+            "fairlead policy sign DIR --key FILE",
+        )
+    try:
+        wider = bundle.program() != before.program() or widenings(
+            before.document(), bundle.document()
+        )
+    except (Misconfigured, PolicyUnavailable):
+        wider = True
+    if wider:
+        raise unavailable(
+            "POLICY_EMERGENCY",
+            "an emergency of one person may only tighten, and this one changes more",
+            "have a second officer sign: fairlead policy sign DIR --key FILE",
+        )
 
 
 def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+            content = file.read(MAX_BUNDLE + 1)
     except OSError:
-        raise _unavailable("POLICY_MISSING", "a policy file is missing or unreadable") from None
-    if len(content) > MAX_FILE:
-        raise _unavailable("POLICY_MALFORMED", "a policy file is larger than allowed")
+        raise unavailable("POLICY_MISSING", "a policy file is missing or unreadable") from None
+    if len(content) > MAX_BUNDLE:
+        raise unavailable("POLICY_MALFORMED", "a policy file is larger than allowed")
     return content
-
-
-def _parse(content: bytes) -> tuple[Manifest, list[tuple[str, str]]]:
-    try:
-        document = json.loads(content, object_pairs_hook=_no_repetition)
-        return _manifest(document["manifest"]), _signatures(document)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
-        raise _unavailable("POLICY_MALFORMED", "a policy manifest is not well formed") from None
-
-
-def _signatures(document: dict[str, list[dict[str, str]]]) -> list[tuple[str, str]]:
-    signatures = document["signatures"]
-    if document.keys() != {"manifest", "signatures"} or len(signatures) > MAX_FILES:
-        raise ValueError
-    signed = [(item["key"], item["signature"]) for item in signatures]
-    if not all(_DIGEST.match(key) and _SIGNATURE.match(value) for key, value in signed):
-        raise ValueError
-    return signed
-
-
-def _manifest(inner: dict[str, object]) -> Manifest:
-    serial, not_after, files, data = (inner[k] for k in ("serial", "not_after", "files", "data"))
-    if inner.keys() != _KEYS or inner["schema"] != 1:
-        raise ValueError
-    if type(serial) is not int or type(not_after) is not int or serial < 1:
-        raise ValueError
-    if not isinstance(files, dict) or not isinstance(data, list) or len(files) > MAX_FILES:
-        raise ValueError
-    if not all(_NAME.match(n) and ".." not in n and _DIGEST.match(d) for n, d in files.items()):
-        raise ValueError
-    if WASM not in files or MANIFEST in files or not data or not set(data) <= files.keys():
-        raise ValueError
-    revision = inner["revision"]
-    if not isinstance(revision, str) or not _DIGEST.match(revision):
-        raise ValueError
-    return Manifest(
-        serial=serial, revision=revision, not_after=not_after, data=tuple(data), files=files
-    )
-
-
-def _no_repetition(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError
-    return found
-
-
-def _check_approvals(
-    manifest: Manifest, signatures: Sequence[tuple[str, str]], trusted_keys: Sequence[bytes]
-) -> None:
-    content = canonical(manifest)
-    trusted = {signing.digest(key).hex(): key for key in trusted_keys}
-    approved: set[str] = set()
-    for name, signature in signatures:
-        if name in trusted:
-            try:
-                signing.verify(trusted[name], DOMAIN, content, bytes.fromhex(signature))
-            except Forged:
-                raise _unavailable(
-                    "POLICY_TAMPERED", "a signature on the policy manifest does not verify"
-                ) from None
-            approved.add(name)
-    if len(approved) < APPROVALS:
-        raise _unavailable("POLICY_UNDERSIGNED", "two different people must approve a policy")
-
-
-def _unavailable(code: str, message: str) -> PolicyUnavailable:
-    return PolicyUnavailable(
-        message, reasons=(code,), remedy="install the bundle the security officers published last"
-    )

@@ -133,37 +133,13 @@ def _vectors_hold(engine: PolicyEngine, vectors: bytes | None) -> bool:
 
 
 def _ordered(value: object) -> object:
-    """The same document with lists of texts, which stand for sets, in order; but not records."""
+    """The same document with lists of texts, which stand for sets, in order."""
     if isinstance(value, dict):
-        return {k: item if k == "records" else _ordered(item) for k, item in value.items()}
+        return {key: _ordered(item) for key, item in value.items()}
     if isinstance(value, list):
         items = [_ordered(item) for item in value]
         return sorted(items) if all(isinstance(item, str) for item in items) else items  # type: ignore[type-var]
     return value
-
-
-class ExpiringEngine:
-    """An engine whose policy ends: past ``not_after`` (Unix seconds) there is no decision."""
-
-    def __init__(self, engine: PolicyEngine, not_after: float) -> None:
-        self._engine = engine
-        self._not_after = not_after
-
-    @property
-    def name(self) -> str:
-        """The name of the engine inside."""
-        return self._engine.name
-
-    def close(self) -> None:
-        """Close the engine inside."""
-        self._engine.close()
-
-    def evaluate(self, point: str, document: Mapping[str, object]) -> bytes:
-        """:raises PolicyUnavailable: POLICY_EXPIRED, or as the engine inside."""
-        now = document.get("now")
-        if not isinstance(now, int) or now >= self._not_after:
-            raise PolicyUnavailable("the policy has expired", reasons=("POLICY_EXPIRED",))
-        return self._engine.evaluate(point, document)
 
 
 class WasmEngine:

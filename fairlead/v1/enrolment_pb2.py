@@ -23,29 +23,28 @@ _sym_db = _symbol_database.Default()
 
 
 from fairlead.v1 import directory_pb2 as fairlead_dot_v1_dot_directory__pb2
+from fairlead.v1 import policy_pb2 as fairlead_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/enrolment.proto\x12\x0b\x66\x61irlead.v1\x1a\x1b\x66\x61irlead/v1/directory.proto\"\xb8\x01\n\x10\x45nrolmentRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tissued_at\x18\x03 \x01(\x03\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12.\n\x05\x65ntry\x18\x05 \x01(\x0b\x32\x1f.fairlead.v1.SignedPartnerEntry\x12\x1b\n\x13\x63\x65rtificate_request\x18\x06 \x01(\x0c\x12\r\n\x05hosts\x18\x07 \x03(\t\"A\n\x16SignedEnrolmentRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x16\n\x0eroot_signature\x18\x02 \x01(\x0c\":\n\nPartnerPin\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x18\n\x10root_fingerprint\x18\x02 \x01(\x0c\"\xa0\x01\n\tAdmission\x12\x16\n\x0erequest_digest\x18\x01 \x01(\x0c\x12\x11\n\tissued_at\x18\x02 \x01(\x03\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x18\n\x10\x64irectory_digest\x18\x05 \x01(\x0c\x12%\n\x04pins\x18\x06 \x03(\x0b\x32\x17.fairlead.v1.PartnerPin\"+\n\nPolicyFile\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\"\xa8\x01\n\x0fSignedAdmission\x12\x11\n\tadmission\x18\x01 \x01(\x0c\x12\x32\n\nsignatures\x18\x02 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignature\x12\x11\n\tdirectory\x18\x03 \x01(\x0c\x12\x12\n\ndeny_lists\x18\x04 \x01(\x0c\x12\'\n\x06policy\x18\x05 \x03(\x0b\x32\x17.fairlead.v1.PolicyFile\"p\n\x05\x44raft\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\x0c\x12\x12\n\ndrafted_at\x18\x04 \x01(\x03\x12%\n\x05parts\x18\x05 \x03(\x0b\x32\x16.fairlead.v1.DraftPart\"`\n\tDraftPart\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\nsignatures\x18\x03 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignatureb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/enrolment.proto\x12\x0b\x66\x61irlead.v1\x1a\x1b\x66\x61irlead/v1/directory.proto\x1a\x18\x66\x61irlead/v1/policy.proto\"\xb8\x01\n\x10\x45nrolmentRequest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05nonce\x18\x02 \x01(\x0c\x12\x11\n\tissued_at\x18\x03 \x01(\x03\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12.\n\x05\x65ntry\x18\x05 \x01(\x0b\x32\x1f.fairlead.v1.SignedPartnerEntry\x12\x1b\n\x13\x63\x65rtificate_request\x18\x06 \x01(\x0c\x12\r\n\x05hosts\x18\x07 \x03(\t\"A\n\x16SignedEnrolmentRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\x12\x16\n\x0eroot_signature\x18\x02 \x01(\x0c\":\n\nPartnerPin\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x18\n\x10root_fingerprint\x18\x02 \x01(\x0c\"\xa0\x01\n\tAdmission\x12\x16\n\x0erequest_digest\x18\x01 \x01(\x0c\x12\x11\n\tissued_at\x18\x02 \x01(\x03\x12\x12\n\nexpires_at\x18\x03 \x01(\x03\x12\x13\n\x0b\x63\x65rtificate\x18\x04 \x01(\x0c\x12\x18\n\x10\x64irectory_digest\x18\x05 \x01(\x0c\x12%\n\x04pins\x18\x06 \x03(\x0b\x32\x17.fairlead.v1.PartnerPin\"\xa8\x01\n\x0fSignedAdmission\x12\x11\n\tadmission\x18\x01 \x01(\x0c\x12\x32\n\nsignatures\x18\x02 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignature\x12\x11\n\tdirectory\x18\x03 \x01(\x0c\x12\x12\n\ndeny_lists\x18\x04 \x01(\x0c\x12\'\n\x06policy\x18\x05 \x03(\x0b\x32\x17.fairlead.v1.PolicyFile\"p\n\x05\x44raft\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12\r\n\x05\x62\x61sis\x18\x03 \x01(\x0c\x12\x12\n\ndrafted_at\x18\x04 \x01(\x03\x12%\n\x05parts\x18\x05 \x03(\x0b\x32\x16.fairlead.v1.DraftPart\"`\n\tDraftPart\x12\x0e\n\x06\x64omain\x18\x01 \x01(\t\x12\x0f\n\x07\x63ontent\x18\x02 \x01(\x0c\x12\x32\n\nsignatures\x18\x03 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignatureb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.enrolment_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENROLMENTREQUEST']._serialized_start=74
-  _globals['_ENROLMENTREQUEST']._serialized_end=258
-  _globals['_SIGNEDENROLMENTREQUEST']._serialized_start=260
-  _globals['_SIGNEDENROLMENTREQUEST']._serialized_end=325
-  _globals['_PARTNERPIN']._serialized_start=327
-  _globals['_PARTNERPIN']._serialized_end=385
-  _globals['_ADMISSION']._serialized_start=388
-  _globals['_ADMISSION']._serialized_end=548
-  _globals['_POLICYFILE']._serialized_start=550
-  _globals['_POLICYFILE']._serialized_end=593
-  _globals['_SIGNEDADMISSION']._serialized_start=596
-  _globals['_SIGNEDADMISSION']._serialized_end=764
-  _globals['_DRAFT']._serialized_start=766
-  _globals['_DRAFT']._serialized_end=878
-  _globals['_DRAFTPART']._serialized_start=880
-  _globals['_DRAFTPART']._serialized_end=976
+  _globals['_ENROLMENTREQUEST']._serialized_start=100
+  _globals['_ENROLMENTREQUEST']._serialized_end=284
+  _globals['_SIGNEDENROLMENTREQUEST']._serialized_start=286
+  _globals['_SIGNEDENROLMENTREQUEST']._serialized_end=351
+  _globals['_PARTNERPIN']._serialized_start=353
+  _globals['_PARTNERPIN']._serialized_end=411
+  _globals['_ADMISSION']._serialized_start=414
+  _globals['_ADMISSION']._serialized_end=574
+  _globals['_SIGNEDADMISSION']._serialized_start=577
+  _globals['_SIGNEDADMISSION']._serialized_end=745
+  _globals['_DRAFT']._serialized_start=747
+  _globals['_DRAFT']._serialized_end=859
+  _globals['_DRAFTPART']._serialized_start=861
+  _globals['_DRAFTPART']._serialized_end=957
 # @@protoc_insertion_point(module_scope)

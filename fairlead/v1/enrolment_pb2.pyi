@@ -5,6 +5,7 @@ Joining a federation: one file from the partner, one file back, and what two ope
 
 from collections import abc as _abc
 from fairlead.v1 import directory_pb2 as _directory_pb2
+from fairlead.v1 import policy_pb2 as _policy_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -155,30 +156,6 @@ class Admission(_message.Message):
 Global___Admission: _TypeAlias = Admission  # noqa: Y015
 
 @_typing.final
-class PolicyFile(_message.Message):
-    """One file of the policy bundle."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    CONTENT_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    content: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        content: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["content", b"content", "name", b"name"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___PolicyFile: _TypeAlias = PolicyFile  # noqa: Y015
-
-@_typing.final
 class SignedAdmission(_message.Message):
     """The admission as transmitted, with what a newcomer needs to start."""
 
@@ -197,7 +174,7 @@ class SignedAdmission(_message.Message):
     @_builtins.property
     def signatures(self) -> _containers.RepeatedCompositeFieldContainer[_directory_pb2.OperatorSignature]: ...
     @_builtins.property
-    def policy(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyFile]: ...
+    def policy(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.PolicyFile]: ...
     def __init__(
         self,
         *,
@@ -205,7 +182,7 @@ class SignedAdmission(_message.Message):
         signatures: _abc.Iterable[_directory_pb2.OperatorSignature] | None = ...,
         directory: _builtins.bytes = ...,
         deny_lists: _builtins.bytes = ...,
-        policy: _abc.Iterable[Global___PolicyFile] | None = ...,
+        policy: _abc.Iterable[_policy_pb2.PolicyFile] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...

@@ -23,27 +23,44 @@ _sym_db = _symbol_database.Default()
 
 
 from fairlead.v1 import directory_pb2 as fairlead_dot_v1_dot_directory__pb2
+from fairlead.v1 import policy_pb2 as fairlead_dot_v1_dot_policy__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61irlead/v1/federation.proto\x12\x0b\x66\x61irlead.v1\x1a\x1b\x66\x61irlead/v1/directory.proto\"\x0f\n\rFollowRequest\"b\n\x0e\x46ollowResponse\x12\x18\n\x10\x64irectory_serial\x18\x01 \x01(\x04\x12\x11\n\tdirectory\x18\x02 \x01(\x0c\x12\x12\n\ndeny_lists\x18\x03 \x01(\x0c\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\"H\n\x16PublishDenyListRequest\x12.\n\tdeny_list\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedDenyList\")\n\x17PublishDenyListResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\"$\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\x32\xf6\x01\n\x11\x46\x65\x64\x65rationService\x12\x43\n\x06\x46ollow\x12\x1a.fairlead.v1.FollowRequest\x1a\x1b.fairlead.v1.FollowResponse0\x01\x12\\\n\x0fPublishDenyList\x12#.fairlead.v1.PublishDenyListRequest\x1a$.fairlead.v1.PublishDenyListResponse\x12>\n\x05Renew\x12\x19.fairlead.v1.RenewRequest\x1a\x1a.fairlead.v1.RenewResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61irlead/v1/federation.proto\x12\x0b\x66\x61irlead.v1\x1a\x1b\x66\x61irlead/v1/directory.proto\x1a\x18\x66\x61irlead/v1/policy.proto\"\x0f\n\rFollowRequest\"\xab\x01\n\x0e\x46ollowResponse\x12\x18\n\x10\x64irectory_serial\x18\x01 \x01(\x04\x12\x11\n\tdirectory\x18\x02 \x01(\x0c\x12\x12\n\ndeny_lists\x18\x03 \x01(\x0c\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x15\n\rpolicy_serial\x18\x05 \x01(\x04\x12\x17\n\x0fpolicy_identity\x18\x06 \x01(\x0c\x12\x17\n\x0fpolicy_manifest\x18\x07 \x01(\x0c\"H\n\x16PublishDenyListRequest\x12.\n\tdeny_list\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedDenyList\")\n\x17PublishDenyListResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\"\x1f\n\x0cRenewRequest\x12\x0f\n\x07request\x18\x01 \x01(\x0c\"$\n\rRenewResponse\x12\x13\n\x0b\x63\x65rtificate\x18\x01 \x01(\x0c\"#\n\x12\x46\x65tchPolicyRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\"R\n\x13\x46\x65tchPolicyResponse\x12+\n\x07release\x18\x01 \x01(\x0b\x32\x1a.fairlead.v1.PolicyRelease\x12\x0e\n\x06newest\x18\x02 \x01(\x04\"b\n%FederationServicePublishPolicyRequest\x12+\n\x07release\x18\x01 \x01(\x0b\x32\x1a.fairlead.v1.PolicyRelease\x12\x0c\n\x04user\x18\x02 \x01(\t\"8\n&FederationServicePublishPolicyResponse\x12\x0e\n\x06serial\x18\x01 \x01(\x04\"F\n\x13ReportPolicyRequest\x12\x0e\n\x06serial\x18\x01 \x01(\x04\x12\x10\n\x08identity\x18\x02 \x01(\x0c\x12\r\n\x05since\x18\x03 \x01(\x03\"\x16\n\x14ReportPolicyResponse\"\x15\n\x13ListPoliciesRequest\"A\n\x14ListPoliciesResponse\x12)\n\x06served\x18\x01 \x03(\x0b\x32\x19.fairlead.v1.PolicyServed2\xec\x04\n\x11\x46\x65\x64\x65rationService\x12\x43\n\x06\x46ollow\x12\x1a.fairlead.v1.FollowRequest\x1a\x1b.fairlead.v1.FollowResponse0\x01\x12\\\n\x0fPublishDenyList\x12#.fairlead.v1.PublishDenyListRequest\x1a$.fairlead.v1.PublishDenyListResponse\x12>\n\x05Renew\x12\x19.fairlead.v1.RenewRequest\x1a\x1a.fairlead.v1.RenewResponse\x12P\n\x0b\x46\x65tchPolicy\x12\x1f.fairlead.v1.FetchPolicyRequest\x1a .fairlead.v1.FetchPolicyResponse\x12x\n\rPublishPolicy\x12\x32.fairlead.v1.FederationServicePublishPolicyRequest\x1a\x33.fairlead.v1.FederationServicePublishPolicyResponse\x12S\n\x0cReportPolicy\x12 .fairlead.v1.ReportPolicyRequest\x1a!.fairlead.v1.ReportPolicyResponse\x12S\n\x0cListPolicies\x12 .fairlead.v1.ListPoliciesRequest\x1a!.fairlead.v1.ListPoliciesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.federation_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FOLLOWREQUEST']._serialized_start=74
-  _globals['_FOLLOWREQUEST']._serialized_end=89
-  _globals['_FOLLOWRESPONSE']._serialized_start=91
-  _globals['_FOLLOWRESPONSE']._serialized_end=189
-  _globals['_PUBLISHDENYLISTREQUEST']._serialized_start=191
-  _globals['_PUBLISHDENYLISTREQUEST']._serialized_end=263
-  _globals['_PUBLISHDENYLISTRESPONSE']._serialized_start=265
-  _globals['_PUBLISHDENYLISTRESPONSE']._serialized_end=306
-  _globals['_RENEWREQUEST']._serialized_start=308
-  _globals['_RENEWREQUEST']._serialized_end=339
-  _globals['_RENEWRESPONSE']._serialized_start=341
-  _globals['_RENEWRESPONSE']._serialized_end=377
-  _globals['_FEDERATIONSERVICE']._serialized_start=380
-  _globals['_FEDERATIONSERVICE']._serialized_end=626
+  _globals['_FOLLOWREQUEST']._serialized_start=100
+  _globals['_FOLLOWREQUEST']._serialized_end=115
+  _globals['_FOLLOWRESPONSE']._serialized_start=118
+  _globals['_FOLLOWRESPONSE']._serialized_end=289
+  _globals['_PUBLISHDENYLISTREQUEST']._serialized_start=291
+  _globals['_PUBLISHDENYLISTREQUEST']._serialized_end=363
+  _globals['_PUBLISHDENYLISTRESPONSE']._serialized_start=365
+  _globals['_PUBLISHDENYLISTRESPONSE']._serialized_end=406
+  _globals['_RENEWREQUEST']._serialized_start=408
+  _globals['_RENEWREQUEST']._serialized_end=439
+  _globals['_RENEWRESPONSE']._serialized_start=441
+  _globals['_RENEWRESPONSE']._serialized_end=477
+  _globals['_FETCHPOLICYREQUEST']._serialized_start=479
+  _globals['_FETCHPOLICYREQUEST']._serialized_end=514
+  _globals['_FETCHPOLICYRESPONSE']._serialized_start=516
+  _globals['_FETCHPOLICYRESPONSE']._serialized_end=598
+  _globals['_FEDERATIONSERVICEPUBLISHPOLICYREQUEST']._serialized_start=600
+  _globals['_FEDERATIONSERVICEPUBLISHPOLICYREQUEST']._serialized_end=698
+  _globals['_FEDERATIONSERVICEPUBLISHPOLICYRESPONSE']._serialized_start=700
+  _globals['_FEDERATIONSERVICEPUBLISHPOLICYRESPONSE']._serialized_end=756
+  _globals['_REPORTPOLICYREQUEST']._serialized_start=758
+  _globals['_REPORTPOLICYREQUEST']._serialized_end=828
+  _globals['_REPORTPOLICYRESPONSE']._serialized_start=830
+  _globals['_REPORTPOLICYRESPONSE']._serialized_end=852
+  _globals['_LISTPOLICIESREQUEST']._serialized_start=854
+  _globals['_LISTPOLICIESREQUEST']._serialized_end=875
+  _globals['_LISTPOLICIESRESPONSE']._serialized_start=877
+  _globals['_LISTPOLICIESRESPONSE']._serialized_end=942
+  _globals['_FEDERATIONSERVICE']._serialized_start=945
+  _globals['_FEDERATIONSERVICE']._serialized_end=1565
 # @@protoc_insertion_point(module_scope)

@@ -5,9 +5,12 @@ How membership reaches the nodes: the directory and the deny lists as they chang
 certificates as they end. Whatever travels here is verified by whoever receives it.
 """
 
+from collections import abc as _abc
 from fairlead.v1 import directory_pb2 as _directory_pb2
+from fairlead.v1 import policy_pb2 as _policy_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -46,6 +49,9 @@ class FollowResponse(_message.Message):
     DIRECTORY_FIELD_NUMBER: _builtins.int
     DENY_LISTS_FIELD_NUMBER: _builtins.int
     TIME_MS_FIELD_NUMBER: _builtins.int
+    POLICY_SERIAL_FIELD_NUMBER: _builtins.int
+    POLICY_IDENTITY_FIELD_NUMBER: _builtins.int
+    POLICY_MANIFEST_FIELD_NUMBER: _builtins.int
     directory_serial: _builtins.int
     """Serial of the directory the gateway serves queries under."""
     directory: _builtins.bytes
@@ -54,6 +60,11 @@ class FollowResponse(_message.Message):
     """DenyListBundle as transmitted; empty when it has not changed since the last message."""
     time_ms: _builtins.int
     """The gateway's clock, Unix milliseconds: a node whose clock differs too much says so."""
+    policy_serial: _builtins.int
+    """Serial and identity of the policy release in force at the gateway."""
+    policy_identity: _builtins.bytes
+    policy_manifest: _builtins.bytes
+    """SHA-256 of its manifest.json: it changes when somebody signs the same release once more."""
     def __init__(
         self,
         *,
@@ -61,10 +72,13 @@ class FollowResponse(_message.Message):
         directory: _builtins.bytes = ...,
         deny_lists: _builtins.bytes = ...,
         time_ms: _builtins.int = ...,
+        policy_serial: _builtins.int = ...,
+        policy_identity: _builtins.bytes = ...,
+        policy_manifest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["deny_lists", b"deny_lists", "directory", b"directory", "directory_serial", b"directory_serial", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deny_lists", b"deny_lists", "directory", b"directory", "directory_serial", b"directory_serial", "policy_identity", b"policy_identity", "policy_manifest", b"policy_manifest", "policy_serial", b"policy_serial", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,3 +171,184 @@ class RenewResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RenewResponse: _TypeAlias = RenewResponse  # noqa: Y015
+
+@_typing.final
+class FetchPolicyRequest(_message.Message):
+    """What the caller has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AFTER_FIELD_NUMBER: _builtins.int
+    after: _builtins.int
+    """Serial of the caller's release; one less than the gateway's to get that one again."""
+    def __init__(
+        self,
+        *,
+        after: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["after", b"after"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchPolicyRequest: _TypeAlias = FetchPolicyRequest  # noqa: Y015
+
+@_typing.final
+class FetchPolicyResponse(_message.Message):
+    """The next one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    NEWEST_FIELD_NUMBER: _builtins.int
+    newest: _builtins.int
+    """Serial of the release in force."""
+    @_builtins.property
+    def release(self) -> _policy_pb2.PolicyRelease:
+        """Empty when there is none behind it."""
+
+    def __init__(
+        self,
+        *,
+        release: _policy_pb2.PolicyRelease | None = ...,
+        newest: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["newest", b"newest", "release", b"release"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FetchPolicyResponse: _TypeAlias = FetchPolicyResponse  # noqa: Y015
+
+@_typing.final
+class FederationServicePublishPolicyRequest(_message.Message):
+    """A release to be put in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RELEASE_FIELD_NUMBER: _builtins.int
+    USER_FIELD_NUMBER: _builtins.int
+    user: _builtins.str
+    """SPIFFE id of the officer, as the caller's node knows it."""
+    @_builtins.property
+    def release(self) -> _policy_pb2.PolicyRelease: ...
+    def __init__(
+        self,
+        *,
+        release: _policy_pb2.PolicyRelease | None = ...,
+        user: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["release", b"release"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["release", b"release", "user", b"user"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FederationServicePublishPolicyRequest: _TypeAlias = FederationServicePublishPolicyRequest  # noqa: Y015
+
+@_typing.final
+class FederationServicePublishPolicyResponse(_message.Message):
+    """It is in force."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: _builtins.int
+    serial: _builtins.int
+    def __init__(
+        self,
+        *,
+        serial: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["serial", b"serial"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FederationServicePublishPolicyResponse: _TypeAlias = FederationServicePublishPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ReportPolicyRequest(_message.Message):
+    """What the caller decides under."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERIAL_FIELD_NUMBER: _builtins.int
+    IDENTITY_FIELD_NUMBER: _builtins.int
+    SINCE_FIELD_NUMBER: _builtins.int
+    serial: _builtins.int
+    identity: _builtins.bytes
+    since: _builtins.int
+    """Unix seconds since when."""
+    def __init__(
+        self,
+        *,
+        serial: _builtins.int = ...,
+        identity: _builtins.bytes = ...,
+        since: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity", b"identity", "serial", b"serial", "since", b"since"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPolicyRequest: _TypeAlias = ReportPolicyRequest  # noqa: Y015
+
+@_typing.final
+class ReportPolicyResponse(_message.Message):
+    """Noted."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReportPolicyResponse: _TypeAlias = ReportPolicyResponse  # noqa: Y015
+
+@_typing.final
+class ListPoliciesRequest(_message.Message):
+    """Everybody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPoliciesRequest: _TypeAlias = ListPoliciesRequest  # noqa: Y015
+
+@_typing.final
+class ListPoliciesResponse(_message.Message):
+    """The gateway first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SERVED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def served(self) -> _containers.RepeatedCompositeFieldContainer[_policy_pb2.PolicyServed]: ...
+    def __init__(
+        self,
+        *,
+        served: _abc.Iterable[_policy_pb2.PolicyServed] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["served", b"served"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListPoliciesResponse: _TypeAlias = ListPoliciesResponse  # noqa: Y015

@@ -50,6 +50,26 @@ class FederationServiceStub:
                 request_serializer=fairlead_dot_v1_dot_federation__pb2.RenewRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_federation__pb2.RenewResponse.FromString,
                 _registered_method=True)
+        self.FetchPolicy = channel.unary_unary(
+                '/fairlead.v1.FederationService/FetchPolicy',
+                request_serializer=fairlead_dot_v1_dot_federation__pb2.FetchPolicyRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_federation__pb2.FetchPolicyResponse.FromString,
+                _registered_method=True)
+        self.PublishPolicy = channel.unary_unary(
+                '/fairlead.v1.FederationService/PublishPolicy',
+                request_serializer=fairlead_dot_v1_dot_federation__pb2.FederationServicePublishPolicyRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_federation__pb2.FederationServicePublishPolicyResponse.FromString,
+                _registered_method=True)
+        self.ReportPolicy = channel.unary_unary(
+                '/fairlead.v1.FederationService/ReportPolicy',
+                request_serializer=fairlead_dot_v1_dot_federation__pb2.ReportPolicyRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_federation__pb2.ReportPolicyResponse.FromString,
+                _registered_method=True)
+        self.ListPolicies = channel.unary_unary(
+                '/fairlead.v1.FederationService/ListPolicies',
+                request_serializer=fairlead_dot_v1_dot_federation__pb2.ListPoliciesRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_federation__pb2.ListPoliciesResponse.FromString,
+                _registered_method=True)
 
 
 class FederationServiceServicer:
@@ -78,6 +98,34 @@ class FederationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def FetchPolicy(self, request, context):
+        """The release that came after one the caller has; how a node catches up, one after the other.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PublishPolicy(self, request, context):
+        """Takes a release that an officer published at the caller's node.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReportPolicy(self, request, context):
+        """The caller tells which release it decides under.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListPolicies(self, request, context):
+        """Who decides under which release, as each node told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FederationServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -95,6 +143,26 @@ def add_FederationServiceServicer_to_server(servicer, server):
                     servicer.Renew,
                     request_deserializer=fairlead_dot_v1_dot_federation__pb2.RenewRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_federation__pb2.RenewResponse.SerializeToString,
+            ),
+            'FetchPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.FetchPolicy,
+                    request_deserializer=fairlead_dot_v1_dot_federation__pb2.FetchPolicyRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_federation__pb2.FetchPolicyResponse.SerializeToString,
+            ),
+            'PublishPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishPolicy,
+                    request_deserializer=fairlead_dot_v1_dot_federation__pb2.FederationServicePublishPolicyRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_federation__pb2.FederationServicePublishPolicyResponse.SerializeToString,
+            ),
+            'ReportPolicy': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReportPolicy,
+                    request_deserializer=fairlead_dot_v1_dot_federation__pb2.ReportPolicyRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_federation__pb2.ReportPolicyResponse.SerializeToString,
+            ),
+            'ListPolicies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListPolicies,
+                    request_deserializer=fairlead_dot_v1_dot_federation__pb2.ListPoliciesRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_federation__pb2.ListPoliciesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -179,6 +247,114 @@ class FederationService:
             '/fairlead.v1.FederationService/Renew',
             fairlead_dot_v1_dot_federation__pb2.RenewRequest.SerializeToString,
             fairlead_dot_v1_dot_federation__pb2.RenewResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def FetchPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FederationService/FetchPolicy',
+            fairlead_dot_v1_dot_federation__pb2.FetchPolicyRequest.SerializeToString,
+            fairlead_dot_v1_dot_federation__pb2.FetchPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FederationService/PublishPolicy',
+            fairlead_dot_v1_dot_federation__pb2.FederationServicePublishPolicyRequest.SerializeToString,
+            fairlead_dot_v1_dot_federation__pb2.FederationServicePublishPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReportPolicy(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FederationService/ReportPolicy',
+            fairlead_dot_v1_dot_federation__pb2.ReportPolicyRequest.SerializeToString,
+            fairlead_dot_v1_dot_federation__pb2.ReportPolicyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListPolicies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FederationService/ListPolicies',
+            fairlead_dot_v1_dot_federation__pb2.ListPoliciesRequest.SerializeToString,
+            fairlead_dot_v1_dot_federation__pb2.ListPoliciesResponse.FromString,
             options,
             channel_credentials,
             insecure,

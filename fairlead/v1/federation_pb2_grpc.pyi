@@ -43,6 +43,14 @@ class FederationServiceStub:
     """Hands over the newer deny list of the caller's own partner's user authority."""
     Renew: _grpc.UnaryUnaryMultiCallable[_federation_pb2.RenewRequest, _federation_pb2.RenewResponse]
     """Certifies a new key of the caller, for the caller's own id and hosts."""
+    FetchPolicy: _grpc.UnaryUnaryMultiCallable[_federation_pb2.FetchPolicyRequest, _federation_pb2.FetchPolicyResponse]
+    """The release that came after one the caller has; how a node catches up, one after the other."""
+    PublishPolicy: _grpc.UnaryUnaryMultiCallable[_federation_pb2.FederationServicePublishPolicyRequest, _federation_pb2.FederationServicePublishPolicyResponse]
+    """Takes a release that an officer published at the caller's node."""
+    ReportPolicy: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ReportPolicyRequest, _federation_pb2.ReportPolicyResponse]
+    """The caller tells which release it decides under."""
+    ListPolicies: _grpc.UnaryUnaryMultiCallable[_federation_pb2.ListPoliciesRequest, _federation_pb2.ListPoliciesResponse]
+    """Who decides under which release, as each node told."""
 
 @_typing.type_check_only
 class FederationServiceAsyncStub(FederationServiceStub):
@@ -57,6 +65,14 @@ class FederationServiceAsyncStub(FederationServiceStub):
     """Hands over the newer deny list of the caller's own partner's user authority."""
     Renew: _aio.UnaryUnaryMultiCallable[_federation_pb2.RenewRequest, _federation_pb2.RenewResponse]  # type: ignore[assignment]
     """Certifies a new key of the caller, for the caller's own id and hosts."""
+    FetchPolicy: _aio.UnaryUnaryMultiCallable[_federation_pb2.FetchPolicyRequest, _federation_pb2.FetchPolicyResponse]  # type: ignore[assignment]
+    """The release that came after one the caller has; how a node catches up, one after the other."""
+    PublishPolicy: _aio.UnaryUnaryMultiCallable[_federation_pb2.FederationServicePublishPolicyRequest, _federation_pb2.FederationServicePublishPolicyResponse]  # type: ignore[assignment]
+    """Takes a release that an officer published at the caller's node."""
+    ReportPolicy: _aio.UnaryUnaryMultiCallable[_federation_pb2.ReportPolicyRequest, _federation_pb2.ReportPolicyResponse]  # type: ignore[assignment]
+    """The caller tells which release it decides under."""
+    ListPolicies: _aio.UnaryUnaryMultiCallable[_federation_pb2.ListPoliciesRequest, _federation_pb2.ListPoliciesResponse]  # type: ignore[assignment]
+    """Who decides under which release, as each node told."""
 
 class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
     """What the gateway does for its federation's nodes beside routing."""
@@ -86,5 +102,37 @@ class FederationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_federation_pb2.RenewResponse, _abc.Awaitable[_federation_pb2.RenewResponse]]:
         """Certifies a new key of the caller, for the caller's own id and hosts."""
+
+    @_abc_1.abstractmethod
+    def FetchPolicy(
+        self,
+        request: _federation_pb2.FetchPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.FetchPolicyResponse, _abc.Awaitable[_federation_pb2.FetchPolicyResponse]]:
+        """The release that came after one the caller has; how a node catches up, one after the other."""
+
+    @_abc_1.abstractmethod
+    def PublishPolicy(
+        self,
+        request: _federation_pb2.FederationServicePublishPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.FederationServicePublishPolicyResponse, _abc.Awaitable[_federation_pb2.FederationServicePublishPolicyResponse]]:
+        """Takes a release that an officer published at the caller's node."""
+
+    @_abc_1.abstractmethod
+    def ReportPolicy(
+        self,
+        request: _federation_pb2.ReportPolicyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ReportPolicyResponse, _abc.Awaitable[_federation_pb2.ReportPolicyResponse]]:
+        """The caller tells which release it decides under."""
+
+    @_abc_1.abstractmethod
+    def ListPolicies(
+        self,
+        request: _federation_pb2.ListPoliciesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_federation_pb2.ListPoliciesResponse, _abc.Awaitable[_federation_pb2.ListPoliciesResponse]]:
+        """Who decides under which release, as each node told."""
 
 def add_FederationServiceServicer_to_server(servicer: FederationServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

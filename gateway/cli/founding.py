@@ -37,6 +37,14 @@ def init(
     policies: Annotated[
         Path, typer.Option("--policies", help="The folder of the built policies.")
     ] = POLICIES,
+    officer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--officer",
+            help="Whose the policy keys are, as PERSON@PARTNER (twice; pseudonyms, and the ids "
+            "that two partners will have).",
+        ),
+    ] = None,
     agreement: Annotated[
         list[str] | None,
         typer.Option("--agreement", help="data/FILE.yaml beside the baseline (repeat)."),
@@ -57,6 +65,7 @@ def init(
         operators=_keys(operator_public or []),
         policies=policies,
         agreements=tuple(agreement or ()),
+        **({"officers": tuple(_officer(text) for text in officer)} if officer else {}),
     )
     invitation, signed = found(folder, charter, now=time.time())
     say(f"federation {invitation.federation}, gateway {invitation.gateway_id}")
@@ -82,6 +91,11 @@ def new(
     typer.echo(new_operator(folder).hex())
     say(f"the private key stays in {folder / 'operator.key'}")
     say("next: fairlead-gateway init FOLDER … --operator-public KEY --operator-public KEY")
+
+
+def _officer(text: str) -> tuple[str, str]:
+    person, _, partner = text.partition("@")
+    return person, partner
 
 
 def _keys(values: list[str]) -> tuple[bytes, ...]:

@@ -21,7 +21,7 @@ REMEDIES = {
     "directory": "fairlead-gateway directory renew --operator FILE   (two operators)",
     "deny list": "fairlead-gateway directory renew --operator FILE   (two operators)",
     "deny list of users": "ask that partner to run: fairlead-authority serve",
-    "policy": "have both policy officers sign the next bundle",
+    "policy": "have two policy officers sign the next release: fairlead policy sign DIR --key FILE",
 }
 
 
@@ -43,7 +43,6 @@ def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -
 
 
 def _signed(books: Books, now: float) -> list[dict[str, Any]]:
-    from fairlead.policy.bundle import load_bundle
     from fairlead.signing import parse_canonical
     from fairlead.v1 import directory_pb2 as pb
 
@@ -57,8 +56,8 @@ def _signed(books: Books, now: float) -> list[dict[str, Any]]:
     for item in books.lists:
         content = parse_canonical(pb.DenyList, item.deny_list)
         ends.append(("deny list of users", content.issuer, content.serial, content.expires_at))
-    bundle = load_bundle(books.config.policy_dir, books.trust.policy_signers, 0, 0)
-    ends.append(("policy", "bundle", bundle.serial, bundle.manifest.not_after))
+    serial, end, waits = books.policy_end()
+    ends.append(("policy", "emergency, to be reviewed" if waits else "bundle", serial, end))
     return [
         {
             "what": what,

@@ -82,7 +82,7 @@ class Usable:
 class Snapshots:
     """What one node holds of others' publications.
 
-    :param policy_serial: of the policy this node asks under.
+    :param policy_serial: of the policy this node asks under now.
     :param jitter: a factor between 0 and 1 for each pause, so that nodes do not poll at once.
     :param old_s: seconds, see :data:`OLD_S`.
     """
@@ -98,7 +98,7 @@ class Snapshots:
         leaves: LeafWriter,
         heads: HeadKeeper,
         exchange: Exchange,
-        policy_serial: int,
+        policy_serial: Callable[[], int],
         clock: Callable[[], float],
         jitter: Callable[[], float] = random.random,
         poll_s: float = POLL_S,
@@ -151,7 +151,8 @@ class Snapshots:
         if not found and (owner, scheme) in self._listed.other_version:
             raise other_version()
         running = self._running(found)
-        current = [i for i in running if i.manifest.audience.policy_serial == self._policy_serial]
+        serial = self._policy_serial()
+        current = [i for i in running if i.manifest.audience.policy_serial == serial]
         if found and not running:
             raise over()
         if not current:

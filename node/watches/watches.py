@@ -50,7 +50,7 @@ class Watches:
     """Keeps what owners evaluated, and looks it up in each later snapshot of the same class and
     epoch. Nothing leaves the node.
 
-    :param policy_serial: of the policy this node asks under.
+    :param policy_serial: of the policy this node asks under now.
     :param on_hits: see :data:`node.blinded.OnHits`.
     """
 
@@ -64,7 +64,7 @@ class Watches:
         directory: Directories,
         deny_lists: DenyLists,
         library: Library,
-        policy_serial: int,
+        policy_serial: Callable[[], int],
         clock: Callable[[], float],
         on_hits: OnHits = nobody,
     ) -> None:
@@ -236,7 +236,7 @@ class Watches:
         newest: Usable | None = None
         with contextlib.suppress(FairleadError):
             newest = self._library.usable(place.owner, purpose=watch.purpose, scheme=place.scheme)
-        return place.over_at(now, newest=newest, policy_serial=self._policy_serial)
+        return place.over_at(now, newest=newest, policy_serial=self._policy_serial())
 
     def _held(self, place: Watched) -> Usable | None:
         try:

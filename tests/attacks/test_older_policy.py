@@ -10,7 +10,7 @@ import pytest
 
 from fairlead import signing
 from fairlead.errors import FairleadError
-from fairlead.policy.bundle import DOMAIN
+from fairlead.policy.manifest import DOMAIN
 from fairlead.v1 import audit_pb2
 from gateway.app import assemble as assemble_gateway
 from node.app import assemble as assemble_node

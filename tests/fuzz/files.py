@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -13,9 +14,11 @@ from fairlead.cli.terms import read_terms
 from fairlead.config import GatewayConfig, NodeConfig, load
 from fairlead.evidence import load_evidence
 from fairlead.identifiers import matching
-from fairlead.policy import bundle
+from fairlead.officers import parse_officers, render_officers
 from fairlead.policy.agreements import federation_data, local_data
+from fairlead.policy.manifest import MANIFEST, parse_manifest
 from fairlead.policy.reading import read_candidates, read_decision, read_records
+from fairlead.policy.reports import check_justified
 from fairlead.profile import Profile
 from fairlead.trust import Trust
 from node.control.message import parse_request
@@ -23,6 +26,7 @@ from node.exposure.acceptance import Acceptance
 from node.sources.mapping import load_mapping
 from tests.federation import ROOT
 from tests.fuzz.target import Target, text
+from tests.releases import OFFICERS, release, verified
 
 NOW = 1_795_000_000.0
 
@@ -111,8 +115,27 @@ def _policy() -> Iterator[Target]:
         seeds=[(policies / "data" / "local.example.yaml").read_bytes()],
         attempt=lambda data: local_data(federation, files, "local.yaml", data),
     )
-    manifest = (policies / "manifest.json").read_bytes()
-    yield Target(name="policy-manifest", seeds=[manifest], attempt=bundle._parse)
+    signed = release()
+    yield Target(
+        name="policy-manifest",
+        seeds=[signed[MANIFEST], (policies / MANIFEST).read_bytes()],
+        attempt=parse_manifest,
+    )
+    yield Target(
+        name="policy-release",
+        seeds=[signed[MANIFEST]],
+        attempt=lambda data: verified({**signed, MANIFEST: data}),
+    )
+    yield Target(
+        name="replay-report",
+        seeds=[b'{"schema": 1, "widenings": [{"id": "a", "justification": null}]}'],
+        attempt=check_justified,
+    )
+    yield Target(
+        name="officers",
+        seeds=[f"x = {render_officers(OFFICERS)}".encode()],
+        attempt=lambda data: parse_officers(_toml(data)),
+    )
 
     folder = ROOT / "fairlead" / "reasons"
     yield Target(
@@ -134,6 +157,13 @@ def _policy() -> Iterator[Target]:
         seeds=[b'{"effect": "deny", "checks": {}, "facets": [], "policy": ""}'],
         attempt=decided,
     )
+
+
+def _toml(data: bytes) -> object:
+    try:
+        return tomllib.loads(data.decode()).get("x")
+    except ValueError:
+        return None
 
 
 def _keyed(scheme: str, raw: str) -> None:

@@ -36,7 +36,8 @@ GROUPS = {
     "requests": "request-* stream-*",
     "enrolment": "enrolment-request admission signed-admission invitation",
     "configuration": "node-config gateway-config profile mapping trust",
-    "policy": "agreements local-agreements policy-manifest decision reasons",
+    "policy": "agreements local-agreements policy-manifest policy-release replay-report officers "
+    "decision reasons",
     "state": "backup acceptance control terms-csv terms-txt",
     "texts": "source-csv source-json source-jsonl guess",
     "parquet": "source-parquet",

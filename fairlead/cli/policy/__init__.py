@@ -1,10 +1,22 @@
-"""``fairlead policy``: what a security officer does with policies. One file per command or two."""
+"""``fairlead policy``: what a security officer does. One file per command or two."""
 
 from __future__ import annotations
 
 import typer
 
-from fairlead.cli.policy.reasons import reasons
+app = typer.Typer(help="Draft, judge, publish and explain policy.", no_args_is_help=True)
 
-app = typer.Typer(help="Write, judge and explain policies.", no_args_is_help=True)
-app.command("reasons")(reasons)
+
+def _assemble() -> None:
+    from fairlead.cli.policy import publishing, reasons, release
+
+    app.command("fetch")(publishing.fetch)
+    app.command("keygen")(release.keygen)
+    app.command("publish")(publishing.publish)
+    app.command("reasons")(reasons.reasons)
+    app.command("revert")(release.revert)
+    app.command("sign")(release.sign)
+    app.command("status")(publishing.status)
+
+
+_assemble()

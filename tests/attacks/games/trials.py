@@ -18,10 +18,10 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from fairlead import signing
+from certs.dev.policies import publish
 from fairlead.client import NodeClient
 from fairlead.config import Budgets, Guard, Limits
-from fairlead.policy.bundle import publish
+from fairlead.policy.issuing import Wishes
 from fairlead.sealing import MAX_BLIND_TERMS
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.attacks.games.guesser import Table
@@ -202,16 +202,9 @@ def without_second_person(made: Federation) -> None:
     limit = re.sub(r"(second_person_above_terms:) \d+", rf"\1 {2 * MAX_BLIND_TERMS}", text)
     assert limit != text
     (source / agreements).write_text(limit)
-    publish(
-        source,
-        made.folder / "policy",
-        data=[agreements, "data/demo.yaml"],
-        serial=2,
-        not_after=int(time.time()) + DAY_S,
-        signers=[
-            signing.load_signing_key(made.layout.federation / f"policy-{n}.key") for n in (1, 2)
-        ],
-    )
+    now = int(time.time())
+    wishes = Wishes(serial=2, issued_at=now, not_after=now + DAY_S)
+    publish(made.layout, made.folder / "policy", wishes, source=source)
 
 
 def tables(games: Sequence[str] = GAMES) -> tuple[dict[str, Table], dict[str, list[int]]]:
