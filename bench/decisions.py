@@ -18,11 +18,12 @@ from statistics import median
 from bench.federation import OWNER_KINDS, ROOT
 from fairlead.partners import PartnerKind
 from fairlead.policy.agreements import federation_data
-from fairlead.policy.bundle import rego
+from fairlead.policy.bundle import program_of
 from fairlead.policy.compiling import identified
 from fairlead.policy.decision import Decision
-from fairlead.policy.engine import PolicyEngine, Program, WasmEngine
+from fairlead.policy.engine import PolicyEngine, WasmEngine
 from fairlead.policy.inputs import GrantFacts, PartyFacts, QueryFacts, RecordFacts, UserFacts
+from fairlead.policy.issuing import tree
 from fairlead.policy.points import Layer, PolicyPoints
 from fairlead.policy.supervision import supervised_engine
 
@@ -124,8 +125,7 @@ def engines() -> Iterator[dict[str, PolicyPoints]]:
     policies = ROOT / "policies"
     files = {name: (policies / name).read_bytes() for name in DATA}
     data = identified(federation_data(files), POLICY)
-    sources = {name: (policies / name).read_bytes() for name in rego(policies)}
-    program = Program(wasm=(policies / "policy.wasm").read_bytes(), sources=sources)
+    program = program_of(tree(policies))
     running: dict[str, PolicyEngine] = {WASM: WasmEngine(program.wasm, data, deadline_s=PATIENCE_S)}
     if (command := opa_command()) is not None:
         running[OPA] = supervised_engine(command, program, data, deadline_s=PATIENCE_S)

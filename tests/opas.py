@@ -19,16 +19,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from fairlead.policy.agreements import federation_data, local_data
-from fairlead.policy.bundle import rego
+from fairlead.policy.bundle import program_of
 from fairlead.policy.compiling import identified
 from fairlead.policy.engine import POINTS, Program
+from fairlead.policy.issuing import tree
 from fairlead.policy.transport import Place
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -57,9 +58,9 @@ def command() -> Path:
 
 def program(**changed: bytes) -> Program:
     """The kernel; ``admission=b"…"`` puts another text in the place of that package's."""
-    sources = {name: (POLICIES / name).read_bytes() for name in rego(POLICIES)}
-    sources |= {f"{name}/{name}.rego": text for name, text in changed.items()}
-    return Program(wasm=(POLICIES / "policy.wasm").read_bytes(), sources=sources)
+    made = program_of(tree(POLICIES))
+    texts = {f"{name}/{name}.rego": text for name, text in changed.items()}
+    return replace(made, sources={**made.sources, **texts})
 
 
 def data(names: Sequence[str] = BASELINE) -> dict[str, Any]:

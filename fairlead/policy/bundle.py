@@ -144,8 +144,7 @@ class Bundle:
         """The kernel; None for a partner's own bundle that uses the federation's."""
         if WASM not in self.files:
             return None
-        test = {name: self.files[name] for name in (SELF_TEST,) if name in self.files}
-        return Program(wasm=self.files[WASM], sources={**kernel_sources(self.files), **test})
+        return program_of(self.files)
 
     def document(self) -> dict[str, Any]:
         """The federation's agreements, compiled, with the identity that every decision names.
@@ -294,6 +293,12 @@ def verify_bundle(
     if not approval.complete:
         _check_tightening(bundle, before)
     return bundle
+
+
+def program_of(files: Files) -> Program:
+    """What an engine runs of a bundle's files: the kernel, its sources and its self-test."""
+    test = {name: files[name] for name in (SELF_TEST,) if name in files}
+    return Program(wasm=files[WASM], sources={**kernel_sources(files), **test})
 
 
 def kernel_sources(files: Files) -> dict[str, bytes]:
