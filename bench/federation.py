@@ -15,6 +15,7 @@ from certs.dev.make import make
 from fairlead.certificates import Role
 from fairlead.partners import Directory, PartnerKind
 from fairlead.policy.bundle import publish
+from fairlead.sealing import SealingKey
 from fairlead.signing import load_signing_key
 from fairlead.trust import Trust
 
@@ -162,10 +163,18 @@ class Federation:
             "pins": self.layout.pins,
             "deny_lists": self.layout.deny_lists,
             "policy_dir": self.folder / "policy",
+            "replay_key": self._replay_key(),
         }
         lines = [f"{key} = {json.dumps(str(v))}\n" for key, v in {**settings, **common}.items()]
         path = self.folder / f"{own}.toml"
         path.write_text("".join(lines))
+        return path
+
+    def _replay_key(self) -> Path:
+        """As a federation that can replay: every decision's input is kept, sealed."""
+        path = self.folder / "replay.pub"
+        if not path.exists():
+            path.write_bytes(SealingKey.generate().public_bytes())
         return path
 
 

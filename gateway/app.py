@@ -13,7 +13,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import admission, metrics, process, signing
+from fairlead import admission, decisions, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
@@ -139,6 +139,9 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
+    policy = policy.recorded_by(
+        decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
+    )
     material = process.material_of(config.keys_dir, member.directory)
     transport = UnaryTransport(
         _connector(member.directory, material),
@@ -213,7 +216,10 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         transport=transport,
         member=member,
         tasks=process.Tasks(
-            failed, member.watch(), publishing.keep_certificate(config.keys_dir, entry.spiffe_id)
+            failed,
+            member.watch(),
+            publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
+            decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
         ),
         failed=failed,
         tally=leaves.tally,

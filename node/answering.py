@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Sequence
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError
 
-from fairlead import ristretto, signing
+from fairlead import decisions, ristretto, signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.budgets import BudgetExhausted, Charge
@@ -224,6 +224,7 @@ class Answering:
         )
         self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
+        decisions.about(query.query_id)
         question, blinded = self._open(request.part, query)
         facts = _facts(query, question.scope, now)
         decision = self._rule(query, facts, grant, int(now))

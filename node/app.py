@@ -12,7 +12,7 @@ from functools import partial
 from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 
 # isort: split
-from fairlead import admission, metrics, process
+from fairlead import admission, decisions, metrics, process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError
@@ -141,6 +141,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
     seen = dict(log.read("SELECT subject, serial FROM active"))
     policy = await process.activate(config, member, log=log, leaves=leaves, now=clock())
+    policy = policy.recorded_by(
+        decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
+    )
     await record_index(log, leaves, index)
     heads = HeadKeeper(log, member.directory.current.gateway)
     parts = Parts(
@@ -352,10 +355,13 @@ def _tasks(
         if config.user_deny_list
         else []
     )
+    house = decisions.keep_house(
+        parts.log, parts.leaves, days=config.decision_days, clock=parts.clock
+    )
     published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
     return process.Tasks(
         failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(),
-        asker.watches.run(), *told, *published, *lists,
+        asker.watches.run(), house, *told, *published, *lists,
     )  # fmt: skip
 
 

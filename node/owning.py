@@ -12,10 +12,12 @@ from typing import Any
 from fairlead import process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
+from fairlead.decisions import Once, open_recorder
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
+from fairlead.policy.recorded import Recorder
 from fairlead.release import ReleaseDesk
 from node import snapshots
 from node.counting import Today
@@ -58,10 +60,11 @@ def steering_of(
     gate = ExposureGate()
     gate.accept(acceptance.stored(log))
     pause = Pause(log, leaves, desk, clock=clock)
+    imagined = policy.recorded_by(None)  # an exposure or a preview asks what nobody asked
     owner = Owner(
         partner_id=config.partner,
         directory=lambda: member.directory.current,
-        policy=lambda: policy,
+        policy=lambda: imagined,
         sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
         log=log,
         leaves=leaves,
@@ -89,7 +92,7 @@ def steering_of(
             clock=clock,
         ),
         publishing=Publishing(
-            _publisher(config, keys, owner, decoying.book, lambda: indexed().root)
+            _publisher(config, keys, owner, decoying.book, lambda: indexed().root, policy.recorder)
         ),
         status=Status(
             partner=config.partner,
@@ -144,7 +147,12 @@ def _held(log: AuditLog, clock: Callable[[], float]) -> Callable[[], Awaitable[d
 
 
 def _publisher(
-    config: NodeConfig, keys: KeyRing, owner: Owner, decoys: DecoyBook, root: Callable[[], bytes]
+    config: NodeConfig,
+    keys: KeyRing,
+    owner: Owner,
+    decoys: DecoyBook,
+    root: Callable[[], bytes],
+    recorder: Recorder | None,
 ) -> Publisher:
     """Who publishes for blind queries."""
 
@@ -165,6 +173,7 @@ def _publisher(
         shelf=shelf.Shelf(owner.log),
         folder=Folder(config.state_dir),
         decoys=decoys,
+        recorder=None if recorder is None else Once(recorder, owner.clock),
     )
 
 
@@ -199,7 +208,9 @@ async def at_rest(
             keys=keys,
             log=log,
             leaves=leaves,
-            policy=policy,
+            policy=policy.recorded_by(
+                open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
+            ),
             desk=ReleaseDesk(log, leaves, tick_s=0),
             index=index,
             clock=clock,

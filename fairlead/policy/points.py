@@ -8,6 +8,7 @@ made under the policy in force. Whatever goes wrong becomes a denial with the re
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from dataclasses import replace
 
 from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
@@ -31,6 +32,7 @@ from fairlead.policy.reading import (
     read_decision,
     read_records,
 )
+from fairlead.policy.recorded import OVERALL, Decisions, Recorder, places
 
 Alarm = Callable[[str, str], None]
 """Called with the decision point and a stable code; both are fixed names."""
@@ -61,10 +63,12 @@ class PolicyPoints:
         alarm: Alarm = lambda *_: None,
         registry: Registry | None = None,
         not_after: int = 0,
+        recorder: Recorder | None = None,
     ) -> None:
         """:param registry: the words the policy knows, for who must go through all of them.
 
         :param not_after: unix seconds; every decision after it is a denial. 0 where unknown.
+        :param recorder: takes every decision down; None where nobody acts on one.
         :raises Misconfigured: no layer: that would permit everything or nothing by accident."""
         if not layers:
             raise Misconfigured("a policy has no layer", reasons=("POLICY_EMPTY",))
@@ -73,6 +77,14 @@ class PolicyPoints:
         self.serial = serial
         self.registry = registry
         self.not_after = not_after
+        self.recorder = recorder
+
+    def recorded_by(self, recorder: Recorder | None) -> PolicyPoints:
+        """The same policy, its decisions taken down by another recorder, or, where a question is
+        only imagined, by none."""
+        points = copy(self)
+        points.recorder = recorder
+        return points
 
     def asking(
         self,
@@ -91,7 +103,9 @@ class PolicyPoints:
         document = inputs.asking_input(
             now=now, query=query, asker=asker, user=user, case=case, candidates=candidates
         )
-        return self._over_candidates("asking", document, candidates)
+        overall, each = self._over_candidates("asking", document, candidates)
+        self._taken_down("asking", document, {OVERALL: overall, **each})
+        return overall, each
 
     def admission(
         self,
@@ -114,7 +128,9 @@ class PolicyPoints:
             user_assigned=user_assigned,
             approvals=approvals,
         )
-        return self._single("admission", document)
+        decision = self._single("admission", document)
+        self._taken_down("admission", document, decision)
+        return decision
 
     def routing(
         self,
@@ -126,7 +142,9 @@ class PolicyPoints:
     ) -> dict[str, Decision]:
         """Which owners may be asked, and what each may answer at most: one per candidate."""
         document = inputs.routing_input(now=now, query=query, asker=asker, candidates=candidates)
-        return self._over_candidates("routing", document, candidates)[1]
+        overall, each = self._over_candidates("routing", document, candidates)
+        self._taken_down("routing", document, {OVERALL: overall, **each})
+        return each
 
     def sovereignty(
         self,
@@ -141,7 +159,9 @@ class PolicyPoints:
         document = inputs.sovereignty_input(
             now=now, query=query, asker=asker, owner=owner, grant=grant
         )
-        return self._single("sovereignty", document)
+        decision = self._single("sovereignty", document)
+        self._taken_down("sovereignty", document, decision)
+        return decision
 
     def release(
         self,
@@ -163,9 +183,34 @@ class PolicyPoints:
             document = inputs.release_input(
                 now=now, query=query, asker=asker, owner=owner, facets=facets, records=batch
             )
-            layers = [self._records(engine, document, len(batch)) for engine in self._layers]
-            decided += [meet(*decisions) for decisions in zip(*layers, strict=True)]
+            decisions = self._over_records(document, len(batch))
+            self._taken_down("release", document, decisions)
+            decided += decisions
         return decided
+
+    def decide(self, point: str, document: Document) -> dict[str, Decision]:
+        """Decide over an input as it is, by place (see :mod:`fairlead.policy.recorded`), and leave
+        no record: for who asks what another policy would have said.
+
+        An input that says nothing of its candidates or records is decided over none.
+        """
+        if point in ("asking", "routing"):
+            candidates = document.get("candidates")
+            names = candidates if isinstance(candidates, dict) else {}
+            overall, each = self._over_candidates(point, document, names)
+            return {OVERALL: overall, **each}
+        if point == "release":
+            records = document.get("records")
+            count = len(records) if isinstance(records, list) else 0
+            return dict(places(self._over_records(document, count)))
+        return {OVERALL: self._single(point, document)}
+
+    def _taken_down(self, point: str, document: Document, decisions: Decisions) -> None:
+        if self.recorder is not None:
+            engine = getattr(self._layers[0], "name", "wasm")
+            self.recorder.record(
+                point, document, decisions, policy_serial=self.serial, engine=engine
+            )
 
     # ── One layer ────────────────────────────────────────────────────────────────────────────
 
@@ -178,6 +223,10 @@ class PolicyPoints:
             return read_decision(octets, kind=point, policy_serial=self.serial)
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return self._failed(point, point, error)
+
+    def _over_records(self, document: Document, count: int) -> list[Decision]:
+        layers = [self._records(engine, document, count) for engine in self._layers]
+        return [meet(*decisions) for decisions in zip(*layers, strict=True)]
 
     def _records(self, engine: PolicyEngine, document: Document, count: int) -> list[Decision]:
         try:
