@@ -32,6 +32,7 @@ from node.blinded import AskedBlind
 from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
+from node.decisions import DecisionDesk
 from node.denying import OwnDenyList
 from node.evaluation import Evaluation
 from node.exchange import GatewayExchange
@@ -322,6 +323,7 @@ def _bind(parts: Parts, answering: Answering, asker: Asker, offering: Offering) 
             asker.cases,
             directory,
             offering.delivery,
+            DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
         ),
         config=parts.config,
         material=process.material_of(

@@ -1,4 +1,4 @@
-"""``OwnerService`` and ``AskingService`` over gRPC, and who may call them."""
+"""``OwnerService``, ``AskingService`` and ``DecisionService`` over gRPC, and who may call them."""
 
 from __future__ import annotations
 
@@ -17,11 +17,19 @@ from fairlead.certificates import Identity, Role, der_of
 from fairlead.door import current_identity
 from fairlead.errors import Refused
 from fairlead.partners import Directories
-from fairlead.v1 import asking_pb2, asking_pb2_grpc, owner_pb2, owner_pb2_grpc
+from fairlead.v1 import (
+    asking_pb2,
+    asking_pb2_grpc,
+    decisions_pb2,
+    decisions_pb2_grpc,
+    owner_pb2,
+    owner_pb2_grpc,
+)
 from node.answering import Answering
 from node.approvals import Approvals
 from node.asking import Asking
 from node.cases import CaseRegister
+from node.decisions import DecisionDesk
 from node.feedback import Feedback
 from node.publication.delivery import Delivery
 from node.watches import Watches
@@ -53,6 +61,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AskingService/ListWatches": users(Role.ANALYST, Role.AUDITOR),
     "/fairlead.v1.AskingService/ShowWatch": users(Role.ANALYST),
     "/fairlead.v1.AskingService/RemoveWatch": users(Role.ANALYST),
+    "/fairlead.v1.DecisionService/ReadDecisions": users(Role.SECURITY_OFFICER),
 }
 
 
@@ -106,15 +115,8 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self._directory = directory
 
     def _user(self) -> Identity:
-        """The caller, who must be a user of this node's own partner.
-
-        :raises Refused: somebody else's user; the trusted roots make this unreachable, and a
-            directory change must not make it reachable.
-        """
-        user = current_identity()
-        if user.partner_id != self._partner_id:
-            raise Refused("this node serves its own partner's users", reasons=("OTHER_PARTNER",))
-        return user
+        """See :func:`_own_user`."""
+        return _own_user(self._partner_id)
 
     async def Prepare(  # noqa: N802
         self, requests: AsyncIterator[asking_pb2.PrepareRequest], context: Context
@@ -271,6 +273,34 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         return asking_pb2.RemoveWatchResponse()
 
 
+class DecisionServicer(decisions_pb2_grpc.DecisionServiceServicer):
+    """Hands the own officers' calls to what was decided."""
+
+    def __init__(self, partner_id: str, desk: DecisionDesk) -> None:
+        self._partner_id = partner_id
+        self._desk = desk
+
+    async def ReadDecisions(  # noqa: N802
+        self, request: decisions_pb2.ReadDecisionsRequest, _context: Context
+    ) -> AsyncGenerator[decisions_pb2.ReadDecisionsResponse, None]:
+        """See :meth:`DecisionDesk.read`."""
+        async with aclosing(self._desk.read(request, _own_user(self._partner_id))) as items:
+            async for item in items:
+                yield item
+
+
+def _own_user(partner_id: str) -> Identity:
+    """The caller, who must be a user of this node's own partner.
+
+    :raises Refused: somebody else's user; the trusted roots make this unreachable, and a
+        directory change must not make it reachable.
+    """
+    user = current_identity()
+    if user.partner_id != partner_id:
+        raise Refused("this node serves its own partner's users", reasons=("OTHER_PARTNER",))
+    return user
+
+
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
     return der_of(next(iter(context.auth_context()["x509_pem_cert"])))
@@ -286,10 +316,12 @@ def services(
     cases: CaseRegister,
     directory: Directories,
     delivery: Delivery,
+    decided: DecisionDesk,
 ) -> list[Service]:
-    """Both services, ready to be offered."""
+    """All services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
     user = asking_pb2_grpc.add_AskingServiceServicer_to_server
+    officer = decisions_pb2_grpc.add_DecisionServiceServicer_to_server
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
@@ -301,5 +333,9 @@ def services(
                 user,
                 AskingServicer(partner_id, asking, approvals, watches, feedback, cases, directory),
             ),
+        ),
+        Service(
+            descriptor=decisions_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+            register=partial(officer, DecisionServicer(partner_id, decided)),
         ),
     ]

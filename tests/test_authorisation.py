@@ -9,7 +9,14 @@ import pytest
 from fairlead.authorisation import Authorisation, Service, assert_every_rpc_has_row
 from fairlead.errors import Misconfigured
 from fairlead.user_authority.service import AUTHORISATION as AUTHORITY
-from fairlead.v1 import asking_pb2, authority_pb2, federation_pb2, gateway_pb2, owner_pb2
+from fairlead.v1 import (
+    asking_pb2,
+    authority_pb2,
+    decisions_pb2,
+    federation_pb2,
+    gateway_pb2,
+    owner_pb2,
+)
 from gateway.service import AUTHORISATION as GATEWAY
 from node.service import AUTHORISATION as NODE
 
@@ -49,6 +56,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ListWatches": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
+    "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -61,6 +69,7 @@ SERVICES = [
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
         (authority_pb2, "AuthorityService"),
+        (decisions_pb2, "DecisionService"),
     )
 ]
 

@@ -31,6 +31,7 @@ def _assemble() -> None:
         receipts,
         watch,
     )
+    from fairlead.cli.policy import app as policy
 
     app.command("ask")(ask.ask)
     app.command("cover")(cover.cover)
@@ -44,6 +45,7 @@ def _assemble() -> None:
     app.add_typer(approvals.app, name="approvals")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
+    app.add_typer(policy, name="policy")
 
 
 _assemble()

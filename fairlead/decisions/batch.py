@@ -22,7 +22,7 @@ import os
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -52,9 +52,8 @@ MAX_RECORDS = 65_536
 Random = Callable[[int], bytes]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
-    """One evaluation before it is written down."""
+class Pending(NamedTuple):
+    """One evaluation before it is written down; a tuple, because every query makes several."""
 
     decision_id: bytes
     point: str

@@ -101,18 +101,13 @@ class BatchRecorder:
         """Take an evaluation down. It is durable with the next leaf, and at the latest soon."""
         now, occasion = self._clock(), current()
         decision_id = self._random(16)
+        query_id = occasion.query_id if occasion is not None else b""
         self._pending.append(
             Pending(
-                decision_id=decision_id,
-                point=point,
-                engine=engine,
-                policy_serial=policy_serial,
-                time_ms=int(now * 1000),
-                query_id=occasion.query_id if occasion else b"",
-                document=document,
-                decisions=decisions,
+                decision_id, point, engine, policy_serial, int(now * 1000), query_id, document,
+                decisions,
             )
-        )
+        )  # fmt: skip
         if occasion is not None:
             occasion.ids[point] = decision_id
         if self._timer is None:
