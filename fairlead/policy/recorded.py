@@ -105,7 +105,7 @@ class Outcome:
         """:raises InvalidInput: DECISION_RECORD: not an outcome."""
         try:
             return cls._read(value)
-        except (KeyError, TypeError, ValueError):
+        except (AttributeError, KeyError, TypeError, ValueError):
             raise malformed() from None
 
     @classmethod
