@@ -84,7 +84,14 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
     """A service added to the wire contract without an expectation fails this test."""
     found = {
         f"/{service.full_name}/{method.name}"
-        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2, authority_pb2)
+        for file in (
+            gateway_pb2,
+            federation_pb2,
+            owner_pb2,
+            asking_pb2,
+            authority_pb2,
+            decisions_pb2,
+        )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

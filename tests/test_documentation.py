@@ -66,6 +66,7 @@ OURS = (
     "docs/protocol.md",
     "docs/users.md",
     "docs/oversight.md",
+    "docs/policy-replay.md",
 )
 
 
@@ -302,6 +303,7 @@ def place_example(name: str, folder: Path) -> Path:
     for file in ("directory.bin", "deny-lists.bin", "pins.toml"):
         (folder / "public" / file).touch()
     (folder / "local.yaml").touch()
+    (folder / "replay.pub").touch()
     (folder / "mapping.toml").write_bytes((EXAMPLES / "mapping.toml").read_bytes())
     copy = folder / name
     copy.write_text(text, encoding="utf-8")

@@ -175,7 +175,7 @@ def _broken() -> Forged:
     return Forged(
         "decision records are missing, or not in their order",
         reasons=("DECISIONS_BROKEN",),
-        remedy="keep what you were given as evidence, and run fairlead audit verify on the log",
+        remedy="keep what you were given; over the log itself: fairlead audit verify FILE",
     )
 
 

@@ -148,7 +148,7 @@ def malformed() -> InvalidInput:
     return InvalidInput(
         "a decision record cannot be read",
         reasons=("DECISION_RECORD",),
-        remedy="export the records again; fairlead audit verify FILE says whether they are sound",
+        remedy="see whether the log is sound: fairlead audit verify FILE",
     )
 
 

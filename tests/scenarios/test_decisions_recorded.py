@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 from collections.abc import AsyncIterator
@@ -22,7 +23,7 @@ from fairlead.decisions.shelf import span
 from fairlead.decisions.stream import Stream, responses
 from fairlead.policy.recorded import Recorded
 from fairlead.v1 import asking_pb2, audit_pb2, decisions_pb2, query_pb2
-from tests.commands import Ended, as_user, run_module
+from tests.commands import Ended, as_user, profile, run_module
 from tests.federation import (
     CASE,
     OTHER,
@@ -33,6 +34,7 @@ from tests.federation import (
     record,
     states,
 )
+from tests.typist import Machine, Typist
 
 pytestmark = [pytest.mark.asyncio(loop_scope="module"), pytest.mark.timeout(300)]
 
@@ -214,7 +216,7 @@ async def test_an_officer_replays_the_own_node(made: Federation, tmp_path: Path)
     assert found["newly_refused"] > 0
     assert found["unlike"] == 0
     assert json.loads((folder / "reports" / "replay-customs.json").read_text()) == found
-    assert "next: fairlead policy sign" in ended.err
+    assert "may be signed" in ended.err
 
 
 async def test_an_operators_export_is_replayed_and_justified(
@@ -246,9 +248,38 @@ async def test_an_operators_export_is_replayed_and_justified(
             "--text", "the trial of November", user=OFFICER[1],
         )  # fmt: skip
         assert ended.code == Exit.ANSWERED, ended.err
-    assert "next: fairlead policy sign" in ended.err
+    assert "may be signed" in ended.err
     ended = await replayed(made, folder, *words, "--output", "json")
     assert all(w["justification"] for w in ended.json["widenings"])
+
+
+async def test_the_page_on_replay_is_typed(made: Federation, tmp_path: Path) -> None:
+    """From the officer's key to a justified widening, as docs/policy-replay.md says."""
+    draft(tmp_path / "draft", demo=True)
+    draft(tmp_path / "in-force", demo=False)
+    shutil.copy(made.layout.federation / "policy-1.key", tmp_path / "officer.key")
+    settings = made.gateway_config.model_dump(mode="json", exclude={"limits", "metrics"})
+    lines = (f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    (tmp_path / "gateway.toml").write_text("".join(lines))
+    environment = {"FAIRLEAD_PROFILE": str(profile(made, *OFFICER))}
+
+    def type_page() -> None:
+        with Machine(tmp_path) as machine:
+            typist = Typist(
+                "docs/policy-replay.md", machine, tmp_path,
+                values={
+                    "5d1c0f7e9a42": lambda: machine.heard("^([0-9a-f]{12}) .*sealed"),
+                },
+                variables=lambda _: environment,
+            )  # fmt: skip
+            typist.block("The replay key")
+            shutil.copy(made.folder / "replay.key", tmp_path)  # what the processes were given
+            assert "demo-sealed-trafficking" in typist.block("Replay a draft")
+            assert "demo-sealed-trafficking" in typist.block("The gateway's decisions")
+            assert "is justified by" in typist.block("Justify what is wider")
+            typist.done()
+
+    await asyncio.to_thread(type_page)
 
 
 async def test_records_of_a_stranger_are_not_replayed(made: Federation, tmp_path: Path) -> None:
