@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead import signing
 from fairlead.errors import InvalidInput, NotFound
 from fairlead.policy import inputs, report
 from fairlead.policy.agreements import federation_data
@@ -452,6 +453,24 @@ def test_a_changed_justification_is_not_read(
     first = made["widenings"][0]["id"]
     said = report.justification(first, "for the trial", OFFICER, person="", now=NOW)
     (path,) = report.justify(tmp_path, first, {**said, name: 7 if name == "at" else "00" * 32})
+    with pytest.raises(InvalidInput):
+        report.read_report(path)
+
+
+def test_a_justification_in_another_officers_name_is_not_read(
+    tmp_path: Path, past: list[Recorded]
+) -> None:
+    """Who signs with an own key cannot say that it was somebody else's."""
+    made = written(tmp_path, past)
+    first = made["widenings"][0]["id"]
+    own = Ed25519PrivateKey.from_private_bytes(b"x" * 32)
+    said = report.justification(first, "for the trial", own, person="", now=NOW)
+    theirs = report.justification(first, "for the trial", OFFICER, person="", now=NOW)
+    forged = {**said, "key": theirs["key"], "by": theirs["by"]}
+    content = {"widening": first, **{n: forged[n] for n in ("by", "key", "text", "at")}}
+    octets = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
+    forged["signature"] = signing.sign(own, report.DOMAIN, octets).hex()
+    (path,) = report.justify(tmp_path, first, forged)
     with pytest.raises(InvalidInput):
         report.read_report(path)
 

@@ -78,12 +78,14 @@ class PolicyPoints:
         self.registry = registry
         self.not_after = not_after
         self.recorder = recorder
+        self.origin: PolicyPoints | None = None
 
     def recorded_by(self, recorder: Recorder | None) -> PolicyPoints:
         """The same policy, its decisions taken down by another recorder, or, where a question is
         only imagined, by none."""
         points = copy(self)
         points.recorder = recorder
+        points.origin = self  # the engines are shared: they live as long as any of the points does
         return points
 
     def asking(

@@ -136,10 +136,17 @@ def test_no_octet_of_a_sealed_batch_can_change(made: Decided) -> None:
             open_batch(read_batch(signing.canonical(changed)), key)
 
 
-def test_two_inputs_swapped_by_whoever_has_the_content_key_are_found(made: Decided) -> None:
+async def test_two_inputs_swapped_by_whoever_has_the_content_key_are_found(
+    tmp_path: Path,
+) -> None:
     """An insider who reads the key in memory cannot give one record another's input."""
-    row = made.rows()[0]
+    made = Decided(path=tmp_path / "audit.sqlite")
+    made.admit()
+    made.admit(user_assigned=False)
+    await made.commit()
+    (row,) = made.rows()
     key = open_key(made.sealed_key(row), "gateway/gw-1", OFFICER)
+    made.close()
     swapped = _reseal(row.octets, key)
     with pytest.raises(Forged) as caught:
         open_batch(read_batch(swapped), key)
