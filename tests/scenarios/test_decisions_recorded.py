@@ -197,6 +197,16 @@ def draft(folder: Path, *, demo: bool) -> Path:
     return folder
 
 
+def written(made: Federation, folder: Path) -> Path:
+    """The gateway's configuration as a file."""
+    names = ("name", "listen", "state_dir", "keys_dir", "directory", "pins", "deny_lists",
+             "policy_dir")  # fmt: skip
+    settings = {name: str(getattr(made.gateway_config, name)) for name in names}
+    path = folder / "gateway.toml"
+    path.write_text("".join(f"{key} = {json.dumps(v)}\n" for key, v in settings.items()))
+    return path
+
+
 async def replayed(made: Federation, folder: Path, *words: str) -> Ended:
     key = str(made.folder / "replay.key")
     return await as_user(
@@ -223,9 +233,7 @@ async def test_an_operators_export_is_replayed_and_justified(
     made: Federation, tmp_path: Path
 ) -> None:
     """The gateway's records show what a draft would open; each class wants a name and a reason."""
-    config = tmp_path / "gateway.toml"
-    settings = made.gateway_config.model_dump(mode="json", exclude={"limits", "metrics"})
-    config.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in settings.items()))
+    config = written(made, tmp_path)
     out = tmp_path / "gateway.decisions"
     words = ("decisions", "export", str(out), "--config", str(config))
     ended = await run_module("gateway.cli.main", *words, home=tmp_path)
@@ -258,9 +266,7 @@ async def test_the_page_on_replay_is_typed(made: Federation, tmp_path: Path) -> 
     draft(tmp_path / "draft", demo=True)
     draft(tmp_path / "in-force", demo=False)
     shutil.copy(made.layout.federation / "policy-1.key", tmp_path / "officer.key")
-    settings = made.gateway_config.model_dump(mode="json", exclude={"limits", "metrics"})
-    lines = (f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
-    (tmp_path / "gateway.toml").write_text("".join(lines))
+    written(made, tmp_path)
     environment = {"FAIRLEAD_PROFILE": str(profile(made, *OFFICER))}
 
     def type_page() -> None:
