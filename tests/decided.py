@@ -19,6 +19,7 @@ from fairlead.policy.points import PolicyPoints
 from fairlead.policy.recorded import Recorded
 from fairlead.receipts import verify_receipt
 from fairlead.sealing import SealingKey
+from fairlead.v1 import audit_pb2
 from tests.policy_cases import ANALYST, CANDIDATES, CUSTOMS, GRANT, NOW, QUERY, RECORD, TERMINAL
 from tests.policy_cases import points as committed
 
@@ -115,6 +116,13 @@ class Decided:
         found = span(self.log, 0, 0) if numbers is None else numbers
         write_file(responses(self.log, found, self.log.receipt), file)
         return file.getvalue()
+
+
+def undecided(log: AuditLog) -> list[audit_pb2.AuditLeaf]:
+    """Every leaf of a log but those of decision records, which may come a moment later."""
+    rows = log.read("SELECT body FROM leaf ORDER BY idx")
+    leaves = [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
+    return [leaf for leaf in leaves if leaf.type != audit_pb2.LEAF_TYPE_DECISION]
 
 
 def read_export(
