@@ -42,14 +42,14 @@ class UnsignedPolicy:
     def load(cls, folder: Path, *, local: Path | None = None) -> UnsignedPolicy:
         """Read a draft or a published bundle; of its manifest the serial alone, unverified.
 
-        Examples (``*.example.yaml``) are no agreements.
+        A partner's own (``local*.yaml``) are none of the federation's.
 
         :raises Misconfigured: DRAFT_UNREADABLE.
         """
         names = sorted(
             f"{DATA}/{path.name}"
             for path in (folder / DATA).glob("*.yaml")
-            if not path.name.endswith(".example.yaml")
+            if not path.name.startswith("local")
         )
         return cls(
             wasm=_read(folder / WASM),

@@ -48,7 +48,6 @@ def replay(
     The report, reports/replay-<who>.json in the folder, has counts and no question.
     """
     from fairlead.decisions.stream import Stream
-    from fairlead.policy.replay import Replay
     from fairlead.policy.report import report_path, write_report
     from fairlead.policy.unsigned import UnsignedPolicy
     from fairlead.sealing import SealingKey
@@ -56,12 +55,7 @@ def replay(
     now = time.time()
     draft = UnsignedPolicy.load(folder, local=local)
     before = None if current is None else UnsignedPolicy.load(current, local=local)
-    under_way = Replay(
-        draft=draft.points(0),
-        current=None if before is None else before.points(before.serial),
-        at=draft.moments(int(now)),
-        fields=tuple(draft.registry().fields),
-    )
+    under_way = _begun(draft, before, int(now))
     begin = moment(since, now=now)
     stream = Stream(private=SealingKey.load(key), check=_check(profile, now))
     awaited(_run(stream, under_way, _items(records, profile, begin), begin))
@@ -73,6 +67,17 @@ def replay(
     _show(made, output)
     _next(made, folder)
     return Exit.CHECK_FAILED if made["unlike"] else Exit.ANSWERED
+
+
+def _begun(draft: UnsignedPolicy, before: UnsignedPolicy | None, now: int) -> Replay:
+    from fairlead.policy.replay import Replay
+
+    return Replay(
+        draft=draft.points(0),
+        current=None if before is None else before.points(before.serial),
+        at=draft.moments(now),
+        fields=tuple(draft.registry().fields),
+    )
 
 
 def _made(
