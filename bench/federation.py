@@ -18,6 +18,7 @@ from fairlead.certificates import Role
 from fairlead.config import LocalPolicy
 from fairlead.partners import Directory, PartnerKind
 from fairlead.policy.issuing import Wishes
+from fairlead.sealing import SealingKey
 from fairlead.trust import Trust
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -172,10 +173,18 @@ class Federation:
             "pins": self.layout.pins,
             "deny_lists": self.layout.deny_lists,
             "policy_dir": self._policy(own),
+            "replay_key": self._replay_key(),
         }
         lines = [f"{key} = {json.dumps(str(v))}\n" for key, v in {**settings, **common}.items()]
         path = self.folder / f"{own}.toml"
         path.write_text("".join(lines))
+        return path
+
+    def _replay_key(self) -> Path:
+        """As a federation that can replay: every decision's input is kept, sealed."""
+        path = self.folder / "replay.pub"
+        if not path.exists():
+            path.write_bytes(SealingKey.generate().public_bytes())
         return path
 
 

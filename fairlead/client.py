@@ -38,7 +38,13 @@ from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
-from fairlead.v1 import asking_pb2_grpc, policy_pb2_grpc, query_pb2
+from fairlead.v1 import (
+    asking_pb2_grpc,
+    decisions_pb2,
+    decisions_pb2_grpc,
+    policy_pb2_grpc,
+    query_pb2,
+)
 
 CHUNK_TIMEOUT_S = 60.0
 PREPARE_TIMEOUT_S = 10.0
@@ -220,6 +226,7 @@ class NodeClient:
         self._channel = tls.open_channel(profile.node, server=node, material=material)
         self.stub = asking_pb2_grpc.AskingServiceStub(self._channel)
         self.officer = policy_pb2_grpc.PolicyServiceStub(self._channel)
+        self._officer = decisions_pb2_grpc.DecisionServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -360,3 +367,19 @@ class NodeClient:
         request = pb.DecideApprovalRequest(query_id=waiting.shown.query.query_id, approve=signed)
         decided = await self.stub.DecideApproval(request, timeout=timeout_s)
         return int(decided.state)
+
+    # ── The security officer ─────────────────────────────────────────────────────────────────
+
+    async def decisions(
+        self, request: decisions_pb2.ReadDecisionsRequest
+    ) -> AsyncIterator[decisions_pb2.ReadDecisionsResponse]:
+        """What the node decided, as it travels; the reading is on the record.
+
+        :raises grpc.RpcError: refused.
+        """
+        call = self._officer.ReadDecisions(request)
+        try:
+            async for item in call:
+                yield item
+        finally:
+            call.cancel()

@@ -340,6 +340,16 @@ class _Process(Table):
     metrics: Listen | None = Field(
         default=None, description='a "host:port" for Prometheus over plain HTTP, best on loopback'
     )
+    replay_key: Existing | None = Field(
+        default=None,
+        description="a path to the existing public replay key that policy inputs are sealed to",
+    )
+    decision_days: int = Field(
+        default=400,
+        ge=1,
+        le=3_650,
+        description="a whole number of days that decision records are kept for",
+    )
     limits: Limits = Field(default=Limits(), description="a table of limits")
 
 

@@ -282,6 +282,31 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def decision(
+        self,
+        subject: str,
+        *,
+        batch: int = 0,
+        digest: bytes = b"",
+        user: str = "",
+        query_id: bytes = b"",
+    ) -> bytes:
+        """The leaf of decision records written, read or let go.
+
+        :param subject: ``decisions-recorded``, ``decisions-read`` or ``decisions-expired``.
+        :param batch: the batch written, or the last one let go. :param digest: its SHA-256.
+        :param user: who read them. :param query_id: what they were read about.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_DECISION,
+            subject=subject,
+            decision_batch=batch,
+            detail_digest=digest,
+            user=user,
+            query_id=query_id,
+        )
+        return signing.canonical(leaf)
+
     def activation(self, subject: str, *, serial: int, digest: bytes) -> bytes:
         """The leaf of a directory or policy that became active."""
         leaf = self._leaf(

@@ -48,6 +48,7 @@ class Event(StrEnum):
     CHECKPOINT_FORK = "checkpoint-fork"
     CHECKPOINT_STALE = "checkpoint-stale"
     CONFIG_LOADED = "config-loaded"
+    DECISIONS_NOT_EXPIRED = "decisions-not-expired"
     DECOYS_UNREADABLE = "decoys-unreadable"
     DENY_LIST_LOADED = "deny-list-loaded"
     DIRECTORY_LOADED = "directory-loaded"

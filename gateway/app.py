@@ -13,7 +13,7 @@ from fairlead import tls  # before grpc: it sets the TLS floor
 import grpc.aio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import admission, metrics, process, signing
+from fairlead import admission, decisions, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
@@ -142,6 +142,9 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
     releases = await process.activate(config, member, log=log, leaves=leaves, clock=clock)
+    releases.live.record_by(
+        decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
+    )
     material = process.material_of(config.keys_dir, member.directory)
     transport = UnaryTransport(
         _connector(member.directory, material),
@@ -223,6 +226,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             member.watch(),
             releases.watch(),
             publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
+            decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
         ),
         failed=failed,
         tally=leaves.tally,

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, Coroutine
 from dataclasses import dataclass
 
-from fairlead import signing
+from fairlead import decisions, signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.certificates import Identity
 from fairlead.envelope.answer import body_size
@@ -124,6 +124,7 @@ class Tactical:
     ) -> tuple[Routing, Intent]:
         """Decide admission, then routing; write down who will be asked as a commitment."""
         entry.query_id = query.query_id
+        occasion = decisions.about(query.query_id)
         # A repetition that meets the INTENT before the run has begun waits for it here.
         self._entering.setdefault(query.query_id, asyncio.get_running_loop().create_future())
         now = int(self._exchange.clock())
@@ -143,14 +144,14 @@ class Tactical:
         parts = self._parts(request, query)
         known = query.directory.partners
         candidates = {p: party_facts(known[p]) for p in parts if p in known}
-        decisions = policy.routing(
+        routed = policy.routing(
             now=now,
             query=facts,
             asker=asker,
             approvals=query.approvals,
             candidates=candidates,
         )
-        permitted = {p: parts[p] for p in candidates if decisions[p].permit}
+        permitted = {p: parts[p] for p in candidates if routed[p].permit}
         leaf, nonce = self._exchange.leaves.intent(
             query,
             rules=decision.rules,
@@ -159,8 +160,9 @@ class Tactical:
         )
         unpinned = parts.keys() - candidates.keys()
         routing = Routing(
-            decisions=decisions,
+            decisions=routed,
             parts=permitted,
+            decision_id=occasion.ids.get("routing", b""),
             unpinned=frozenset(unpinned),
             policy_serial=policy.serial,
         )

@@ -38,6 +38,7 @@ class Routing:
     decisions: Mapping[str, Decision]
     parts: Mapping[str, bytes]
     policy_serial: int
+    decision_id: bytes
     unpinned: frozenset[str] = frozenset()
     """Partners asked for whose root key this gateway has not pinned; they are told apart."""
 
@@ -146,7 +147,13 @@ class Walk:
         now = exchange.clock()
         expires_at = int(now) + GRANT_LIFETIME_S
         grants = {
-            p: make_grant(self._query, p, routing.decisions[p], expires_at=expires_at)
+            p: make_grant(
+                self._query,
+                p,
+                routing.decisions[p],
+                expires_at=expires_at,
+                decision_id=routing.decision_id,
+            )
             for p in routing.parts
         }
         statement = grant_statement(

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from google.protobuf.message import DecodeError
 
-from fairlead import ristretto, signing
+from fairlead import decisions, ristretto, signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.budgets import BudgetExhausted, Charge
@@ -234,6 +234,7 @@ class Answering:
         )
         self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
+        decisions.about(query.query_id)
         question, blinded = self._open(request.part, query)
         facts = _facts(query, question.scope, now)
         policy = self._policy.current

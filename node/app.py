@@ -12,7 +12,7 @@ from functools import partial
 from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 
 # isort: split
-from fairlead import admission, metrics, process
+from fairlead import admission, decisions, metrics, process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError
@@ -33,6 +33,7 @@ from node.blinded import AskedBlind
 from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
 from node.control.server import ControlServer
+from node.decisions import DecisionDesk
 from node.denying import OwnDenyList
 from node.evaluation import Evaluation
 from node.exchange import GatewayExchange
@@ -144,6 +145,9 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
     seen = dict(log.read("SELECT subject, serial FROM active"))
     releases = await process.activate(config, member, log=log, leaves=leaves, clock=clock)
+    releases.live.record_by(
+        decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
+    )
     await record_index(log, leaves, index)
     heads = HeadKeeper(log, member.directory.current.gateway)
     parts = Parts(
@@ -356,6 +360,7 @@ def _bind(
             directory,
             offering.delivery,
             follower,
+            DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
         ),
         config=parts.config,
         material=process.material_of(
@@ -389,10 +394,13 @@ def _tasks(
         if config.user_deny_list
         else []
     )
+    house = decisions.keep_house(
+        parts.log, parts.leaves, days=config.decision_days, clock=parts.clock
+    )
     published = [offering.announcer.run()] + ([offering.automatic.run()] if config.sources else [])
     return process.Tasks(
         failed, member.watch(), following.run(), own.watch(), asker.snapshots.run(),
-        asker.watches.run(), *told, *published, *lists,
+        asker.watches.run(), house, *told, *published, *lists,
     )  # fmt: skip
 
 

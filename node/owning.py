@@ -12,10 +12,12 @@ from typing import Any
 from fairlead import process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
+from fairlead.decisions import Once, open_recorder
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.policy.live import LivePolicy
+from fairlead.policy.recorded import Recorder
 from fairlead.release import ReleaseDesk
 from node import snapshots
 from node.counting import Today
@@ -61,7 +63,7 @@ def steering_of(
     owner = Owner(
         partner_id=config.partner,
         directory=lambda: member.directory.current,
-        policy=lambda: policy.current,
+        policy=lambda: policy.imagined,
         sources=lambda: [source_facts(load_mapping(path)) for path in config.sources],
         log=log,
         leaves=leaves,
@@ -89,7 +91,7 @@ def steering_of(
             clock=clock,
         ),
         publishing=Publishing(
-            _publisher(config, keys, owner, decoying.book, lambda: indexed().root)
+            _publisher(config, keys, owner, decoying.book, lambda: indexed().root, policy.recorder)
         ),
         status=Status(
             partner=config.partner,
@@ -144,7 +146,12 @@ def _held(log: AuditLog, clock: Callable[[], float]) -> Callable[[], Awaitable[d
 
 
 def _publisher(
-    config: NodeConfig, keys: KeyRing, owner: Owner, decoys: DecoyBook, root: Callable[[], bytes]
+    config: NodeConfig,
+    keys: KeyRing,
+    owner: Owner,
+    decoys: DecoyBook,
+    root: Callable[[], bytes],
+    recorder: Recorder | None,
 ) -> Publisher:
     """Who publishes for blind queries."""
 
@@ -165,6 +172,7 @@ def _publisher(
         shelf=shelf.Shelf(owner.log),
         folder=Folder(config.state_dir),
         decoys=decoys,
+        recorder=None if recorder is None else Once(recorder, owner.clock),
     )
 
 
@@ -193,13 +201,15 @@ async def at_rest(
         policy = process.load_policy(
             config, member.trust, now=clock(), minimum_serial=process.active_serial(log, "policy")
         )
+        live = LivePolicy(policy)
+        live.record_by(open_recorder(log, leaves, replay_key=config.replay_key, clock=clock))
         yield steering_of(
             config,
             member,
             keys=keys,
             log=log,
             leaves=leaves,
-            policy=LivePolicy(policy),
+            policy=live,
             desk=ReleaseDesk(log, leaves, tick_s=0),
             index=index,
             clock=clock,

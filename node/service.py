@@ -1,4 +1,6 @@
-"""``OwnerService``, ``AskingService`` and ``PolicyService`` over gRPC, and who may call them."""
+"""``OwnerService``, ``AskingService``, ``PolicyService`` and ``DecisionService`` over gRPC, and
+who may call them.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +22,8 @@ from fairlead.partners import Directories
 from fairlead.v1 import (
     asking_pb2,
     asking_pb2_grpc,
+    decisions_pb2,
+    decisions_pb2_grpc,
     owner_pb2,
     owner_pb2_grpc,
     policy_pb2,
@@ -29,6 +33,7 @@ from node.answering import Answering
 from node.approvals import Approvals
 from node.asking import Asking
 from node.cases import CaseRegister
+from node.decisions import DecisionDesk
 from node.feedback import Feedback
 from node.publication.delivery import Delivery
 from node.releases import ReleaseFollower
@@ -66,6 +71,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.PolicyService/PolicyStatus": users(
         Role.SECURITY_OFFICER, Role.AUDITOR, Role.OPERATOR
     ),
+    "/fairlead.v1.DecisionService/ReadDecisions": users(Role.SECURITY_OFFICER),
 }
 
 
@@ -305,6 +311,22 @@ class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
         return await self._releases.status()
 
 
+class DecisionServicer(decisions_pb2_grpc.DecisionServiceServicer):
+    """Hands the own officers' calls to what was decided."""
+
+    def __init__(self, partner_id: str, desk: DecisionDesk) -> None:
+        self._partner_id = partner_id
+        self._desk = desk
+
+    async def ReadDecisions(  # noqa: N802
+        self, request: decisions_pb2.ReadDecisionsRequest, _context: Context
+    ) -> AsyncGenerator[decisions_pb2.ReadDecisionsResponse, None]:
+        """See :meth:`DecisionDesk.read`."""
+        async with aclosing(self._desk.read(request, _own_user(self._partner_id))) as items:
+            async for item in items:
+                yield item
+
+
 def _own_user(partner_id: str) -> Identity:
     """The caller, who must be a user of this node's own partner.
 
@@ -333,11 +355,13 @@ def services(
     directory: Directories,
     delivery: Delivery,
     releases: ReleaseFollower,
+    decided: DecisionDesk,
 ) -> list[Service]:
     """All services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
     user = asking_pb2_grpc.add_AskingServiceServicer_to_server
     officer = policy_pb2_grpc.add_PolicyServiceServicer_to_server
+    reader = decisions_pb2_grpc.add_DecisionServiceServicer_to_server
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
@@ -353,5 +377,9 @@ def services(
         Service(
             descriptor=policy_pb2.DESCRIPTOR.services_by_name["PolicyService"],
             register=partial(officer, PolicyServicer(partner_id, releases)),
+        ),
+        Service(
+            descriptor=decisions_pb2.DESCRIPTOR.services_by_name["DecisionService"],
+            register=partial(reader, DecisionServicer(partner_id, decided)),
         ),
     ]

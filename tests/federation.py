@@ -31,6 +31,7 @@ from fairlead.config import GatewayConfig, Limits, LocalPolicy, NodeConfig
 from fairlead.partners import Directory
 from fairlead.policy.issuing import Wishes
 from fairlead.profile import Profile
+from fairlead.sealing import SealingKey
 from fairlead.trust import Trust
 from fairlead.v1 import asking_pb2, gateway_pb2, query_pb2
 from fairlead.vocabulary import Event, Handling, RecordType
@@ -135,6 +136,11 @@ class Federation:
         for partner in list(self.nodes):
             await self.stop_node(partner)
         await self.stop_gateway()
+
+    @property
+    def replay_key(self) -> SealingKey:
+        """What the officer opens every process's records with."""
+        return SealingKey.load(self.folder / "replay.key")
 
     # ── Users ────────────────────────────────────────────────────────────────────────────────
 
@@ -299,7 +305,11 @@ def build(
         base_terms=base_terms,
     )
     trust = Trust.load(layout.pins)
+    replay_key = SealingKey.generate()
+    replay_key.save(folder / "replay.key")
+    (folder / "replay.pub").write_bytes(replay_key.public_bytes())
     common = {
+        "replay_key": folder / "replay.pub",
         "directory": layout.directory,
         "pins": layout.pins,
         "deny_lists": layout.deny_lists,

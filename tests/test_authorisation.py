@@ -12,6 +12,7 @@ from fairlead.user_authority.service import AUTHORISATION as AUTHORITY
 from fairlead.v1 import (
     asking_pb2,
     authority_pb2,
+    decisions_pb2,
     federation_pb2,
     gateway_pb2,
     owner_pb2,
@@ -65,6 +66,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ListWatches": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
+    "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -78,6 +80,7 @@ SERVICES = [
         (asking_pb2, "AskingService"),
         (policy_pb2, "PolicyService"),
         (authority_pb2, "AuthorityService"),
+        (decisions_pb2, "DecisionService"),
     )
 ]
 
@@ -92,7 +95,15 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
     """A service added to the wire contract without an expectation fails this test."""
     found = {
         f"/{service.full_name}/{method.name}"
-        for file in (gateway_pb2, federation_pb2, owner_pb2, asking_pb2, policy_pb2, authority_pb2)
+        for file in (
+            gateway_pb2,
+            federation_pb2,
+            owner_pb2,
+            asking_pb2,
+            authority_pb2,
+            decisions_pb2,
+            policy_pb2,
+        )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }

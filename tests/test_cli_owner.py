@@ -23,7 +23,7 @@ ROWS = f"box,direction,at,pap,plate,card\n{STORY},IN,2026-11-20T10:00:00Z,AMBER,
 def write_config(config: NodeConfig, path: Path, **changes: object) -> Path:
     """A configuration as its file; texts alone, which is all a test's node has."""
     texts = {"limits", "budgets", "guard", "reviews", "sources", "metrics", "refresh_s"}
-    texts |= {"blind_epoch_s", "blind_overlap_s"}
+    texts |= {"blind_epoch_s", "blind_overlap_s", "decision_days"}
     values = config.model_dump(exclude=texts, exclude_none=True)
     lines = [f"{name} = {json.dumps(str(value))}\n" for name, value in values.items()]
     lines += [f"{name} = {json.dumps(value)}\n" for name, value in changes.items()]

@@ -77,6 +77,7 @@ OURS = (
     "docs/users.md",
     "docs/oversight.md",
     "docs/reasons.md",
+    "docs/policy-replay.md",
 )
 
 
@@ -315,6 +316,7 @@ def place_example(name: str, folder: Path) -> Path:
     for file in ("directory.bin", "deny-lists.bin", "pins.toml"):
         (folder / "public" / file).touch()
     (folder / "own-policy").mkdir()
+    (folder / "replay.pub").touch()
     (folder / "mapping.toml").write_bytes((EXAMPLES / "mapping.toml").read_bytes())
     copy = folder / name
     copy.write_text(text, encoding="utf-8")

@@ -21,6 +21,7 @@ from node.owning import at_rest
 from node.publication.publisher import Publisher
 from node.sources.record import SourceRecord
 from tests.blind import changed, require_libsodium
+from tests.decided import undecided
 from tests.federation import OTHER, STORY, Federation, build_index
 from tests.publications import DAY_S, OWNER, held, line, looked_up, owner_of
 
@@ -41,8 +42,7 @@ def reindex(made: Federation, records: Sequence[SourceRecord]) -> None:
 
 
 def leaves(publisher: Publisher) -> list[audit_pb2.AuditLeaf]:
-    rows = publisher.owner.log.read("SELECT body FROM leaf ORDER BY idx")
-    return [audit_pb2.AuditLeaf.FromString(row[0]) for row in rows]
+    return undecided(publisher.owner.log)
 
 
 async def test_an_index_becomes_what_a_partner_looks_up(tmp_path: Path) -> None:

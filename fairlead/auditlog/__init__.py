@@ -8,16 +8,20 @@ last bytes reached the disk, it stops, and whoever serves from it stops too.
 
 from fairlead.auditlog.heads import put_foreign_head
 from fairlead.auditlog.log import AuditLog
+from fairlead.auditlog.proving import receipt_at
 from fairlead.auditlog.verification import LogReport, claimed_origin, verify_log
-from fairlead.auditlog.writer import BATCH, Also, Appended
+from fairlead.auditlog.writer import BATCH, Also, Appended, Beside, Companion
 
 __all__ = [
     "BATCH",
     "Also",
     "Appended",
     "AuditLog",
+    "Beside",
+    "Companion",
     "LogReport",
     "claimed_origin",
     "put_foreign_head",
+    "receipt_at",
     "verify_log",
 ]

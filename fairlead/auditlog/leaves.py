@@ -7,7 +7,11 @@ import hashlib
 from fairlead import errors, receipts, signing
 from fairlead.v1 import audit_pb2
 
-_KEPT_ELSEWHERE = (audit_pb2.LEAF_TYPE_ACTIVATION, audit_pb2.LEAF_TYPE_OWNER)
+_KEPT_ELSEWHERE = (
+    audit_pb2.LEAF_TYPE_ACTIVATION,
+    audit_pb2.LEAF_TYPE_OWNER,
+    audit_pb2.LEAF_TYPE_DECISION,
+)
 _TYPES = frozenset(audit_pb2.LeafType.values()) - {audit_pb2.LEAF_TYPE_UNSPECIFIED}
 
 

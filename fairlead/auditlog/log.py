@@ -12,9 +12,10 @@ from typing import Any, TypeVar
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import errors, merkle, receipts, signing, storage
+from fairlead.auditlog import kept
 from fairlead.auditlog.heads import FOREIGN_HEAD, as_head
 from fairlead.auditlog.leaves import parse_leaf
-from fairlead.auditlog.writer import REMEDY, Also, Appended, Entry, Writer
+from fairlead.auditlog.writer import REMEDY, Also, Appended, Companion, Entry, Writer
 from fairlead.v1 import audit_pb2
 
 _MIGRATIONS = (
@@ -37,6 +38,7 @@ _MIGRATIONS = (
         note TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """,
+    kept.MIGRATION,
 )
 
 
@@ -115,6 +117,15 @@ class AuditLog:
     def rekey(self, key: Ed25519PrivateKey) -> None:
         """Sign every checkpoint from the next one on with another key."""
         self._writer.rekey(key)
+
+    def accompany(self, companion: Companion) -> None:
+        """Let ``companion`` put leaves of its own before those of each transaction: whatever it
+        holds when an append is called is durable no later than that append's leaf."""
+        self._writer.accompany(companion)
+
+    def wake(self) -> None:
+        """Commit what the companion holds, though nobody appends. From any thread."""
+        self._writer.wake()
 
     @property
     def origin(self) -> str:

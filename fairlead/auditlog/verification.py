@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from fairlead import errors, merkle, receipts, storage
+from fairlead.auditlog.kept import Kept, require_kept
 from fairlead.auditlog.leaves import parse_leaf, type_name
 from fairlead.v1 import audit_pb2
 
@@ -19,7 +20,8 @@ class LogReport:
     """What :func:`verify_log` found: a sound log and what it holds.
 
     ``leaves`` counts by type name (``"INTENT"``); ``open_queries`` are the ids of queries with an
-    INTENT that nothing closed, in order: a crash leaves those, they are not errors.
+    INTENT that nothing closed, in order: a crash leaves those, they are not errors. ``batches``
+    counts the batches of decision records that are still kept.
     """
 
     size: int
@@ -27,6 +29,7 @@ class LogReport:
     checkpoints: int
     leaves: Mapping[str, int]
     open_queries: tuple[bytes, ...]
+    batches: int = 0
 
 
 def verify_log(
@@ -88,6 +91,7 @@ class _Verification:
     leaves: Counter[str] = field(default_factory=Counter)
     intents: set[bytes] = field(default_factory=set)
     unclosed: dict[bytes, None] = field(default_factory=dict)
+    kept: Kept = field(default_factory=Kept)
 
     def run(self, database: sqlite3.Connection, known: Sequence[receipts.Head]) -> LogReport:
         checkpoints = 0
@@ -110,12 +114,15 @@ class _Verification:
                 )
             if head.size > self.tree.size or self.tree.root(head.size) != head.root:
                 raise receipts.CheckpointFork(accepted=head.checkpoint, offered=note)
+        # 5. Every batch of decision records is the one its leaf names, and none is missing.
+        batches = require_kept(database, self.kept)
         return LogReport(
             size=last.size,
             root=last.root,
             checkpoints=checkpoints,
             leaves=dict(self.leaves),
             open_queries=tuple(self.unclosed),
+            batches=batches,
         )
 
     def _leaves(self, rows: Iterator[tuple[Any, ...]], size: int) -> None:
@@ -152,6 +159,9 @@ class _Verification:
             if not strict:  # An owner's part of a query ends with its release.
                 for query_id in queries:
                     self.unclosed.pop(query_id, None)
+        elif leaf.type == audit_pb2.LEAF_TYPE_DECISION:
+            if fault := self.kept.leaf(leaf):
+                self._fault(fault)
         elif leaf.type == audit_pb2.LEAF_TYPE_OUTCOME:
             if strict and leaf.query_id not in self.intents:
                 self._fault("it is an OUTCOME without INTENT")

@@ -8,7 +8,7 @@ import queue
 import sqlite3
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -27,6 +27,13 @@ REMEDY = "check the disk and the file's mode, then restart; fairlead audit verif
 
 Also = Callable[[sqlite3.Connection], None]
 """Work done in the transaction of a leaf. It runs on the writer thread and must not commit."""
+
+Beside = Callable[[sqlite3.Connection, int], None]
+"""The same for a companion's leaf, whose index it is told."""
+Companion = Callable[[], Sequence[tuple[bytes, Beside]]]
+"""Leaves that go into the next transaction before all others, each with its own work. Called on the
+writer thread. Unlike an entry's, a failure of that work fails the log: nothing that rests on what
+could not be written may stand."""
 
 _ENTRY_ERRORS = frozenset(
     {
@@ -62,6 +69,10 @@ class Entry:
     result: Appended | Exception | None = None
 
 
+class _Wake:
+    """Queued to begin a transaction though nobody appends: the companion has something."""
+
+
 class Writer:
     """Owns the writing connection and the growing tree; ``head`` is the last durable one."""
 
@@ -84,8 +95,9 @@ class Writer:
         self._failed = False
         self._closed = False
         self._window_s = 0.0
+        self._companion: Companion | None = None
         self._gate = threading.Lock()
-        self._queue: queue.SimpleQueue[Entry | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Entry | _Wake | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="auditlog", daemon=True)
         self.head = receipts.Head(origin=origin, size=0, root=merkle.EMPTY_ROOT, checkpoint="")
 
@@ -106,12 +118,22 @@ class Writer:
         """Sign every further head with another key."""
         self._key = key
 
+    def accompany(self, companion: Companion) -> None:
+        """Ask ``companion`` at the beginning of every further transaction."""
+        self._companion = companion
+
     def put(self, entry: Entry) -> None:
         """Queue an append. :raises LogUnavailable: the log failed or was closed."""
         with self._gate:
             if not self.healthy:
                 raise unavailable()
             self._queue.put(entry)
+
+    def wake(self) -> None:
+        """Begin a transaction soon; a log that failed or was closed does not."""
+        with self._gate:
+            if self.healthy:
+                self._queue.put(_Wake())
 
     def drain(self) -> None:
         """Write what is queued and stop the thread; further appends fail."""
@@ -130,13 +152,14 @@ class Writer:
         while (batch := self._next_batch()) is not None:
             self._write(batch)
             _wake(batch)
+        self._write([])  # what the companion still has
 
     def _next_batch(self) -> list[Entry] | None:
         """Wait for work; None once the log is closed and the queue drained."""
         first = self._queue.get()
         if first is None:
             return None
-        batch = [first]
+        batch: list[Entry | _Wake] = [first]
         if self._window_s:
             time.sleep(self._window_s)
         while len(batch) < BATCH:
@@ -149,7 +172,7 @@ class Writer:
                 break
             batch.append(entry)
         self._window_s = min(WINDOW_S * (len(batch) - 1), MAX_WINDOW_S)
-        return batch
+        return [entry for entry in batch if isinstance(entry, Entry)]
 
     def _write(self, batch: list[Entry]) -> None:
         """Commit one batch, or fail for good."""
@@ -165,13 +188,14 @@ class Writer:
     def _transact(self, batch: list[Entry]) -> None:
         # 1. One transaction; what an entry wants besides its leaf in a savepoint of its own.
         self._database.execute("BEGIN IMMEDIATE")
+        rows = self._accompanied()
         written = [entry for entry in batch if self._accept(entry)]
-        if not written:
+        rows += [self._row(entry) for entry in written]
+        if not rows:
             self._database.execute("ROLLBACK")
             return
         self._database.executemany(
-            "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)",
-            [self._row(entry) for entry in written],
+            "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)", rows
         )
         # 2. One signed checkpoint over all of them.
         head = self._sign_head()
@@ -179,6 +203,16 @@ class Writer:
         # 3. Durable, and only then visible.
         self._database.execute("COMMIT")
         self.head = head
+
+    def _accompanied(self) -> list[tuple[int, bytes, bytes, bytes]]:
+        """The companion's leaves, in the tree and with their own work done; returns their rows."""
+        rows = []
+        for body, beside in self._companion() if self._companion is not None else ():
+            leaf_hash = merkle.leaf_hash(body)
+            index = self._tree.append(leaf_hash)
+            beside(self._database, index)
+            rows.append((index, leaf_hash, body, b""))
+        return rows
 
     def _accept(self, entry: Entry) -> bool:
         """Do an entry's ``also``; False if it refused, and then nothing of it remains."""

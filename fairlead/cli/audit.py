@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fairlead.partners import Directory
 
 app = typer.Typer(help="Verify audit logs.", no_args_is_help=True)
-COLUMNS = ("log", "leaves", "checkpoints", "root", "by_type", "open_queries")
+COLUMNS = ("log", "leaves", "checkpoints", "root", "by_type", "open_queries", "decision_batches")
 
 
 @app.callback()
@@ -56,7 +56,7 @@ def verify(
     known = [head for file in receipt or () for head in heads(load_evidence(file), members)]
     former = [key for old in anchors.former(directory) for key in _former_key(origin, old)]
     report = verify_log(
-        log, origin=origin, public_key=_key_of(origin, members), former=former, known=known
+        log, origin=origin, public_key=key_of(origin, members), former=former, known=known
     )
     record = {
         "log": origin,
@@ -65,18 +65,19 @@ def verify(
         "root": report.root.hex(),
         "by_type": ", ".join(f"{name} {count}" for name, count in sorted(report.leaves.items())),
         "open_queries": len(report.open_queries),
+        "decision_batches": report.batches,
     }
     emit([record], columns=COLUMNS, output=output)
 
 
 def _former_key(origin: str, old: Directory) -> list[bytes]:
     try:
-        return [_key_of(origin, old)]
+        return [key_of(origin, old)]
     except Forged:  # it was nobody's then
         return []
 
 
-def _key_of(origin: str, directory: Directory) -> bytes:
+def key_of(origin: str, directory: Directory) -> bytes:
     """The key that signs the log of this origin.
 
     :raises Forged: the log is of nobody in the directory.

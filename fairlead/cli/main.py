@@ -46,7 +46,6 @@ def _assemble() -> None:
     app.add_typer(policy.app, name="policy")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
-    app.add_typer(policy.app, name="policy")
 
 
 _assemble()

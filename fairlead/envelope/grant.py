@@ -48,9 +48,18 @@ class GrantSheet:
 
 
 def make_grant(
-    query: Query, owner: str, decision: Decision, *, expires_at: int, random: Random = os.urandom
+    query: Query,
+    owner: str,
+    decision: Decision,
+    *,
+    expires_at: int,
+    decision_id: bytes = b"",
+    random: Random = os.urandom,
 ) -> bytes:
-    """The canonical octets of one owner's grant."""
+    """The canonical octets of one owner's grant.
+
+    :param decision_id: of the record of the gateway's routing; all owners of a query see the same.
+    """
     limits = decision.obligations
     grant = pb.OwnerGrant(
         query_id=query.query_id,
@@ -59,7 +68,7 @@ def make_grant(
         mode=query.mode,  # type: ignore[arg-type]
         facets=sorted(decision.facets),
         obligations=obligations_to_wire(limits),
-        decision_id=random(16),
+        decision_id=decision_id or random(16),
         policy_serial=decision.policy_serial,
         expires_at=expires_at,
     )

@@ -12,6 +12,7 @@ from weakref import finalize
 from fairlead.policy.bundle import Bundle
 from fairlead.policy.engine import EngineMaker, wasm_engine
 from fairlead.policy.points import Alarm, PolicyPoints
+from fairlead.policy.recorded import Recorder
 from fairlead.policy.validity import Validity, close_engines
 
 
@@ -19,7 +20,9 @@ class LivePolicy:
     """Holds the decision points of the serial in force."""
 
     def __init__(self, first: PolicyPoints) -> None:
-        self._current = first
+        self._current = self._imagined = first
+        self.recorder: Recorder | None = None
+        """Takes every decision down; see :meth:`record_by`."""
 
     @property
     def current(self) -> PolicyPoints:
@@ -31,9 +34,20 @@ class LivePolicy:
         """The serial in force now, for what decides nothing."""
         return self._current.serial
 
+    @property
+    def imagined(self) -> PolicyPoints:
+        """The same points for a question that nobody asked, such as a preview: no record."""
+        return self._imagined
+
+    def record_by(self, recorder: Recorder | None) -> None:
+        """Have every decision from now on taken down, whatever serial makes it."""
+        self.recorder = recorder
+        self.swap(self._imagined)
+
     def swap(self, points: PolicyPoints) -> None:
         """Decide under other points from now on."""
-        self._current = points
+        self._imagined = points
+        self._current = points.recorded_by(self.recorder)
 
 
 def points_of(

@@ -8,6 +8,7 @@ made under the policy in force. Whatever goes wrong becomes a denial with the re
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, replace
 
 from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
@@ -26,10 +27,12 @@ from fairlead.policy.inputs import (
 )
 from fairlead.policy.reading import (
     REQUIRED,
+    Read,
     read_candidates,
     read_decision,
     read_records,
 )
+from fairlead.policy.recorded import OVERALL, Decisions, Recorder, places
 
 Alarm = Callable[[str, str], None]
 """Called with the decision point and a stable code; both are fixed names."""
@@ -63,10 +66,12 @@ class PolicyPoints:
         alarm: Alarm = lambda *_: None,
         registry: Registry | None = None,
         not_after: int = 0,
+        recorder: Recorder | None = None,
     ) -> None:
         """:param registry: the words the policy knows, for who must go through all of them.
 
         :param not_after: unix seconds; every decision after it is a denial. 0 where unknown.
+        :param recorder: takes every decision down; None where nobody acts on one.
         :raises Misconfigured: no layer: that would permit everything or nothing by accident."""
         if not layers:
             raise Misconfigured("a policy has no layer", reasons=("POLICY_EMPTY",))
@@ -75,6 +80,16 @@ class PolicyPoints:
         self.serial = serial
         self.registry = registry
         self.not_after = not_after
+        self.recorder = recorder
+        self.origin: PolicyPoints | None = None
+
+    def recorded_by(self, recorder: Recorder | None) -> PolicyPoints:
+        """The same policy, its decisions taken down by another recorder, or, where a question is
+        only imagined, by none."""
+        points = copy(self)
+        points.recorder = recorder
+        points.origin = self  # the engines are shared: they live as long as any of the points does
+        return points
 
     def asking(
         self,
@@ -100,7 +115,9 @@ class PolicyPoints:
             approvals=approvals,
             candidates=candidates,
         )
-        return self._over_candidates("asking", document, candidates)
+        overall, each = self._over_candidates("asking", document, candidates)
+        self._taken_down("asking", document, {OVERALL: overall, **each})
+        return overall, each
 
     def admission(
         self,
@@ -123,7 +140,9 @@ class PolicyPoints:
             user_assigned=user_assigned,
             approvals=approvals,
         )
-        return self._single("admission", document)
+        decision = self._single("admission", document)
+        self._taken_down("admission", document, decision)
+        return decision
 
     def routing(
         self,
@@ -138,7 +157,9 @@ class PolicyPoints:
         document = inputs.routing_input(
             now=now, query=query, asker=asker, approvals=approvals, candidates=candidates
         )
-        return self._over_candidates("routing", document, candidates)[1]
+        overall, each = self._over_candidates("routing", document, candidates)
+        self._taken_down("routing", document, {OVERALL: overall, **each})
+        return each
 
     def sovereignty(
         self,
@@ -154,7 +175,9 @@ class PolicyPoints:
         document = inputs.sovereignty_input(
             now=now, query=query, asker=asker, approvals=approvals, owner=owner, grant=grant
         )
-        return self._single("sovereignty", document)
+        decision = self._single("sovereignty", document)
+        self._taken_down("sovereignty", document, decision)
+        return decision
 
     def release(
         self,
@@ -176,9 +199,34 @@ class PolicyPoints:
             document = inputs.release_input(
                 now=now, query=query, asker=asker, owner=owner, facets=facets, records=batch
             )
-            layers = [self._records(layer, document, len(batch)) for layer in self._layers]
-            decided += _meets(zip(*layers, strict=True))
+            decisions = self._over_records(document, len(batch))
+            self._taken_down("release", document, decisions)
+            decided += decisions
         return decided
+
+    def decide(self, point: str, document: Document) -> dict[str, Decision]:
+        """Decide over an input as it is, by place (see :mod:`fairlead.policy.recorded`), and leave
+        no record: for who asks what another policy would have said.
+
+        An input that says nothing of its candidates or records is decided over none.
+        """
+        if point in ("asking", "routing"):
+            candidates = document.get("candidates")
+            names = candidates if isinstance(candidates, dict) else {}
+            overall, each = self._over_candidates(point, document, names)
+            return {OVERALL: overall, **each}
+        if point == "release":
+            records = document.get("records")
+            count = len(records) if isinstance(records, list) else 0
+            return dict(places(self._over_records(document, count)))
+        return {OVERALL: self._single(point, document)}
+
+    def _taken_down(self, point: str, document: Document, decisions: Decisions) -> None:
+        if self.recorder is not None:
+            engine = self._layers[0].engine.name
+            self.recorder.record(
+                point, document, decisions, policy_serial=self.serial, engine=engine
+            )
 
     # ── One layer ────────────────────────────────────────────────────────────────────────────
 
@@ -194,20 +242,21 @@ class PolicyPoints:
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return self._failed(point, point, error)
 
+    def _over_records(self, document: Document, count: int) -> list[Decision]:
+        layers = [self._records(layer, document, count) for layer in self._layers]
+        return _meets(zip(*layers, strict=True))
+
     def _records(self, layer: Layer, document: Document, count: int) -> list[Decision]:
         try:
-            octets = layer.engine.evaluate("release", document)
             found = read_records(
-                octets, count, policy_serial=self.serial, policy_id=layer.policy_id
+                layer.engine.evaluate("release", document),
+                count,
+                policy_serial=self.serial,
+                policy_id=layer.policy_id,
             )
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             return [self._failed("release", "release", error)] * count
-        return [
-            decision
-            if isinstance(decision, Decision)
-            else self._failed("release", "release", decision)
-            for decision in found
-        ]
+        return [self._decision("release", "release", read) for read in found]
 
     def _over_candidates(
         self, point: str, document: Document, candidates: Collection[str]
@@ -230,13 +279,14 @@ class PolicyPoints:
         except Exception as error:  # noqa: BLE001  (fail closed: whatever it was, it is a no)
             failed = self._failed(point, kind, error)
             return self._denial(point), dict.fromkeys(candidates, failed)
-        each: dict[str, Decision] = {}
-        for candidate in candidates:
-            decision = found.get(candidate) or PolicyUnavailable("no decision")
-            each[candidate] = (
-                decision if isinstance(decision, Decision) else self._failed(point, kind, decision)
-            )
-        return overall, each
+        missing = PolicyUnavailable("no decision")
+        return overall, {
+            candidate: self._decision(point, kind, found.get(candidate, missing))
+            for candidate in candidates
+        }
+
+    def _decision(self, point: str, kind: str, read: Read) -> Decision:
+        return read if isinstance(read, Decision) else self._failed(point, kind, read)
 
     def _failed(self, point: str, kind: str, error: Exception) -> Decision:
         self._alarm(point, error.code if isinstance(error, FairleadError) else "ENGINE_BROKEN")

@@ -158,10 +158,14 @@ def decision_of(document: object, *, kind: str, policy_serial: int) -> Decision:
     )
 
 
+Read = Decision | PolicyUnavailable
+"""A decision, or why there is none."""
+
+
 @lru_cache(maxsize=LATELY)
 def read_candidates(
     octets: bytes, *, kind: str, policy_serial: int, policy_id: str
-) -> tuple[Decision, Mapping[str, Decision | PolicyUnavailable]]:
+) -> tuple[Decision, Mapping[str, Read]]:
     """Read an output that is a decision over all candidates, the decisions over each kind of
     candidate, and for each candidate the name of its kind.
 
@@ -177,9 +181,7 @@ def read_candidates(
     return overall, MappingProxyType(dict(zip(names, each, strict=True)))
 
 
-def read_records(
-    octets: bytes, count: int, *, policy_serial: int, policy_id: str
-) -> list[Decision | PolicyUnavailable]:
+def read_records(octets: bytes, count: int, *, policy_serial: int, policy_id: str) -> list[Read]:
     """Read an output over records: for each, in the order of the input, its decision, or why it
     is none.
 
@@ -194,13 +196,13 @@ def read_records(
 
 def _by_name(
     names: Collection[object], decisions: object, kind: str, policy_serial: int
-) -> list[Decision | PolicyUnavailable]:
+) -> list[Read]:
     """What was decided together is read once; every name has its decision, and the other way."""
     if not isinstance(decisions, dict) or not all(isinstance(name, str) for name in names):
         raise _unreadable()
     if decisions.keys() != set(names):
         raise _unreadable()
-    found: dict[object, Decision | PolicyUnavailable] = {}
+    found: dict[object, Read] = {}
     for name, value in decisions.items():
         try:
             found[name] = decision_of(value, kind=kind, policy_serial=policy_serial)

@@ -53,6 +53,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
     LEAF_TYPE_APPROVAL: _LeafType.ValueType  # 23
     """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
+    LEAF_TYPE_DECISION: _LeafType.ValueType  # 40
+    """Decisions were recorded, read, or are kept no longer."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -84,6 +86,8 @@ LEAF_TYPE_PUBLICATION: LeafType.ValueType  # 22
 """A manifest was accepted (gateway), or a snapshot delivered or taken over (node)."""
 LEAF_TYPE_APPROVAL: LeafType.ValueType  # 23
 """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
+LEAF_TYPE_DECISION: LeafType.ValueType  # 40
+"""Decisions were recorded, read, or are kept no longer."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
@@ -121,6 +125,7 @@ class AuditLeaf(_message.Message):
     CHECKPOINTS_FIELD_NUMBER: _builtins.int
     MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
     APPROVERS_FIELD_NUMBER: _builtins.int
+    DECISION_BATCH_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
     time_ms: _builtins.int
@@ -148,6 +153,10 @@ class AuditLeaf(_message.Message):
     """What became active, or which RPC was refused: fixed names only."""
     manifest_digest: _builtins.bytes
     """SHA-256 of the manifest as transmitted that a PUBLICATION leaf is about."""
+    decision_batch: _builtins.int
+    """Number of the batch of decision records that a DECISION leaf is about, counted from 1; of those
+    kept no longer, the last one.
+    """
     @_builtins.property
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -207,10 +216,11 @@ class AuditLeaf(_message.Message):
         checkpoints: _abc.Iterable[_builtins.str] | None = ...,
         manifest_digest: _builtins.bytes = ...,
         approvers: _abc.Iterable[_builtins.str] | None = ...,
+        decision_batch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

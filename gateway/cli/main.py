@@ -77,13 +77,14 @@ add_backup(app, "gateway", _state)
 
 
 def _assemble() -> None:
-    from gateway.cli import directory, founding, partner, status
+    from gateway.cli import decisions, directory, founding, partner, status
 
     app.command("init")(founding.init)
     app.command("status")(status.status)
     app.add_typer(founding.app, name="operator")
     app.add_typer(partner.app, name="partner")
     app.add_typer(directory.app, name="directory")
+    app.add_typer(decisions.app, name="decisions")
 
 
 _assemble()

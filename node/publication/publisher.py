@@ -16,6 +16,7 @@ from fairlead.errors import Forged, Misconfigured, Stale
 from fairlead.identifiers import NORM_VERSION
 from fairlead.keyring import KeyRing
 from fairlead.partners import Partner
+from fairlead.policy.recorded import Recorder
 from fairlead.telemetry import Event, get_logger
 from node.decoys import DecoyBook
 from node.exposure.matrix import Exposure
@@ -71,6 +72,7 @@ class Publisher:
 
     :param node: tells this node's name, ``partner/<id>/node/<name>``.
     :param root: the root of the index as it is now; raises what an unreadable index raises.
+    :param recorder: takes down what is decided for a publication.
     """
 
     config: NodeConfig
@@ -83,6 +85,7 @@ class Publisher:
     shelf: Shelf
     folder: Folder
     decoys: DecoyBook
+    recorder: Recorder | None = None
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def publish(self, *, accept_shrunk: bool = False, watch: Watch = silent) -> list[Line]:
@@ -227,7 +230,7 @@ class Publisher:
         point = PublicationPoint(
             owner=plan.owner,
             directory=self.owner.directory(),
-            policy=self.owner.policy(),
+            policy=self.owner.policy().recorded_by(self.recorder),
             gate=self.owner.gate,
         )
         return [

@@ -8,12 +8,15 @@ app = typer.Typer(help="Draft, judge, publish and explain policy.", no_args_is_h
 
 
 def _assemble() -> None:
-    from fairlead.cli.policy import publishing, reasons, release
+    from fairlead.cli.policy import justify, publishing, reasons, release, replay
 
     app.command("fetch")(publishing.fetch)
+    app.command("justify")(justify.justify)
     app.command("keygen")(release.keygen)
     app.command("publish")(publishing.publish)
     app.command("reasons")(reasons.reasons)
+    app.command("replay")(replay.replay)
+    app.command("replay-keygen")(replay.keygen)
     app.command("revert")(release.revert)
     app.command("sign")(release.sign)
     app.command("status")(publishing.status)

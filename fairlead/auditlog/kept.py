@@ -1,0 +1,116 @@
+"""Batches of decision records beside the leaves: kept for a time, and bound for ever.
+
+A leaf of type DECISION with the subject ``recorded`` names a batch by its number, which counts
+from 1 without gaps, and by its SHA-256; the batch's row is written in the leaf's transaction. One
+with the subject ``expired`` names the last batch whose row may be gone.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sqlite3
+from collections.abc import Iterator
+
+from fairlead import errors
+from fairlead.v1 import audit_pb2
+
+RECORDED = "decisions-recorded"
+EXPIRED = "decisions-expired"
+
+SIZE = 32
+"""Octets of a digest."""
+
+MIGRATION = """
+    CREATE TABLE decision_batch (
+        number INTEGER PRIMARY KEY,
+        digest BLOB NOT NULL,
+        time_ms INTEGER NOT NULL,
+        leaf INTEGER NOT NULL,
+        key BLOB NOT NULL,
+        body BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX decision_batch_time ON decision_batch (time_ms);
+    CREATE TABLE decision_key (
+        id BLOB PRIMARY KEY,
+        time_ms INTEGER NOT NULL,
+        sealed BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
+    """
+"""``key`` is the id of the content key a batch is sealed under, empty for none."""
+
+
+class Kept:
+    """What the leaves of one log say of its batches, gathered in their order, then compared."""
+
+    def __init__(self) -> None:
+        self._digests = bytearray()
+        self._expired = 0
+
+    @property
+    def _count(self) -> int:
+        return len(self._digests) // SIZE
+
+    def leaf(self, leaf: audit_pb2.AuditLeaf) -> str:
+        """Take a DECISION leaf in; returns what is wrong with it, or nothing."""
+        if leaf.subject == RECORDED:
+            if leaf.decision_batch != self._count + 1 or len(leaf.detail_digest) != SIZE:
+                return "its batch of decision records is not the next one"
+            self._digests += leaf.detail_digest
+        elif leaf.subject == EXPIRED:
+            if not self._expired <= leaf.decision_batch < self._count:
+                return "it lets decision records go that are not there"
+            self._expired = leaf.decision_batch
+        return ""
+
+    def compare(self, database: sqlite3.Connection) -> tuple[int, str]:
+        """How many batches are there, and what is wrong with one, or nothing.
+
+        Those let go may be there still: a crash between their leaf and a backup's copy is none.
+        """
+        held = 0
+        expected = iter(range(self._expired + 1, self._count + 1))
+        for number, digest, body in _rows(database, self._count):
+            if number > self._expired and next(expected, None) != number:
+                return held, f"a batch of decision records before number {number} is missing"
+            if not 1 <= number <= self._count:
+                return held, f"the batch of decision records {number} has no leaf"
+            named = bytes(self._digests[(number - 1) * SIZE : number * SIZE])
+            if not digest == named == hashlib.sha256(body).digest():
+                return held, f"the batch of decision records {number} was changed"
+            held += 1
+        missing = next(expected, None)
+        return held, "" if missing is None else (
+            f"the batch of decision records {missing} is missing"
+        )
+
+
+def _rows(database: sqlite3.Connection, expected: int) -> Iterator[tuple[int, bytes, bytes]]:
+    """Number, digest and body of every row; a log from before there were any has no table."""
+    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
+    if "decision_batch" in names or expected:
+        yield from database.execute(
+            "SELECT number, digest, body FROM decision_batch ORDER BY number"
+        )
+
+
+def last(rows: list[tuple[int, bytes]]) -> tuple[int, bytes]:
+    """Number and digest of the newest batch, of the rows of :data:`LAST`."""
+    return rows[0] if rows else (0, bytes(SIZE))
+
+
+LAST = "SELECT number, digest FROM decision_batch ORDER BY number DESC LIMIT 1"
+
+
+def require_kept(database: sqlite3.Connection, batches: Kept) -> int:
+    """How many batches are there.
+
+    :raises Forged: DECISIONS_FORGED: one is missing, was changed, or has no leaf.
+    """
+    held, fault = batches.compare(database)
+    if fault:
+        raise errors.Forged(
+            fault,
+            reasons=("DECISIONS_FORGED",),
+            remedy="keep the file as evidence; a restored backup must hold every batch",
+        )
+    return held
