@@ -40,7 +40,7 @@ def by_opa(config: GatewayConfig | NodeConfig) -> GatewayConfig | NodeConfig:
 
 def loaded(config: GatewayConfig | NodeConfig) -> PolicyPoints:
     """Its decision points."""
-    return process.load_policy(config, Trust.load(config.pins), now=time.time())[0]
+    return process.load_policy(config, Trust.load(config.pins), now=time.time())
 
 
 def asked(points: PolicyPoints) -> object:
