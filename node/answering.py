@@ -386,6 +386,7 @@ class Answering:
             index_age_s=int(self._index.age_s(self._clock())),
             index_root=self._index.root,
             retention_days=ruling.decision.obligations.retention_days,
+            onward=ruling.decision.obligations.onward,
         )
 
     def _signing_key(self, query: Query) -> Ed25519PrivateKey:
@@ -433,6 +434,7 @@ class Answering:
             index_root=self._index.root,
             paused_since=self._pause.since or int(self._clock()),
             retention_days=ruling.decision.obligations.retention_days,
+            onward=ruling.decision.obligations.onward,
         )
 
 

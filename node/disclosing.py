@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from fairlead.envelope.answer import RECORD_FRAME, RETENTION_FRAME, room_left
+from fairlead.envelope.answer import DUTIES_FRAME, RECORD_FRAME, room_left
 from fairlead.envelope.query import Scope
 from fairlead.envelope.question import Question
 from fairlead.errors import PolicyUnavailable
@@ -248,7 +248,7 @@ def fill(
     said = [answer.more for answer in answers]
     for answer, records in zip(answers, pending, strict=True):
         answer.more = answer.more or bool(records)
-    room = room_left(query.query_id, owner, answers, query.term_count) - RETENTION_FRAME
+    room = room_left(query.query_id, owner, answers, query.term_count) - DUTIES_FRAME
     turn, full = 0, False
     while not full and any(turn < len(records) for records in pending):
         for answer, records in zip(answers, pending, strict=True):

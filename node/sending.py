@@ -28,6 +28,7 @@ from fairlead.envelope.query import CLOCK_REMEDY, Query, uuid7
 from fairlead.errors import FairleadError, Forged, LogUnavailable, Refused, Unreachable
 from fairlead.leaves import LeafWriter
 from fairlead.names import reason_code
+from fairlead.policy.decision import Onward
 from fairlead.receipts import CheckpointFork
 from fairlead.release import ReleaseDesk
 from fairlead.server import REASON_KEY
@@ -411,19 +412,20 @@ class Sending:
                 key=sealed.reply_key,
             )
             line.answers.extend(body.answers)
-            return body.retention_days - 1 if body.retention_days else None
+            return _duties(body, line)
         terms = opened.batch.of_chunk(opened.number)[0]
         chunk = BlindChunk(sealed.plan, opened.number, terms)
         asked = sealed.blinded.get(owner)
         if asked is None:
             asked = await asyncio.to_thread(chunk.for_owner, owner)
-        evaluated, days = open_blind_body(
+        evaluated, body = open_blind_body(
             event.answer,
             query_id=query.query_id,
             owner=owner,
             asked=[item for item, _ in asked],
             key=sealed.reply_key,
         )
+        days = _duties(body, line)
         found = await asyncio.to_thread(
             find, self._library, owner, terms, asked, evaluated, opened.batch.scope, self._clock()
         )
@@ -535,6 +537,15 @@ def _line(number: int, partner_id: str, status: int, reason: str) -> pb.OpenedAn
         reason=reason,
         chunk=number,
     )
+
+
+def _duties(body: query_pb2.AnswerBody, line: pb.OpenedAnswer) -> int | None:
+    """Put into a line to whom it may be passed on; how many days it may be kept."""
+    line.onward = body.onward if body.onward in _ONWARD else Onward.NONE
+    return body.retention_days - 1 if body.retention_days else None
+
+
+_ONWARD = {word.value for word in Onward}
 
 
 def _done(number: int) -> pb.AskResponse:

@@ -64,6 +64,34 @@ async def test_an_approver_opens_and_everybody_sees_their_own(made: Federation) 
     assert await listed(made, "u-c03") == []
 
 
+ORDER = (
+    "--instrument", "court-order", "--authority", "court", "--instrument-ref", "ROT 26/417",
+    "--instrument-until", "30d",
+)  # fmt: skip
+
+
+async def test_a_case_rests_on_a_legal_instrument(made: Federation) -> None:
+    """What is shown names kind, authority and end; the reference is in nothing that is printed."""
+    usual = ("--scheme", "container", "--member", "u-c01")
+    ended = await open_case(made, "CASE-ORDER", *usual, *ORDER)
+    (case,) = ended.json
+    assert (case["instrument"], case["authority"]) == ("court-order", "court")
+    assert case["instrument_until"]
+    assert "ROT 26/417" not in ended.out
+    again = await open_case(made, "CASE-ORDER", *usual, *ORDER)
+    assert again.json == ended.json
+    await as_user(made, "cases", "close", "CASE-ORDER", user="u-c02")
+
+
+@pytest.mark.parametrize("left_out", [0, 2, 4, 6])
+async def test_a_legal_instrument_is_whole_or_none(made: Federation, left_out: int) -> None:
+    """Three of the four options are a mistake, and the next command is told."""
+    some = ORDER[:left_out] + ORDER[left_out + 2 :]
+    ended = await open_case(made, "CASE-PART", "--scheme", "seal", "--member", "u-c01", *some)
+    assert ended.code == Exit.USAGE
+    assert "--instrument-until" in ended.err
+
+
 async def test_the_same_command_again_changes_nothing(made: Federation) -> None:
     """Repeating it exits with 0 and shows the case as it stands."""
     first = await open_case(made, "CASE-B")

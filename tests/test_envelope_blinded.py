@@ -22,6 +22,7 @@ from fairlead.envelope.blinded import (
 )
 from fairlead.envelope.question import open_part, part_info
 from fairlead.errors import FairleadError, Forged, InvalidInput
+from fairlead.policy.decision import Onward
 from fairlead.v1 import query_pb2 as pb
 from tests.walks import OTHER_OWNER, OWNER, TERM, Walk, World, make_world
 
@@ -180,7 +181,7 @@ def said(item: BlindedTerms, **changes: bytes) -> EvaluatedTerms:
 def answered(walk: Walk, *evaluated: EvaluatedTerms, days: int | None = None) -> pb.SignedAnswer:
     return sign_blind_answer(
         walk.verify(), OWNER, evaluated, key=walk.world.signing_key(OWNER), policy_serial=1,
-        index_age_s=3, index_root=bytes(32), retention_days=days,
+        index_age_s=3, index_root=bytes(32), retention_days=days, onward=Onward.SAME_SECTOR,
     )  # fmt: skip
 
 
@@ -190,18 +191,19 @@ def read(walk: Walk, answer: pb.SignedAnswer, *asked: BlindedTerms) -> object:
         answer, query_id=query.query_id, header_digest=query.header_digest, terms=query.term_count,
         elements=query.element_count, owner=walk.world.directory.partner(OWNER),
     )  # fmt: skip
-    return open_blind_body(
+    evaluated, body = open_blind_body(
         answer, query_id=query.query_id, owner=OWNER, asked=asked, key=walk.reply_key
     )
+    return evaluated, body.retention_days, body.onward
 
 
 def test_an_asker_reads_what_was_evaluated(world: World) -> None:
-    """In the order asked, with the days it may be kept."""
+    """In the order asked, with the days it may be kept and to whom it may be passed on."""
     items = (blinded(terms=3), blinded("vehicle-plate", 2))
     walk = blind_walk(world, *items)
     evaluated = tuple(said(item) for item in items)
-    assert read(walk, answered(walk, *evaluated, days=30), *items) == (evaluated, 30)
-    assert read(walk, answered(walk, *evaluated), *items) == (evaluated, None)
+    assert read(walk, answered(walk, *evaluated, days=30), *items) == (evaluated, 31, "same-sector")
+    assert read(walk, answered(walk, *evaluated), *items) == (evaluated, 0, "same-sector")
 
 
 def test_a_blind_answers_size_follows_from_the_number_of_elements(world: World) -> None:

@@ -23,7 +23,7 @@ from fairlead.envelope.grant import (
 from fairlead.envelope.query import Query
 from fairlead.errors import FairleadError, Forged, InvalidInput, Stale
 from fairlead.leaves import LeafWriter
-from fairlead.policy.decision import Decision, Effect, Obligations
+from fairlead.policy.decision import Decision, Effect, Obligations, Onward
 from fairlead.receipts import CheckpointFork, CheckpointStale, Head
 from fairlead.v1 import audit_pb2, owner_pb2
 from fairlead.v1 import query_pb2 as pb
@@ -134,6 +134,8 @@ obligations = st.builds(
     approvals=st.integers(0, 2**32 - 1),
     notice_delay_s=st.integers(0, 2**32 - 1),
     retention_days=limits,
+    onward=st.none() | st.sampled_from(Onward),
+    second_approvers=st.integers(0, 2),
     notify=st.frozensets(st.sampled_from(["owner_desk", "b", "a"])),
 )
 
@@ -145,6 +147,11 @@ def test_obligations_survive_the_wire(value: Obligations) -> None:
     data = signing.canonical(wire)
     assert obligations_from_wire(signing.parse_canonical(pb.Obligations, data)) == value
     assert list(wire.redact) == sorted(value.redact)
+
+
+def test_a_word_nobody_knows_lets_nothing_be_passed_on() -> None:
+    """A gateway of a later version cannot widen what an older owner understands."""
+    assert obligations_from_wire(pb.Obligations(onward="anybody")).onward is Onward.NONE
 
 
 def test_nothing_written_means_no_limit_and_zero_records_means_zero() -> None:

@@ -14,6 +14,7 @@ from fairlead import signing
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
     WINDOW_S,
+    Instrument,
     mode_name,
     partner_digest,
     term_leaf,
@@ -163,6 +164,21 @@ def put(**fields: object) -> Callable[[object], None]:
 
 
 HASH = bytes(32)
+
+
+def order(**changes: object) -> Callable[[pb.NodeStatement], object]:
+    """A statement that vouches for a court's order."""
+    fields = {
+        "kind": "court-order", "authority": "court", "valid_until": int(NOW) + 9,
+        "commitment": HASH, **changes,
+    }  # fmt: skip
+
+    def change(statement: pb.NodeStatement) -> None:
+        statement.instrument.CopyFrom(pb.Instrument(**fields))  # type: ignore[arg-type]
+
+    return change
+
+
 WRONG: list[tuple[str, Changes, type[FairleadError], str]] = [
     ("another federation", {"mandate": put(federation="other")}, Forged, "FEDERATION"),
     ("another directory", {"header": put(directory_serial=2)}, Stale, "DIRECTORY_MISMATCH"),
@@ -237,8 +253,30 @@ WRONG: list[tuple[str, Changes, type[FairleadError], str]] = [
     ("a stale statement", {"statement": put(issued_at=int(NOW) - 121)}, Stale, "QUERY_WINDOW"),
     ("a closed case", {"statement": put(case_open=False)}, Refused, "CASE"),
     ("no guard", {"statement": put(guard_passed=False)}, Refused, "GUARD"),
+    (
+        "an instrument without a commitment",
+        {"statement": order(commitment=b"")},
+        InvalidInput,
+        "DIGESTS",
+    ),
+    ("an instrument of no kind", {"statement": order(kind="")}, InvalidInput, "CODE"),
+    (
+        "an instrument of no authority",
+        {"statement": order(authority="A court")},
+        InvalidInput,
+        "CODE",
+    ),
     ("an unassigned user", {"statement": put(user_assigned=False)}, Refused, "CASE"),
 ]
+
+
+def test_the_legal_instrument_of_a_case_arrives_as_its_node_vouched_for_it(world: World) -> None:
+    """Kind, authority, end and commitment; a case without one brings none."""
+    assert world.walk().verify().instrument is None
+    walk = world.walk().resigned(statement=order())
+    assert walk.verify().instrument == Instrument(
+        kind="court-order", authority="court", valid_until=int(NOW) + 9, commitment=HASH
+    )
 
 
 @pytest.mark.parametrize(

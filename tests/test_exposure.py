@@ -303,6 +303,7 @@ def test_an_edited_mapping_is_another_one(tmp_path: Path) -> None:
         ("retention_days = 365", "retention_days = 3650"),
         ('redact_always = ["lane"]', ""),
         ('["drug-trafficking"]', '["drug-trafficking", "infiltration"]'),
+        ("retention_days = 365", 'retention_days = 365\ncountry = "BE"'),
     ):
         assert edit[0] in MAPPING
         assert not found.source(mapping(tmp_path, MAPPING.replace(*edit)))
@@ -316,3 +317,7 @@ def test_a_source_is_described_by_its_mapping(tmp_path: Path) -> None:
     assert {h[1] for h in facts.handlings} == {"CLEAR", "GREEN", "AMBER", "RED"}
     assert {h[0] for h in facts.handlings} == {"AMBER"}
     assert all(not record.active_target for record in facts.record_facts(1))
+    assert {record.country for record in facts.record_facts(1)} == {""}
+    abroad = MAPPING.replace("retention_days", 'country = "BE"\nretention_days')
+    records = source_facts(mapping(tmp_path, abroad)).record_facts(1)
+    assert {record.country for record in records} == {"BE"}

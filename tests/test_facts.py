@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead.envelope.query import Instrument
 from fairlead.facts import (
+    at_home,
+    instrument_facts,
     party_facts,
     query_facts,
     refusal_of,
@@ -15,9 +20,15 @@ from fairlead.facts import (
     window_days,
 )
 from fairlead.policy.decision import Audience, Decision, Effect, Reason, denial
+from fairlead.policy.inputs import InstrumentFacts, RecordFacts
 from tests.walks import ASKER, NOW, OWNER, World, make_world
 
 DAY = 86_400
+RECORD = RecordFacts(
+    record_type="movement", event="gate-in", tlp="AMBER", pap="AMBER", europol="H0",
+    source_grade="A", information_grade="1", purposes=("drug-trafficking",), expires_at=2,
+    active_target=False, personal=False, fields=("plate",),
+)  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +72,24 @@ def test_the_gateway_is_told_neither_window_nor_events(world: World) -> None:
     assert (closed.mode, closed.window_days, closed.events) == ("sealed", None, None)
     opened = query_facts(query, window_days=3, events=("gate-in",))
     assert (opened.window_days, opened.events) == (3, ("gate-in",))
+
+
+def test_policy_is_not_told_an_instruments_commitment() -> None:
+    """Kind, authority and end; what commits to the reference is for whoever opens it."""
+    instrument = Instrument(
+        kind="court-order", authority="court", valid_until=9, commitment=bytes(32)
+    )
+    facts = instrument_facts(instrument)
+    assert facts == InstrumentFacts(kind="court-order", authority="court", valid_until=9)
+    assert instrument_facts(None) is None
+
+
+def test_a_record_without_a_country_is_kept_where_its_owner_is(world: World) -> None:
+    """What its source says counts, and else the directory; nobody guesses."""
+    owner = world.directory.partner(OWNER)
+    assert at_home(RECORD, owner).country == "NL"
+    abroad = replace(RECORD, country="BE")
+    assert at_home(abroad, owner) == abroad
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,7 @@ def make_record(
         personal=True,
         fields={"place": "Gate 7", "driver_name": "Somebody Invented"},
         withheld=("driver_card",),
+        country="BE",
     )
 
 
@@ -102,6 +103,7 @@ def test_a_record_is_found_by_each_of_its_identifiers_and_whole(path: Path) -> N
     assert (found.withheld, found.doubtful) == (("driver_card",), ())
     assert found.purposes == ("customs-risk", "drug-trafficking")
     assert (found.active_target, found.personal) == (False, True)
+    assert found.country == "BE"
     assert len(found.ref) == 16
     assert index.records == 1
     index.close()

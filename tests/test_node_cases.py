@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.errors import Conflict, FairleadError, InvalidInput, NotFound, Refused, Stale
@@ -114,6 +115,60 @@ async def test_a_case_uses_the_words_of_the_registry(
         await place.register.open(case(**changes), place.approver)
     assert caught.value.code == code
     assert place.types() == ["REFUSAL"]
+
+
+def order(**changes: Any) -> pb.CaseInstrument:
+    fields: dict[str, Any] = {
+        "kind": "court-order",
+        "authority": "court",
+        "reference": "ROT 26/417",
+        "valid_until": int(NOW) + DAY,
+    }
+    return pb.CaseInstrument(**{**fields, **changes})
+
+
+async def test_a_case_keeps_its_legal_instrument_and_vouches_for_it(place: Place) -> None:
+    """Others get kind, authority, end and a commitment; the reference is for the own users."""
+    made = await place.register.open(case(instrument=order()), place.approver)
+    assert place.register.get("CASE-1") == made
+    assert made.to_wire().instrument == order()
+    vouched = made.vouched()
+    assert vouched is not None
+    assert (vouched.kind, vouched.authority) == ("court-order", "court")
+    assert vouched.valid_until == int(NOW) + DAY
+    assert vouched.commitment == signing.commit(made.nonce, b"ROT 26/417")
+    assert (await place.register.open(case(case_id="CASE-2"), place.approver)).vouched() is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"kind": "whim"}, "INSTRUMENT"),
+        ({"authority": "public-prosecutor"}, "AUTHORITY"),
+        ({"reference": " "}, "INSTRUMENT_REFERENCE"),
+        ({"reference": "x" * 201}, "INSTRUMENT_REFERENCE"),
+        ({"valid_until": int(NOW)}, "INSTRUMENT_EXPIRED"),
+        ({"valid_until": int(NOW) + 11 * 366 * DAY}, "INSTRUMENT_EXPIRED"),
+    ],
+)
+async def test_a_legal_instrument_is_one_of_the_registry_and_valid(
+    place: Place, changes: dict[str, Any], code: str
+) -> None:
+    """A kind, or an authority that does not issue it, a missing reference or a past end."""
+    with pytest.raises(InvalidInput) as caught:
+        await place.register.open(case(instrument=order(**changes)), place.approver)
+    assert caught.value.code == code
+    assert place.types() == ["REFUSAL"]
+
+
+async def test_the_same_case_again_may_end_its_instrument_later(place: Place) -> None:
+    """A span such as 90d ends later every second; another reference is another case."""
+    first = await place.register.open(case(instrument=order()), place.approver)
+    again = case(instrument=order(valid_until=int(NOW) + DAY + 5))
+    assert await place.register.open(again, place.approver) == first
+    for other in (case(), case(instrument=order(reference="ROT 26/418"))):
+        with pytest.raises(Conflict):
+            await place.register.open(other, place.approver)
 
 
 async def test_members_come_and_go_by_an_approver(place: Place) -> None:

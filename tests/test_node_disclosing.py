@@ -381,6 +381,7 @@ def test_no_field_leaves_that_is_redacted_or_not_granted(
         (lambda r: replace(r, fields={**r.fields, "plate": "other"}), True),
         (lambda r: replace(r, active_target=True), False),
         (lambda r: replace(r, tlp="RED"), False),
+        (lambda r: replace(r, country="BE"), False),
         (lambda r: replace(r, expires_at=50), False),
     ],
 )

@@ -12,6 +12,7 @@ from fairlead.policy.decision import (
     Decision,
     Effect,
     Obligations,
+    Onward,
     Reason,
     capped,
     denial,
@@ -30,8 +31,10 @@ obligations = st.builds(
     redact=st.frozensets(st.sampled_from(FIELDS)),
     max_records=limits,
     approvals=st.integers(0, 3),
+    second_approvers=st.integers(0, 2),
     notice_delay_s=st.integers(0, 100),
     retention_days=limits,
+    onward=st.none() | st.sampled_from(Onward),
     notify=st.frozensets(st.just("owner_desk")),
 )
 permits = st.builds(
@@ -69,6 +72,9 @@ def test_meet_never_loosens_a_duty(a: Decision, b: Decision) -> None:
         set_limits = [v for v in (getattr(one, limit), getattr(two, limit)) if v is not None]
         assert getattr(met, limit) == (min(set_limits) if set_limits else None)
     assert met.approvals == max(one.approvals, two.approvals)
+    assert met.second_approvers == max(one.second_approvers, two.second_approvers)
+    words = [word for word in (one.onward, two.onward) if word is not None]
+    assert met.onward == (min(words, key=list(Onward).index) if words else None)
     assert met.notice_delay_s == max(one.notice_delay_s, two.notice_delay_s)
     assert met.redact == one.redact | two.redact
     assert met.notify == one.notify & two.notify

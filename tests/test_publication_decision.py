@@ -10,10 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from fairlead.facts import party_facts
 from fairlead.policy.decision import Decision, Obligations
-from fairlead.policy.inputs import RecordFacts
+from fairlead.policy.inputs import GrantFacts, RecordFacts
 from node.exposure.acceptance import Acceptance
-from node.exposure.matrix import Channel, Exposure, Row
+from node.exposure.matrix import Channel, Exposure, Row, one_term
 from node.owning import at_rest
 from node.publication.classes import AudienceClass, classes_of
 from node.publication.decision import PublicationPoint, Telling, moments, telling
@@ -29,6 +30,10 @@ FACTS = RecordFacts(
     active_target=False, personal=False, fields=("place", "plate"),
 )  # fmt: skip
 KIND = Kind(facts=FACTS, window_days=30)
+CHANNEL = Channel(
+    partner="customs", purpose="drug-trafficking", legal_basis="eu-ucc-art-46", mode="blind",
+    scheme="container",
+)  # fmt: skip
 EVERYTHING = Telling(record=True, event=True, date=True, desk=True)
 
 
@@ -199,13 +204,13 @@ agreements:
 
 @asynccontextmanager
 async def deciding(
-    folder: Path, until: str | None = None
+    folder: Path, until: str | None = None, more: str = ""
 ) -> AsyncIterator[tuple[Steering, PublicationPoint, AudienceClass]]:
     """The owner's decision point, and the class in which customs asks about trafficking."""
     local = {}
     if until is not None:
         folder.mkdir(exist_ok=True)
-        (folder / "local.yaml").write_text(LOCAL.format(until=until))
+        (folder / "local.yaml").write_text(LOCAL.format(until=until) + more)
         local = {OWNER: folder / "local.yaml"}
     made = owner_of(folder, [], local_policy=local)
     async with at_rest(made.node_configs[OWNER]) as steering:
@@ -254,6 +259,30 @@ async def test_policy_decides_by_kind(tmp_path: Path) -> None:
             )
             == {}
         )
+
+
+async def test_what_demands_a_legal_instrument_is_published_for_who_has_one(
+    tmp_path: Path,
+) -> None:
+    """Whoever looks it up has to show the instrument before a question is answered; without one
+    that anybody issues nothing is published."""
+    demanded = "    instrument: {kinds: [court-order], authorities: [court, investigating-judge]}\n"
+    desk = Telling(record=False, event=False, date=False, desk=True)
+    async with deciding(tmp_path, "2031-01-01", demanded) as (steering, point, audience):
+        assert await decided(point, audience, KIND) == {KIND: desk}
+        owner = steering.owner.policy()
+        asker = party_facts(point.directory.partner("customs"))
+        bare = owner.sovereignty(
+            now=int(time.time()),
+            query=one_term(CHANNEL),
+            asker=asker,
+            approvals=0,
+            owner=party_facts(point.owner),
+            grant=GrantFacts(
+                mode="blind", facets=("existence",), policy_serial=1, expires_at=2**40
+            ),
+        )
+        assert [reason.code for reason in bare.reasons][:1] == ["INSTRUMENT_REQUIRED"]
 
 
 async def test_an_agreement_that_ends_within_the_epoch_publishes_nothing(tmp_path: Path) -> None:

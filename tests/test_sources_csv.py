@@ -51,6 +51,10 @@ def test_a_row_becomes_a_record_with_all_its_facts(tmp_path: Path) -> None:
     assert record.withheld == ("driver_card",)
     assert not record.active_target
     assert (report.rows, report.records, report.excluded) == (1, 1, ())
+    assert record.country == ""
+    abroad = MAPPING.replace("retention_days", 'country = "BE"\nretention_days')
+    ((record,), _) = read(tmp_path, GOOD, mapping=abroad)
+    assert record.country == "BE"
 
 
 def test_a_missing_column_is_named_by_its_key(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def test_every_error_of_a_mapping_is_reported_at_once(tmp_path: Path) -> None:
         ("[personal]", "[impersonal]", "personal"),
         ('approved_by = "dpo"', "", "personal.approved_by"),
         ("retention_days = 365", "retention_days = 0", "retention_days"),
+        ("retention_days = 365", 'retention_days = 365\ncountry = "Belgium"', "country"),
         ("retention_days = 365", "retention_days = true", "retention_days"),
         ('["gate*.csv"]', '["/etc/passwd"]', "files"),
         ('["gate*.csv"]', "[]", "files"),

@@ -286,6 +286,7 @@ def _line(partner: str, chunk: int, status: str, reason: str) -> dict[str, Any]:
         "reason": reason,
         "index_age_s": None,
         "paused_s": None,
+        "onward": None,
         "hits": 0,
         "answers": [],
     }
@@ -339,6 +340,7 @@ def line_of(
         "reason": answer.reason,
         "index_age_s": answer.index_age_s if answered else None,
         "paused_s": max(0, int(time.time()) - answer.paused_since) if answer.paused_since else None,
+        "onward": answer.onward if answered else None,
         "hits": sum(bool(item["hit"]) for item in answers),
         "answers": answers,
     }

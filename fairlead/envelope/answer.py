@@ -11,6 +11,7 @@ from fairlead import sealing, signing
 from fairlead.envelope.query import Query
 from fairlead.errors import Forged, InvalidInput
 from fairlead.partners import Partner
+from fairlead.policy.decision import Onward
 from fairlead.v1 import query_pb2 as pb
 
 SEAL_OVERHEAD = 1088 + 32 + 16
@@ -86,8 +87,8 @@ RECORD_FRAME = 4 + 4
 lengths around it."""
 
 
-RETENTION_FRAME = 1 + 5
-"""Octets the retention of an answer takes at most; whoever fills an answer leaves them free."""
+DUTIES_FRAME = 1 + 5 + 2 + 12
+"""Octets an answer's retention and onward word take at most; who fills one leaves them free."""
 
 
 def room_left(query_id: bytes, owner: str, answers: Sequence[pb.TermAnswer], terms: int) -> int:
@@ -109,11 +110,13 @@ def sign_answer(
     index_root: bytes,
     paused_since: int = 0,
     retention_days: int | None = None,
+    onward: Onward | None = None,
 ) -> pb.SignedAnswer:
     """Seal and sign one owner's answer; a refusal has no body.
 
     :param paused_since: unix seconds, said beside the reason ``OWNER_PAUSED`` alone.
     :param retention_days: how long the asker may keep it; None sets no limit.
+    :param onward: to whom the asker may pass it on.
     :raises InvalidInput: the answers do not fit the fixed size.
     """
     body = b""
@@ -123,6 +126,7 @@ def sign_answer(
             partner_id=owner,
             answers=answers,
             retention_days=0 if retention_days is None else min(retention_days, 36_500) + 1,
+            onward=onward or "",
         )
         padded = sealing.pad(signing.canonical(content), sealing.answer_size(query.term_count))
         body = sealing.seal(padded, query.reply_key, info=answer_info(query.query_id, owner))

@@ -19,6 +19,7 @@ from fairlead.envelope.question import part_info, unsealed
 from fairlead.errors import Forged, InvalidInput
 from fairlead.identifiers.matching import keys_per_term
 from fairlead.partners import Directory, Partner
+from fairlead.policy.decision import Onward
 from fairlead.v1 import query_pb2 as pb
 
 
@@ -148,15 +149,18 @@ def sign_blind_answer(
     index_age_s: int,
     index_root: bytes,
     retention_days: int | None = None,
+    onward: Onward | None = None,
 ) -> pb.SignedAnswer:
     """Seal and sign one owner's evaluations; a refusal is :func:`sign_answer`'s.
 
     :param retention_days: how long the asker may keep what it finds; None sets no limit.
+    :param onward: to whom the asker may pass it on.
     """
     content = pb.AnswerBody(
         query_id=query.query_id,
         partner_id=owner,
         retention_days=0 if retention_days is None else min(retention_days, 36_500) + 1,
+        onward=onward or "",
         evaluated=[
             pb.EvaluatedTerms(
                 elements=item.evaluation.elements,
@@ -187,12 +191,12 @@ def open_blind_body(
     owner: str,
     asked: Sequence[BlindedTerms],
     key: sealing.SealingKey,
-) -> tuple[tuple[EvaluatedTerms, ...], int | None]:
+) -> tuple[tuple[EvaluatedTerms, ...], pb.AnswerBody]:
     """Open a verified blind answer with the query's reply key, as the asker.
 
     Nothing is proved here: :func:`fairlead.blinding.finalise` does that before it unblinds.
 
-    :returns: one evaluation for each item of ``asked``, and the days it may be kept.
+    :returns: one evaluation for each item of ``asked``, and the body, which says the duties.
     :raises Forged: not sealed to this query, wrongly framed, or not one evaluation an item.
     """
     count = sum(len(item.elements) for item in asked) // ristretto.SIZE
@@ -209,4 +213,4 @@ def open_blind_body(
         )
         for item in body.evaluated
     )
-    return evaluated, body.retention_days - 1 if body.retention_days else None
+    return evaluated, body

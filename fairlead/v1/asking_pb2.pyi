@@ -608,6 +608,7 @@ class OpenedAnswer(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     PAUSED_SINCE_FIELD_NUMBER: _builtins.int
     CHUNK_FIELD_NUMBER: _builtins.int
+    ONWARD_FIELD_NUMBER: _builtins.int
     partner_id: _builtins.str
     status: _query_pb2.Status.ValueType
     reason: _builtins.str
@@ -616,6 +617,8 @@ class OpenedAnswer(_message.Message):
     """As the owner's signed header says it; 0 unless the reason is OWNER_PAUSED."""
     chunk: _builtins.int
     """Which chunk of the terms: 512, or blind 1,024 of them."""
+    onward: _builtins.str
+    """To whom it may be passed on: none, with-consent, same-sector; empty where nothing was answered."""
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[_query_pb2.TermAnswer]:
         """"index" counts from the first term of the chunk."""
@@ -630,10 +633,11 @@ class OpenedAnswer(_message.Message):
         answers: _abc.Iterable[_query_pb2.TermAnswer] | None = ...,
         paused_since: _builtins.int = ...,
         chunk: _builtins.int = ...,
+        onward: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "chunk", b"chunk", "index_age_s", b"index_age_s", "partner_id", b"partner_id", "paused_since", b"paused_since", "reason", b"reason", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "chunk", b"chunk", "index_age_s", b"index_age_s", "onward", b"onward", "partner_id", b"partner_id", "paused_since", b"paused_since", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -911,10 +911,15 @@ class AnswerBody(_message.Message):
     ANSWERS_FIELD_NUMBER: _builtins.int
     RETENTION_DAYS_FIELD_NUMBER: _builtins.int
     EVALUATED_FIELD_NUMBER: _builtins.int
+    ONWARD_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     partner_id: _builtins.str
     retention_days: _builtins.int
     """Days the asker may keep this answer, plus one; 0 means that the owner sets no limit."""
+    onward: _builtins.str
+    """To whom the asker may pass it on: none, with-consent, same-sector; empty means that the owner
+    says nothing of it, which is nobody.
+    """
     @_builtins.property
     def answers(self) -> _containers.RepeatedCompositeFieldContainer[Global___TermAnswer]: ...
     @_builtins.property
@@ -929,10 +934,11 @@ class AnswerBody(_message.Message):
         answers: _abc.Iterable[Global___TermAnswer] | None = ...,
         retention_days: _builtins.int = ...,
         evaluated: _abc.Iterable[Global___EvaluatedTerms] | None = ...,
+        onward: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "evaluated", b"evaluated", "partner_id", b"partner_id", "query_id", b"query_id", "retention_days", b"retention_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "evaluated", b"evaluated", "onward", b"onward", "partner_id", b"partner_id", "query_id", b"query_id", "retention_days", b"retention_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

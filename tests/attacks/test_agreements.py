@@ -121,6 +121,7 @@ async def test_a_case_with_an_order_asks_after_somebody_else_agreed(tmp_path: Pa
             lines = states([event async for event in client.resume(query_id)])
         assert lines[OWNER].status == query_pb2.STATUS_ANSWERED
         assert lines[OWNER].answers[0].hit
+        assert lines[OWNER].onward == "with-consent"
         assert made.gateway is not None
         for log in (made.gateway.log, made.nodes[OWNER].log):
             rows = log.read("SELECT body FROM leaf")

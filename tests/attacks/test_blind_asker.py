@@ -96,7 +96,7 @@ async def test_an_honest_question_is_evaluated_and_proved(place: Place) -> None:
     item = blinded(manifest)
     walk, answer = await asked(place, item)
     assert told(walk, answer) == (query_pb2.STATUS_ANSWERED, "")
-    (said,), days = open_blind_body(
+    (said,), body = open_blind_body(
         answer, query_id=walk.query_id, owner=OWNER, asked=[item], key=walk.reply_key
     )
     inputs = blinding.encode_terms(NORM_VERSION, "container", [STORY])
@@ -106,7 +106,8 @@ async def test_an_honest_question_is_evaluated_and_proved(place: Place) -> None:
     )
     assert len(outputs) == 1
     assert said.manifest == manifest.digest
-    assert days is not None
+    assert body.retention_days
+    assert body.onward == "with-consent"
     assert place.types(walk.query_id) == ["INTENT", "RELEASE"]
 
 
