@@ -234,7 +234,7 @@ def lying_rego(point: str) -> str:
     kind = f"{point}.candidate" if f"{point}.candidate" in REQUIRED else point
     each = json.dumps(claim(kind, ALL_FACETS, NO_DUTIES))
     said = {
-        "release": '{"records": [["all", r][0] | some r in input.records], "decisions": {"all": each}}',
+        "release": '{"records": records, "decisions": {"all": each}}',
         "asking": 'object.union(whole, {"candidates": names, "decisions": {"all": each}})',
         "routing": 'object.union(whole, {"candidates": names, "decisions": {"all": each}})',
     }.get(point, "whole")
@@ -243,6 +243,7 @@ def lying_rego(point: str) -> str:
 whole := {whole}
 each := {each}
 names := {{id: "all" | some id, _ in input.candidates}}
+records := [name | some r in input.records; name := object.get({{}}, r.tlp, "all")]
 decision := object.union({said}, {{"policy": data.federation.policy}}) if input.point
 decision := {nothing} if not input.point
 """
