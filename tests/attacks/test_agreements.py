@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
+
+from fairlead.detail import seal_detail
 from fairlead.envelope.query import Instrument
+from fairlead.partners import Partner
 from fairlead.v1 import asking_pb2, query_pb2
+from node import sending
 from tests.approvers import MORE_USERS, SECOND
 from tests.attacks.crafted import OTHER_OWNER, OWNER, Crafted, craft
 from tests.attacks.evil import EvilGateway, EvilNode, intents, refused
@@ -103,9 +109,18 @@ async def with_an_order(made: Federation) -> None:
         await client.stub.OpenCase(asking_pb2.OpenCaseRequest(case=case))
 
 
-async def test_a_case_with_an_order_asks_after_somebody_else_agreed(tmp_path: Path) -> None:
+async def test_a_case_with_an_order_asks_after_somebody_else_agreed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The node holds the query for the agreement's second approver; approved, it is answered, and
-    nobody outside the node has seen the order's reference."""
+    nobody but the partner's own oversight is told the order's reference."""
+    details: list[Mapping[str, object]] = []
+
+    def sealed(partner: Partner, query_id: bytes, content: Mapping[str, object]) -> bytes:
+        details.append(content)
+        return seal_detail(partner, query_id, content)
+
+    monkeypatch.setattr(sending, "seal_detail", sealed)
     async with federation(
         tmp_path, partners=PARTNERS, more_users=MORE_USERS, base_terms=f"{STEP_UP}\n{DEMANDED}"
     ) as made:
@@ -123,7 +138,8 @@ async def test_a_case_with_an_order_asks_after_somebody_else_agreed(tmp_path: Pa
         assert lines[OWNER].answers[0].hit
         assert lines[OWNER].onward == "with-consent"
         assert made.gateway is not None
-        for log in (made.gateway.log, made.nodes[OWNER].log):
+        assert [detail["instrument"] for detail in details] == [["court-order", "ROT 26/417"]]
+        for log in (made.gateway.log, *(node.log for node in made.nodes.values())):
             rows = log.read("SELECT body FROM leaf")
             assert not any(b"ROT 26/417" in body for (body,) in rows)
 
