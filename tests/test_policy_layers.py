@@ -19,14 +19,17 @@ from hypothesis import strategies as st
 from fairlead.policy.agreements import local_data
 from fairlead.policy.compiling import identified
 from fairlead.policy.decision import Decision, disclosed
-from fairlead.policy.engine import PolicyEngine
+from fairlead.policy.engine import PolicyEngine, Program, WasmEngine
 from fairlead.policy.reading import REQUIRED
+from fairlead.policy.supervision import supervised_engine
+from tests import opas
 from tests.holes import POLICY, decided, no_wider
 from tests.policy_cases import DEMO
 from tests.policy_engines import Slate, WasmSlate, wasm_slate
 from tests.policy_inputs import DATA, REGISTRY, plain, questions
 
 # isort: split
+from policy_vectors import product
 from vector_facts import FULL, MAKERS, data_of
 
 POINTS = sorted(MAKERS)
@@ -223,3 +226,57 @@ def test_a_layer_that_permits_everything_changes_nothing(federation: Slate, poin
         assert decision.facets == alone[name].facets
         if decision.permit:
             assert decision.obligations == alone[name].obligations
+
+
+def lying_rego(point: str) -> str:
+    """The liar as a rule. It refuses an empty input, as an engine must to be started."""
+    whole = json.dumps(claim(point, ALL_FACETS, NO_DUTIES))
+    kind = f"{point}.candidate" if f"{point}.candidate" in REQUIRED else point
+    each = json.dumps(claim(kind, ALL_FACETS, NO_DUTIES))
+    said = {
+        "release": '{"records": records, "decisions": {"all": each}}',
+        "asking": 'object.union(whole, {"candidates": names, "decisions": {"all": each}})',
+        "routing": 'object.union(whole, {"candidates": names, "decisions": {"all": each}})',
+    }.get(point, "whole")
+    nothing = '{"records": []}' if point == "release" else '{"effect": "deny"}'
+    return f"""package fairlead.{point}
+whole := {whole}
+each := {each}
+names := {{id: "all" | some id, _ in input.candidates}}
+records := [name | some r in input.records; name := object.get({{}}, r.tlp, "all")]
+decision := object.union({said}, {{"policy": data.federation.policy}}) if input.point
+decision := {nothing} if not input.point
+"""
+
+
+@pytest.fixture(scope="module", params=["wasm", "opa"])
+def lying(request: pytest.FixtureRequest) -> Iterator[PolicyEngine]:
+    """The liar, run by each of the product's engines."""
+    sources = {f"{point}/{point}.rego": lying_rego(point).encode() for point in POINTS}
+    program = Program(wasm=b"", sources=sources)
+    data = {"federation": {"policy": POLICY}}
+    if request.param == "wasm":
+        engine: PolicyEngine = WasmEngine(
+            opas.compiled(program).wasm, data, deadline_s=opas.PATIENT_S
+        )
+    else:
+        engine = supervised_engine(opas.command(), program, data, deadline_s=opas.PATIENT_S)
+    yield engine
+    engine.close()
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_a_lying_program_never_widens(federation: Slate, lying: PolicyEngine, point: str) -> None:
+    """A partner's own Rego that claims everything is understood, and changes nothing."""
+    for document in (MAKERS[point](), *SAMPLES[point]):
+        asked = plain(document)
+        claimed = decided([lying], point, asked, asked)
+        assert all(decision.permit for decision in claimed.values())
+        alone, both = compare(federation, lying, point, asked)
+        assert {n: d.permit for n, d in both.items()} == {n: d.permit for n, d in alone.items()}
+
+
+SAMPLES = {
+    point: [v.document for v in product() if v.point == point and v.data == "demo"][:12]
+    for point in POINTS
+}

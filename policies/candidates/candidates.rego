@@ -5,13 +5,13 @@ package fairlead.candidates
 import data.fairlead.agreement
 import data.fairlead.facts
 
-names[id] := name_of[like] if some id, like in likeness
+names := {id: name_of[like] | some id, like in likeness}
 
-kinds contains [name_of[like], known] if some like, known in about
+kinds := {[name_of[like], known] | some like, known in about}
 
 # All that rules look at: of the id, whether it is the asker's, or one that an agreement of the
 # asker's names or lost. What is no partner is alike to nothing.
-likeness[id] := like(id, owner) if some id, owner in input.candidates
+likeness := {id: like(id, owner) | some id, owner in input.candidates}
 
 like(id, owner) := [
 	owner.kind, owner.sector, owner.country, owner.schemes, called(owner.partner_id),
@@ -29,26 +29,24 @@ partner(like) := {
 } else := {}
 
 called(id) := id if {
-	told_apart[id]
+	id in told_apart
 } else := "-"
 
-told_apart[input.asker.partner_id] := true
-
-told_apart[id] := true if {
+told_apart := ({id |
+	some id in [input.asker.partner_id]
+} | {id |
 	some agreement_id in agreement.asked_by
 	some id, _ in data.federation.agreements[agreement_id].to.partners
-}
-
-told_apart[id] := true if {
+}) | {id |
 	some agreement_id in agreement.asked_by
 	some id, _ in data.federation.agreements[agreement_id].opted_out
 }
 
-alike contains like if some _, like in likeness
+alike := {like | some _, like in likeness}
 
-about[like] := agreement.about(partner(like)) if some like in alike
+about := {like: agreement.about(partner(like)) | some like in alike}
 
-name_of[like] := name(known) if some like, known in about
+name_of := {like: name(known) | some like, known in about}
 
 default valid := false
 

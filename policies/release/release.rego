@@ -30,7 +30,7 @@ likeness(r) := [
 	is_object(r)
 } else := []
 
-alike contains likeness if some likeness in likenesses
+alike := {likeness | some likeness in likenesses}
 
 # The record whom all of these are like, for the rules.
 like(likeness) := {
@@ -42,12 +42,11 @@ like(likeness) := {
 	count(likeness) == 13
 } else := {}
 
-names[likeness] := name(about_record(like(likeness))) if some likeness in alike
+known_of := {likeness: about_record(like(likeness)) | some likeness in alike}
 
-kinds contains [name(known), known] if {
-	some likeness in alike
-	known := about_record(like(likeness))
-}
+names := {likeness: name(known) | some likeness, known in known_of}
+
+kinds := {[names[likeness], known] | some likeness, known in known_of}
 
 about_record(record) := {
 	"evidence": evidence(record),

@@ -256,9 +256,7 @@ def test_a_decision_that_takes_too_long_is_unavailable() -> None:
     vector = json.loads((ROOT / "tests/vectors/policy/routing-demo.json").read_bytes())
     engine = wasm(vector["data"], deadline_s=0.2)
     partner = vector["input"]["candidates"]["police"]
-    many = {  # no two alike: those would be decided once
-        f"p{i}": {**partner, "partner_id": f"p{i}", "country": f"c{i}"} for i in range(15_000)
-    }
+    many = {f"p{i}": {**partner, "partner_id": f"p{i}", "country": f"C{i}"} for i in range(15_000)}
     with pytest.raises(PolicyUnavailable):
         engine.evaluate("routing", {**vector["input"], "candidates": many})
     assert decided(engine, "routing", vector["input"]) == vector["expect"]

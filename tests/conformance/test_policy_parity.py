@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
 import pytest
 
-from fairlead.policy.engine import SELF_TEST
+from fairlead.errors import PolicyUnavailable
+from fairlead.policy.engine import wasm_engine
 from fairlead.policy.reading import REQUIRED
 from fairlead.policy.supervision import supervised_engine
 from tests import opas
@@ -81,16 +81,30 @@ def test_both_engines_give_the_same_octets_but_for_the_order_of_sets(
 
 def test_the_products_own_opa_gives_the_same() -> None:
     """Through the adapter and a supervised OPA, every vector is decided as by the reference."""
-    command, wrong, shipped = opas.command(), [], opas.program()
-    kernel = {n: text for n, text in shipped.sources.items() if n != SELF_TEST}
-    program = replace(shipped, sources=kernel)  # broken data must not pass the self-test
+    command, wrong = opas.command(), []
     for data, vectors in groupby(VECTORS, key=lambda v: v["data"]):
-        engine = supervised_engine(command, program, data_of(data), deadline_s=opas.PATIENT_S)
+        if data == "broken":
+            continue
+        engine = supervised_engine(
+            command, opas.program(), data_of(data), deadline_s=opas.PATIENT_S
+        )
         for vector in vectors:
             output = json.loads(engine.evaluate(vector["point"], vector["input"]))
             wrong += [vector["name"]] if condensed(output) != vector["expect"] else []
         engine.close()
     assert wrong == []
+
+
+def test_no_engine_starts_over_broken_data() -> None:
+    """The self-test notices data that lost a part before anybody asks."""
+    with pytest.raises(PolicyUnavailable) as caught:
+        wasm_engine(opas.program(), data_of("broken"))
+    assert caught.value.code == "ENGINE_SELFTEST"
+    with pytest.raises(PolicyUnavailable) as caught:
+        supervised_engine(
+            opas.command(), opas.program(), data_of("broken"), deadline_s=opas.PATIENT_S
+        )
+    assert caught.value.code == "ENGINE_SELFTEST"
 
 
 def test_the_file_is_what_the_program_makes() -> None:
