@@ -141,34 +141,6 @@ def alter(draw: st.DrawFn, words: dict[str, Any]) -> None:
             words["fields"].pop("seal")
 
 
-def parties(name: str) -> st.SearchStrategy[PartyFacts]:
-    """A partner that agreements may name, or another."""
-    return st.builds(
-        lambda kind, partner, country: PartyFacts(
-            partner_id=partner, kind=kind, sector=KINDS[kind], country=country, schemes=SCHEMES
-        ),
-        st.sampled_from(tuple(KINDS)),
-        st.sampled_from((name, name, *PARTNERS)),
-        st.sampled_from(COUNTRIES),
-    )
-
-
-queries = st.builds(
-    QueryFacts,
-    mode=st.sampled_from(("sealed", "blind")),
-    purpose=st.sampled_from(PURPOSES),
-    legal_basis=st.sampled_from(BASES),
-    instrument=st.none()
-    | st.sampled_from(INSTRUMENTS).map(
-        lambda pair: InstrumentFacts(kind=pair[0], authority=pair[1], valid_until=NOW + 100)
-    ),
-    schemes=st.lists(st.sampled_from(SCHEMES), min_size=1, unique=True).map(tuple),
-    term_count=st.sampled_from((1, 4, 5, 6, 1000, 1001)),
-    window_days=st.sampled_from((1, 10, 11, 90, 91, None)),
-    events=st.just(()),
-)
-
-
 def inquiry(query: QueryFacts, asker: PartyFacts, owner: PartyFacts, **more: Any) -> Inquiry:
     """A question with everything else in order."""
     now = more.pop("now", NOW)
@@ -187,15 +159,46 @@ def inquiry(query: QueryFacts, asker: PartyFacts, owner: PartyFacts, **more: Any
     )  # fmt: skip
 
 
-inquiries = st.builds(
-    inquiry,
-    queries,
-    parties("other-asker"),
-    parties("other-owner"),
-    now=st.sampled_from((NOW - 1, NOW, NOW + 9, NOW + 10)),
-    country=st.sampled_from(COUNTRIES),
-    roles=st.sampled_from((("analyst",), ("senior",), ROLES)),
-)
+@st.composite
+def near(draw: st.DrawFn, two: tuple[dict[str, Any], dict[str, Any]]) -> Inquiry:
+    """A question that some agreement of the two policies nearly covers, or does."""
+    rows_of = [row for data in two for row in data["federation"]["agreements"].values()]
+    row = draw(st.sampled_from(rows_of)) if rows_of else draw(rows)
+
+    def pick(words: Any, others: tuple[Any, ...]) -> Any:
+        astray = draw(st.integers(0, 9)) == 0
+        return draw(st.sampled_from(others if astray or not words else tuple(words)))
+
+    def party(side: str, name: str) -> PartyFacts:
+        kind = pick(row[side]["kinds"], tuple(KINDS))
+        return PartyFacts(
+            partner_id=pick((name, *row[side]["partners"]), (name, *PARTNERS)),
+            kind=kind, sector=KINDS[kind], schemes=SCHEMES,
+            country=pick(row["asker_countries" if side == "from" else "owner_countries"], COUNTRIES),
+        )  # fmt: skip
+
+    wanted = row["instrument"] and (*row["instrument"]["kinds"], *row["instrument"]["authorities"])
+    pair = pick((wanted,), (None, *INSTRUMENTS))
+    schemes = draw(st.lists(st.sampled_from(tuple(row["schemes"])), min_size=1, unique=True))
+    query = QueryFacts(
+        mode=pick(row["modes"], ("sealed", "blind")),
+        purpose=pick(row["purposes"], PURPOSES),
+        legal_basis=pick(row["legal_bases"], BASES),
+        instrument=pair
+        and InstrumentFacts(kind=pair[0], authority=pair[1], valid_until=NOW + 100),
+        schemes=tuple(schemes),
+        term_count=pick((1, row["max_terms"]), (1, 4, 5, 6, 1000, 1001)),
+        window_days=pick((1, row["max_window_days"]), (1, 10, 11, 90, 91, None)),
+        events=(),
+    )
+    return inquiry(
+        query,
+        party("from", "other-asker"),
+        party("to", "other-owner"),
+        now=pick((NOW,), (NOW - 1, NOW, NOW + 9, NOW + 10)),
+        country=pick(row["record_countries"], COUNTRIES),
+        roles=draw(st.sampled_from((tuple(row["roles"]), ("analyst",), ("senior",)))),
+    )
 
 
 @cache

@@ -16,18 +16,19 @@ from fairlead.policy.narrowing import widenings
 from fairlead.policy.widening import Widening
 from tests import random_policies as random
 from tests.policy_cases import BASELINE, DEMO
-from tests.random_policies import asked, inquiries, inquiry, points, policies, within
+from tests.random_policies import asked, inquiry, near, points, policies, within
 
 LENGTH = settings(deadline=None, max_examples=150)
 """Of a test in the suite. `FAIRLEAD_EXAMPLES` of Hypothesis makes it longer."""
 
 
 @LENGTH
-@given(policies(), st.lists(inquiries, min_size=25, max_size=25))
-def test_no_widening_is_missed(two: Any, questions: Any) -> None:
+@given(policies(), st.data())
+def test_no_widening_is_missed(two: Any, data: st.DataObject) -> None:
     """Whatever is asked that the new policy answers more of, some widening was told."""
     old, new = two
     before, after = points(old), points(new)
+    questions = data.draw(st.lists(near(two), min_size=15, max_size=15))
     wider = [q for q in questions if not within(asked(after, q), asked(before, q))]
     assert not wider or widenings(old, new)
 

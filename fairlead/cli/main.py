@@ -27,6 +27,7 @@ def _assemble() -> None:
         feedback,
         login,
         partners,
+        policy,
         queries,
         receipts,
         watch,
@@ -44,6 +45,7 @@ def _assemble() -> None:
     app.add_typer(approvals.app, name="approvals")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
+    app.add_typer(policy.app, name="policy")
 
 
 _assemble()

@@ -20,10 +20,12 @@ import yaml
 from fairlead.errors import Misconfigured
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import identified
+from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import WasmEngine
 from fairlead.policy.points import Layer, PolicyPoints
 
 WASM = "policy.wasm"
+TEST = "_test.rego"
 IDENTITY = "draft"
 """What decisions of a draft say their policy is: no bundle's."""
 DEADLINE_S = 10.0
@@ -37,6 +39,7 @@ class Draft:
     root: Path
     data: Mapping[str, bytes]
     sources: Mapping[str, bytes]
+    rule_tests: Mapping[str, bytes]
     tests: Mapping[str, bytes]
     wasm: bytes | None
 
@@ -53,12 +56,13 @@ class Draft:
                 reasons=("DRAFT_MISSING",),
                 remedy="fairlead policy init DIR",
             )
-        rego = sorted(p for p in root.glob("*/*.rego") if not p.name.endswith("_test.rego"))
+        rego = sorted(root.glob("*/*.rego"))
         try:
             return cls(
                 root=root,
                 data=_files(root, names),
-                sources=_files(root, rego),
+                sources=_files(root, [p for p in rego if not p.name.endswith(TEST)]),
+                rule_tests=_files(root, [p for p in rego if p.name.endswith(TEST)]),
                 tests=_files(root, sorted(root.glob("tests/*.yaml"))),
                 wasm=(root / WASM).read_bytes() if (root / WASM).is_file() else None,
             )
@@ -82,6 +86,19 @@ class Draft:
         """The compiled registry and agreements."""
         federation: Mapping[str, Any] = self.compiled["federation"]
         return federation
+
+    @cached_property
+    def registry(self) -> Registry:
+        """The words as they are written, with their titles.
+
+        :raises InvalidAgreements: no file has them, or one is wrong.
+        """
+        problems: list[str] = []
+        found = [parse_document(name, content, problems) for name, content in self.data.items()]
+        registry = next((d.registry for d in found if d is not None and d.registry), None)
+        if registry is None or problems:
+            raise InvalidAgreements(problems or ["registry: exactly one file of the federation has it"])
+        return registry
 
     @cached_property
     def engine(self) -> WasmEngine:
@@ -114,7 +131,7 @@ class Draft:
     def inputs(self) -> dict[str, str]:
         """SHA-256 of every file that decides what a test finds."""
         wasm = {} if self.wasm is None else {WASM: self.wasm}
-        files = {**self.data, **self.sources, **self.tests, **wasm}
+        files = {**self.data, **self.sources, **self.rule_tests, **self.tests, **wasm}
         return {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
 
 

@@ -52,8 +52,10 @@ class MatrixRow:
 
     def words(self) -> str:
         """What is disclosed, in words."""
-        without = f" without {listed(self.hidden)}" if self.hidden and FULL in self.facets else ""
-        return facet_words(self.facets) + without
+        said = facet_words(self.facets)
+        if self.hidden and FULL in self.facets:
+            return said.replace("the record", f"the record without {listed(self.hidden)}", 1)
+        return said
 
     def record(self) -> dict[str, Any]:
         """The same for a program."""
