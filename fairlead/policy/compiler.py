@@ -122,8 +122,9 @@ class Opa:
     def test(self, sources: Mapping[str, bytes]) -> dict[str, Any]:
         """Run the tests among the sources: how many, which failed, and how much they covered."""
         with self._laid(sources) as folder:
-            told = self._run(folder, "test", "--format", "json", FOLDER)
-            covered = self._run(folder, "test", "--coverage", "--format", "json", FOLDER)
+            words = ("test", "--timeout", f"{PATIENCE_S}s", "--format", "json", FOLDER)
+            told = self._run(folder, *words)
+            covered = self._run(folder, *words, "--coverage")
         results = _json(told.stdout) or []
         failed = [f"{r['package']}.{r['name']}" for r in results if r.get("fail") or r.get("error")]
         coverage = _json(covered.stdout) or {}

@@ -121,12 +121,10 @@ def _print(name: str, found: Explanation) -> None:
 
 
 def _reasons(found: Explanation) -> None:
-    said: set[str] = set()
-    for step in found.verdict.steps.values():
-        for reason in step.reasons:
-            if reason.code not in said:
-                said.add(reason.code)
-                typer.echo(printable(f"  {reason.text} [{reason.code}]"))
+    """Those of the point that decides: what comes after it follows."""
+    step = found.verdict.steps.get(found.verdict.decided_by)
+    for reason in step.reasons if step is not None else found.verdict.decision.reasons:
+        typer.echo(printable(f"  {reason.text} [{reason.code}]"))
 
 
 def _ways(found: Explanation) -> None:
