@@ -66,6 +66,7 @@ OURS = (
     "docs/protocol.md",
     "docs/users.md",
     "docs/oversight.md",
+    "docs/policy-tools.md",
 )
 
 

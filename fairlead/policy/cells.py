@@ -77,6 +77,7 @@ class Plane:
             for policy, ids in zip(policies, self._ids, strict=True)
         ]
         self._seen = 0
+        self._by_kind: dict[str, list[Choice]] = {}
         self._narrowed: dict[tuple[str, Masks], dict[str, list[Choice]]] = {}
 
     def cells(self, concerned: Iterable[str] | None = None) -> Iterator[Cell]:
@@ -85,16 +86,20 @@ class Plane:
         :param concerned: ids; cells that none of these covers are left out. None: no such wish.
         :raises InvalidInput: POLICY_TOO_VARIED.
         """
-        wanted = None if concerned is None else self._mask_of(set(concerned))
-        fixed = self._fixed()
+        every: Masks = tuple((1 << len(ids)) - 1 for ids in self._ids)
+        wanted = every if concerned is None else self._mask_of(set(concerned))
+        fixed, owners = self._fixed(), self._parties("to")
         for asker in self._parties("from"):
-            for owner in self._parties("to"):
-                (a,), (o,) = asker.values, owner.values
+            if not any(_both(asker.masks, wanted)):
+                continue
+            (a,) = asker.values
+            dimensions = {"ground": self._grounds(a.kind), **fixed}
+            for owner in owners:
+                (o,) = owner.values
                 start = _both(asker.masks, owner.masks)
                 same = bool(a.partner) and a.partner == o.partner
-                if same or not any(start) or (wanted is not None and not any(_both(start, wanted))):
-                    continue
-                yield from self._inside(a, o, start, {"ground": self._grounds(a.kind), **fixed})
+                if not same and any(_both(start, wanted)):
+                    yield from self._inside(a, o, start, dimensions)
 
     # ── One pair ─────────────────────────────────────────────────────────────────────────────
 
@@ -170,6 +175,11 @@ class Plane:
 
     def _grounds(self, kind: str) -> list[Choice]:
         """Purpose with legal basis, where the registry lets this kind rely on it."""
+        if kind not in self._by_kind:
+            self._by_kind[kind] = self._grounds_of(kind)
+        return self._by_kind[kind]
+
+    def _grounds_of(self, kind: str) -> list[Choice]:
         pairs = sorted(
             {
                 (purpose, basis)

@@ -15,7 +15,7 @@ from typing import Any
 
 from fairlead.policy.cells import Cell, Plane, may_rely
 from fairlead.policy.compiling import layer_data
-from fairlead.policy.narrowing import BESIDE, statement, widenings
+from fairlead.policy.narrowing import BESIDE, is_wider, statement
 from fairlead.policy.sides import Policy, Row, day, listed
 from fairlead.policy.terms import Terms, terms_of
 from fairlead.policy.widening import DIMENSIONS, Widening
@@ -192,7 +192,7 @@ def _idle(alive: Mapping[str, Any]) -> Iterator[Conflict]:
             )
             continue
         without = layer_data(_words(policy), {n: r for n, r in rows.items() if n != name})
-        if not widenings(alive, without) and not widenings(without, alive):
+        if not is_wider(alive, without) and not is_wider(without, alive):
             yield Conflict(
                 code="SHADOWED",
                 agreements=(name,),

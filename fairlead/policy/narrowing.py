@@ -48,15 +48,28 @@ def widenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Widening]:
     means: whatever is asked, by whomever and whenever, under ``new`` nothing more is disclosed,
     and no duty is lighter.
     """
-    before, after = old["federation"], new["federation"]
-    found = [Widening(grown=(text,)) for text in _unread(before, after)]
-    if found:
-        return found
-    plane = Plane((before, after))
     try:
-        return merged(w for cell in plane.cells(concerned(before, after)) for w in _of(plane, cell))
+        return merged(_widenings(old["federation"], new["federation"]))
     except InvalidInput as error:
         return [Widening(grown=(f"{error.message}: what it says more of is not known",))]
+
+
+def is_wider(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether there is any widening; found sooner than all of them."""
+    try:
+        return any(True for _ in _widenings(old["federation"], new["federation"]))
+    except InvalidInput:
+        return True
+
+
+def _widenings(before: Policy, after: Policy) -> Iterator[Widening]:
+    found = [Widening(grown=(text,)) for text in _unread(before, after)]
+    if found:
+        yield from found
+        return
+    plane = Plane((before, after))
+    for cell in plane.cells(concerned(before, after)):
+        yield from _of(plane, cell)
 
 
 def outcome(policy: Policy, cell: Cell, place: int) -> Terms | None:
