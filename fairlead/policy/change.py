@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from fairlead.policy.cells import may_rely
@@ -35,26 +36,24 @@ def changes(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
     """Everything worth trying, what the asker can do at once first."""
     query = inquiry.query
     other = "blind" if query.mode == "sealed" else "sealed"
-    yield Change(f"ask {other}", "the analyst", lambda i: _asked(i, mode=other))
+    yield Change(f"ask {other}", "the analyst", _asking(mode=other))
     rows = policy["agreements"].values()
     fewer = {r["max_terms"] for r in rows} | {policy["limits"]["max_terms"]}
     fewer |= {policy["limits"]["second_person_above_terms"]}
     for limit in sorted((n for n in fewer if n < query.term_count), reverse=True):
         yield Change(
             f"ask for at most {limit:,} terms at once", "the analyst",
-            lambda i, limit=limit: _asked(i, term_count=limit), "terms",
+            _asking(term_count=limit), "terms",
         )  # fmt: skip
     for days in sorted(_shorter(policy, query.window_days), reverse=True):
         yield Change(
             f"ask about at most {days} days", "the analyst",
-            lambda i, days=days: _asked(i, window_days=days), "window",
+            _asking(window_days=days), "window",
         )  # fmt: skip
     yield from _instruments(policy, inquiry)
     yield from _grounds(policy, inquiry)
     yield from _at_the_asker(policy, inquiry)
-    yield Change(
-        "ask again, for a fresh grant", "the analyst", lambda i: replace(i, grant=None, facets=None)
-    )
+    yield Change("ask again, for a fresh grant", "the analyst", _changing(grant=None, facets=None))
     yield from _of_the_record(inquiry)
 
 
@@ -65,12 +64,14 @@ def _shorter(policy: Policy, days: int | None) -> set[int]:
 
 def _instruments(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
     wanted = [r["instrument"] for r in policy["agreements"].values() if r["instrument"]]
-    pairs = sorted({(kind, a) for one in wanted for kind in one["kinds"] for a in one["authorities"]})
+    pairs = sorted(
+        {(kind, a) for one in wanted for kind in one["kinds"] for a in one["authorities"]}
+    )
     for kind, authority in pairs:
         found = InstrumentFacts(kind=kind, authority=authority, valid_until=inquiry.now + CASE_S)
         yield Change(
             f"have the case carry a valid {kind} of a {authority}", "an approver",
-            lambda i, found=found: _asked(i, instrument=found),
+            _asking(instrument=found),
         )  # fmt: skip
 
 
@@ -81,7 +82,7 @@ def _grounds(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
                 yield Change(
                     f"ask for {purpose} on {basis}, if that is what it is for, in such a case",
                     "an approver",
-                    lambda i, p=purpose, b=basis: _ground(i, p, b),
+                    partial(_ground, purpose=purpose, basis=basis),
                 )  # fmt: skip
 
 
@@ -93,20 +94,18 @@ def _at_the_asker(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
     )  # fmt: skip
     yield Change(
         "open a case for this question, and assign the analyst", "an approver",
-        lambda i: replace(i, case=case),
+        _changing(case=case),
     )  # fmt: skip
     for role in policy["roles"]:
         yield Change(
             f"give the person the role {role}", "the partner's administrator",
-            lambda i, r=role: replace(
-                i, user=replace(i.user, roles=tuple(dict.fromkeys((*i.user.roles, r))))
-            ),
+            partial(_with_role, role=role),
         )  # fmt: skip
     for count in (1, 2, 3):
         if count > inquiry.approvals:
             yield Change(
                 f"let {count} other {'person' if count == 1 else 'people'} agree", "an approver",
-                lambda i, count=count: replace(i, approvals=count), "approvals",
+                _changing(approvals=count), "approvals",
             )  # fmt: skip
 
 
@@ -118,25 +117,49 @@ def _of_the_record(inquiry: Inquiry) -> Iterator[Change]:
         ("europol", "H0", "review the record's Europol code: H0 would do"),
         ("active_target", False, "end what makes the record an active target"),
         ("personal", False, "review the mapping that says the record is about a person"),
-        ("purposes", tuple({*record.purposes, inquiry.query.purpose}), "hold the record for this purpose too"),
+        ("purposes", (*record.purposes, inquiry.query.purpose),
+         "hold the record for this purpose too"),
         ("event", "gate-in", "give the record its event"),
         ("expires_at", inquiry.now + CASE_S, "import the record again, within its retention"),
     ):  # fmt: skip
         yield Change(
             text, "the owner",
-            lambda i, n=name, v=value: replace(i, record=replace(i.record, **{n: v})),
+            _recorded(**{name: value}),
         )  # fmt: skip
     yield Change(
         "give the record a 4x4 grade", "the owner",
-        lambda i: replace(i, record=replace(i.record, source_grade="A", information_grade="1")),
+        _recorded(source_grade="A", information_grade="1"),
     )  # fmt: skip
 
 
-def _asked(inquiry: Inquiry, **changes: Any) -> Inquiry:
+# ── Edits ────────────────────────────────────────────────────────────────────────────────────
+
+
+def _changing(**changes: Any) -> Edit:
+    return partial(replace, **changes)
+
+
+def _recorded(**changes: Any) -> Edit:
+    def edit(inquiry: Inquiry) -> Inquiry:
+        return replace(inquiry, record=replace(inquiry.record, **changes))
+
+    return edit
+
+
+def _asking(**changes: Any) -> Edit:
     """The question asked otherwise, under a grant that is for the same mode if there is one."""
-    query = replace(inquiry.query, **changes)
-    grant = inquiry.grant and replace(inquiry.grant, mode=query.mode)
-    return replace(inquiry, query=query, grant=grant)
+
+    def edit(inquiry: Inquiry) -> Inquiry:
+        query = replace(inquiry.query, **changes)
+        grant = inquiry.grant and replace(inquiry.grant, mode=query.mode)
+        return replace(inquiry, query=query, grant=grant)
+
+    return edit
+
+
+def _with_role(inquiry: Inquiry, role: str) -> Inquiry:
+    roles = tuple(dict.fromkeys((*inquiry.user.roles, role)))
+    return replace(inquiry, user=replace(inquiry.user, roles=roles))
 
 
 def _ground(inquiry: Inquiry, purpose: str, basis: str) -> Inquiry:

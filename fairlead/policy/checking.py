@@ -45,18 +45,15 @@ def check_draft(draft: Draft, opa: Opa | None) -> list[Check]:
 
 
 def _rules(draft: Draft, opa: Opa | None) -> Iterator[Check]:
-    for name, found in (
-        ("rules", lambda o: o.check(draft.sources, input_schemas())),
-        ("lints", lambda o: [str(f) for f in lint(o.parse(draft.sources))]),
-    ):
-        if not draft.sources:
-            yield Check(name=name, state=NOT_CHECKED, problems=("the folder has no rules",))
-        elif opa is None:
-            why = f"OPA {VERSION} is not on PATH (in a checkout: make tools)"
+    why = "" if draft.sources else "the folder has no rules"
+    if opa is None:
+        why = f"OPA {VERSION} is not on PATH (in a checkout: make tools)"
+    if opa is None or why:
+        for name in ("rules", "lints"):
             yield Check(name=name, state=NOT_CHECKED, problems=(why,))
-        else:
-            program = opa
-            yield _check(name, lambda found=found, program=program: found(program))
+        return
+    yield _check("rules", lambda: opa.check(draft.sources, input_schemas()))
+    yield _check("lints", lambda: [str(found) for found in lint(opa.parse(draft.sources))])
 
 
 def _check(name: str, find: Callable[[], list[str]]) -> Check:

@@ -136,7 +136,10 @@ class Opa:
         }
 
     def decide(
-        self, sources: Mapping[str, bytes], data: Mapping[str, Any], asked: Sequence[tuple[str, Any]]
+        self,
+        sources: Mapping[str, bytes],
+        data: Mapping[str, Any],
+        asked: Sequence[tuple[str, Any]],
     ) -> list[Any]:
         """The decisions of points over inputs, all in one run; None where undefined."""
         by_point = {p: {str(i): d for i, (q, d) in enumerate(asked) if q == p} for p in POINTS}

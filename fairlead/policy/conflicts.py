@@ -9,7 +9,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -18,7 +18,7 @@ from fairlead.policy.compiling import layer_data
 from fairlead.policy.narrowing import BESIDE, is_wider, statement
 from fairlead.policy.sides import Policy, Row, day, listed
 from fairlead.policy.terms import Terms, terms_of
-from fairlead.policy.widening import DIMENSIONS, Widening
+from fairlead.policy.widening import Widening, united
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +114,7 @@ def _united(found: Iterable[Widening]) -> list[Widening]:
     for item in found:
         key = (item.agreements, item.grown, item.before is None)
         groups.setdefault(key, []).append(item)
-    return [
-        replace(
-            group[0],
-            **{n: frozenset().union(*(getattr(w, n) for w in group)) for n in DIMENSIONS},
-        )
-        for group in groups.values()
-    ]
+    return [united(group) for group in groups.values()]
 
 
 def _sidestepped(policy: Policy, cells: list[Cell]) -> Iterator[Widening]:

@@ -97,7 +97,9 @@ class Draft:
         found = [parse_document(name, content, problems) for name, content in self.data.items()]
         registry = next((d.registry for d in found if d is not None and d.registry), None)
         if registry is None or problems:
-            raise InvalidAgreements(problems or ["registry: exactly one file of the federation has it"])
+            raise InvalidAgreements(
+                problems or ["registry: exactly one file of the federation has it"]
+            )
         return registry
 
     @cached_property
@@ -146,7 +148,9 @@ def agreement_lines(content: bytes) -> list[tuple[str, int]]:
         if key.value == "agreements" and isinstance(value, yaml.SequenceNode):
             for row in value.value:
                 pairs = row.value if isinstance(row, yaml.MappingNode) else []
-                found += [(str(v.value), row.start_mark.line + 1) for k, v in pairs if k.value == "id"]
+                found += [
+                    (str(v.value), row.start_mark.line + 1) for k, v in pairs if k.value == "id"
+                ]
     return found
 
 

@@ -53,7 +53,7 @@ def render(values: Mapping[str, Any]) -> str:
     ]
     for name, field in Agreement.model_fields.items():
         key = field.alias or name
-        if key in values and values[key] is not None or key == "max_window_days" and key in values:
+        if key in values:
             meaning = " ".join((field.description or "").split())
             lines += [f"    # {line}" for line in textwrap.wrap(meaning, 90)]
             lines.append(f"    {key}: {_value(values[key])}")

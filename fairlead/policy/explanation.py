@@ -69,7 +69,8 @@ class Explanation:
                     "effect": step.effect.value,
                     "checks": dict(sorted(step.checks.items())),
                     "reasons": [
-                        {"code": r.code, "audience": r.audience.value, "text": r.text, "next": r.remedy}
+                        {"code": r.code, "audience": r.audience.value, "text": r.text,
+                         "next": r.remedy}
                         for r in step.reasons
                     ],
                 }
@@ -136,9 +137,7 @@ def _considered(policy: Policy, inquiry: Inquiry) -> Iterator[Considered]:
 class _Tried:
     """Changes of one question, tried on the engine."""
 
-    def __init__(
-        self, points: PolicyPoints, inquiry: Inquiry, verdict: Verdict, only: str
-    ) -> None:
+    def __init__(self, points: PolicyPoints, inquiry: Inquiry, verdict: Verdict, only: str) -> None:
         self._points = points
         self._inquiry = inquiry
         self._verdict = verdict

@@ -65,7 +65,7 @@ class Inquiry:
         :raises InvalidInput: QUESTION_WORDS: an unknown column, or a word that is not one.
         """
         if unknown := words.keys() - ORDINARY.keys():
-            raise _wrong(f"there is no column {sorted(unknown)[0]}")
+            raise _wrong(f"there is no column {min(unknown)}")
         said = {**ORDINARY, **{k: v for k, v in words.items() if v}}
         missing = [k for k in ("asker", "owner", "purpose", "scheme") if not said[k]]
         if missing:
@@ -228,9 +228,7 @@ def _basis(policy: Policy, kind: str, purpose: str) -> str:
 
 def _named(party: PartyFacts) -> Party:
     """As agreements see it: one that nobody named in particular has no name of its own."""
-    return Party(
-        kind=party.kind, partner="" if party.partner_id in ANYBODY else party.partner_id
-    )
+    return Party(kind=party.kind, partner="" if party.partner_id in ANYBODY else party.partner_id)
 
 
 def _instrument(word: str, now: int) -> InstrumentFacts | None:
@@ -245,9 +243,7 @@ def _instrument(word: str, now: int) -> InstrumentFacts | None:
     return InstrumentFacts(kind=parts[0], authority=parts[1], valid_until=now + CASE_S)
 
 
-def _query(
-    said: Mapping[str, str], schemes: tuple[str, ...], basis: str, now: int
-) -> QueryFacts:
+def _query(said: Mapping[str, str], schemes: tuple[str, ...], basis: str, now: int) -> QueryFacts:
     if said["mode"] not in {"sealed", "blind"}:
         raise _wrong("the mode is sealed or blind")
     days = said["window_days"]
@@ -278,9 +274,7 @@ def _case(said: Mapping[str, str], query: QueryFacts, now: int) -> CaseFacts | N
     )
 
 
-def _record(
-    said: Mapping[str, str], query: QueryFacts, policy: Policy, now: int
-) -> RecordFacts:
+def _record(said: Mapping[str, str], query: QueryFacts, policy: Policy, now: int) -> RecordFacts:
     grade = said["grade"] if len(said["grade"]) == 2 else "  "
     return RecordFacts(
         record_type="movement",

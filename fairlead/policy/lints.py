@@ -24,7 +24,8 @@ CODES: Mapping[str, str] = {
     "WALL_CLOCK": "reads a clock: time comes from the input alone, or replays decide otherwise",
     "OUTSIDE_WORLD": "asks or tells the world outside of the input",
     "DEFAULT_TRUE": "is true when nothing is known",
-    "ENTRYPOINT": "a point's package has the rule `decision` with METADATA entrypoint, no other has",
+    "ENTRYPOINT": "a point's package has the rule `decision` with METADATA entrypoint, "
+    "no other has",
 }
 
 
@@ -183,7 +184,9 @@ def _from_input(argument: Node) -> bool:
 
 def _is_input(term: Node) -> bool:
     return (
-        isinstance(term, dict) and term.get("type") == "ref" and term["value"][0]["value"] == "input"
+        isinstance(term, dict)
+        and term.get("type") == "ref"
+        and term["value"][0]["value"] == "input"
     )
 
 

@@ -72,9 +72,7 @@ def matrix(
     return _merged(_rows(points, policy, now, chosen))
 
 
-def _rows(
-    points: PolicyPoints, policy: Policy, now: int, filters: Filters
-) -> Iterator[MatrixRow]:
+def _rows(points: PolicyPoints, policy: Policy, now: int, filters: Filters) -> Iterator[MatrixRow]:
     asked = Asked(policy, filters)
     for asker in asked.askers():
         owners = {name: o for name, o in asked.owners().items() if name != asker.partner_id}
@@ -141,11 +139,14 @@ def _merged(rows: Iterator[MatrixRow]) -> list[MatrixRow]:
     for name in _UNITED:
         groups: dict[MatrixRow, list[str]] = {}
         for row in found:
-            groups.setdefault(replace(row, **{name: ()}), []).extend(getattr(row, name))
-        found = [
-            replace(key, **{name: tuple(dict.fromkeys(values))}) for key, values in groups.items()
-        ]
+            groups.setdefault(_with(row, name, ()), []).extend(getattr(row, name))
+        found = [_with(key, name, tuple(dict.fromkeys(v))) for key, v in groups.items()]
     return found
+
+
+def _with(row: MatrixRow, name: str, words: tuple[str, ...]) -> MatrixRow:
+    changed: dict[str, Any] = {name: words}
+    return replace(row, **changed)
 
 
 def _plain(value: object) -> object:

@@ -38,7 +38,9 @@ p { margin: .4rem 0; max-width: 52rem; }
 .soft { color: var(--soft); }
 table { border-collapse: collapse; margin: .6rem 0 1.2rem; font-size: .9rem; }
 caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
-th, td { border: 1px solid var(--line); padding: .3rem .5rem; text-align: left; vertical-align: top; }
+th, td {
+  border: 1px solid var(--line); padding: .3rem .5rem; text-align: left; vertical-align: top;
+}
 th { background: var(--wash); font-weight: 600; }
 table.grid td { text-align: center; min-width: 5.2rem; }
 table.grid td b { font-size: 1.15em; }
@@ -55,9 +57,7 @@ tr:target td { outline: 2px solid var(--ink); }
 @media print { body { max-width: none; padding: 0; font-size: 8.5pt; } tr { break-inside: avoid; } }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
-_POLICY = (
-    f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'none'; base-uri 'none'"
-)
+_POLICY = f"default-src 'none'; style-src 'sha256-{_DIGEST}'; form-action 'none'; base-uri 'none'"
 
 
 def text(value: object) -> str:

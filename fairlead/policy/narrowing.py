@@ -118,8 +118,8 @@ def statement(
         sizes=frozenset(cell.values["terms"]),
         windows=frozenset(cell.values["window_days"]),
         at=frozenset(cell.values["at"]),
-        before=before and before.facets,
-        after=after and after.facets,
+        before=None if before is None else before.facets,
+        after=None if after is None else after.facets,
         record_countries=after.record_countries if after else frozenset(),
         agreements=agreements,
     )
@@ -127,9 +127,7 @@ def statement(
 
 def concerned(before: Policy, after: Policy) -> set[str] | None:
     """The agreements that differ; None, which is all of them, when the registry does."""
-    one, two = (
-        {k: v for k, v in policy.items() if k not in BESIDE} for policy in (before, after)
-    )
+    one, two = ({k: v for k, v in policy.items() if k not in BESIDE} for policy in (before, after))
     if one != two:
         return None
     old, new = before["agreements"], after["agreements"]
@@ -155,7 +153,7 @@ def _unread(before: Policy, after: Policy) -> Iterator[str]:
 
 def _whole(policy: Policy) -> bool:
     rows = policy["agreements"]
-    return policy["sizes"] == {name: size(row) for name, row in rows.items()}
+    return bool(policy["sizes"] == {name: size(row) for name, row in rows.items()})
 
 
 def _handling(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:

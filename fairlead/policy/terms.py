@@ -109,9 +109,7 @@ def terms_of(
         facets=frozenset(f for f in shared if not f.startswith(FIELD) or f in known),
         record_countries=countries,
         max_records=min(row["max_records"] for row in granted),
-        people=max(
-            people(policy, purpose, terms), *(row["second_approvers"] for row in granted)
-        ),
+        people=max(people(policy, purpose, terms), *(row["second_approvers"] for row in granted)),
         approvals=max(row["approvals"] for row in granted),
         notice_delay_s=max(row["notice_delay_s"] for row in granted),
         retention_days=min(row["retention_days"] for row in granted),
@@ -122,7 +120,8 @@ def terms_of(
 def people(policy: Policy, purpose: str, terms: int) -> int:
     """How many others at the asker must agree to a question of so many terms."""
     by_size = int(terms > policy["limits"]["second_person_above_terms"])
-    return max(policy["purposes"][purpose]["approvals"], by_size)
+    own: int = policy["purposes"][purpose]["approvals"]
+    return max(own, by_size)
 
 
 def facet_words(facets: Iterable[str]) -> str:

@@ -94,9 +94,7 @@ def _case(document: Mapping[str, Any], ordinary: CaseFacts | None) -> CaseFacts 
     if "case" in document:
         return None if document["case"] is None else _facts(CaseFacts, document["case"])
     if "case_open" in document and ordinary is not None:
-        return replace(
-            ordinary, open=document["case_open"], assigned=document["user_assigned"]
-        )
+        return replace(ordinary, open=document["case_open"], assigned=document["user_assigned"])
     return ordinary
 
 

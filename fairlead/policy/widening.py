@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -89,7 +89,7 @@ class Widening:
             "modes": sorted(self.modes),
             "schemes": sorted("+".join(s) for s in self.schemes),
             "max_terms": max(self.sizes, default=None),
-            "max_window_days": None if None in self.windows else max(_days(self.windows), default=0),
+            "max_window_days": _most(self.windows),
             "from": day(min(self.at)) if self.at else None,
             "facets_before": sorted(self.before or ()),
             "record_countries": sorted(self.record_countries),
@@ -115,13 +115,23 @@ def merged(found: Iterable[Widening]) -> list[Widening]:
         for name in DIMENSIONS:
             groups: dict[Widening, list[Widening]] = {}
             for row in rows:
-                groups.setdefault(replace(row, **{name: frozenset()}), []).append(row)
-            rows = [
-                replace(key, **{name: frozenset().union(*(getattr(r, name) for r in group))})
-                for key, group in groups.items()
-            ]
+                groups.setdefault(_with(row, {name: frozenset()}), []).append(row)
+            rows = [_with(key, {name: _union(name, group)}) for key, group in groups.items()]
         if len(rows) == count:
             return rows
+
+
+def united(found: Sequence[Widening]) -> Widening:
+    """One statement over all that some of the same kind concern, however they differ."""
+    return _with(found[0], {name: _union(name, found) for name in DIMENSIONS})
+
+
+def _with(row: Widening, changes: Mapping[str, Any]) -> Widening:
+    return replace(row, **changes)
+
+
+def _union(name: str, rows: Iterable[Widening]) -> frozenset[Any]:
+    return frozenset[Any]().union(*(getattr(row, name) for row in rows))
 
 
 def scheme_words(schemes: Collection[tuple[str, ...]], every: Collection[str] = ()) -> str:
@@ -165,11 +175,13 @@ def ground_words(grounds: Iterable[tuple[str, str]]) -> str:
     return ", ".join(f"{purpose} ({' or '.join(bases)})" for purpose, bases in purposes.items())
 
 
-def _days(windows: Iterable[int | None]) -> list[int]:
-    return [days for days in windows if days is not None]
+def _most(windows: Collection[int | None]) -> int | None:
+    """The longest period; None is an unbounded one."""
+    if None in windows:
+        return None
+    return max((days for days in windows if days is not None), default=0)
 
 
 def _longest(windows: Collection[int | None]) -> str:
-    if None in windows:
-        return days_words(None)
-    return f"periods up to {days_words(max(_days(windows), default=0))}"
+    days = _most(windows)
+    return days_words(None) if days is None else f"periods up to {days_words(days)}"

@@ -15,7 +15,7 @@ from fairlead.cli.policy.differing import diff
 from fairlead.cli.policy.drafting import new_agreement
 from fairlead.cli.policy.explaining import explain
 from fairlead.cli.policy.matrix import matrix
-from fairlead.cli.policy.testing import test
+from fairlead.cli.policy.trying import try_tables
 
 app = typer.Typer(
     help="Write, check, compare and explain who may learn what.", no_args_is_help=True
@@ -23,7 +23,7 @@ app = typer.Typer(
 app.command("init")(init)
 app.command("new-agreement")(new_agreement)
 app.command("check")(check)
-app.command("test")(test)
+app.command("test")(try_tables)
 app.command("matrix")(matrix)
 app.command("conflicts")(conflicts)
 app.command("diff")(diff)

@@ -34,9 +34,7 @@ def conflicts(
             [{**c.record(), "places": [places.get(n, "") for n in c.agreements]} for c in found]
         )
     else:
-        rows = [
-            wrapped([c.code, ", ".join(c.agreements), c.text, c.remedy], 56) for c in found
-        ]
+        rows = [wrapped([c.code, ", ".join(c.agreements), c.text, c.remedy], 56) for c in found]
         emit_table(("code", "agreements", "what", "next"), [line for row in rows for line in row])
     for code in dict.fromkeys(c.code for c in found):
         say(f"{code}: {CODES[code]}")

@@ -29,13 +29,13 @@ def new_agreement(
     to: Annotated[Words, typer.Option("--to", help="Who owns, in the same words (repeat).")] = None,
     purposes: Annotated[Words, typer.Option("--purpose", help="Repeat for several.")] = None,
     legal_bases: Annotated[Words, typer.Option("--legal-basis", help="Repeat.")] = None,
-    schemes: Annotated[
-        Words, typer.Option("--scheme", help="Kind of identifier (repeat).")
-    ] = None,
+    schemes: Annotated[Words, typer.Option("--scheme", help="Kind of identifier (repeat).")] = None,
     modes: Annotated[Words, typer.Option("--mode", help="sealed, blind or both (repeat).")] = None,
     facets: Annotated[
         Words,
-        typer.Option("--facet", help="existence, count_band, contact_desk, field:NAME, full_record."),
+        typer.Option(
+            "--facet", help="existence, count_band, contact_desk, field:NAME, full_record."
+        ),
     ] = None,
     redact: Annotated[Words, typer.Option("--redact", help="A field withheld (repeat).")] = None,
     roles: Annotated[Words, typer.Option("--role", help="Who may ask (repeat).")] = None,

@@ -105,7 +105,11 @@ def _print(name: str, found: Explanation) -> None:
     emit_table(
         ("point", "effect", "checks that fail"),
         [
-            (point, step.effect.value, ", ".join(n for n, ok in sorted(step.checks.items()) if not ok))
+            (
+                point,
+                step.effect.value,
+                ", ".join(n for n, ok in sorted(step.checks.items()) if not ok),
+            )
             for point, step in found.verdict.steps.items()
         ],
     )
@@ -113,7 +117,13 @@ def _print(name: str, found: Explanation) -> None:
         emit_table(
             ("agreement", "fails at", "asked", "agreed", "sides failed"),
             [
-                (c.agreement, c.side or "covers it", c.asked or None, c.agreed[:60] or None, c.failed)
+                (
+                    c.agreement,
+                    c.side or "covers it",
+                    c.asked or None,
+                    c.agreed[:60] or None,
+                    c.failed,
+                )
                 for c in found.considered
             ],
         )

@@ -12,7 +12,7 @@ from fairlead.cli.output import Exit, Format, emit_json, emit_table, say
 from fairlead.cli.policy.options import FolderArgument, RequireOpaOption, opa
 
 
-def test(
+def try_tables(
     folder: FolderArgument,
     report: Annotated[
         Path | None,
