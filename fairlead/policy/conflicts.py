@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import pairwise, permutations
 from typing import Any
 
 from fairlead.policy.cells import Cell, Plane, may_rely
@@ -129,7 +129,7 @@ def _sidestepped(policy: Policy, cells: list[Cell]) -> Iterator[Widening]:
             group.sort(key=lambda cell: max(cell.values["terms"]))
             pairs = list(pairwise(group))
         else:
-            pairs = [(a, b) for b in group if len(b.values[name][0]) > 1 for a in group]
+            pairs = list(permutations(group, 2))
         for small, large in pairs:
             if set(large.granted[0]) < set(small.granted[0]):
                 yield from _escape(policy, name, small, large)
@@ -140,10 +140,11 @@ def _escape(policy: Policy, name: str, small: Cell, large: Cell) -> Iterator[Wid
     grown = after.grown(before) if after is not None else ()
     if not grown:
         return
+    joined = {*small.values["schemes"][0], *large.values["schemes"][0]}
     how = (
         f"more than {max(small.values['terms']):,} terms"
         if name == "terms"
-        else f"{' and '.join(large.values['schemes'][0])} together"
+        else f"{' and '.join(sorted(joined))} together"
     )
     escaped = listed(set(small.granted[0]) - set(large.granted[0]))
     told = f"a question for {how} escapes {escaped}, and {'; '.join(grown)}"
