@@ -69,7 +69,7 @@ sides = st.fixed_dictionaries(
 instruments = st.none() | st.sampled_from(INSTRUMENTS).map(
     lambda pair: {"kinds": {pair[0]: True}, "authorities": {pair[1]: True}}
 )
-rows = st.fixed_dictionaries(
+anything = st.fixed_dictionaries(
     {
         "from": sides,
         "to": sides,
@@ -100,14 +100,39 @@ rows = st.fixed_dictionaries(
 )
 
 
+WIDE: dict[str, Any] = {
+    "from": {"kinds": dict.fromkeys(KINDS, True), "partners": {}},
+    "to": {"kinds": dict.fromkeys(KINDS, True), "partners": {}},
+    "asker_countries": dict.fromkeys(COUNTRIES, True),
+    "owner_countries": dict.fromkeys(COUNTRIES, True),
+    "record_countries": dict.fromkeys(COUNTRIES, True),
+    "transfer_ground": "eea-agreement", "instrument": None, "opted_out": {},
+    "purposes": dict.fromkeys(PURPOSES, True), "legal_bases": dict.fromkeys(BASES, True),
+    "modes": {"sealed": True, "blind": True}, "schemes": dict.fromkeys(SCHEMES, True),
+    "roles": dict.fromkeys(ROLES, True), "facets": ["existence", "full_record"], "redact": [],
+    "max_records": 20, "approvals": 0, "second_approvers": 0, "onward": "same-sector",
+    "notice_delay_s": 0, "retention_days": 90, "max_terms": 1001, "max_window_days": None,
+    "valid_from": NOW - 10, "valid_until": NOW + 20,
+}  # fmt: skip
+"""An agreement that covers nearly every question."""
+
+
+@st.composite
+def rows(draw: st.DrawFn) -> dict[str, Any]:
+    """A wide agreement narrowed, or turned, in a few fields: random ones hardly ever meet."""
+    other = draw(anything)
+    keys = draw(st.lists(st.sampled_from(sorted(WIDE)), max_size=4, unique=True))
+    return {**copy.deepcopy(WIDE), **{key: other[key] for key in keys}}
+
+
 @st.composite
 def policies(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
     """Two policies, the second made from the first by changing a few things."""
-    old = {f"a{i}": row for i, row in enumerate(draw(st.lists(rows, min_size=1, max_size=3)))}
+    old = {f"a{i}": row for i, row in enumerate(draw(st.lists(rows(), min_size=1, max_size=3)))}
     new = copy.deepcopy(old)
     for _ in range(draw(st.integers(1, 2))):
         name = draw(st.sampled_from(sorted(old)))
-        fresh = draw(rows)
+        fresh = draw(rows())
         what = draw(st.sampled_from(("remove", "add", "field", "field", "field")))
         if what == "remove":
             new.pop(name, None)
@@ -115,7 +140,7 @@ def policies(draw: st.DrawFn) -> tuple[dict[str, Any], dict[str, Any]]:
             new["b"] = fresh
         elif name in new:
             key = draw(st.sampled_from(sorted(fresh)))
-            new[name] = {**new[name], key: fresh[key]}
+            new[name] = {**new[name], key: draw(st.sampled_from((draw(anything), WIDE)))[key]}
     words, other = registry(), copy.deepcopy(registry())
     if draw(st.integers(0, 4)) == 0:
         alter(draw, other)
@@ -163,7 +188,7 @@ def inquiry(query: QueryFacts, asker: PartyFacts, owner: PartyFacts, **more: Any
 def near(draw: st.DrawFn, two: tuple[dict[str, Any], dict[str, Any]]) -> Inquiry:
     """A question that some agreement of the two policies nearly covers, or does."""
     rows_of = [row for data in two for row in data["federation"]["agreements"].values()]
-    row = draw(st.sampled_from(rows_of)) if rows_of else draw(rows)
+    row = draw(st.sampled_from(rows_of)) if rows_of else draw(rows())
 
     def pick(words: Any, others: tuple[Any, ...]) -> Any:
         astray = draw(st.integers(0, 9)) == 0

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import layer_data
 from fairlead.policy.inputs import InstrumentFacts, PartyFacts, QueryFacts
-from fairlead.policy.narrowing import widenings
+from fairlead.policy.narrowing import ROW_KEYS, widenings
 from fairlead.policy.widening import Widening
 from tests import random_policies as random
 from tests.policy_cases import BASELINE, DEMO
@@ -94,6 +94,42 @@ def party(text: str) -> tuple[str, str]:
 def test_a_policy_is_not_wider_than_itself(two: Any) -> None:
     """Nothing is told of no change."""
     assert widenings(two[0], copy.deepcopy(two[0])) == []
+
+
+NARROWER: dict[str, Any] = {
+    "from": {"kinds": {"police": True}, "partners": {}},
+    "to": {"kinds": {"police": True}, "partners": {}},
+    "asker_countries": {"NL": True}, "owner_countries": {"NL": True},
+    "record_countries": {"NL": True}, "transfer_ground": "",
+    "instrument": {"kinds": {"court-order": True}, "authorities": {"court": True}},
+    "opted_out": {"north": True}, "purposes": {"infiltration": True},
+    "legal_bases": {"gdpr-art-6-1-e": True}, "modes": {"blind": True}, "schemes": {"seal": True},
+    "roles": {"senior": True}, "facets": ["existence"], "redact": ["plate"], "max_records": 1,
+    "approvals": 1, "second_approvers": 1, "onward": "none", "notice_delay_s": 60,
+    "retention_days": 30, "max_terms": 5, "max_window_days": 10,
+    "valid_from": random.NOW, "valid_until": random.NOW + 10,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("key", sorted(NARROWER))
+def test_every_field_has_its_direction(key: str) -> None:
+    """Narrowing any one field of an agreement tightens, and the way back is told as a widening."""
+    wide = layer_data(random.registry(), {"a": random.WIDE})
+    narrow = layer_data(random.registry(), {"a": {**random.WIDE, key: NARROWER[key]}})
+    assert NARROWER.keys() == ROW_KEYS
+    assert widenings(wide, narrow) == []
+    assert widenings(narrow, wide) != []
+
+
+def test_schemes_asked_together_are_compared_too() -> None:
+    """Two schemes that could each be asked, and now can be asked in one question."""
+    each = {n: {**random.WIDE, "schemes": {n: True}} for n in ("container", "seal")}
+    both = {**random.WIDE, "facets": ["existence"], "schemes": {"container": True, "seal": True}}
+    old = layer_data(random.registry(), each)
+    new = layer_data(random.registry(), {**each, "both": both})
+    (told, *_) = widenings(old, new)
+    assert told.schemes == {("container", "seal")}
+    assert "container together with seal" in told.sentence()
 
 
 def test_taking_an_agreement_away_may_widen() -> None:
