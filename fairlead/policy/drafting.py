@@ -21,7 +21,7 @@ from fairlead.policy.draft import WASM, Draft
 
 NEEDED = ("from", "to", "purposes", "legal_bases", "schemes")
 """What nobody can guess; with ``extends`` none is needed."""
-KEPT = ("data/*.yaml", "*/*.rego", "schema/*.json", "tests/*.yaml")
+KEPT = ("data/*.yaml", "*/*.rego", "schema/*.json", "tests/*.yaml", "selftest.json")
 """What a draft takes over from a folder."""
 
 
