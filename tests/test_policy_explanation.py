@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -14,6 +15,7 @@ from fairlead.errors import InvalidInput
 from fairlead.policy.draft import Draft
 from fairlead.policy.explanation import Explanation, explain
 from fairlead.policy.inquiry import Inquiry, decide
+from fairlead.policy.reading import read_candidates, read_decision, read_records
 from fairlead.policy.sides import failed
 from fairlead.policy.told import inquiries
 from tests.policy_cases import NOW
@@ -129,15 +131,22 @@ def test_an_input_is_explained_as_it_was_decided(path: Path) -> None:
         pytest.skip("no input of a question")
     draft = DRAFT if len(vector["data"]) > 1 else _baseline()
     point, questions = inquiries(vector["input"], draft.policy)
-    expect = vector["expect"]
+    expected = read(point, vector["expect"], len(questions))
     for place, (name, question) in enumerate(questions.items()):
-        if point == "release":
-            expected = expect["records"][place]["decision"]
-        else:
-            expected = expect["candidates"][name] if "candidates" in expect else expect
         found = explain(draft.points, draft.policy, question, only=point)
-        assert found.verdict.decision.effect.value == expected["effect"]
-        assert found.record()["points"][0]["checks"] == expected["checks"]
+        decision = expected[name if name in expected else str(place)]
+        assert found.verdict.decision.effect is decision.effect
+        assert found.record()["points"][0]["checks"] == dict(decision.checks)
+
+
+def read(point: str, expect: dict[str, Any], count: int) -> dict[str, Any]:
+    """The decisions of an expectation, by candidate or by place."""
+    octets, by = orjson.dumps(expect), {"policy_serial": 1, "policy_id": expect["policy"]}
+    if point == "release":
+        return {str(i): d for i, d in enumerate(read_records(octets, count, **by))}
+    if point in {"asking", "routing"}:
+        return dict(read_candidates(octets, kind=point, **by)[1])
+    return {"0": read_decision(octets, kind=point, **by)}
 
 
 _FOUND: list[Draft] = []
