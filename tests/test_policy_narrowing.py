@@ -13,7 +13,7 @@ from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import layer_data
 from fairlead.policy.inputs import InstrumentFacts, PartyFacts, QueryFacts
 from fairlead.policy.narrowing import ROW_KEYS, widenings
-from fairlead.policy.widening import Widening
+from fairlead.policy.widened import Widening
 from tests import random_policies as random
 from tests.policy_cases import BASELINE, DEMO
 from tests.random_policies import asked, inquiry, near, points, policies, within

@@ -18,7 +18,7 @@ from fairlead.policy.compiling import layer_data
 from fairlead.policy.narrowing import BESIDE, is_wider, statement
 from fairlead.policy.sides import Policy, Row, day, listed
 from fairlead.policy.terms import Terms, terms_of
-from fairlead.policy.widening import Widening, united
+from fairlead.policy.widened import Widening, united
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -9,7 +9,7 @@ from typing import Any
 from fairlead.policy.cells import Cell, Plane
 from fairlead.policy.narrowing import BESIDE, concerned, outcome, statement, widenings
 from fairlead.policy.sides import Policy
-from fairlead.policy.widening import Widening, merged
+from fairlead.policy.widened import Widening, merged
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

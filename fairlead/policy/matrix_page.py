@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 
 from fairlead.policy.matrix import LEVELS, MatrixRow, grid
 from fairlead.policy.sides import Policy
-from fairlead.policy.widening import scheme_words
+from fairlead.policy.widened import scheme_words
 
 LEGEND: Mapping[str, tuple[str, str]] = {
     "nothing": ("–", "nothing: the question is refused"),

@@ -16,7 +16,7 @@ from fairlead.policy.cells import Cell, Plane
 from fairlead.policy.compiling import size
 from fairlead.policy.sides import Policy, listed
 from fairlead.policy.terms import Terms, terms_of
-from fairlead.policy.widening import Widening, merged
+from fairlead.policy.widened import Widening, merged
 
 ROW_KEYS = frozenset(
     {

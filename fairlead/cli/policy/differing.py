@@ -15,7 +15,7 @@ from fairlead.cli.policy.conflicting import ExitCodeOption
 if TYPE_CHECKING:
     from fairlead.policy.difference import Difference
     from fairlead.policy.draft import Draft
-    from fairlead.policy.widening import Widening
+    from fairlead.policy.widened import Widening
 
 
 def diff(

@@ -81,7 +81,7 @@ def matrix(
 
 def _record(row: MatrixRow, policy: Policy) -> dict[str, Any]:
     """The row as cells that a person reads."""
-    from fairlead.policy.widening import scheme_words
+    from fairlead.policy.widened import scheme_words
 
     return {
         "asker": row.asker,
