@@ -9,10 +9,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from fairlead.cli.output import Exit
+from fairlead.cli.policy import app
 from fairlead.policy.compiler import VERSION, Opa
 from fairlead.policy.conflicts import CODES as CONFLICTS
+from fairlead.policy.draft import Draft
+from fairlead.policy.drafting import start_draft
 from fairlead.policy.inquiry import ORDINARY
 from fairlead.policy.lints import CODES as LINTS
 from fairlead.policy.tables import CLAIMS
@@ -157,6 +161,21 @@ async def test_what_cannot_be_read_is_a_usage_error(tmp_path: Path) -> None:
         assert ended.code == Exit.USAGE, words
         assert "next: " in ended.err
         assert ended.out == ""
+
+
+def test_a_person_is_asked_for_what_is_missing(tmp_path: Path) -> None:
+    """Without --no-input the words there are are shown, and the answers make the agreement."""
+    start_draft(ROOT / "policies", tmp_path / "draft")
+    answers = "fresh\nkind:police\nkind:terminal\ninfiltration\n"
+    answers += "national-criminal-procedure\ncontainer, seal\n"
+    words = ["new-agreement", str(tmp_path / "draft"), "--max-window-days", "any"]
+    ended = CliRunner().invoke(app, words, input=answers)
+    assert ended.exit_code == 0, ended.output
+    assert "drug-trafficking, infiltration" in ended.stderr
+    row = Draft.read(tmp_path / "draft").policy["agreements"]["fresh"]
+    assert row["schemes"] == {"container": True, "seal": True}
+    assert row["max_window_days"] is None
+    assert (tmp_path / "draft/data/fresh.yaml").is_file()
 
 
 async def test_a_signed_bundle_is_never_built_again(tmp_path: Path) -> None:
