@@ -15,12 +15,14 @@ import pytest
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.asked import Filters
 from fairlead.policy.compiling import layer_data
+from fairlead.policy.draft import Draft
 from fairlead.policy.matrix import MatrixRow, matrix
 from fairlead.policy.matrix_page import LEGEND, page
-from tests.policy_cases import DEMO, NOW
+from tests.policy_cases import DEMO, NOW, POLICIES
 from tests.random_policies import points
 
 DATA = federation_data(DEMO)
+REGISTRY = Draft.read(POLICIES).registry
 EVIL = "<script>alert(1)</script>\"'&<!--"
 
 
@@ -124,7 +126,7 @@ class Seen(HTMLParser):
 
 def drawn(rows: list[MatrixRow]) -> tuple[str, Seen]:
     """The page, and what is in it."""
-    text = page(rows, DATA["federation"], day="2026-12-01", name="draft")
+    text = page(rows, DATA["federation"], REGISTRY, day="2026-12-01", name="draft")
     seen = Seen()
     seen.feed(text)
     return text, seen
@@ -139,6 +141,8 @@ def test_the_page_has_every_row_and_every_step(rows: list[MatrixRow]) -> None:
         assert words in seen.text
         assert f">{letter}<" in text
     assert "that something is held" in seen.text
+    assert "Trafficking of drugs through ports. Covert:" in seen.text
+    assert "Regulation (EU) No 952/2013, Article 46" in seen.text
 
 
 def test_the_page_runs_and_loads_nothing(rows: list[MatrixRow]) -> None:

@@ -64,8 +64,8 @@ class Inquiry:
 
         :raises InvalidInput: QUESTION_WORDS: an unknown column, or a word that is not one.
         """
-        if unknown := words.keys() - ORDINARY.keys():
-            raise _wrong(f"there is no column {min(unknown)}")
+        if words.keys() - ORDINARY.keys():
+            raise _wrong("there is no such column")
         said = {**ORDINARY, **{k: v for k, v in words.items() if v}}
         missing = [k for k in ("asker", "owner", "purpose", "scheme") if not said[k]]
         if missing:
@@ -209,7 +209,7 @@ def _party(
     """``terminal``, or ``terminal:terminal-north`` for one in particular."""
     kind, _, partner = word.partition(":")
     if kind not in policy["kinds"]:
-        raise _wrong(f"there is no kind of partner {kind}")
+        raise _wrong("asker and owner are kinds of partners, or KIND:PARTNER")
     return PartyFacts(
         partner_id=partner or name,
         kind=kind,

@@ -12,6 +12,7 @@ import hashlib
 import html
 from collections.abc import Mapping, Sequence
 
+from fairlead.policy.documents import Registry
 from fairlead.policy.matrix import LEVELS, MatrixRow, grid
 from fairlead.policy.sides import Policy
 from fairlead.policy.widened import scheme_words
@@ -68,9 +69,12 @@ def text(value: object) -> str:
     return html.escape(printable, quote=True)
 
 
-def page(rows: Sequence[MatrixRow], policy: Policy, *, day: str, name: str) -> str:
+def page(
+    rows: Sequence[MatrixRow], policy: Policy, registry: Registry, *, day: str, name: str
+) -> str:
     """The whole page.
 
+    :param registry: the titles of purposes and laws.
     :param day: the day the questions were asked. :param name: what the policy is called.
     """
     title = "Who may learn what from whom"
@@ -84,7 +88,8 @@ def page(rows: Sequence[MatrixRow], policy: Policy, *, day: str, name: str) -> s
             "refused.</p>"
         ),
         _legend(),
-        *(_section(purpose, rows, policy, numbered) for purpose in purposes),
+        *(_section(purpose, rows, policy, registry, numbered) for purpose in purposes),
+        _laws(rows, registry),
     ]
     return (
         '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
@@ -109,8 +114,22 @@ def _legend() -> str:
     )
 
 
+def _laws(rows: Sequence[MatrixRow], registry: Registry) -> str:
+    named = dict.fromkeys(basis for row in rows for basis in row.legal_bases)
+    lines = "".join(
+        f'<tr><th scope="row">{text(basis)}</th><td>{text(registry.legal_bases[basis].title)}</td>'
+        "</tr>"
+        for basis in sorted(named.keys() & registry.legal_bases.keys())
+    )
+    return f"<h2>Legal bases</h2><table><tbody>{lines}</tbody></table>"
+
+
 def _section(
-    purpose: str, rows: Sequence[MatrixRow], policy: Policy, numbered: Mapping[int, int]
+    purpose: str,
+    rows: Sequence[MatrixRow],
+    policy: Policy,
+    registry: Registry,
+    numbered: Mapping[int, int],
 ) -> str:
     mine = [row for row in rows if row.purpose == purpose]
     cells = grid(mine)
@@ -123,8 +142,11 @@ def _section(
         + "</tr>"
         for asker in askers
     )
+    known = registry.purposes.get(purpose)
+    covert = " Covert: nobody at the owner must notice." if known and known.covert else ""
+    title = f"<p>{text(known.title)}.{covert}</p>" if known else ""
     return (
-        f"<h2>{_spoken(purpose)}</h2>"
+        f"<h2>{_spoken(purpose)}</h2>{title}"
         '<table class="grid"><caption>Who asks (down) whom (across)</caption>'
         f"<thead><tr><td></td>{heads}</tr></thead><tbody>{lines}</tbody></table>"
         + _details(mine, policy, numbered)

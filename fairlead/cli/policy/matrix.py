@@ -75,7 +75,8 @@ def matrix(
         from fairlead.policy.matrix_page import page as drawn
         from fairlead.policy.sides import day
 
-        page.write_text(drawn(rows, draft.policy, day=day(now), name=folder.name), "utf-8")
+        text = drawn(rows, draft.policy, draft.registry, day=day(now), name=folder.name)
+        page.write_text(text, "utf-8")
         say(f"written: {page}")
 
 
