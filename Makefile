@@ -97,8 +97,9 @@ check: $(STAMP) ## style, types, import floors, wire contract, stubs, locks, hou
 proto: $(STAMP) ## regenerate fairlead/v1 from protos/ (commit the result)
 	@$(call PROTOC,.)
 
-policies: $(STAMP) ## rebuild policies/policy.wasm with the pinned OPA (commit the result)
+policies: $(STAMP) ## rebuild policies/policy.wasm and the inputs' schemas (commit the result)
 	@$(PY) tools/build_policies.py
+	@$(PY) tools/policy_schemas.py
 
 tools: $(STAMP) ## obtain the pinned OPA, grpcurl and helm into .tools/bin
 	@$(PY) tools/get_opa.py

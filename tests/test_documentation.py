@@ -78,6 +78,7 @@ OURS = (
     "docs/oversight.md",
     "docs/reasons.md",
     "docs/policy-replay.md",
+    "docs/policy-tools.md",
 )
 
 

@@ -17,7 +17,8 @@ import sys
 import urllib.request
 from pathlib import Path
 
-VERSION = "1.21.0"
+from fairlead.policy.compiler import VERSION
+
 BIN = Path(__file__).resolve().parent.parent / ".tools" / "bin"
 MODULE = f"github.com/open-policy-agent/opa@v{VERSION}"
 RELEASES = f"https://github.com/open-policy-agent/opa/releases/download/v{VERSION}/"

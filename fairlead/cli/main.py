@@ -46,6 +46,7 @@ def _assemble() -> None:
     app.add_typer(policy.app, name="policy")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(audit.app, name="audit")
+    app.add_typer(policy.app, name="policy")
 
 
 _assemble()

@@ -1,80 +1,165 @@
-"""Whether one policy's data only tightens another's; mechanically, and in doubt not.
+"""Is a policy a mere tightening of another? Every question that it says more of, if not.
 
-Two compiled data documents are compared (:func:`fairlead.policy.agreements.federation_data`). A
-change that this cannot see through counts as a widening: an emergency must be simple.
+Where several agreements cover a question the narrowest of each term holds, so taking an agreement
+away may widen what is left, and adding one may narrow. Therefore no agreement is compared with
+another: all questions are, in the classes that the two policies tell apart. What is not understood
+is called a widening, so that none is ever missed; a property test holds this against the engine.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-_SETS = ("purposes", "legal_bases", "modes", "schemes", "roles")
-_LOWER = ("max_records", "retention_days", "max_terms", "valid_until")
-_HIGHER = ("approvals", "notice_delay_s", "valid_from")
+from fairlead.errors import InvalidInput
+from fairlead.policy.cells import Cell, Plane
+from fairlead.policy.compiling import size
+from fairlead.policy.sides import Policy, listed
+from fairlead.policy.terms import Terms, terms_of
+from fairlead.policy.widened import Widening, merged
 
+ROW_KEYS = frozenset(
+    {
+        "from", "to", "asker_countries", "owner_countries", "record_countries", "transfer_ground",
+        "instrument", "opted_out", "purposes", "legal_bases", "modes", "schemes", "roles",
+        "facets", "redact", "max_records", "approvals", "second_approvers", "onward",
+        "notice_delay_s", "retention_days", "max_terms", "max_window_days", "valid_from",
+        "valid_until",
+    }
+)  # fmt: skip
+"""What is understood of a compiled agreement."""
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Widening:
-    """One way in which the later policy permits more: where (an agreement, or the registry), and
-    which part of it."""
+REGISTRY_KEYS = frozenset(
+    {
+        "kinds", "limits", "purposes", "legal_bases", "schemes", "roles", "fields",
+        "jurisdictions", "instruments", "handling", "agreements", "sizes", "policy",
+    }
+)  # fmt: skip
+"""What is understood of a compiled registry."""
 
-    where: str
-    what: str
+BESIDE = frozenset({"agreements", "sizes", "policy"})
+"""What of it is no word."""
 
 
 def widenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Widening]:
-    """Every way in which ``new`` might permit what ``old`` does not; none: it only tightens."""
-    before, after = old["federation"], new["federation"]
-    found = [
-        Widening(where="registry", what=key)
-        for key in sorted((before.keys() | after.keys()) - {"agreements", "policy"})
-        if before.get(key) != after.get(key)
-    ]
-    rows, kept = before["agreements"], after["agreements"]
-    for name in sorted(kept):
-        if name not in rows:
-            found.append(Widening(where=name, what="agreement"))
-        else:
-            found += [Widening(where=name, what=w) for w in _wider(rows[name], kept[name])]
-    # Where several agreements cover a question the narrowest holds, so one that goes may widen.
-    for name in sorted(rows.keys() - kept.keys()):
-        if any(_meet(rows[name], other) for other in kept.values()):
-            found.append(Widening(where=name, what="agreement"))
-    return found
+    """All that ``new`` lets anybody learn, keep or do with less, and ``old`` did not.
+
+    Both are compiled data documents (:func:`fairlead.policy.agreements.federation_data`). Empty
+    means: whatever is asked, by whomever and whenever, under ``new`` nothing more is disclosed,
+    and no duty is lighter.
+    """
+    try:
+        return merged(_widenings(old["federation"], new["federation"]))
+    except InvalidInput as error:
+        return [Widening(grown=(f"{error.message}: what it says more of is not known",))]
 
 
-def _wider(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    wide = [key for key in _SETS if not new[key].keys() <= old[key].keys()]
-    wide += [key for key in ("from", "to") if not _within(new[key], old[key])]
-    wide += [key for key in _LOWER if new[key] > old[key]]
-    wide += [key for key in _HIGHER if new[key] < old[key]]
-    wide += [] if set(new["facets"]) <= set(old["facets"]) else ["facets"]
-    wide += [] if set(new["redact"]) >= set(old["redact"]) else ["redact"]
-    longest = "max_window_days"
-    if old[longest] is not None and (new[longest] is None or new[longest] > old[longest]):
-        wide.append(longest)
-    understood = {*_SETS, *_LOWER, *_HIGHER, "from", "to", "facets", "redact", longest}
-    wide += [key for key in sorted((old.keys() | new.keys()) - understood)
-             if old.get(key) != new.get(key)]  # fmt: skip
-    # What an agreement no longer covers, another and wider one may.
-    narrowed = {*_SETS, "from", "to", *_LOWER[2:], longest, "valid_from"}
-    return wide + [f"{key} (narrowed)" for key in sorted(narrowed) if key not in wide
-                   and new[key] != old[key] and key != "valid_until"]  # fmt: skip
+def is_wider(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
+    """Whether there is any widening; found sooner than all of them."""
+    try:
+        return any(True for _ in _widenings(old["federation"], new["federation"]))
+    except InvalidInput:
+        return True
 
 
-def _within(new: Mapping[str, Any], old: Mapping[str, Any]) -> bool:
-    return all(new[kind].keys() <= old[kind].keys() for kind in ("kinds", "partners"))
+def _widenings(before: Policy, after: Policy) -> Iterator[Widening]:
+    found = [Widening(grown=(text,)) for text in _unread(before, after)]
+    if found:
+        yield from found
+        return
+    plane = Plane((before, after))
+    for cell in plane.cells(concerned(before, after)):
+        yield from _of(plane, cell)
 
 
-def _meet(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Whether some question may be covered by both; kinds and partners may always overlap."""
-    shared = all(one[key].keys() & other[key].keys() for key in _SETS)
-    return shared and all(_overlap(one[key], other[key]) for key in ("from", "to"))
+def outcome(policy: Policy, cell: Cell, place: int) -> Terms | None:
+    """What a policy, the ``place``-th of the cell's, gives on its questions; None: refused."""
+    if not cell.covering[place]:
+        return None
+    (purpose, _), *_ = cell.values["ground"]
+    return terms_of(
+        policy,
+        [policy["agreements"][name] for name in cell.granted[place]],
+        [policy["agreements"][name] for name in cell.answering[place]],
+        asker=cell.asker.kind,
+        owner=cell.owner.kind,
+        purpose=purpose,
+        terms=cell.values["terms"][0],
+    )
 
 
-def _overlap(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    mixed = (one["kinds"] and other["partners"]) or (one["partners"] and other["kinds"])
-    same = one["kinds"].keys() & other["kinds"].keys()
-    return bool(mixed or same or one["partners"].keys() & other["partners"].keys())
+def _of(plane: Plane, cell: Cell) -> Iterator[Widening]:
+    before, after = (outcome(policy, cell, i) for i, policy in enumerate(plane.policies))
+    if after is None:
+        return
+    if grown := after.grown(before):
+        yield statement(cell, grown, before, after, cell.granted[1])
+
+
+def statement(
+    cell: Cell,
+    grown: tuple[str, ...],
+    before: Terms | None,
+    after: Terms | None,
+    agreements: tuple[str, ...],
+) -> Widening:
+    """What is said of the questions of one cell."""
+    return Widening(
+        grown=grown,
+        askers=frozenset({str(cell.asker)}),
+        owners=frozenset({str(cell.owner)}),
+        asker_countries=frozenset(cell.values["asker_country"]),
+        owner_countries=frozenset(cell.values["owner_country"]),
+        instruments=frozenset(cell.values["instrument"]),
+        grounds=frozenset(cell.values["ground"]),
+        modes=frozenset(cell.values["mode"]),
+        schemes=frozenset(cell.values["schemes"]),
+        roles=frozenset(cell.values["roles"]),
+        sizes=frozenset(cell.values["terms"]),
+        windows=frozenset(cell.values["window_days"]),
+        at=frozenset(cell.values["at"]),
+        before=None if before is None else before.facets,
+        after=None if after is None else after.facets,
+        record_countries=after.record_countries if after else frozenset(),
+        agreements=agreements,
+    )
+
+
+def concerned(before: Policy, after: Policy) -> set[str] | None:
+    """The agreements that differ; None, which is all of them, when the registry does."""
+    one, two = ({k: v for k, v in policy.items() if k not in BESIDE} for policy in (before, after))
+    if one != two:
+        return None
+    old, new = before["agreements"], after["agreements"]
+    return {name for name in old.keys() | new.keys() if old.get(name) != new.get(name)}
+
+
+def _unread(before: Policy, after: Policy) -> Iterator[str]:
+    """What is wider by itself, or cannot be compared because its direction is not known here."""
+    if (before.keys() | after.keys()) - REGISTRY_KEYS:
+        yield "the registry has a part that this program does not understand"
+    rows = [*before["agreements"].values(), *after["agreements"].values()]
+    if any(row.keys() != ROW_KEYS for row in rows):
+        yield "an agreement has a term that this program does not understand"
+    if not all(_whole(policy) for policy in (before, after)):
+        yield "the agreements are not as they were compiled"
+    if before["kinds"] != after["kinds"]:
+        yield "the kinds of organisations are others"
+    for name, field in after["fields"].items():
+        if before["fields"].get(name, {"facet": field["facet"]})["facet"] != field["facet"]:
+            yield "a field of records is called by another facet"
+    yield from _handling(before["handling"], after["handling"])
+
+
+def _whole(policy: Policy) -> bool:
+    rows = policy["agreements"]
+    return bool(policy["sizes"] == {name: size(row) for name, row in rows.items()})
+
+
+def _handling(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[str]:
+    """A record is released under a code that the registry knows: knowing more of them is wider."""
+    if before["active_target"] != after["active_target"]:
+        yield "an active target is treated otherwise"
+    for name in sorted(after.keys() - {"active_target"}):
+        if more := after[name].keys() - before.get(name, {}).keys():
+            yield f"records may be released under {name} {listed(more)}"

@@ -1,4 +1,9 @@
 # May this question enter the exchange? Decided by the gateway before it looks at any owner.
+#
+# METADATA
+# scope: package
+# schemas:
+#   - input: schema.admission
 package fairlead.admission
 
 import data.fairlead.facts

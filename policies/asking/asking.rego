@@ -1,5 +1,10 @@
 # May this user ask this, in this mode, and whom? Decided by the asker's own node, with one
 # decision per partner that might be asked.
+#
+# METADATA
+# scope: package
+# schemas:
+#   - input: schema.asking
 package fairlead.asking
 
 import data.fairlead.agreement

@@ -1,5 +1,10 @@
 # What of each record may leave? Decided by the owner's node for a batch of records at once, in
 # the order of the input. Reasons here depend on records: none is for the requester.
+#
+# METADATA
+# scope: package
+# schemas:
+#   - input: schema.release
 package fairlead.release
 
 import data.fairlead.agreement

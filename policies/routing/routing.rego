@@ -1,5 +1,10 @@
 # Which owners may be asked, and what may each answer at most? Decided by the gateway for all
 # candidates at once; each owner decides again.
+#
+# METADATA
+# scope: package
+# schemas:
+#   - input: schema.routing
 package fairlead.routing
 
 import data.fairlead.agreement

@@ -1,5 +1,10 @@
 # Does the owner answer this at all, and what at most? Decided by the owner's node, with the
 # federation's agreements and again with the owner's own; it can narrow the grant, not widen it.
+#
+# METADATA
+# scope: package
+# schemas:
+#   - input: schema.sovereignty
 package fairlead.sovereignty
 
 import data.fairlead.agreement

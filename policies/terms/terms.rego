@@ -27,7 +27,9 @@ second_approvers_agreed(permitted) if {
 } else := false
 
 # How many other people at the asker must agree to ask under these agreements.
-second_approvers(ids) := max([data.federation.agreements[id].second_approvers | some id in ids])
+second_approvers(ids) := max([data.federation.agreements[id].second_approvers | some id in ids]) if {
+	count(ids) > 0
+}
 
 # Who may learn the answer from the asker. Every agreement must say it for the wider word to hold.
 onward(ids) := "same-sector" if {
