@@ -32,12 +32,12 @@ ROW_KEYS = frozenset(
 REGISTRY_KEYS = frozenset(
     {
         "kinds", "limits", "purposes", "legal_bases", "schemes", "roles", "fields",
-        "jurisdictions", "instruments", "handling", "agreements", "sizes", "policy",
+        "jurisdictions", "instruments", "handling", "agreements", "size", "sizes", "policy",
     }
 )  # fmt: skip
 """What is understood of a compiled registry."""
 
-BESIDE = frozenset({"agreements", "sizes", "policy"})
+BESIDE = frozenset({"agreements", "size", "sizes", "policy"})
 """What of it is no word."""
 
 
