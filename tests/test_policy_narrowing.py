@@ -19,7 +19,7 @@ from tests.policy_cases import BASELINE, DEMO
 from tests.random_policies import asked, inquiry, near, points, policies, within
 
 LENGTH = settings(deadline=None, max_examples=60)
-"""Of a test in the suite; 1,500 were run once."""
+"""Of a test in the suite; 900 pairs of policies were run once."""
 
 
 @LENGTH
