@@ -28,7 +28,7 @@ _PARTS = re.compile(
     r"^#{1,3} (?P<heading>[^\n]+)$|^```(?P<language>console|bash|python)\n(?P<text>.*?)^```",
     re.MULTILINE | re.DOTALL,
 )
-_REFUSAL = re.compile(r"^error: .*\[([A-Z_]+)\]$", re.MULTILINE)
+_REFUSAL = re.compile(r"^error: .*\[([A-Z_, ]+)\]$", re.MULTILINE)
 
 
 # ── The page ─────────────────────────────────────────────────────────────────────────────────

@@ -93,8 +93,8 @@ def draft(
 
 
 def tree(source: Path, *, data: Sequence[str] = (), local: bool = False) -> dict[str, bytes]:
-    """The files of a release that lie in ``source``: the kernel and its sources, agreements,
-    tables of tests, and reports; nothing else is taken along.
+    """The files of a release that lie in ``source``: the kernel and its sources with their tests,
+    agreements, tables of tests, and reports; nothing else is taken along.
 
     :raises Misconfigured: POLICY_SOURCES.
     """
@@ -120,8 +120,8 @@ def _belongs(name: str, data: Sequence[str]) -> bool:
     folder, _, rest = name.partition("/")
     if not is_name(name):
         return False
-    if rest.endswith(".rego"):
-        return not rest.endswith("_test.rego")
+    if rest.endswith(".rego"):  # with their tests, for whoever drafts the next release of it
+        return True
     if folder == "data":
         return _is_agreement(name) and (not data or name in data)
     return (folder == "tests" and rest.endswith(".yaml")) or (
