@@ -10,34 +10,36 @@ names := {id: name_of[like] | some id, like in likeness}
 kinds := {[name_of[like], known] | some like, known in about}
 
 # All that rules look at: of the id, whether it is the asker's, or one that an agreement of the
-# asker's names or lost. What is no partner is alike to nothing.
-likeness := {id: like(id, owner) | some id, owner in input.candidates}
-
-like(id, owner) := [
-	owner.kind, owner.sector, owner.country, owner.schemes, called(owner.partner_id),
-	facts.candidate_rest(id, owner),
-] if {
-	is_object(owner)
-} else := []
+# asker's names or lost. What is no partner under its own id is alike to nothing.
+likeness := object.union({id: [] | some id, _ in input.candidates}, {id: like |
+	some id, owner in input.candidates
+	owner.partner_id == id
+	id != ""
+	count(owner) == 5
+	like := [
+		owner.kind, owner.sector, owner.country, owner.schemes,
+		object.get(told_apart, id, "-"),
+	]
+})
 
 # The partner whom all of these are like, for the rules.
 partner(like) := {
 	"kind": like[0], "sector": like[1], "country": like[2], "schemes": like[3],
 	"partner_id": like[4],
 } if {
-	count(like) == 6
+	count(like) == 5
 } else := {}
 
-called(id) := id if {
-	id in told_apart
-} else := "-"
+told_apart := {id: id |
+	some id in (({input.asker.partner_id} | named) | lost)
+}
 
-told_apart := ({id |
-	some id in [input.asker.partner_id]
-} | {id |
+named := {id |
 	some agreement_id in agreement.asked_by
 	some id, _ in data.federation.agreements[agreement_id].to.partners
-}) | {id |
+}
+
+lost := {id |
 	some agreement_id in agreement.asked_by
 	some id, _ in data.federation.agreements[agreement_id].opted_out
 }
@@ -53,7 +55,6 @@ default valid := false
 valid if {
 	is_object(input.candidates)
 	every like in alike {
-		like[5] == true
 		facts.party(partner(like))
 	}
 }

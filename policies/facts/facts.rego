@@ -112,13 +112,6 @@ record_rest(r) if {
 	natural(r.expires_at)
 } else := false
 
-# A partner that might be asked stands under its own id, with no field more than there should be.
-candidate_rest(id, owner) if {
-	count(owner) == 5
-	text(id)
-	owner.partner_id == id
-} else := false
-
 text(value) if {
 	is_string(value)
 	value != ""
