@@ -21,6 +21,7 @@ from fairlead.cli.output import Exit
 from fairlead.errors import InvalidInput
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.commands import Ended, as_user, fairlead
+from tests.decided import undecided
 from tests.federation import CASE, OTHER, PURPOSE, STORY, Federation, federation, publish_policy
 
 NOW = 1_795_000_000.0
@@ -41,9 +42,9 @@ async def asked(made: Federation, *words: str, user: str = "u-c01") -> Ended:
 
 
 def leaves(made: Federation) -> list[int]:
-    """How long each log is: what was sent leaves something."""
+    """How long each log is, but for decision records: what was sent leaves something."""
     assert made.gateway is not None
-    return [made.gateway.log.head.size, *(node.log.head.size for node in made.nodes.values())]
+    return [len(undecided(app.log)) for app in (made.gateway, *made.nodes.values())]
 
 
 # ── Whole commands ───────────────────────────────────────────────────────────────────────────

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from fairlead.config import Limits, NodeConfig
 from node.cli.main import app
 from node.indexing import index_keys
+from tests import processes
 from tests.federation import STORY, build, federation
 from tests.test_exposure import MAPPING
 
@@ -21,14 +22,8 @@ ROWS = f"box,direction,at,pap,plate,card\n{STORY},IN,2026-11-20T10:00:00Z,AMBER,
 
 
 def write_config(config: NodeConfig, path: Path, **changes: object) -> Path:
-    """A configuration as its file; texts alone, which is all a test's node has."""
-    texts = {"limits", "budgets", "guard", "reviews", "sources", "metrics", "refresh_s"}
-    texts |= {"blind_epoch_s", "blind_overlap_s", "decision_days"}
-    values = config.model_dump(exclude=texts, exclude_none=True)
-    lines = [f"{name} = {json.dumps(str(value))}\n" for name, value in values.items()]
-    lines += [f"{name} = {json.dumps(value)}\n" for name, value in changes.items()]
-    path.write_text("".join(lines))
-    return path
+    """A configuration as its file."""
+    return processes.write_config(path, config, **changes)
 
 
 @pytest.fixture

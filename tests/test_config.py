@@ -271,8 +271,8 @@ OPA = '[policy]\nengine = "opa"\n[policy.opa]\n'
     [
         "",
         '[policy]\nengine = "wasm"\n',
-        '[policy.opa]\ncommand = "local.yaml"\n',  # named, and not used
-        f'{OPA}command = "local.yaml"\n',
+        '[policy.opa]\ncommand = "pins.toml"\n',  # named, and not used
+        f'{OPA}command = "pins.toml"\n',
         f'{OPA}url = "http://127.0.0.1:8181"\n',
         f'{OPA}url = "http://[::1]:8181"\ntoken = "env:OPA_TOKEN"\n',
         f'{OPA}url = "https://opa.example:8181/"\nca = "pins.toml"\ntoken = "file:t"\n',
@@ -290,9 +290,9 @@ def test_an_engine_can_be_named(home: Path, right: str) -> None:
         ('[policy]\nengine = "opa"\n', "policy"),
         (f"{OPA}", "policy"),
         (f'{OPA}command = "absent"\n', "policy.opa.command"),
-        (f'{OPA}command = "local.yaml"\nurl = "http://127.0.0.1:1"\n', "policy.opa"),
-        (f'{OPA}command = "local.yaml"\ntoken = "env:T"\n', "policy.opa"),
-        (f'{OPA}command = "local.yaml"\nca = "pins.toml"\n', "policy.opa"),
+        (f'{OPA}command = "pins.toml"\nurl = "http://127.0.0.1:1"\n', "policy.opa"),
+        (f'{OPA}command = "pins.toml"\ntoken = "env:T"\n', "policy.opa"),
+        (f'{OPA}command = "pins.toml"\nca = "pins.toml"\n', "policy.opa"),
         (f'{OPA}url = "https://opa.example:8181"\n', "policy.opa"),
         (f'{OPA}url = "http://127.0.0.1:8181"\nca = "pins.toml"\n', "policy.opa"),
         (f'{OPA}url = "http://opa.example:8181"\n', "policy.opa.url"),
@@ -320,6 +320,6 @@ def test_the_commented_lines_of_the_examples_are_right(home: Path) -> None:
     engine, command, *server = [line for line in lines if not line.startswith(("Which", "or "))]
     assert engine == 'engine = "wasm"'
     (home / "opa-ca.pem").touch()
-    for chosen in (command.replace("/usr/local/bin/opa", "local.yaml"), "\n".join(server)):
+    for chosen in (command.replace("/usr/local/bin/opa", "pins.toml"), "\n".join(server)):
         node = config.load(config.NodeConfig, written(home, f"{NODE}{OPA}{chosen}\n"))
         assert node.policy.opa != config.Opa()

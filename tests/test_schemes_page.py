@@ -37,7 +37,8 @@ def agreements() -> dict[str, dict[str, list[str]]]:
     """The baseline's agreements by id."""
     document = yaml.safe_load((ROOT / "policies/data/agreements.yaml").read_text())
     assert document["registry"]["schemes"] == list(identifiers.SCHEMES)
-    return {row["id"]: row for row in document["agreements"]}
+    rows = {row["id"]: row for row in document["agreements"]}
+    return {name: {**rows.get(row.get("extends"), {}), **row} for name, row in rows.items()}
 
 
 def test_private_partners_share_business_identifiers_only() -> None:

@@ -127,7 +127,7 @@ def _policy() -> Iterator[Target]:
         attempt=lambda data: verified({**signed, MANIFEST: data}),
     )
     yield Target(
-        name="replay-report",
+        name="release-report",
         seeds=[b'{"schema": 1, "widenings": [{"id": "a", "justification": null}]}'],
         attempt=check_justified,
     )

@@ -36,7 +36,7 @@ GROUPS = {
     "requests": "request-* stream-*",
     "enrolment": "enrolment-request admission signed-admission invitation",
     "configuration": "node-config gateway-config profile mapping trust",
-    "policy": "agreements local-agreements policy-manifest policy-release replay-report officers "
+    "policy": "agreements local-agreements policy-manifest policy-release release-report officers "
     "decision reasons",
     "state": "backup acceptance control terms-csv terms-txt",
     "texts": "source-csv source-json source-jsonl guess",

@@ -226,7 +226,7 @@ async def test_an_officer_replays_the_own_node(made: Federation, tmp_path: Path)
     assert found["newly_refused"] > 0
     assert found["unlike"] == 0
     assert json.loads((folder / "reports" / "replay-customs.json").read_text()) == found
-    assert "may be signed" in ended.err
+    assert "fairlead policy sign" in ended.err
 
 
 async def test_an_operators_export_is_replayed_and_justified(
@@ -256,7 +256,7 @@ async def test_an_operators_export_is_replayed_and_justified(
             "--text", "the trial of November", user=OFFICER[1],
         )  # fmt: skip
         assert ended.code == Exit.ANSWERED, ended.err
-    assert "may be signed" in ended.err
+    assert "fairlead policy sign" in ended.err
     ended = await replayed(made, folder, *words, "--output", "json")
     assert all(w["justification"] for w in ended.json["widenings"])
 

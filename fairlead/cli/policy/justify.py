@@ -31,4 +31,4 @@ def justify(
     if left:
         say(f"{len(left)} left; next: fairlead policy justify {folder} {left[0]} …")
     else:
-        say(f"next: {folder} may be signed a second time (docs/policy.md)")
+        say(f"next: fairlead policy sign {folder} --key FILE")

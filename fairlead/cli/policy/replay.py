@@ -207,7 +207,7 @@ def _next(made: dict[str, Any], folder: Path) -> None:
         say(f"{len(left)} classes of decisions would be wider, and nobody has said why")
         say(f'next: fairlead policy justify {folder} {left[0]} --officer KEY --text "…"')
     else:
-        say(f"next: {folder} may be signed (docs/policy.md)")
+        say(f"next: fairlead policy sign {folder} --key FILE")
 
 
 # ── Keys ─────────────────────────────────────────────────────────────────────────────────────
