@@ -22,6 +22,7 @@ from fairlead.decisions.batch import (
     write_batch,
 )
 from fairlead.decisions.occasion import current
+from fairlead.envelope.query import uuid7
 from fairlead.leaves import LeafWriter
 from fairlead.policy.inputs import Document
 from fairlead.policy.recorded import Decisions, Recorder, places
@@ -100,7 +101,7 @@ class BatchRecorder:
     ) -> bytes:
         """Take an evaluation down. It is durable with the next leaf, and at the latest soon."""
         now, occasion = self._clock(), current()
-        decision_id = self._random(16)
+        decision_id = uuid7(now, self._random)  # its time says where to look for it
         query_id = occasion.query_id if occasion is not None else b""
         self._pending.append(
             Pending(

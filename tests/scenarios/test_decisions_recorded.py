@@ -229,6 +229,34 @@ async def test_an_officer_replays_the_own_node(made: Federation, tmp_path: Path)
     assert "fairlead policy sign" in ended.err
 
 
+async def test_a_query_is_explained_from_its_records(made: Federation, tmp_path: Path) -> None:
+    """What the gateway decided about a query, and what would have to change, from an export; of the
+    own node's decisions from the node. Nobody else's key opens one."""
+    folder = draft(tmp_path / "draft", demo=True)
+    out = tmp_path / "gateway.decisions"
+    words = ("decisions", "export", str(out), "--config", str(written(made, tmp_path)))
+    assert (await run_module("gateway.cli.main", *words, home=tmp_path)).code == Exit.ANSWERED
+    routed = next(item for item in read(made, "gateway") if item.point == "routing")
+    ended = await explained(made, folder, routed.query_id, "--from", str(out))
+    assert ended.code == Exit.ANSWERED, ended.err
+    assert "demo-sealed-trafficking" in ended.out
+    assert f"routing {routed.decision_id.hex()[:8]} terminal-north: permitted then" in ended.err
+    asked = next(item for item in read(made, "customs") if not item.outcomes[""].permit)
+    ended = await explained(made, folder, asked.decision_id)
+    assert ended.code == Exit.ANSWERED, ended.err
+    assert "refused then" in ended.err
+    assert "would permit more" in ended.out
+    ended = await explained(made, folder, bytes(16))
+    assert (ended.code, "UNKNOWN_DECISION" in ended.err) == (Exit.USAGE, True)
+
+
+async def explained(made: Federation, folder: Path, about: bytes, *words: str) -> Ended:
+    """As the officer types it."""
+    key = str(made.folder / "replay.key")
+    typed = ("policy", "explain", str(folder), "--about", about.hex(), "--key", key, *words)
+    return await as_user(made, *typed, user=OFFICER[1])
+
+
 async def test_an_operators_export_is_replayed_and_justified(
     made: Federation, tmp_path: Path
 ) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.options import OutputOption
-from fairlead.cli.output import Format, emit_json, emit_table, printable, say
+from fairlead.cli.options import OutputOption, ProfileOption
+from fairlead.cli.output import Format, awaited, emit_json, emit_table, printable, say
 from fairlead.cli.policy.options import AtOption, FolderArgument, moment_of
 
 if TYPE_CHECKING:
+    from fairlead.policy.draft import Draft
     from fairlead.policy.explanation import Explanation
 
 
@@ -30,7 +32,17 @@ def explain(
             help="The question in the columns of a table, as asker=customs owner=terminal.",
         ),
     ] = None,
+    about: Annotated[
+        str | None, typer.Option(metavar="ID", help="A query or a decision of the own node.")
+    ] = None,
+    key: Annotated[
+        Path | None, typer.Option(help="Your replay key, which opens the records of --about.")
+    ] = None,
+    records: Annotated[
+        Path | None, typer.Option("--from", help="An exported file; else the own node is asked.")
+    ] = None,
     at: AtOption = None,
+    profile: ProfileOption = None,
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Say what decides a question, which agreements were considered, and what would permit it.
@@ -42,23 +54,64 @@ def explain(
     from fairlead.policy.draft import Draft
     from fairlead.policy.explanation import explain as find
     from fairlead.policy.inquiry import Inquiry
-    from fairlead.policy.told import inquiries
 
     draft = Draft.read(folder)
-    if given is not None:
-        point, questions = inquiries(_read(given), draft.policy)
+    found: dict[str, Explanation] = {}
+    if about is not None:
+        for label, document in _recorded(about, key, records, profile):
+            found |= _of_input(draft, document, label)
+    elif given is not None:
+        found = _of_input(draft, _read(given))
     else:
-        point = ""
-        questions = {"": Inquiry.of(_columns(words or []), draft.policy, now=moment_of(at))}
-    found = {
-        name: find(draft.points, draft.policy, question, only=point)
-        for name, question in questions.items()
-    }
+        question = Inquiry.of(_columns(words or []), draft.policy, now=moment_of(at))
+        found = {"": find(draft.points, draft.policy, question)}
     if output is Format.JSON:
         emit_json([{"of": name or None, **e.record()} for name, e in found.items()])
         return
     for name, explanation in found.items():
         _print(name, explanation)
+
+
+def _of_input(draft: Draft, document: Mapping[str, Any], label: str = "") -> dict[str, Explanation]:
+    """What a point was told, explained for each of its candidates or records."""
+    from fairlead.policy.explanation import explain as find
+    from fairlead.policy.told import inquiries
+
+    point, questions = inquiries(document, draft.policy)
+    return {
+        " ".join(word for word in (label, name) if word): find(
+            draft.points, draft.policy, question, only=point
+        )
+        for name, question in questions.items()
+    }
+
+
+def _recorded(
+    about: str, key: Path | None, file: Path | None, profile: Path | None
+) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """What was decided then, said at once, and what it was decided on."""
+    from fairlead.cli.policy import recalling
+    from fairlead.errors import InvalidInput
+
+    if key is None:
+        raise InvalidInput(
+            "records are sealed to a replay key",
+            reasons=("REPLAY_KEY",),
+            remedy=f"fairlead policy explain DIR --about {about[:32]} --key replay.key",
+        )
+    wanted, now = recalling.id_of(about), time.time()
+    work = recalling.find(wanted, key=key, file=file, profile=profile, now=now)
+    for recorded in awaited(work):
+        label = f"{recorded.point} {recorded.decision_id.hex()[:8]}"
+        for place, outcome in recorded.outcomes.items():
+            effect = "permitted" if outcome.permit else "refused"
+            codes = f" [{', '.join(outcome.reasons)}]" if outcome.reasons else ""
+            where = f" {place}" if place else ""
+            say(f"{label}{where}: {effect} then, serial {recorded.policy_serial}{codes}")
+        if recorded.document is None:
+            say(f"{label}: its input was not kept, because no replay_key was configured")
+        else:
+            yield label, recorded.document
 
 
 def _read(path: Path) -> Mapping[str, Any]:

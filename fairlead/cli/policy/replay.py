@@ -14,7 +14,7 @@ from fairlead.cli.options import OutputOption, ProfileOption, moment
 from fairlead.cli.output import Exit, Format, awaited, emit_json, emit_table, say
 
 if TYPE_CHECKING:
-    from fairlead.decisions.stream import Check, Stream
+    from fairlead.decisions.stream import Stream
     from fairlead.policy.replay import Replay
     from fairlead.policy.unsigned import UnsignedPolicy
     from fairlead.v1 import decisions_pb2
@@ -47,6 +47,7 @@ def replay(
 
     The report, reports/replay-<who>.json in the folder, has counts and no question.
     """
+    from fairlead.cli.policy import recalling
     from fairlead.decisions.stream import Stream
     from fairlead.policy.report import report_path, write_report
     from fairlead.policy.unsigned import UnsignedPolicy
@@ -57,8 +58,8 @@ def replay(
     before = None if current is None else UnsignedPolicy.load(current, local=local)
     under_way = _begun(draft, before, int(now))
     begin = moment(since, now=now)
-    stream = Stream(private=SealingKey.load(key), check=_check(profile, now))
-    awaited(_run(stream, under_way, _items(records, profile, begin), begin))
+    stream = Stream(private=SealingKey.load(key), check=recalling.check(profile, now))
+    awaited(_run(stream, under_way, recalling.items(records, profile, since=begin), begin))
     made = _made(stream, under_way, draft, before, folder, begin, int(now))
     if stream.log:
         path = report_path(folder, stream.log)
@@ -104,43 +105,6 @@ def _made(
         return report.keep(made, report.read_report(report.report_path(folder, stream.log)))
     except NotFound:
         return made
-
-
-def _check(profile: Path | None, now: float) -> Check:
-    """Verifies the receipt of a log with the key that the directory has of it."""
-    from fairlead.cli.audit import key_of
-    from fairlead.profile import load_profile
-    from fairlead.receipts import verify_receipt
-    from fairlead.trust import Trust
-
-    settings, _ = load_profile(profile)
-    members = Trust.load(settings.trust).directory(settings.directory, now=now)
-
-    def check(log: str, receipt: Any) -> None:
-        origin = f"{members.federation}/{log}"
-        verify_receipt(receipt, origin=origin, public_key=key_of(origin, members), head=None)
-
-    return check
-
-
-async def _items(
-    file: Path | None, profile: Path | None, since: int
-) -> AsyncIterator[decisions_pb2.ReadDecisionsResponse]:
-    """The records of a file, or of the own node."""
-    from fairlead.cli.options import connect
-    from fairlead.decisions.stream import open_file, read_file
-    from fairlead.v1 import decisions_pb2
-
-    if file is not None:
-        with open_file(file) as opened:
-            for item in read_file(opened):
-                yield item
-        return
-    client, _, _ = connect(profile)
-    async with client:
-        request = decisions_pb2.ReadDecisionsRequest(since_ms=since * 1000)
-        async for item in client.decisions(request):
-            yield item
 
 
 async def _run(
