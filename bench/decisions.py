@@ -10,7 +10,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import cycle, islice
 from pathlib import Path
 from statistics import median
@@ -22,9 +22,18 @@ from fairlead.policy.bundle import program_of
 from fairlead.policy.compiling import identified
 from fairlead.policy.decision import Decision
 from fairlead.policy.engine import PolicyEngine, WasmEngine
-from fairlead.policy.inputs import GrantFacts, PartyFacts, QueryFacts, RecordFacts, UserFacts
+from fairlead.policy.inputs import (
+    Document,
+    GrantFacts,
+    PartyFacts,
+    QueryFacts,
+    RecordFacts,
+    UserFacts,
+)
 from fairlead.policy.issuing import tree
 from fairlead.policy.points import Layer, PolicyPoints
+from fairlead.policy.recorded import Decisions, Outcome, Recorded, places
+from fairlead.policy.replay import Replay
 from fairlead.policy.supervision import supervised_engine
 
 WASM, OPA = "wasm", "opa"
@@ -32,6 +41,7 @@ DATA = ("data/agreements.yaml", "data/demo.yaml")
 POLICY = "measured"
 NOW = 1_795_000_000
 PATIENCE_S = 5.0
+FIELDS = ("plate", "place", "event", "driver_name")
 FACETS = ("contact_desk", "count_band", "existence", "full_record")
 DIFFERENT = 256
 """Questions that differ, in turn: twice as many as the reader remembers outputs."""
@@ -106,7 +116,7 @@ def records(count: int) -> tuple[RecordFacts, ...]:
             active_target=False,
             personal=False,
             country="NL",
-            fields=("plate", "place", "event", "driver_name"),
+            fields=FIELDS,
         )
         for number in range(count)
     )
@@ -212,19 +222,54 @@ def p50_us(decide: Callable[[Question], None], asked: Sequence[Question], count:
     return median(times) / 1000
 
 
-def replayed(points: PolicyPoints, count: int) -> int:
-    """Decide again what was decided before, ``count`` decisions of a gateway and of an owner.
+@dataclass(slots=True)
+class Kept:
+    """A recorder that keeps records in memory, as an officer has them after opening them."""
 
-    The one place to call the product's own replay from.
-    """
+    records: list[Recorded] = field(default_factory=list)
+
+    def record(
+        self,
+        point: str,
+        document: Document,
+        decisions: Decisions,
+        *,
+        policy_serial: int,
+        engine: str,
+    ) -> bytes:
+        """See :class:`fairlead.policy.recorded.Recorder`."""
+        outcomes = {place: Outcome.of(found) for place, found in places(decisions).items()}
+        recorded = Recorded(
+            decision_id=bytes(16), point=point, engine=engine, policy_serial=policy_serial,
+            time_ms=NOW * 1000, query_id=b"", digest=b"", outcomes=outcomes, document=document,
+        )  # fmt: skip
+        self.records.append(recorded)
+        return recorded.decision_id
+
+
+def recorded_by(points: PolicyPoints, count: int) -> list[Recorded]:
+    """Records of ``count`` evaluations of a gateway and of an owner."""
+    kept = Kept()
+    taken = points.recorded_by(kept)
     asked, held = questions(8, 64), records(4)
     for number, question in enumerate(islice(cycle(asked), count)):
         if number % 4 == 0:
-            admit(points, question)
+            admit(taken, question)
         elif number % 4 == 1:
-            route(points, question)
+            route(taken, question)
         elif number % 4 == 2:
-            answer(points, question)
+            answer(taken, question)
         else:
-            release(points, question, held)
-    return count
+            release(taken, question, held)
+    return kept.records
+
+
+def replayed(points: PolicyPoints, kept: Sequence[Recorded]) -> int:
+    """Replay records as ``fairlead policy replay`` does: under a draft, here the same policy, under
+    the policy in force, and against what they say; returns how many decisions that were."""
+    replay = Replay(draft=points, current=points, at=[NOW], fields=FIELDS)
+    for recorded in kept:
+        replay.take(recorded)
+    if replay.report.unlike or replay.report.widenings:
+        raise Wrong
+    return replay.report.decisions

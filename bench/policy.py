@@ -28,6 +28,7 @@ from bench.decisions import (
     engines,
     p50_us,
     questions,
+    recorded_by,
     records,
     release,
     replayed,
@@ -103,8 +104,9 @@ def measure(folder: Path, scale: Scale, rounds: int) -> dict[str, Any]:
                 calls = scale.calls if name == WASM else max(10, scale.calls // 3)
                 one_round(points, calls, costs[name])
                 say(f"round {number} of {rounds}, {name}: {_progress(costs[name])}")
+            kept = recorded_by(running[WASM], scale.replay)
             began = time.perf_counter()
-            count = replayed(running[WASM], scale.replay)
+            count = replayed(running[WASM], kept)
             replay.append(count / (time.perf_counter() - began))
     shares = share.measure(
         folder, owners=OWNERS, rounds=rounds, seconds=scale.query_seconds, say=say

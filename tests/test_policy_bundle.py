@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +22,14 @@ from fairlead.policy.bundle import load_bundle
 from fairlead.policy.manifest import (
     DOMAIN,
     REQUIRED_CHECKS,
+    WASM,
     Kind,
     SignedManifest,
     canonical,
     parse_manifest,
 )
 from fairlead.policy.points import PolicyPoints
+from fairlead.policy.unsigned import UnsignedPolicy
 from fairlead.policy.validity import close_engines
 from tests.releases import (
     AGAIN,
@@ -100,7 +104,8 @@ def test_a_good_bundle_loads_and_decides(folder: Path) -> None:
     program = bundle.program()
     assert program is not None
     assert "admission/admission.rego" in program.sources
-    assert not any(name.endswith("_test.rego") for name in bundle.files)
+    assert any(name.endswith("_test.rego") for name in bundle.files)
+    assert not any(name.endswith("_test.rego") for name in program.sources)
     layers = bundle.layers()
     assert PolicyPoints(layers, bundle.serial).serial == 7
     assert bundle.document()["federation"]["policy"] == bundle.identity
@@ -207,10 +212,48 @@ def reported(folder: Path, widenings: object, **more: object) -> str:
     """What becomes of a release that names a replay report with these widenings."""
     source = tree(folder / "tree")
     (source / "reports").mkdir()
-    report = {"schema": 1, "partner": "customs", "compared": 9, "same": 8, "widenings": widenings}
+    report = {"schema": 1, "partner": "customs", "widenings": widenings, "draft": about(source)}
     (source / "reports" / "replay-customs.json").write_text(json.dumps({**report, **more}))
     made(folder / "made", source=source, replays=("reports/replay-customs.json",))
     return refusal(folder / "made")
+
+
+def about(source: Path) -> str:
+    """What a replay of this tree says that it is about."""
+    return replace(
+        UnsignedPolicy.load(source), data={n: (source / n).read_bytes() for n in DATA}
+    ).digest
+
+
+def test_a_replay_of_another_draft_is_refused(tmp_path: Path) -> None:
+    """Yesterday's report, under which nothing was wider, says nothing of today's agreements."""
+    assert reported(tmp_path, [], draft="0" * 64) == "POLICY_REPORT"
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"ok": False}, "POLICY_REPORT"),
+        ({"inputs": {}}, "POLICY_REPORT"),
+        ({"inputs": {"data/agreements.yaml": "0" * 64}}, "POLICY_REPORT"),
+        ({}, ""),
+    ],
+)
+def test_tests_that_failed_or_tested_something_else_are_refused(
+    tmp_path: Path, changes: dict[str, object], code: str
+) -> None:
+    """A release that names a report of tests is the one that passed them."""
+    source = tree(tmp_path / "tree")
+    (source / "reports").mkdir()
+    names = [WASM, *DATA]
+    inputs = {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in names}
+    report = {"schema": 1, "ok": True, "inputs": inputs, **changes}
+    (source / "reports" / "tests.json").write_text(json.dumps(report))
+    made(tmp_path / "made", source=source, tests="reports/tests.json")
+    if code:
+        assert refusal(tmp_path / "made") == code
+    else:
+        assert load_bundle(tmp_path / "made", OFFICERS, 1, NOW).manifest.tests
 
 
 @pytest.mark.parametrize(
@@ -236,7 +279,7 @@ def test_a_justified_widening_is_let_through(tmp_path: Path) -> None:
     source = tree(tmp_path / "tree")
     (source / "reports").mkdir()
     said = {"id": "w1", "justification": {"by": "u-so1", "text": "agreed in May"}}
-    report = {"schema": 1, "partner": "customs", "widenings": [said]}
+    report = {"schema": 1, "partner": "customs", "widenings": [said], "draft": about(source)}
     (source / "reports" / "replay-customs.json").write_text(json.dumps(report))
     made(tmp_path / "made", source=source, replays=("reports/replay-customs.json",))
     assert load_bundle(tmp_path / "made", OFFICERS, 1, NOW).manifest.replays

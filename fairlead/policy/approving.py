@@ -7,7 +7,7 @@ is no longer the author's, and only the author may sign it anew.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -16,7 +16,7 @@ from fairlead import signing
 from fairlead.errors import Misconfigured, PolicyUnavailable, Refused
 from fairlead.keyfile import write_private
 from fairlead.officers import Officer, key_id
-from fairlead.policy.bundle import Bundle, Files, verify_files
+from fairlead.policy.bundle import Bundle, Files, check_reports, verify_files
 from fairlead.policy.issuing import LIFETIME_S, MAX_AGE_S, Wishes, draft, tree
 from fairlead.policy.manifest import (
     MANIFEST,
@@ -26,7 +26,7 @@ from fairlead.policy.manifest import (
     parse_manifest,
     unavailable,
 )
-from fairlead.policy.reports import check_justified
+from fairlead.policy.reports import is_about
 
 TESTS = "reports/tests.json"
 REPLAY = "reports/replay-"
@@ -97,8 +97,7 @@ class Desk:
                 "ask the author for the folder again, or to sign it anew",
             )
         manifest = self._manifest(files, key, terms, now=now)
-        for name in manifest.replays:
-            check_justified(files[name])
+        check_reports(manifest, files, local=self.local)
         signed = SignedManifest(manifest=manifest).signed_by(key)
         self._check(signed, files, now=now)
         return signed
@@ -123,7 +122,12 @@ class Desk:
             replays=tuple(name for name in files if name.startswith(REPLAY)),
             note=terms.note,
         )
-        return draft(files, wishes, author=signing.public_bytes(key))
+        made = draft(files, wishes, author=signing.public_bytes(key))
+        if self.local:
+            return made
+        about = {n for n in files if is_about(files[n], made.files, made.data)}
+        replays = tuple(name for name in made.replays if name in about)  # not the last release's
+        return replace(made, tests=made.tests if made.tests in about else "", replays=replays)
 
     def _check(self, signed: SignedManifest, files: Mapping[str, bytes], *, now: float) -> None:
         """A second signature that would not help, or a release that is none, is not written."""

@@ -41,7 +41,7 @@ from fairlead.policy.manifest import (
 )
 from fairlead.policy.narrowing import widenings
 from fairlead.policy.points import Layer
-from fairlead.policy.reports import check_justified
+from fairlead.policy.reports import check_about, check_justified, check_passed
 from fairlead.policy.validity import (
     RefusingEngine,
     ValidEngine,
@@ -248,7 +248,8 @@ def verify_bundle(
     4. It was issued, and has not expired.
     5. Every file it names has the signed digest, and the kernel's sources the signed revision.
     6. It demands exactly the checks that this program demands.
-    7. Every widening that its replay reports found is justified.
+    7. The reports that it names are about its files; its tests passed, and every widening that a
+       replay found is justified.
     8. An emergency that one person signed only tightens the release before it.
 
     :param read: a file's octets, by its name and the digest it should have.
@@ -286,13 +287,27 @@ def verify_bundle(
             "install the release of Fairlead that the policy was made for",
         )
     # 7
-    for name in manifest.replays:
-        check_justified(files[name])
+    check_reports(manifest, files, local=local)
     # 8
     bundle = Bundle(signed=signed, files=MappingProxyType(files), reviewed=approval.complete)
     if not approval.complete:
         _check_tightening(bundle, before)
     return bundle
+
+
+def check_reports(manifest: Manifest, files: Files, *, local: bool = False) -> None:
+    """What the reports say that a release names.
+
+    :param local: a partner's own agreements are replayed over the federation's, so that the report
+        is not about them alone.
+    :raises PolicyUnavailable: POLICY_REPORT, POLICY_UNJUSTIFIED.
+    """
+    for name in manifest.replays:
+        check_justified(files[name])
+    if manifest.tests:
+        check_passed(files[manifest.tests])
+    for name in () if local else (*manifest.replays, *filter(None, [manifest.tests])):
+        check_about(files[name], manifest.files, manifest.data)
 
 
 def program_of(files: Files) -> Program:

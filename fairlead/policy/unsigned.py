@@ -15,6 +15,7 @@ from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import PolicyEngine, WasmEngine
 from fairlead.policy.points import Layer, PolicyPoints
+from fairlead.policy.reports import subject
 
 WASM = "policy.wasm"
 MANIFEST = "manifest.json"
@@ -61,12 +62,9 @@ class UnsignedPolicy:
 
     @property
     def digest(self) -> str:
-        """What a report is about: SHA-256 over the names and digests of everything that decides."""
+        """What a report is about: the federation's part, which is what is released."""
         files = {WASM: self.wasm, **self.data}
-        if self.local is not None:
-            files["local"] = self.local[1]
-        digests = {name: hashlib.sha256(octets).hexdigest() for name, octets in files.items()}
-        return hashlib.sha256(json.dumps(digests, sort_keys=True).encode()).hexdigest()
+        return subject({n: hashlib.sha256(octets).hexdigest() for n, octets in files.items()})
 
     def documents(self) -> list[dict[str, Any]]:
         """The data of each layer, the federation's first.
