@@ -307,7 +307,7 @@ def _number(word: str, column: str) -> int:
 
 def _wrong(message: str) -> InvalidInput:
     return InvalidInput(
-        f"the question cannot be read: {message}",
+        "the question cannot be read",
         reasons=("QUESTION_WORDS",),
-        remedy="fairlead policy explain --help",
+        remedy=f"{message}; see: fairlead policy explain --help",
     )

@@ -124,7 +124,7 @@ async def test_the_gateways_log_does_not_tell_a_hit(tmp_path: Path) -> None:
                 (leaf.type, [(n, len(v)) for n, v in values(leaf) if n != "signatures"])
                 for leaf in found
             ]
-            assert len(found) == 3
+            assert len(found) == 4  # decisions, INTENT, RELEASE, OUTCOME
     assert all(shape == shapes["nothing"] for shape in shapes.values())
 
 
