@@ -57,9 +57,9 @@ class Opa:
         found = cls.find(folders)
         if found is None:
             raise Misconfigured(
-                f"OPA {VERSION} is not on PATH",
+                "the OPA that this program was made for is not on PATH",
                 reasons=("OPA_MISSING",),
-                remedy="put the official OPA on PATH (in a checkout: make tools)",
+                remedy=f"put the official OPA {VERSION} on PATH (in a checkout: make tools)",
             )
         return found
 

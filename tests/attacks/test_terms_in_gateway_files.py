@@ -48,13 +48,14 @@ def spellings(secret: str) -> Iterator[bytes]:
             yield whole[-(-offset * 4 // 3) + (offset > 0) : len(whole) - 4]
 
 
-def search(folder: Path, log: bytes, public: Path) -> set[str]:
+def search(folder: Path, log: bytes, public: Path | None = None) -> set[str]:
     """The secrets that stand in some file under ``folder``, in a file's name, or in the log.
 
     :param public: a folder of published policy, whose octets may lie in ``folder`` as they are: its
         tests name events.
     """
-    published = {path.read_bytes() for path in public.rglob("*") if path.is_file()}
+    policies = public.rglob("*") if public is not None else ()
+    published = {path.read_bytes() for path in policies if path.is_file()}
     files = [path for path in folder.rglob("*") if path.is_file()]
     assert files
     contents = [content for p in files if (content := p.read_bytes()) not in published]

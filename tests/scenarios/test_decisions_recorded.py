@@ -230,8 +230,7 @@ async def test_an_officer_replays_the_own_node(made: Federation, tmp_path: Path)
 
 
 async def test_a_query_is_explained_from_its_records(made: Federation, tmp_path: Path) -> None:
-    """What the gateway decided about a query, and what would have to change, from an export; of the
-    own node's decisions from the node. Nobody else's key opens one."""
+    """What was decided, and what would have to change: from an export, or from the own node."""
     folder = draft(tmp_path / "draft", demo=True)
     out = tmp_path / "gateway.decisions"
     words = ("decisions", "export", str(out), "--config", str(written(made, tmp_path)))

@@ -141,9 +141,9 @@ def _missing(keys: list[str]) -> Exception:
     from fairlead.errors import InvalidInput
 
     return InvalidInput(
-        f"an agreement needs more than was said: {', '.join(keys)}",
+        "an agreement needs more than was said",
         reasons=("AGREEMENT_INCOMPLETE",),
-        remedy="fairlead policy new-agreement --help",
+        remedy=f"say {', '.join(keys)}; see: fairlead policy new-agreement --help",
     )
 
 

@@ -73,8 +73,8 @@ async def find(
         raise NotFound(
             "no decision here has this id, nor is one about a query of this id",
             reasons=("UNKNOWN_DECISION",),
-            remedy="at the gateway: fairlead-gateway decisions export, then: fairlead policy "
-            "explain DIR --about ID --from FILE",
+            remedy="at the gateway: fairlead-gateway decisions export FILE, then: fairlead policy "
+            "explain DIR --about ID --key KEY --from FILE",
         )
     return found
 
