@@ -33,6 +33,7 @@ FOLDER = "policies"
 REVIEW_S = 72 * 3600
 """Seconds within which a second person signs an emergency, or another release supersedes it."""
 HEARD_EVERY_S = 60.0
+RENEW_EVERY_S = 60.0
 LOOK_EVERY_S = 0.25
 SUBJECT, OWN = "policy", "policy-local"
 REVIEWED, CONFIRMED = "policy-reviewed", "policy-confirmed"
@@ -64,8 +65,10 @@ class Releases:
         self._record = record
         self._shelf = Shelf(place.kept)
         self._taking = asyncio.Lock()
+        self._works: set[asyncio.Future[bool]] = set()
         self._known = self._last = self._stamps()
         self._noted = 0.0
+        self._renewed = float("-inf")
         self._reproached = ""
         self.live = LivePolicy(loaded.points)
         self.on_change: list[Callable[[], None]] = []
@@ -124,6 +127,9 @@ class Releases:
     async def renew(self) -> None:
         """An officer says at the gateway, which hears from nobody, that the release in force is
         still the current one; on the record first."""
+        if self._clock() - self._renewed < RENEW_EVERY_S:  # once more says nothing new
+            return
+        self._renewed = self._clock()
         await self._append(CONFIRMED, self.bundle)
         self._noted = 0.0
         self.confirm(self.bundle.serial, self.bundle.identity)
@@ -152,6 +158,17 @@ class Releases:
         :raises Misconfigured: the agreements are wrong, or NOT_STORED. Nothing has changed then,
             and the refusal is on the record.
         """
+        # A caller who goes away half-way leaves no activation on the record that is not in force.
+        work = asyncio.ensure_future(
+            self._taken(chain, adjacent=adjacent, partner_id=partner_id, user=user)
+        )
+        self._works.add(work)
+        work.add_done_callback(self._works.discard)
+        return await asyncio.shield(work)
+
+    async def _taken(
+        self, chain: Sequence[Files], *, adjacent: bool, partner_id: str, user: str
+    ) -> bool:
         async with self._taking:
             try:
                 return await self._take(chain, adjacent=adjacent)
@@ -165,7 +182,7 @@ class Releases:
         if signed.manifest.identity == self.bundle.identity:
             return await self._more_signatures(signed)
         # 2 and 3
-        passed = self._follow(chain, adjacent=adjacent)
+        passed = await asyncio.to_thread(self._follow, chain, adjacent=adjacent)
         fresh = passed[-1]
         # 4
         now = self._clock()
@@ -193,9 +210,11 @@ class Releases:
         return passed
 
     async def _more_signatures(self, signed: SignedManifest) -> bool:
-        approval = approved(signed, self._place.officers(), two_organisations=True)
-        before = self.bundle
-        merged = before.signed.with_signatures(signed.signatures)
+        officers = self._place.officers()
+        approval = approved(signed, officers, two_organisations=True)
+        before, known = self.bundle, {officer.key_id for officer in officers}
+        signatures = [item for item in signed.signatures if item[0] in known]
+        merged = before.signed.with_signatures(signatures)
         if merged.to_bytes() == before.signed.to_bytes():
             return False
         bundle = replace(before, signed=merged, reviewed=before.reviewed or approval.complete)
@@ -378,7 +397,8 @@ def _check_follows(fresh: Bundle, before: Bundle, *, adjacent: bool) -> None:
     if fresh.serial < before.serial:
         raise unavailable("POLICY_OLDER", "a policy bundle is older than one already used")
     follows = fresh.manifest.previous == before.identity
-    if not follows and (adjacent or fresh.serial == before.serial + 1):
+    next_one = fresh.serial == before.serial + 1
+    if follows != next_one or (adjacent and not follows):
         raise unavailable(
             "POLICY_CHAIN",
             "a policy does not follow the one in force",

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from fairlead.certificates import Identity
+from fairlead.certificates import Identity, IdentityKind, SpiffeId
+from fairlead.errors import FairleadError
 from fairlead.policy.wire import from_wire, to_wire
 from fairlead.releases import Releases
 from fairlead.signing import digest
@@ -55,7 +56,7 @@ class ReleaseExchange:
         :raises FairleadError: refused, with the refusal on the record; nothing has changed.
         """
         files = from_wire(request.release)
-        user = request.user or peer.spiffe_id
+        user = _person(request.user, peer)
         if not await self._releases.take(files, partner_id=peer.partner_id or "", user=user):
             await self._releases.renew()
         return self._releases.bundle.serial
@@ -84,3 +85,13 @@ class ReleaseExchange:
         )
         others = [self._served[name] for name in sorted(self._served)]
         return pb.ListPoliciesResponse(served=[own, *others])
+
+
+def _person(claimed: str, peer: Identity) -> str:
+    """Who brings a release, as the record says: one of the caller's own people, or the caller."""
+    try:
+        found = SpiffeId.parse(claimed)
+    except FairleadError:
+        return peer.spiffe_id
+    own = found.kind is IdentityKind.USER and found.partner_id == peer.partner_id
+    return claimed if own else peer.spiffe_id

@@ -29,6 +29,7 @@ from fairlead.policy.manifest import (
     parse_manifest,
 )
 from fairlead.policy.points import PolicyPoints
+from fairlead.policy.report import justification
 from fairlead.policy.unsigned import UnsignedPolicy
 from fairlead.policy.validity import close_engines
 from tests.releases import (
@@ -256,14 +257,28 @@ def test_tests_that_failed_or_tested_something_else_are_refused(
         assert load_bundle(tmp_path / "made", OFFICERS, 1, NOW).manifest.tests
 
 
+def said(widening: str, by: Ed25519PrivateKey = ONE) -> dict[str, Any]:
+    """A widening that somebody has justified."""
+    why = justification(widening, "agreed in May", by, person="u-so1", now=int(NOW))
+    return {"id": widening, "justification": why}
+
+
+@pytest.mark.parametrize("second", [{"id": "w2", "justification": None}, said("w2", STRANGER)])
+def test_an_unjustified_widening_is_refused(tmp_path: Path, second: dict[str, object]) -> None:
+    """A report on which no officer has said why more is permitted, though two people signed."""
+    assert reported(tmp_path, [said("w1"), second]) == "POLICY_UNJUSTIFIED"
+
+
 @pytest.mark.parametrize(
-    "justification", [None, {"by": "u-so1", "text": " "}, {"by": "", "text": "why"}]
+    "changed", [{"text": "agreed in June"}, {"by": "u-so2"}, {"key": "0" * 64}]
 )
-def test_an_unjustified_widening_is_refused(tmp_path: Path, justification: object) -> None:
-    """A report on which nobody has said why more is permitted, though two people signed."""
-    said = {"id": "w1", "justification": {"by": "u-so1", "text": "agreed in May"}}
-    silent = {"id": "w2", "justification": justification}
-    assert reported(tmp_path, [said, silent]) == "POLICY_UNJUSTIFIED"
+def test_a_forged_justification_is_refused(tmp_path: Path, changed: dict[str, object]) -> None:
+    """Other words, or another's name, under a signature; or one without any."""
+    forged = said("w1")
+    forged["justification"] |= changed
+    assert reported(tmp_path, [forged]) == "POLICY_REPORT"
+    other = {"id": "w2", "justification": said("w1")["justification"]}
+    assert reported(tmp_path / "other", [other]) == "POLICY_REPORT"
 
 
 @pytest.mark.parametrize(
@@ -278,8 +293,7 @@ def test_a_justified_widening_is_let_through(tmp_path: Path) -> None:
     """Somebody said why: the second signature stands."""
     source = tree(tmp_path / "tree")
     (source / "reports").mkdir()
-    said = {"id": "w1", "justification": {"by": "u-so1", "text": "agreed in May"}}
-    report = {"schema": 1, "partner": "customs", "widenings": [said], "draft": about(source)}
+    report = {"schema": 1, "partner": "customs", "widenings": [said("w1")], "draft": about(source)}
     (source / "reports" / "replay-customs.json").write_text(json.dumps(report))
     made(tmp_path / "made", source=source, replays=("reports/replay-customs.json",))
     assert load_bundle(tmp_path / "made", OFFICERS, 1, NOW).manifest.replays

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import sqlite3
 from collections.abc import AsyncIterator, Callable
@@ -129,7 +130,7 @@ def engines(releases: Releases) -> list[PolicyEngine]:
 
 def next_of(releases: Releases, serial: int = 8, **more: Any) -> dict[str, bytes]:
     """The release that follows."""
-    return release(serial, previous=releases.bundle.identity, **more)
+    return release(serial, **{"previous": releases.bundle.identity, **more})
 
 
 async def test_the_next_release_takes_the_place_of_the_one_in_force(bench: Bench) -> None:
@@ -226,7 +227,7 @@ async def test_a_node_that_was_away_follows_every_release(bench: Bench) -> None:
 async def test_a_bundle_put_into_the_folder_is_taken_up(bench: Bench) -> None:
     """Once it lies still; what is wrong there is on the record once, and decides nothing."""
     releases = await bench.open()
-    write_bundle(next_of(releases, serial=9), bench.place.folder)
+    write_bundle(next_of(releases, serial=9, previous="0" * 64), bench.place.folder)
     await releases.look()
     await releases.look()
     await releases.look()
@@ -273,16 +274,81 @@ async def test_an_officer_renews_a_gateways_policy_on_the_record(bench: Bench) -
 # ── Emergencies ──────────────────────────────────────────────────────────────────────────────
 
 
-async def hurry(bench: Bench, releases: Releases) -> dict[str, bytes]:
-    """One officer tightens."""
+LONG: dict[str, int] = {"not_after": END + 2 * REVIEW_S, "max_age_s": 3 * REVIEW_S}
+
+
+def hasty(bench: Bench, releases: Releases, serial: int = 9, **more: Any) -> dict[str, bytes]:
+    """An emergency that one officer signed."""
     source = tree(bench.folder / "tree", change=("max_records: 20", "max_records: 1"))
-    made(
-        bench.folder / "made", source=source, signers=[ONE], serial=8, kind=Kind.EMERGENCY,
-        previous=releases.bundle.identity, not_after=END + 2 * REVIEW_S, max_age_s=3 * REVIEW_S,
-    )  # fmt: skip
-    files = files_of(bench.folder / "made")
+    folder = bench.folder / f"made-{serial}-{len(more)}"
+    fields = {"previous": releases.bundle.identity, **LONG, **more}
+    made(folder, source=source, signers=[ONE], serial=serial, kind=Kind.EMERGENCY, **fields)
+    return files_of(folder)
+
+
+async def hurry(bench: Bench, releases: Releases) -> dict[str, bytes]:
+    """After a release that lasts, one officer tightens."""
+    assert await releases.take(next_of(releases, **LONG))
+    files = hasty(bench, releases)
     assert await releases.take(files)
     return files
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"serial": 10}, {"serial": 2**53 - 1}, {"not_after": LONG["not_after"] + 1},
+     {"max_age_s": LONG["max_age_s"] + 1}],
+)  # fmt: skip
+async def test_one_person_skips_no_serial_and_makes_nothing_last_longer(
+    bench: Bench, changed: dict[str, int]
+) -> None:
+    """An emergency in a hurry is the next release, and ends no later than the one before."""
+    releases = await bench.open()
+    assert await releases.take(next_of(releases, **LONG))
+    with pytest.raises(PolicyUnavailable) as caught:
+        await releases.take(hasty(bench, releases, **changed))
+    assert caught.value.code == "POLICY_EMERGENCY"
+    assert releases.bundle.serial == 8
+
+
+async def test_an_emergency_on_an_unreviewed_one_is_refused(bench: Bench) -> None:
+    """One person puts no second one on the first, and so never outruns the review."""
+    releases = await bench.open()
+    await hurry(bench, releases)
+    with pytest.raises(PolicyUnavailable) as caught:
+        await releases.take(hasty(bench, releases, serial=10))
+    assert caught.value.code == "POLICY_EMERGENCY"
+
+
+async def test_strangers_signatures_are_not_kept(bench: Bench) -> None:
+    """Whoever invents signatures of the release in force changes nothing, here or elsewhere."""
+    releases = await bench.open()
+    files = releases.files()
+    assert files is not None
+    before = releases.bundle.signed.to_bytes()
+    signed = parse_manifest(files[MANIFEST])
+    for number in range(3):
+        invented = [(f"{number}{i:063x}", "0" * 128) for i in range(12)]
+        more = signed.with_signatures(invented).to_bytes()
+        assert not await releases.take({**files, MANIFEST: more})
+    assert releases.bundle.signed.to_bytes() == before
+    assert (await bench.open()).bundle.serial == 7
+
+
+async def test_a_caller_who_goes_away_leaves_nothing_half_done(bench: Bench) -> None:
+    """What is on the record as activated is in force, whoever has stopped waiting for it."""
+    releases = await bench.open()
+    task = asyncio.ensure_future(releases.take(next_of(releases)))
+    while len(bench.said()) < 2 and not task.done():
+        await asyncio.sleep(0)
+        if releases._works:
+            task.cancel()
+    for _ in range(2000):
+        if releases.live.serial == 8:
+            break
+        await asyncio.sleep(0.005)
+    assert releases.live.serial == 8
+    assert bench.said()[-1] == ("ACTIVATION", "policy", ())
 
 
 async def test_an_emergency_is_reviewed_by_a_second_signature(bench: Bench) -> None:

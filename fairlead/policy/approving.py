@@ -97,7 +97,7 @@ class Desk:
                 "ask the author for the folder again, or to sign it anew",
             )
         manifest = self._manifest(files, key, terms, now=now)
-        check_reports(manifest, files, local=self.local)
+        check_reports(manifest, files, self.officers, local=self.local)
         signed = SignedManifest(manifest=manifest).signed_by(key)
         self._check(signed, files, now=now)
         return signed
@@ -111,13 +111,16 @@ class Desk:
         self, files: dict[str, bytes], key: Ed25519PrivateKey, terms: Terms, *, now: float
     ) -> Manifest:
         base = parse_manifest(self.base[MANIFEST]).manifest if self.base else None
+        not_after, max_age_s = int(now) + terms.lifetime_s, terms.max_age_s
+        if base and terms.kind is Kind.EMERGENCY:  # one person makes nothing last longer
+            not_after, max_age_s = min(not_after, base.not_after), min(max_age_s, base.max_age_s)
         wishes = Wishes(
             serial=base.serial + 1 if base else 1,
             previous=base.identity if base else "",
             kind=terms.kind,
             issued_at=int(now),
-            not_after=int(now) + terms.lifetime_s,
-            max_age_s=terms.max_age_s,
+            not_after=not_after,
+            max_age_s=max_age_s,
             tests=TESTS if TESTS in files else "",
             replays=tuple(name for name in files if name.startswith(REPLAY)),
             note=terms.note,
@@ -125,9 +128,16 @@ class Desk:
         made = draft(files, wishes, author=signing.public_bytes(key))
         if self.local:
             return made
-        about = {n for n in files if is_about(files[n], made.files, made.data)}
-        replays = tuple(name for name in made.replays if name in about)  # not the last release's
-        return replace(made, tests=made.tests if made.tests in about else "", replays=replays)
+        named = [*made.replays, *filter(None, [made.tests])]
+        left = {name for name in named if self._is_the_last_ones(name, files, made)}
+        replays = tuple(name for name in made.replays if name not in left)
+        return replace(made, tests="" if made.tests in left else made.tests, replays=replays)
+
+    def _is_the_last_ones(self, name: str, files: Files, made: Manifest) -> bool:
+        """Whether a report came with the release that is followed and says nothing of this one;
+        any other that is about other files keeps this from being signed."""
+        base = self.base or {}
+        return base.get(name) == files[name] and not is_about(files[name], made.files, made.data)
 
     def _check(self, signed: SignedManifest, files: Mapping[str, bytes], *, now: float) -> None:
         """A second signature that would not help, or a release that is none, is not written."""

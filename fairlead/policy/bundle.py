@@ -39,7 +39,7 @@ from fairlead.policy.manifest import (
     parse_manifest,
     unavailable,
 )
-from fairlead.policy.narrowing import widenings
+from fairlead.policy.narrowing import is_wider
 from fairlead.policy.points import Layer
 from fairlead.policy.reports import check_about, check_justified, check_passed
 from fairlead.policy.validity import (
@@ -185,11 +185,8 @@ def load_bundle(
     """
 
     def read(name: str, digest: str) -> bytes:
-        content = _read(directory / name)
-        if hashlib.sha256(content).hexdigest() != digest:
-            waiting = directory / INCOMING / digest
-            return _read(waiting) if waiting.is_file() else content
-        return content
+        waiting = directory / INCOMING / digest
+        return _read(waiting if waiting.is_file() else directory / name)
 
     return verify_bundle(
         _read(directory / MANIFEST),
@@ -287,7 +284,7 @@ def verify_bundle(
             "install the release of Fairlead that the policy was made for",
         )
     # 7
-    check_reports(manifest, files, local=local)
+    check_reports(manifest, files, officers, local=local)
     # 8
     bundle = Bundle(signed=signed, files=MappingProxyType(files), reviewed=approval.complete)
     if not approval.complete:
@@ -295,15 +292,18 @@ def verify_bundle(
     return bundle
 
 
-def check_reports(manifest: Manifest, files: Files, *, local: bool = False) -> None:
+def check_reports(
+    manifest: Manifest, files: Files, officers: Sequence[Officer], *, local: bool = False
+) -> None:
     """What the reports say that a release names.
 
+    :param officers: who may justify a widening.
     :param local: a partner's own agreements are replayed over the federation's, so that the report
         is not about them alone.
     :raises PolicyUnavailable: POLICY_REPORT, POLICY_UNJUSTIFIED.
     """
     for name in manifest.replays:
-        check_justified(files[name])
+        check_justified(files[name], officers)
     if manifest.tests:
         check_passed(files[manifest.tests])
     for name in () if local else (*manifest.replays, *filter(None, [manifest.tests])):
@@ -362,16 +362,25 @@ def _files(manifest: Manifest, read: Callable[[str, str], bytes]) -> dict[str, b
 
 def _check_tightening(bundle: Bundle, before: Bundle | None) -> None:
     """:raises PolicyUnavailable: POLICY_EMERGENCY."""
-    if before is None or before.identity != bundle.manifest.previous:
+    if (
+        before is None
+        or before.identity != bundle.manifest.previous
+        or before.serial + 1 != bundle.serial
+        or not before.reviewed
+    ):
         raise unavailable(
             "POLICY_EMERGENCY",
-            "an emergency does not follow the release that is here",
+            "an emergency does not follow a release that two people signed and that is here",
             "fetch the release before it, or have a second officer sign: "
             "fairlead policy sign DIR --key FILE",
         )
+    old, new = before.manifest, bundle.manifest
     try:
-        wider = bundle.program() != before.program() or widenings(
-            before.document(), bundle.document()
+        wider = (
+            new.not_after > old.not_after
+            or new.max_age_s > old.max_age_s
+            or bundle.program() != before.program()
+            or is_wider(before.document(), bundle.document())
         )
     except (Misconfigured, PolicyUnavailable):
         wider = True

@@ -26,6 +26,8 @@ from fairlead.policy.sides import (
 )
 
 MAX_CELLS = 2_000_000
+MAX_CLASSES = 4096
+"""Classes of one dimension, which are all made before the first cell is counted."""
 """More are not looked at: no federation's agreements come near, and a comparison must end."""
 
 Masks = tuple[int, ...]
@@ -121,11 +123,7 @@ class Plane:
     def _count(self) -> None:
         self._seen += 1
         if self._seen > MAX_CELLS:
-            raise InvalidInput(
-                "these agreements differ in too many ways to be compared whole",
-                reasons=("POLICY_TOO_VARIED",),
-                remedy="give similar agreements the same limits, dates and schemes",
-            )
+            raise _too_varied()
 
     def _narrow(
         self, kind: str, dimensions: Mapping[str, list[Choice]], start: Masks
@@ -282,6 +280,14 @@ def may_rely(policy: Policy, kind: str, purpose: str, basis: str) -> bool:
     return basis in entry["legal_bases"] and kind in law["kinds"]
 
 
+def _too_varied() -> InvalidInput:
+    return InvalidInput(
+        "these agreements differ in too many ways to be compared whole",
+        reasons=("POLICY_TOO_VARIED",),
+        remedy="give similar agreements the same limits, dates and schemes",
+    )
+
+
 def _both(one: Masks, other: Masks) -> Masks:
     return tuple(a & b for a, b in zip(one, other, strict=True))
 
@@ -304,6 +310,8 @@ def _closed(choices: list[Choice], join: Callable[[int, int], int]) -> list[Choi
         one = waiting.pop()
         for other in list(found.values()):
             masks = tuple(join(a, b) for a, b in zip(one.masks, other.masks, strict=True))
+            if len(found) > MAX_CLASSES:
+                raise _too_varied()
             if any(masks) and masks not in found:
                 value = tuple(sorted({*one.values[0], *other.values[0]}))
                 found[masks] = Choice((value,), masks)

@@ -31,6 +31,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import signing
 from fairlead.errors import Forged, PolicyUnavailable
 from fairlead.officers import Officer, key_id
+from fairlead.policy.engine import SELF_TEST
 from fairlead.policy.reading import REQUIRED
 
 DOMAIN = "policy"
@@ -280,8 +281,11 @@ def _files(value: object) -> Mapping[str, str]:
 
 
 def is_name(name: str) -> bool:
-    """Whether a bundle may have a file of this name beside its manifest."""
-    return bool(NAME.match(name)) and ".." not in name and name != MANIFEST
+    """Whether a bundle may have a file of this name beside its manifest: one in a folder, or one of
+    the two that stand beside the folders, so that none has a folder's name."""
+    if ".." in name or not NAME.match(name):
+        return False
+    return "/" in name or name in (WASM, SELF_TEST)
 
 
 def _names(value: object, files: Mapping[str, str]) -> tuple[str, ...]:

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
+from fairlead.officers import Officer
 from fairlead.policy.manifest import WASM, unavailable
+from fairlead.policy.report import check_justification
 
 MAX_WIDENINGS = 10_000
 
@@ -60,8 +62,8 @@ def check_passed(content: bytes) -> None:
         raise unavailable("POLICY_REPORT", "the tests of a policy have not passed")
 
 
-def check_justified(content: bytes) -> None:
-    """Whether every widening of a replay report is justified, by somebody and in words.
+def check_justified(content: bytes, officers: Sequence[Officer]) -> None:
+    """Whether every widening of a replay report is justified, in words that an officer signed.
 
     :raises PolicyUnavailable: POLICY_REPORT: no such report; POLICY_UNJUSTIFIED.
     """
@@ -72,7 +74,8 @@ def check_justified(content: bytes) -> None:
             raise ValueError
         if len(widenings) > MAX_WIDENINGS or len({w["id"] for w in widenings}) != len(widenings):
             raise ValueError
-        justified = all(_said(item["justification"]) for item in widenings)
+        known = {officer.key_id for officer in officers}
+        justified = all(_said(item["id"], item["justification"], known) for item in widenings)
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise unavailable("POLICY_REPORT", "a replay report cannot be read") from None
     if not justified:
@@ -83,8 +86,8 @@ def check_justified(content: bytes) -> None:
         )
 
 
-def _said(justification: Any) -> bool:
+def _said(widening_id: str, justification: Any, known: Collection[str]) -> bool:
     if justification is None:
         return False
-    by, text = justification["by"], justification["text"]
-    return isinstance(by, str) and isinstance(text, str) and bool(by.strip() and text.strip())
+    check_justification(widening_id, justification)
+    return justification["key"] in known

@@ -42,8 +42,9 @@ def commit(folder: Path) -> None:
     if not (waiting / MANIFEST).is_file():
         return
     manifest = (waiting / MANIFEST).read_bytes()
+    files = parse_manifest(manifest).manifest.files
     write_private(folder / MANIFEST, manifest)
-    for name, digest in parse_manifest(manifest).manifest.files.items():
+    for name, digest in files.items():
         if (waiting / digest).is_file():
             (folder / name).parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_private(folder / name, (waiting / digest).read_bytes())

@@ -210,7 +210,9 @@ def _changes(desk: Desk, manifest: Manifest) -> list[str]:
 
 def _reports(manifest: Manifest) -> list[str]:
     tests = f"  tests: {manifest.tests}" if manifest.tests else "  no test report"
-    replays = ", ".join(manifest.replays) or "none"
+    if not manifest.replays:
+        return [tests, "  NOT REPLAYED: nobody has seen what this changes of past decisions"]
+    replays = ", ".join(manifest.replays)
     return [tests, f"  replay reports: {replays}; every widening in them is justified"]
 
 
