@@ -129,8 +129,10 @@ class Answering:
         except Replayed:
             return await self._replay(request, peer)
         try:
-            answer, found = await self._compose(admitted.query, admitted.decision)
-            self._look(admitted.query, admitted.decision, found)
+            # However often records were judged, it is written at once, directly before RELEASE.
+            with decisions.holding(admitted.query.query_id):
+                answer, found = await self._compose(admitted.query, admitted.decision)
+                self._look(admitted.query, admitted.decision, found)
             try:
                 await self._release(admitted.query, answer, arrived, found.desks)
             except Refused:  # the owner paused while this was composed: it stays here

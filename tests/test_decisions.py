@@ -14,14 +14,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fairlead import errors
+from fairlead import errors, signing
 from fairlead.auditlog import Beside
-from fairlead.decisions import Once, about, expire, load_public, read_batch
+from fairlead.decisions import Once, about, expire, holding, load_public, read_batch
 from fairlead.decisions.batch import PRIVATE_PAD
+from fairlead.decisions.shelf import span
 from fairlead.policy import inputs
 from fairlead.policy.decision import Obligations
 from fairlead.policy.recorded import Outcome
-from fairlead.v1 import audit_pb2
+from fairlead.v1 import audit_pb2, decisions_pb2
 from tests.decided import OFFICER, Decided, read_export
 from tests.policy_cases import ANALYST, CANDIDATES, CUSTOMS, NOW, QUERY
 
@@ -220,6 +221,109 @@ async def test_old_records_are_let_go_under_a_leaf(made: Decided) -> None:
     assert made.verify().batches == 2
 
 
+def tamper(made: Decided, statement: str) -> None:
+    """As an administrator of the database would."""
+    connection = sqlite3.connect(made.path)
+    with connection:
+        connection.executescript(statement)
+    connection.close()
+
+
+async def test_times_are_those_of_the_batches_and_of_no_column(made: Decided) -> None:
+    """Who edits the columns makes the process neither let records go nor leave them out."""
+    for _ in range(4):
+        made.admit()
+        await made.commit()
+        made.now += DAY
+    tamper(made, "UPDATE decision_batch SET time_ms = number; UPDATE decision_key SET time_ms = 0")
+    size = len(leaves(made))
+    await expire(made.log, made.leaves, before=NOW)
+    assert len(leaves(made)) == size
+    assert len(made.rows()) == len(made.log.read("SELECT id FROM decision_key")) == 4
+    day = [(NOW + number * DAY) * 1000 for number in range(6)]
+    assert span(made.log, day[1], day[3]) == range(2, 4)
+    assert span(made.log, day[1] + 1, 0) == range(3, 5)
+    assert span(made.log, 0, day[0]) == span(made.log, 0, 1) == range(1, 1)
+    assert not span(made.log, day[5], 0)
+    assert not span(made.log, day[3], day[1])
+    await expire(made.log, made.leaves, before=day[2] / 1000)
+    assert [row.number for row in made.rows()] == [3, 4]
+    assert len(made.log.read("SELECT id FROM decision_key")) == 2
+
+
+async def test_a_batch_that_is_not_that_of_its_leaf_is_not_let_go(made: Decided) -> None:
+    """Evidence of a forgery does not expire: a batch aged in its body, digest and all, stays."""
+    for _ in range(3):
+        made.admit()
+        await made.commit()
+    batch = decisions_pb2.DecisionBatch.FromString(made.rows()[0].octets)
+    batch.time_ms = 1
+    body = signing.canonical(batch)
+    connection = sqlite3.connect(made.path)
+    with connection:
+        connection.execute(
+            "UPDATE decision_batch SET time_ms = 1, body = ?, digest = ? WHERE number = 1",
+            (body, signing.digest(body)),
+        )
+    connection.close()
+    with pytest.raises(errors.Forged) as caught:
+        await expire(made.log, made.leaves, before=NOW)
+    assert caught.value.code == "DECISIONS_FORGED"
+    with pytest.raises(errors.Forged):
+        span(made.log, NOW * 1000, 0)
+    assert len(made.rows()) == 3
+
+
+async def test_what_is_held_back_is_written_at_once(made: Decided) -> None:
+    """However many evaluations over records and transactions between, it is one batch, behind."""
+    with holding(bytes(16)) as occasion:
+        for _ in range(3):
+            made.release(16)
+            await made.commit()
+        assert not made.rows()
+        occasion.hand_over()
+        await made.commit()
+        made.release()  # behind it nothing is held back
+    await made.commit()
+    assert [len(read_export(made.export(range(n, n + 1)))) for n in (1, 2)] == [3, 1]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, asyncio.CancelledError])
+async def test_what_is_held_back_is_written_whatever_happens(
+    made: Decided, error: type[BaseException]
+) -> None:
+    """A query that fails or is cancelled has left its records."""
+
+    def fail() -> None:
+        with holding(bytes(16)):
+            made.release()
+            raise error
+
+    with pytest.raises(error):
+        fail()
+    await made.commit()
+    assert [record.point for record in read_export(made.export())] == ["release"]
+
+
+async def test_the_size_of_a_batch_does_not_add_up_over_queries(tmp_path: Path) -> None:
+    """Many queries in one batch: as large with a hit in each as with none."""
+    sizes, counts = set(), set()
+    for hit in (False, True):
+        made = Decided(path=tmp_path / f"{hit}.sqlite")
+        for number in range(40):
+            with holding(number.to_bytes(16, "big")):
+                made.release(16)
+                if hit:
+                    made.release(5)
+        await made.commit()
+        counts.add(len(made.rows()))
+        sizes.add(sum(len(row.octets) for row in made.rows()) // 256)
+        assert len(read_export(made.export())) == (80 if hit else 40)
+        made.close()
+    assert counts == {1}
+    assert len(sizes) == 1
+
+
 async def test_the_same_question_of_a_publication_is_recorded_once_a_day(made: Decided) -> None:
     """What is asked again with the same outcome leaves no second record until a day is over."""
     made.policy = made.policy.recorded_by(Once(made.recorder, made.clock))
@@ -278,6 +382,10 @@ FAULTS: dict[str, str] = {
     "UPDATE decision_batch SET number = 15 - number WHERE number > 10",
     "invented": "INSERT INTO decision_batch SELECT 4, digest, time_ms, leaf, key, body "
     "FROM decision_batch WHERE number = 3",
+    "another time beside it": "UPDATE decision_batch SET time_ms = 0 WHERE number = 2",
+    "another key beside it": "UPDATE decision_batch SET key = zeroblob(32) WHERE number = 2",
+    "without its key": "DELETE FROM decision_key",
+    "another key of its id": "UPDATE decision_key SET sealed = zeroblob(length(sealed))",
     "no table": "DROP TABLE decision_batch",
 }
 

@@ -6,6 +6,7 @@ import sqlite3
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -14,8 +15,10 @@ from fairlead import sealing, signing
 from fairlead.envelope.answer import SEAL_OVERHEAD, open_answer, verify_answer
 from fairlead.envelope.query import Scope
 from fairlead.errors import Conflict, FairleadError, Forged, Refused, Stale
+from fairlead.leaves import LeafWriter
 from fairlead.receipts import CheckpointFork
 from fairlead.v1 import audit_pb2, query_pb2
+from node.disclosing import Disclosure
 from node.indexing import INDEX_FILE
 from tests.federation import OTHER, STORY, federation, record
 from tests.places import OWNER, Place
@@ -69,6 +72,43 @@ async def test_hit_and_no_hit_have_the_same_size_and_header_shape(place: Place) 
     assert len(one.body) == len(two.body) == sealing.answer_size(1) + SEAL_OVERHEAD
     assert len(one.header) == len(two.header)
     assert place.types(hit.query_id) == place.types(miss.query_id)
+
+
+async def test_hit_and_no_hit_leave_the_same_batches(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever else the log writes while records are judged, their decisions are one batch of one
+    size class, before RELEASE: a reader of the file sees no second one behind a hit."""
+    log, inner = place.node.log, Disclosure._find
+    leaf = LeafWriter(log=f"partner/{OWNER}", clock=time.time).history(subject="history-read")
+
+    async def find(self: Disclosure, *arguments: Any) -> Any:
+        await log.append(leaf)
+        try:
+            return await inner(self, *arguments)
+        finally:
+            await log.append(leaf)
+
+    monkeypatch.setattr(Disclosure, "_find", find)
+    seen = []
+    for term in (STORY, OTHER):
+        await log.append(leaf)  # with it, what waits from before
+        size, walk = log.head.size, place.walk(("container", term))
+        hit = opened(walk, await place.ask(walk))[0].hit
+        rows = log.read(
+            "SELECT leaf.body, length(decision_batch.body) FROM leaf LEFT JOIN decision_batch "
+            "ON decision_batch.leaf = leaf.idx WHERE leaf.idx >= ? ORDER BY leaf.idx",
+            (size,),
+        )
+        types = [audit_pb2.AuditLeaf.FromString(body).type for body, _ in rows]
+        names = [audit_pb2.LeafType.Name(n).removeprefix("LEAF_TYPE_") for n in types]
+        seen.append((hit, names, [(octets or 0) // 256 for _, octets in rows]))
+    (hit, names, sizes), (miss, *other) = seen
+    assert (hit, miss) == (True, False)
+    assert [names, sizes] == other
+    assert names == [
+        "DECISION", "INTENT", "HISTORY", "HISTORY", "DECISION", "RELEASE",
+    ]  # fmt: skip
 
 
 async def test_the_accepted_head_is_durable_with_the_intent(place: Place) -> None:

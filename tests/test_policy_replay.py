@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import random
 import re
@@ -18,6 +19,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead import signing
+from fairlead.cli.policy.replay import _begun
 from fairlead.errors import InvalidInput, NotFound
 from fairlead.policy import inputs, report
 from fairlead.policy.agreements import federation_data
@@ -318,6 +320,52 @@ def test_an_agreement_that_begins_later_is_seen(past: list[Recorded], tmp_path: 
     found = replay(past, draft=draft, current=current, at=moments, fields=REGISTRY)
     assert found.widenings
     assert found.decisions == replay(past, draft=draft, current=current, at=[NOW]).decisions
+
+
+LIMIT = b"""
+  - id: demo-limited
+    extends: public-asks-public
+    from: ["sector:public"]
+    to: ["sector:private"]
+    purposes: [drug-trafficking]
+    legal_bases: [eu-ucc-art-46, national-criminal-procedure]
+    modes: [sealed]
+    schemes: [container, vehicle-plate, vessel-imo]
+    max_records: 5
+    retention_days: 90
+"""
+
+
+def test_an_agreement_that_ends_early_and_so_widens_is_seen(
+    past: list[Recorded], tmp_path: Path
+) -> None:
+    """A draft that lets a limit end next week is replayed as of next week."""
+
+    def written(name: str, more: bytes) -> UnsignedPolicy:
+        folder = tmp_path / name
+        (folder / "data").mkdir(parents=True)
+        (folder / "policy.wasm").write_bytes(WASM)
+        for path, raw in DEMO.items():
+            (folder / path).write_bytes(raw)
+        demo = folder / "data" / "demo.yaml"
+        demo.write_bytes(demo.read_bytes().rstrip() + more)
+        return UnsignedPolicy.load(folder)
+
+    before = written("before", LIMIT)
+    draft = written("draft", LIMIT + b"    valid_until: 2027-01-01\n")
+    end = int(dt.datetime(2027, 1, 1, tzinfo=dt.UTC).timestamp())
+    assert draft.moments(NOW)[:2] == (NOW, end)
+    assert end not in before.moments(NOW)
+    for one, other in ((draft, before), (before, draft)):
+        assert {NOW, end} <= set(_begun(one, other, NOW).at)
+    only_now = replay(
+        past, draft=draft.points(0), current=before.points(0), at=[NOW], fields=REGISTRY
+    )
+    assert not only_now.widenings
+    under_way = _begun(draft, before, NOW)
+    for item in past:
+        under_way.take(item)
+    assert under_way.report.widenings
 
 
 def test_what_was_granted_does_not_hide_what_a_draft_would_grant() -> None:

@@ -12,7 +12,7 @@ import sqlite3
 from collections.abc import Iterator
 
 from fairlead import errors
-from fairlead.v1 import audit_pb2
+from fairlead.v1 import audit_pb2, decisions_pb2
 
 RECORDED = "decisions-recorded"
 EXPIRED = "decisions-expired"
@@ -36,7 +36,8 @@ MIGRATION = """
         sealed BLOB NOT NULL
     ) STRICT, WITHOUT ROWID;
     """
-"""``key`` is the id of the content key a batch is sealed under, empty for none."""
+"""``key`` is the id of the content key a batch is sealed under, empty for none. It and the time are
+of the body, which alone is bound; columns are for looking."""
 
 
 class Kept:
@@ -69,7 +70,8 @@ class Kept:
         """
         held = 0
         expected = iter(range(self._expired + 1, self._count + 1))
-        for number, digest, body in _rows(database, self._count):
+        keys: set[bytes] | None = None
+        for number, digest, body, columns in _rows(database, self._count):
             if number > self._expired and next(expected, None) != number:
                 return held, f"a batch of decision records before number {number} is missing"
             if not 1 <= number <= self._count:
@@ -77,6 +79,12 @@ class Kept:
             named = bytes(self._digests[(number - 1) * SIZE : number * SIZE])
             if not digest == named == hashlib.sha256(body).digest():
                 return held, f"the batch of decision records {number} was changed"
+            batch = decisions_pb2.DecisionBatch.FromString(body)
+            if columns != (batch.time_ms, batch.key):
+                return held, f"time or key beside batch {number} was changed"
+            keys = _keys(database) if keys is None else keys
+            if batch.key and batch.key not in keys and number > self._expired:
+                return held, f"the content key of the batch of decision records {number} is missing"
             held += 1
         missing = next(expected, None)
         return held, "" if missing is None else (
@@ -84,13 +92,23 @@ class Kept:
         )
 
 
-def _rows(database: sqlite3.Connection, expected: int) -> Iterator[tuple[int, bytes, bytes]]:
-    """Number, digest and body of every row; a log from before there were any has no table."""
+def _keys(database: sqlite3.Connection) -> set[bytes]:
+    """Ids of the content keys that are what their id says."""
+    rows = database.execute("SELECT id, sealed FROM decision_key")
+    return {key for key, sealed in rows if hashlib.sha256(sealed).digest() == key}
+
+
+def _rows(
+    database: sqlite3.Connection, expected: int
+) -> Iterator[tuple[int, bytes, bytes, tuple[int, bytes]]]:
+    """Number, digest, body, and time and key of every row; a log from before there were any has no
+    table."""
     names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     if "decision_batch" in names or expected:
-        yield from database.execute(
-            "SELECT number, digest, body FROM decision_batch ORDER BY number"
-        )
+        for number, digest, body, time_ms, key in database.execute(
+            "SELECT number, digest, body, time_ms, key FROM decision_batch ORDER BY number"
+        ):
+            yield number, digest, body, (time_ms, key)
 
 
 def last(rows: list[tuple[int, bytes]]) -> tuple[int, bytes]:
@@ -108,9 +126,14 @@ def require_kept(database: sqlite3.Connection, batches: Kept) -> int:
     """
     held, fault = batches.compare(database)
     if fault:
-        raise errors.Forged(
-            fault,
-            reasons=("DECISIONS_FORGED",),
-            remedy="keep the file as evidence; a restored backup must hold every batch",
-        )
+        raise forged(fault)
     return held
+
+
+def forged(fault: str) -> errors.Forged:
+    """Batches that are not those of the leaves."""
+    return errors.Forged(
+        fault,
+        reasons=("DECISIONS_FORGED",),
+        remedy="keep the file as evidence; a restored backup must hold every batch",
+    )

@@ -7,7 +7,7 @@ of one transaction are one *batch*: compressed, sealed and written once, on the 
 """
 
 from fairlead.decisions.batch import Batch, open_batch, read_batch
-from fairlead.decisions.occasion import Occasion, about
+from fairlead.decisions.occasion import Occasion, about, holding
 from fairlead.decisions.opening import load_public, open_recorder
 from fairlead.decisions.recorder import BatchRecorder, Once
 from fairlead.decisions.shelf import expire, keep_house
@@ -19,6 +19,7 @@ __all__ = [
     "Once",
     "about",
     "expire",
+    "holding",
     "keep_house",
     "load_public",
     "open_batch",

@@ -41,7 +41,10 @@ PRIVATE = frozenset({"release"})
 SALT = 32
 NONCE = 12
 PAD, PRIVATE_PAD = 256, 4096
-"""The sealed part is a multiple of so many octets; of more where it depends on records."""
+"""What is sealed of inputs takes a multiple of so many octets; of more for each query's part that
+depends on records."""
+SHARE_SPARE = 128
+"""More than a query's part may grow by standing beside others."""
 LEVEL = 1
 MAX_BATCH = 4 * 1024 * 1024 - 4096
 """Octets of a batch: it fits into one message."""
@@ -118,11 +121,33 @@ def write_batch(
         batch.key = key.key_id
         rows = _rows(private, digests[len(shown) :])
         plain = zlib.compress(salt + b"".join(_framed(item) for item in (rows, *inputs)), LEVEL)
-        pad = PRIVATE_PAD if private else PAD
-        padded = sealing.pad(plain, -(-(len(plain) + 4) // pad) * pad)
+        room = _room(salt, inputs[: len(shown)], private, inputs[len(shown) :])
+        padded = sealing.pad(plain, max(room, _multiple(len(plain) + 4, PAD)))
         nonce = random(NONCE)
         batch.sealed = nonce + key.cipher.encrypt(nonce, padded, signing.canonical(batch))
     return signing.canonical(batch)
+
+
+def _room(
+    salt: bytes, shown: Sequence[bytes], private: Sequence[Pending], inputs: Sequence[bytes]
+) -> int:
+    """Octets for the sealed part: each query's share in it is rounded up by itself, so that many
+    queries with small differences do not add up to one that shows."""
+    if not private:
+        return 0
+    queries: dict[bytes, list[tuple[Pending, bytes]]] = {}
+    for item, octets in zip(private, inputs, strict=True):
+        queries.setdefault(item.query_id or item.decision_id, []).append((item, octets))
+    room = _multiple(len(zlib.compress(salt + b"".join(map(_framed, shown)), LEVEL)) + 4, PAD)
+    for share in queries.values():
+        rows = _rows([item for item, _ in share], [hashlib.sha256(o).hexdigest() for _, o in share])
+        whole = rows + b"".join(_framed(octets) for _, octets in share)
+        room += _multiple(len(zlib.compress(whole, LEVEL)) + SHARE_SPARE, PRIVATE_PAD)
+    return room
+
+
+def _multiple(size: int, of: int) -> int:
+    return -(-size // of) * of
 
 
 def _rows(pending: Sequence[Pending], digests: Sequence[str]) -> bytes:

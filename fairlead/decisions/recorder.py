@@ -35,7 +35,12 @@ FULL = 512
 BATCH_RECORDS, BATCH_WEIGHT = 256, 4096
 """Records of one batch at most, and candidates and records decided in it, which is what makes its
 inputs large: 4,096 organisations take about 3 MiB before compression."""
+PRIVATE_WEIGHT = 64
+"""What depends on records weighs a multiple of this: how much was found does not tell."""
 ONCE_S, ONCE_KEPT = 24 * 3600, 65_536
+
+Unit = tuple[Pending, ...]
+"""Records that are written into one batch."""
 
 
 class BatchRecorder:
@@ -59,7 +64,7 @@ class BatchRecorder:
         self._clock = clock
         self._replay_key = replay_key
         self._random = random
-        self._pending: deque[Pending] = deque()
+        self._pending: deque[Unit] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self._wake: Callable[[], None] = lambda: None
         # The writer's thread only:
@@ -103,19 +108,28 @@ class BatchRecorder:
         now, occasion = self._clock(), current()
         decision_id = uuid7(now, self._random)  # its time says where to look for it
         query_id = occasion.query_id if occasion is not None else b""
-        self._pending.append(
-            Pending(
-                decision_id, point, engine, policy_serial, int(now * 1000), query_id, document,
-                decisions,
-            )
+        item = Pending(
+            decision_id, point, engine, policy_serial, int(now * 1000), query_id, document,
+            decisions,
         )  # fmt: skip
         if occasion is not None:
             occasion.ids[point] = decision_id
+            if point in PRIVATE and occasion.hold(item, self._take_held):
+                return decision_id
+        self._take((item,))
+        return decision_id
+
+    def _take_held(self, items: Sequence[Pending]) -> None:
+        """What one query has decided over records: in one batch, unless it is too much for one."""
+        for portion in _portions([(item,) for item in items]):
+            self._take(tuple(portion))
+
+    def _take(self, unit: Unit) -> None:
+        self._pending.append(unit)
         if self._timer is None:
             self._timer = _later(self._due)
         if len(self._pending) >= FULL:
             self._wake()
-        return decision_id
 
     def _due(self) -> None:
         self._timer = None
@@ -128,11 +142,11 @@ class BatchRecorder:
         """What waits, as leaves with their batches: an :data:`~fairlead.auditlog.Companion`."""
         return [self._written(items) for items in _portions(self._taken())]
 
-    def _taken(self) -> list[Pending]:
+    def _taken(self) -> list[Unit]:
         taken = [self._pending.popleft() for _ in range(len(self._pending))]
         if self._replay_key is not None:
             return taken
-        return [item for item in taken if item.point not in PRIVATE]
+        return [unit for unit in taken if unit[0].point not in PRIVATE]
 
     def _written(self, items: Sequence[Pending]) -> tuple[bytes, Beside]:
         now = self._clock()
@@ -190,19 +204,26 @@ class _Row:
         )  # fmt: skip
 
 
-def _portions(items: Sequence[Pending]) -> Iterator[Sequence[Pending]]:
+def _portions(units: Sequence[Unit]) -> Iterator[Sequence[Pending]]:
     """As many of them as one batch may hold, in their order."""
     portion: list[Pending] = []
-    weight = 0
-    for item in items:
-        heavy = len(places(item.decisions))
-        if portion and (len(portion) >= BATCH_RECORDS or weight + heavy > BATCH_WEIGHT):
+    count = weight = 0
+    for unit in units:
+        heavy = _weight(unit)
+        if portion and (count >= BATCH_RECORDS or weight + heavy > BATCH_WEIGHT):
             yield portion
-            portion, weight = [], 0
-        portion.append(item)
+            portion, count, weight = [], 0, 0
+        portion += unit
+        count += 1
         weight += heavy
     if portion:
         yield portion
+
+
+def _weight(unit: Unit) -> int:
+    weight = sum(len(places(item.decisions)) for item in unit)
+    private = unit[0].point in PRIVATE
+    return -(-weight // PRIVATE_WEIGHT) * PRIVATE_WEIGHT if private else weight
 
 
 def _later(call: Callable[[], None]) -> asyncio.TimerHandle | None:

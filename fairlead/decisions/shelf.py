@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import sqlite3
+from bisect import bisect_left
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from fairlead.auditlog import AuditLog
-from fairlead.auditlog.kept import EXPIRED
+from fairlead.auditlog.kept import EXPIRED, RECORDED, forged
 from fairlead.errors import FairleadError
 from fairlead.leaves import LeafWriter
 from fairlead.telemetry import Event, get_logger
+from fairlead.v1 import audit_pb2
+from fairlead.v1 import decisions_pb2 as pb
 
 DAY_S = 86_400
 EXPIRE_EVERY_S = 3600.0
-STEP = 10_000
+STEP = 1_000
 """Batches let go in one transaction."""
 PAGE = 64
-ALWAYS = 2**62
-"""Milliseconds after all others."""
-HOUR_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,10 +36,26 @@ class Row:
 
 
 def span(connection: sqlite3.Connection | AuditLog, since_ms: int, until_ms: int) -> range:
-    """Numbers of the batches written from ``since_ms`` until before ``until_ms`` (0: unbounded)."""
-    sql = "SELECT min(number), max(number) FROM decision_batch WHERE time_ms >= ? AND time_ms < ?"
-    ((first, newest),) = _read(connection, sql, (since_ms, until_ms or ALWAYS))
-    return range(0) if first is None else range(first, newest + 1)
+    """Numbers of the batches written from ``since_ms`` until before ``until_ms`` (0: unbounded).
+
+    :raises Forged: DECISIONS_FORGED: a batch that was looked at is not the one of its leaf.
+    """
+    ((first, newest),) = _read(
+        connection, "SELECT min(number), max(number) FROM decision_batch", ()
+    )
+    if first is None:
+        return range(0)
+    numbers = range(first, newest + 1)
+
+    def time_of(number: int) -> int:
+        return _bound_of(connection, number).time_ms
+
+    def begun(moment: int) -> int:
+        """The first batch of this time or later: none is earlier than the one before."""
+        return numbers.start + bisect_left(numbers, moment, key=time_of)
+
+    start = begun(since_ms) if since_ms else numbers.start
+    return range(start, max(start, begun(until_ms) if until_ms else numbers.stop))
 
 
 def batches(connection: sqlite3.Connection | AuditLog, numbers: range) -> Iterator[Row]:
@@ -71,33 +89,66 @@ def _read(
     return connection.execute(sql, parameters).fetchall()
 
 
+BOUND = (
+    "SELECT decision_batch.number, decision_batch.body, leaf.body FROM decision_batch "
+    "LEFT JOIN leaf ON leaf.idx = decision_batch.leaf "
+)
+
+
+def _bound_of(connection: sqlite3.Connection | AuditLog, number: int) -> pb.DecisionBatch:
+    rows = _read(connection, f"{BOUND} WHERE number = ?", (number,))
+    if not rows:
+        raise forged(f"the batch of decision records {number} is missing")
+    return _bound(*rows[0])
+
+
+def _bound(number: int, body: bytes, leaf: bytes | None) -> pb.DecisionBatch:
+    """What a batch says of itself, if it is the one of its leaf; columns beside it prove nothing.
+
+    :raises Forged: DECISIONS_FORGED.
+    """
+    named = audit_pb2.AuditLeaf.FromString(leaf or b"")
+    digest = hashlib.sha256(body).digest()
+    if (named.subject, named.decision_batch, named.detail_digest) != (RECORDED, number, digest):
+        raise forged(f"the batch of decision records {number} was changed")
+    return pb.DecisionBatch.FromString(body)
+
+
 async def expire(log: AuditLog, leaves: LeafWriter, *, before: float) -> None:
     """Delete the batches written before ``before`` (Unix seconds), under a leaf; the newest stays.
 
     :raises LogUnavailable: the log cannot be written.
+    :raises Forged: DECISIONS_FORGED: one is not that of its leaf; it stays, and all behind it.
     """
-    while newest := _last_of(log, int(before * 1000)):
-        await log.append(leaves.decision(EXPIRED, batch=newest), also=_letting(newest))
+    while True:
+        newest, keys = _old(log, int(before * 1000))
+        if not newest:
+            return
+        await log.append(leaves.decision(EXPIRED, batch=newest), also=_letting(newest, keys))
 
 
-def _last_of(log: AuditLog, before_ms: int) -> int:
-    """The last of the batches to be let go in one step; 0 for none."""
-    ((number,),) = log.read(
-        "SELECT max(number) FROM (SELECT number FROM decision_batch WHERE time_ms < ? AND "
-        "number < (SELECT max(number) FROM decision_batch) ORDER BY number LIMIT ?)",
-        (before_ms, STEP),
-    )
-    return int(number or 0)
+def _old(log: AuditLog, before_ms: int) -> tuple[int, set[bytes]]:
+    """The last of the batches to be let go in one step, 0 for none, and the content keys that only
+    these are under: the oldest ones, up to the first that is younger."""
+    newest, keys, at = 0, set[bytes](), -1
+    for _ in range(0, STEP, PAGE):
+        rows = log.read(f"{BOUND} WHERE number > ? ORDER BY number LIMIT ?", (at, PAGE + 1))
+        found = [_bound(*row) for row in rows]
+        for batch, following in pairwise(found):
+            if batch.time_ms >= before_ms:
+                return newest, keys
+            newest = batch.number
+            keys = (keys | {batch.key}) - {following.key}
+        if len(rows) <= PAGE:
+            break
+        at = newest
+    return newest, keys
 
 
-def _letting(newest: int) -> Callable[[sqlite3.Connection], None]:
+def _letting(newest: int, keys: set[bytes]) -> Callable[[sqlite3.Connection], None]:
     def let(connection: sqlite3.Connection) -> None:
         connection.execute("DELETE FROM decision_batch WHERE number <= ?", (newest,))
-        connection.execute(
-            "DELETE FROM decision_key WHERE time_ms < "
-            "(SELECT min(time_ms) FROM decision_batch) - ?",
-            (2 * HOUR_MS,),
-        )
+        connection.executemany("DELETE FROM decision_key WHERE id = ?", [(key,) for key in keys])
 
     return let
 

@@ -2,7 +2,8 @@
 
 Pure: records come in, counts come out, and nothing but the counts is kept. Each input is decided
 again by the draft and by the policy in force, both as of the same moments: the present one, and
-each at which an agreement of the draft begins, for a draft that opens a door on Monday opens it.
+each at which an agreement of either begins or ends, for a draft that opens a door on Monday opens
+it, and so does one that lets a restriction end on Monday.
 Times that an input names (an end of a case, of a grant, of a record) move along. What the gateway
 granted an owner is replayed as if it had granted everything, because the draft decides that at the
 gateway, too. So a widening is counted at its widest.

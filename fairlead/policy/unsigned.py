@@ -98,13 +98,15 @@ class UnsignedPolicy:
         return PolicyPoints(layers, serial, registry=self.registry())
 
     def moments(self, now: int) -> Sequence[int]:
-        """Now, and every later moment at which an agreement begins."""
-        begins = {
-            int(row["valid_from"])
+        """Now, and every later moment at which an agreement begins or is over: one that ends may
+        have narrowed what the others allow."""
+        edges = {
+            int(row[edge])
             for document in self.documents()
             for row in document["federation"]["agreements"].values()
+            for edge in ("valid_from", "valid_until")
         }
-        return (now, *sorted(moment for moment in begins if moment > now))
+        return (now, *sorted(moment for moment in edges if moment > now))
 
 
 def _patient(wasm: bytes, document: Mapping[str, object]) -> PolicyEngine:

@@ -76,7 +76,7 @@ def _begun(draft: UnsignedPolicy, before: UnsignedPolicy | None, now: int) -> Re
     return Replay(
         draft=draft.points(0),
         current=None if before is None else before.points(before.serial),
-        at=draft.moments(now),
+        at=sorted({*draft.moments(now), *(before.moments(now) if before else ())}),
         fields=tuple(draft.registry().fields),
     )
 
