@@ -296,6 +296,52 @@ def test_an_input_that_makes_the_server_fail_does_not_deny_the_next_one(
     assert json.loads(engine.evaluate("admission", {})) == DENIED
 
 
+def test_a_server_that_errs_just_before_the_deadline_is_left_alone(server: FaultServer) -> None:
+    """Dripping for most of the deadline and then saying 500 costs as much as hanging."""
+
+    def late(wire: socket.socket) -> None:
+        time.sleep(0.35)
+        FAULTS["HTTP 500"][0](wire)
+
+    server.answer = late
+    engine = OpaEngine(server.place, deadline_s=0.6)
+    assert [refused(engine) for _ in range(3)] == ["OPA_FAILS"] * 3
+    assert [refused(engine) for _ in range(100)] == ["OPA_SLOW"] * 100
+    assert len(server.requests) == 3
+
+
+@pytest.mark.parametrize("tls", [False, True])
+def test_a_server_that_takes_a_question_in_drips_costs_one_deadline(
+    tmp_path: Path, tls: bool
+) -> None:
+    """Sending ends at the deadline too, however many small parts it is made of."""
+    party = Authority(tmp_path, "one")
+    context = party.serving("localhost")
+    done = threading.Event()
+
+    def sip(listening: socket.socket) -> None:
+        wire, _ = listening.accept()
+        with context.wrap_socket(wire, server_side=True) if tls else wire as wire:
+            try:
+                while not done.wait(0.02):
+                    wire.recv(4096)
+            except OSError:
+                pass
+
+    with socket.socket() as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        listening.bind(("127.0.0.1", 0))
+        listening.listen()
+        thread = threading.Thread(target=sip, args=(listening,))
+        thread.start()
+        place = Place(port=listening.getsockname()[1], ca=party.ca if tls else None)
+        engine = OpaEngine(place, deadline_s=0.4)
+        assert refused(engine, document={"a": "x" * 12_000_000}) == "OPA_SLOW"
+        done.set()
+        engine.close()
+        thread.join()
+
+
 # ── TLS ──────────────────────────────────────────────────────────────────────────────────────
 
 

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from fairlead.errors import Misconfigured
+from fairlead.policy import folder as folders
 from fairlead.policy.compiler import Opa
 from fairlead.policy.draft import WASM, Draft
 
@@ -53,24 +54,29 @@ def build(folder: Path, opa: Opa) -> tuple[bytes, str]:
             remedy="fairlead policy init DIR --from BUNDLE",
         )
     wasm = opa.build(draft.sources, revision(draft.sources))
-    (folder / WASM).write_bytes(wasm)
-    (folder / MANIFEST).write_bytes(build_manifest(draft, wasm))
+    folders.write(folder, WASM, wasm)
+    folders.write(folder, MANIFEST, build_manifest(draft, wasm))
     return wasm, revision(draft.sources)
 
 
 def is_signed(folder: Path) -> bool:
-    """Whether a folder is a bundle that somebody signed, rather than a draft."""
+    """Whether a folder is a bundle that somebody signed, rather than a draft.
+
+    :raises Misconfigured: DRAFT_UNREADABLE: what would say so cannot be read.
+    """
     try:
-        content = json.loads((folder / MANIFEST).read_bytes())
-    except (OSError, ValueError):
+        content = json.loads(folders.read(folder, MANIFEST))
+    except (FileNotFoundError, NotADirectoryError, ValueError):
         return False
+    except OSError:
+        raise folders.unreadable() from None
     return isinstance(content, dict) and "signatures" in content
 
 
 def is_stale(draft: Draft) -> bool:
     """Whether the module of a draft is not the one its rules were last built into."""
     try:
-        built = json.loads((draft.root / MANIFEST).read_bytes())
+        built = json.loads(folders.read(draft.root, MANIFEST))
         inner = built.get("manifest", built)
         digest = hashlib.sha256(draft.wasm or b"").hexdigest()
         same = inner["files"][WASM] == digest

@@ -75,7 +75,8 @@ class Opa:
             run = self._run(
                 folder,
                 "build", "-t", "wasm", "-b", FOLDER, *entries,
-                "--revision", revision, "-o", "bundle.tar.gz",
+                "--capabilities", self._allowed(folder), "--revision", revision,
+                "-o", "bundle.tar.gz",
             )  # fmt: skip
             if run.returncode != 0:
                 raise InvalidRules(_lines(run.stderr + run.stdout))
@@ -96,11 +97,9 @@ class Opa:
             (folder / "schema").mkdir()
             for name, schema in schemas.items():
                 (folder / "schema" / f"{name}.json").write_text(json.dumps(schema))
-            allowed = folder / "capabilities.json"
-            allowed.write_text(json.dumps(self.capabilities()))
             run = self._run(
                 folder,
-                "check", "--strict", "--capabilities", allowed.name, "--schema", "schema",
+                "check", "--strict", "--capabilities", self._allowed(folder), "--schema", "schema",
                 "--max-errors", "0", "--format", "json", FOLDER,
             )  # fmt: skip
         return [] if run.returncode == 0 else _problems(run.stdout, run.stderr)
@@ -120,12 +119,21 @@ class Opa:
         return found
 
     def test(self, sources: Mapping[str, bytes]) -> dict[str, Any]:
-        """Run the tests among the sources: how many, which failed, and how much they covered."""
+        """Run the tests among the sources: how many, which failed, and how much they covered.
+
+        :raises Misconfigured: RULES_INVALID: none can run, such as where one asks the world.
+        """
         with self._laid(sources) as folder:
-            words = ("test", "--timeout", f"{PATIENCE_S}s", "--format", "json", FOLDER)
+            words = (
+                "test", "--capabilities", self._allowed(folder), "--timeout", f"{PATIENCE_S}s",
+                "--format", "json", FOLDER,
+            )  # fmt: skip
             told = self._run(folder, *words)
+            results = _json(told.stdout)
+            if told.returncode != 0 and not isinstance(results, list):
+                raise InvalidRules(_problems(told.stdout, told.stderr))
             covered = self._run(folder, *words, "--coverage")
-        results = _json(told.stdout) or []
+        results = results or []
         failed = [f"{r['package']}.{r['name']}" for r in results if r.get("fail") or r.get("error")]
         coverage = _json(covered.stdout) or {}
         return {
@@ -152,7 +160,8 @@ class Opa:
             (folder / "data.json").write_text(json.dumps({**data, "asked": by_point}))
             run = self._run(
                 folder,
-                "eval", "--format", "json", "-d", FOLDER, "-d", "data.json",
+                "eval", "--capabilities", self._allowed(folder), "--format", "json",
+                "-d", FOLDER, "-d", "data.json",
                 f"{{{', '.join(queries)}}}",
             )  # fmt: skip
         result = (_json(run.stdout) or {}).get("result") or [{"expressions": [{"value": {}}]}]
@@ -169,6 +178,12 @@ class Opa:
         return found
 
     # ── How ──────────────────────────────────────────────────────────────────────────────────
+
+    def _allowed(self, folder: Path) -> str:
+        """The name of a file there that says what rules may use: whoever reads a draft, checks,
+        builds or runs it with that alone."""
+        (folder / "capabilities.json").write_text(json.dumps(self.capabilities()))
+        return "capabilities.json"
 
     def _run(self, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         try:

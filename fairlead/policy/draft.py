@@ -9,6 +9,7 @@ them ``tests/*.yaml`` and ``reports/*.json``.
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -18,6 +19,7 @@ from typing import Any
 import yaml
 
 from fairlead.errors import Misconfigured
+from fairlead.policy import folder
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
@@ -47,7 +49,8 @@ class Draft:
     def read(cls, root: Path) -> Draft:
         """Read a folder.
 
-        :raises Misconfigured: DRAFT_MISSING, DRAFT_UNREADABLE.
+        :raises Misconfigured: DRAFT_MISSING; DRAFT_UNREADABLE: a link is among them, a file too
+            large, or none of ours to read.
         """
         names = sorted(p for p in root.glob("data/*.yaml") if not p.name.startswith("local"))
         if not names:
@@ -64,14 +67,10 @@ class Draft:
                 sources=_files(root, [p for p in rego if not p.name.endswith(TEST)]),
                 rule_tests=_files(root, [p for p in rego if p.name.endswith(TEST)]),
                 tests=_files(root, sorted(root.glob("tests/*.yaml"))),
-                wasm=(root / WASM).read_bytes() if (root / WASM).is_file() else None,
+                wasm=folder.read(root, WASM) if os.path.lexists(root / WASM) else None,
             )
         except OSError:
-            raise Misconfigured(
-                "a file of the draft cannot be read",
-                reasons=("DRAFT_UNREADABLE",),
-                remedy="look at the permissions of its files, then: fairlead policy check DIR",
-            ) from None
+            raise folder.unreadable() from None
 
     @cached_property
     def compiled(self) -> dict[str, Any]:
@@ -155,4 +154,5 @@ def agreement_lines(content: bytes) -> list[tuple[str, int]]:
 
 
 def _files(root: Path, paths: list[Path]) -> dict[str, bytes]:
-    return {path.relative_to(root).as_posix(): path.read_bytes() for path in paths}
+    names = [path.relative_to(root).as_posix() for path in paths]
+    return {name: folder.read(root, name) for name in names}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import signing
 from fairlead.errors import Misconfigured
 from fairlead.officers import key_id
+from fairlead.policy import folder
 from fairlead.policy.bundle import MAX_BUNDLE, kernel_sources, revision_of
 from fairlead.policy.engine import SELF_TEST
 from fairlead.policy.manifest import MANIFEST, WASM, Kind, Manifest, SignedManifest, is_name
@@ -94,18 +96,18 @@ def draft(
 
 def tree(source: Path, *, data: Sequence[str] = (), local: bool = False) -> dict[str, bytes]:
     """The files of a release that lie in ``source``: the kernel and its sources with their tests,
-    agreements, tables of tests, and reports; nothing else is taken along.
+    agreements, tables of tests, and reports; nothing else is taken along, and no link followed.
 
     :raises Misconfigured: POLICY_SOURCES.
     """
     try:
-        names = [p.relative_to(source).as_posix() for p in source.glob("*/*") if p.is_file()]
+        names = [p.relative_to(source).as_posix() for p in source.glob("*/*")]
         wanted = [name for name in names if _belongs(name, data)]
-        if (source / WASM).is_file() or not local:
+        if os.path.lexists(source / WASM) or not local:
             wanted.append(WASM)
-        if (source / SELF_TEST).is_file():
+        if os.path.lexists(source / SELF_TEST):
             wanted.append(SELF_TEST)
-        files = {name: (source / name).read_bytes() for name in [*wanted, *data]}
+        files = {n: folder.read(source, n, largest=MAX_BUNDLE) for n in [*wanted, *data]}
     except OSError:
         raise _incomplete() from None
     agreements = [name for name in files if _is_agreement(name)]
@@ -117,15 +119,15 @@ def tree(source: Path, *, data: Sequence[str] = (), local: bool = False) -> dict
 
 
 def _belongs(name: str, data: Sequence[str]) -> bool:
-    folder, _, rest = name.partition("/")
+    top, _, rest = name.partition("/")
     if not is_name(name):
         return False
     if rest.endswith(".rego"):  # with their tests, for whoever drafts the next release of it
         return True
-    if folder == "data":
+    if top == "data":
         return _is_agreement(name) and (not data or name in data)
-    return (folder == "tests" and rest.endswith(".yaml")) or (
-        folder == "reports" and rest.endswith(".json")
+    return (top == "tests" and rest.endswith(".yaml")) or (
+        top == "reports" and rest.endswith(".json")
     )
 
 
@@ -137,7 +139,7 @@ def _check_built(source: Path, files: dict[str, bytes]) -> None:
     """Where the list of what was built lies beside, the module is the one built of these sources;
     a manifest of a release in its place was such a list once."""
     try:
-        built = json.loads((source / MANIFEST).read_bytes())
+        built = json.loads(folder.read(source, MANIFEST))
         built = built.get("manifest", built)
         fresh = built["files"][WASM] == hashlib.sha256(files[WASM]).hexdigest() and built[
             "revision"

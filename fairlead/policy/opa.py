@@ -34,6 +34,9 @@ REST_S = 1.0
 """Seconds for which none is made; the next one finds out whether the server is back."""
 NOBODY = frozenset({"OPA_ABSENT", "OPA_SLOW", "OPA_LOST", "OPA_UNTRUSTED"})
 """Failures that cost time, or say that nobody is there."""
+SLOW = 0.5
+"""Part of the deadline after which every failure has cost time, whatever its code: a server that
+errs just before the deadline holds its callers up as one does that hangs."""
 
 NOT_OURS = (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
 
@@ -86,10 +89,14 @@ class _Rest:
         if now < self.until:
             raise unanswered(self.cause)
 
-    def failed(self, code: str, now: float) -> None:
-        """A call ended without an answer. After a rest the first one decides alone."""
-        if code in NOBODY:
-            self.failures, self.cause = self.failures + 1, code
+    def failed(self, code: str, now: float, *, slow: bool = False) -> None:
+        """A call ended without an answer. After a rest the first one decides alone.
+
+        :param slow: it cost time, whatever its code.
+        """
+        if code in NOBODY or slow:
+            self.failures += 1
+            self.cause = code if code in NOBODY else "OPA_SLOW"
             if self.failures >= FAILURES:
                 self.until = now + REST_S
         else:
@@ -138,10 +145,12 @@ class OpaEngine:
             self._lock.release()
 
     def _answered(self, point: str, document: Mapping[str, object]) -> bytes:
+        began = self._clock()
         try:
             result = self._ask(point, document)
         except PolicyUnavailable as error:
-            self._rest.failed(error.code, self._clock())
+            now = self._clock()
+            self._rest.failed(error.code, now, slow=now - began > SLOW * self._deadline_s)
             raise
         self._rest.answered()
         return result

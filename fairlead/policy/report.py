@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
 from fairlead.errors import Forged, InvalidInput, NotFound
+from fairlead.policy import folder as folders
 from fairlead.policy.replay import ReplayReport
 
 SCHEMA = 1
@@ -70,14 +71,15 @@ def read_report(path: Path) -> Json:
     :raises NotFound: there is none. :raises InvalidInput: REPLAY_REPORT.
     """
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_REPORT + 1)
-    except OSError:
+        content = folders.read(path.parent, path.name, largest=MAX_REPORT)
+    except FileNotFoundError:
         raise NotFound(
             "there is no report of a replay",
             reasons=("REPLAY_REPORT",),
             remedy="fairlead policy replay DIR --key replay.key",
         ) from None
+    except OSError:
+        content = b""  # which is none
     return parse_report(content)
 
 
@@ -101,11 +103,12 @@ def parse_report(content: bytes) -> Json:
 
 
 def write_report(path: Path, report: Json) -> None:
-    """Write a report, for people and programs."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(path.name + ".new")
-    unfinished.write_text(json.dumps(report, indent=1) + "\n", encoding="ascii")
-    unfinished.replace(path)
+    """Write a report, for people and programs, through no link.
+
+    :param path: as :func:`report_path` says. :raises Misconfigured: DRAFT_UNWRITABLE.
+    """
+    content = (json.dumps(report, indent=1) + "\n").encode("ascii")
+    folders.write(path.parent.parent, f"{path.parent.name}/{path.name}", content)
 
 
 def reports(folder: Path) -> Iterator[tuple[Path, Json]]:

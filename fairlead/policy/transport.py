@@ -1,10 +1,10 @@
 """HTTP to one server under one deadline, for ``requests`` to send through.
 
 ``requests`` counts a timeout from octet to octet: a server that drips them holds its caller up for
-as long as it likes. Here every read ends at one moment. The rest of what a decision wants is here
-too, because all of it is said by not doing something: no second attempt, no redirect, no proxy, no
-look-up of a name, no compressed answer, no other authority than the one given, no more octets
-than the limit, one connection that is kept.
+as long as it likes. Here connecting, every send and every read end at one moment. The rest of what
+a decision wants is here too, because all of it is said by not doing something: no second attempt,
+no redirect, no proxy, no look-up of a name, no compressed answer, no other authority than the one
+given, no more octets than the limit, one connection that is kept.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class _Limit:
 
 
 class _Socket(socket.socket):
-    """A socket whose reads all end at the limit, however little each of them brings."""
+    """A socket whose sends and reads all end at the limit, however little each of them moves."""
 
     limit: _Limit
 
@@ -60,6 +60,11 @@ class _Socket(socket.socket):
         """As ``socket.recv_into``, for what is left of the time."""
         self.settimeout(self.limit.remaining())
         return super().recv_into(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        """As ``socket.sendall``, for what is left of the time."""
+        self.settimeout(self.limit.remaining())
+        super().sendall(*arguments)
 
 
 class _TlsSocket(ssl.SSLSocket):
@@ -72,6 +77,11 @@ class _TlsSocket(ssl.SSLSocket):
         self.settimeout(self.limit.remaining())
         return super().recv_into(*arguments)
 
+    def send(self, *arguments: Any) -> int:
+        """As ``SSLSocket.send``, of which ``sendall`` is made, for what is left of the time."""
+        self.settimeout(self.limit.remaining())
+        return super().send(*arguments)
+
 
 class _Connection(HTTPConnection):
     """A connection over TCP, or over the Unix socket at ``path``."""
@@ -83,10 +93,8 @@ class _Connection(HTTPConnection):
 
     def _new_conn(self) -> socket.socket:
         if not self._path:
-            plain = super()._new_conn()
-            timeout = plain.gettimeout()
-            timed = _Socket(fileno=plain.detach())
-            timed.settimeout(timeout)
+            self.timeout = self._limit.remaining()
+            timed = _Socket(fileno=super()._new_conn().detach())
         else:
             timed = _Socket(socket.AF_UNIX)
             timed.settimeout(self._limit.remaining())
@@ -106,8 +114,18 @@ class _TlsConnection(HTTPSConnection):
         super().__init__(*arguments, **more)
         self._limit = limit
 
+    def _new_conn(self) -> socket.socket:
+        self.timeout = self._limit.remaining()
+        plain = super()._new_conn()
+        try:
+            plain.settimeout(self._limit.remaining())  # for the handshake
+        except TimeoutError:
+            plain.close()
+            raise
+        return plain
+
     def connect(self) -> None:
-        """Connect, and put every later read under the limit."""
+        """Connect, and put everything later under the limit."""
         super().connect()
         if not isinstance(self.sock, _TlsSocket):
             raise broken.SSLError("not our socket")
@@ -201,7 +219,9 @@ class Transport(BaseAdapter):
         except (broken.TimeoutError, TimeoutError):
             raise unanswered("OPA_SLOW") from None
         except (broken.ProtocolError, broken.IncompleteRead, OSError):
-            raise unanswered("OPA_LOST") from None
+            # a send that ends at the limit comes as a broken connection
+            over = time.monotonic() >= self._limit.until
+            raise unanswered("OPA_SLOW" if over else "OPA_LOST") from None
         except (broken.HTTPError, ValueError):
             raise unanswered("OPA_GARBAGE") from None
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.errors import Misconfigured
+from fairlead.policy import folder as folders
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.compiling import identified
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
@@ -122,12 +123,13 @@ def _serial(path: Path) -> int:
 
 
 def _read(path: Path) -> bytes:
+    inside = path.parent.name == DATA and path.name != WASM
+    root = path.parent.parent if inside else path.parent
     try:
-        with path.open("rb") as file:
-            content = file.read(MAX_FILE + 1)
+        content = folders.read(root, path.relative_to(root).as_posix(), largest=MAX_FILE)
     except OSError:
         content = b""
-    if not content or len(content) > MAX_FILE:
+    if not content:
         raise Misconfigured(
             "a file of the policy draft is missing or unreadable",
             reasons=("DRAFT_UNREADABLE",),

@@ -23,11 +23,11 @@ def try_tables(
 ) -> None:
     """Run tests/*.yaml on the engine (and on OPA if there), and the rules' own tests."""
     from fairlead.policy.draft import Draft
-    from fairlead.policy.testing import REPORT, run_tests
+    from fairlead.policy.testing import run_tests
 
     found = run_tests(Draft.read(folder), opa(required=require_opa))
     document = found.report()
-    _write(report or folder / REPORT, document)
+    _write(folder, report, document)
     if output is Format.JSON:
         failed = [{"place": r.row.place, "wrong": list(r.wrong)} for r in found.failed]
         emit_json({**document, "failed": failed})
@@ -51,8 +51,13 @@ def try_tables(
     say("next: fairlead policy conflicts DIR")
 
 
-def _write(path: Path, document: object) -> None:
+def _write(folder: Path, report: Path | None, document: object) -> None:
+    """Into the draft, or where the officer says; what lies there is replaced, never followed."""
     import json
 
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(document, indent=1, sort_keys=True) + "\n", encoding="ascii")
+    from fairlead.policy import folder as folders
+    from fairlead.policy.testing import REPORT
+
+    root, name = (folder, REPORT) if report is None else (report.parent, report.name)
+    text = json.dumps(document, indent=1, sort_keys=True) + "\n"
+    folders.write(root, name, text.encode("ascii"))
