@@ -111,9 +111,7 @@ def started(points: PolicyPoints) -> Any:
     return release.peek()[1].__self__
 
 
-def test_check_says_which_engine_decides(
-    made: Federation, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_check_says_which_engine_decides(made: Federation, monkeypatch: pytest.MonkeyPatch) -> None:
     """An operator reads the engine and OPA's version before serving."""
     monkeypatch.setitem(engine_defaults(), "deadline_s", opas.PATIENT_S)
     plain = write_config(made.folder / "plain.toml", made.gateway_config)

@@ -97,7 +97,9 @@ def check_row(points: PolicyPoints, policy: Policy, row: Row) -> Result:
     try:
         inquiry = Inquiry.of(row.words, policy, now=row.now)
     except InvalidInput as error:
-        return Result(row=row, verdict=None, wrong=(error.remedy.partition(";")[0] or error.message,))
+        return Result(
+            row=row, verdict=None, wrong=(error.remedy.partition(";")[0] or error.message,)
+        )
     verdict = decide(points, inquiry)
     got = verdict.decision
     wrong = []
