@@ -73,7 +73,10 @@ async def test_a_foreign_client_reaches_gateway_and_node(tmp_path: Path, grpcurl
             (node, "tls", gateway_port, GATEWAYS),
             (
                 *(user, "user", made.ports["customs"]),
-                {"fairlead.v1.AskingService", "fairlead.v1.OwnerService"},
+                {
+                    f"fairlead.v1.{name}Service"
+                    for name in ("Asking", "Decision", "Owner", "Policy")
+                },
             ),
         )
         for who, stem, port, services in servers:
