@@ -173,7 +173,7 @@ class Releases:
             try:
                 return await self._take(chain, adjacent=adjacent)
             except FairleadError as error:
-                await self._refuse(error, SUBJECT, partner_id=partner_id, user=user)
+                await self.refuse(error, partner_id=partner_id, user=user)
                 raise
 
     async def _take(self, chain: Sequence[Files], *, adjacent: bool) -> bool:
@@ -268,7 +268,7 @@ class Releases:
             try:
                 return await self._take_own()
             except FairleadError as error:
-                await self._refuse(error, OWN)
+                await self.refuse(error, OWN)
                 raise
 
     async def _take_own(self) -> bool:
@@ -330,7 +330,7 @@ class Releases:
         except (FairleadError, OSError) as error:
             if not isinstance(error, FairleadError):
                 error = unavailable("POLICY_MISSING", "a policy file is missing or unreadable")
-            await self._refuse(error, SUBJECT)
+            await self.refuse(error)
             return
         await _on_the_record(self.take(found.as_files(), adjacent=False))
 
@@ -346,9 +346,10 @@ class Releases:
             await asyncio.sleep(every_s)
             await self.look()
 
-    async def _refuse(
-        self, error: FairleadError, subject: str, *, partner_id: str = "", user: str = ""
+    async def refuse(
+        self, error: FairleadError, subject: str = SUBJECT, *, partner_id: str = "", user: str = ""
     ) -> None:
+        """Write down what was not taken up: an alarm where honest people never bring it."""
         get_logger().error(Event.POLICY_REFUSED, error=error)
         if CONTRADICTS & set(error.reasons):
             leaf = self._leaves.alarm(

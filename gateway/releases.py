@@ -55,9 +55,13 @@ class ReleaseExchange:
         :returns: the serial in force.
         :raises FairleadError: refused, with the refusal on the record; nothing has changed.
         """
-        files = from_wire(request.release)
-        user = _person(request.user, peer)
-        if not await self._releases.take(files, partner_id=peer.partner_id or "", user=user):
+        user, partner_id = _person(request.user, peer), peer.partner_id or ""
+        try:
+            files = from_wire(request.release)
+        except FairleadError as error:
+            await self._releases.refuse(error, partner_id=partner_id, user=user)
+            raise
+        if not await self._releases.take(files, partner_id=partner_id, user=user):
             await self._releases.renew()
         return self._releases.bundle.serial
 

@@ -9,13 +9,14 @@ from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.decisions.shelf import span
 from fairlead.decisions.stream import responses
-from fairlead.errors import InvalidInput
+from fairlead.errors import Forged, InvalidInput
 from fairlead.leaves import LeafWriter
 from fairlead.v1 import decisions_pb2 as pb
 
 AROUND_MS = 10 * 60 * 1000
 """Before and after a query began, within which everything about it is decided: drafts are signed,
 and answers leave, within minutes."""
+SUBJECT = "DecisionService.ReadDecisions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,15 +32,27 @@ class DecisionDesk:
     ) -> AsyncGenerator[pb.ReadDecisionsResponse, None]:
         """Everything kept of a time, the reading itself on the record first.
 
-        :raises InvalidInput: QUERY_ID or TIME.
+        :raises InvalidInput: QUERY_ID or TIME. :raises Forged: DECISIONS_FORGED, an alarm. Either
+            is on the record.
         """
-        since, until = _times(request)
-        await self.log.append(
-            self.leaves.decision("decisions-read", user=user.spiffe_id, query_id=request.query_id)
-        )  # with it, whatever was decided until now is written
-        numbers = span(self.log, since, until)
-        for item in responses(self.log, numbers, self.log.receipt):
-            yield item
+        try:
+            since, until = _times(request)
+            await self.log.append(
+                self.leaves.decision(
+                    "decisions-read", user=user.spiffe_id, query_id=request.query_id
+                )
+            )  # with it, whatever was decided until now is written
+            numbers = span(self.log, since, until)
+            for item in responses(self.log, numbers, self.log.receipt):
+                yield item
+        except Forged as error:
+            leaf = self.leaves.alarm(error.reasons, subject=SUBJECT, user=user.spiffe_id)
+            await self.log.append(leaf)
+            raise
+        except InvalidInput as error:
+            leaf = self.leaves.refusal(error, subject=SUBJECT, user=user.spiffe_id)
+            await self.log.append(leaf)
+            raise
 
 
 def _times(request: pb.ReadDecisionsRequest) -> tuple[int, int]:

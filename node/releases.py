@@ -184,7 +184,13 @@ class ReleaseFollower:
         :returns: the serial in force at the gateway.
         :raises FairleadError: it refused, or is out of reach.
         """
-        manifest = parse_manifest(from_wire(release)[MANIFEST]).manifest
+        try:
+            manifest = parse_manifest(from_wire(release)[MANIFEST]).manifest
+        except FairleadError as error:
+            subject = "PolicyService.PublishPolicy"
+            refusal = self._leaves.refusal(error, subject=subject, user=user.spiffe_id)
+            await self._log.append(refusal)
+            raise
         identity = bytes.fromhex(manifest.identity)
         leaf = self._leaves.owner("policy-published", user=user.spiffe_id, digest=identity)
         await self._log.append(leaf)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +29,7 @@ from fairlead.policy.manifest import (
 )
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.report import justification
-from fairlead.policy.unsigned import UnsignedPolicy
+from fairlead.policy.reports import subject
 from fairlead.policy.validity import close_engines
 from tests.releases import (
     AGAIN,
@@ -221,9 +220,8 @@ def reported(folder: Path, widenings: object, **more: object) -> str:
 
 def about(source: Path) -> str:
     """What a replay of this tree says that it is about."""
-    return replace(
-        UnsignedPolicy.load(source), data={n: (source / n).read_bytes() for n in DATA}
-    ).digest
+    names = (WASM, *DATA)
+    return subject({n: hashlib.sha256((source / n).read_bytes()).hexdigest() for n in names})
 
 
 def test_a_replay_of_another_draft_is_refused(tmp_path: Path) -> None:
@@ -258,8 +256,9 @@ def test_tests_that_failed_or_tested_something_else_are_refused(
 
 
 def said(widening: str, by: Ed25519PrivateKey = ONE) -> dict[str, Any]:
-    """A widening that somebody has justified."""
-    why = justification(widening, "agreed in May", by, person="u-so1", now=int(NOW))
+    """A widening of the committed policies that somebody has justified."""
+    draft, now = about(POLICIES), int(NOW)
+    why = justification(widening, "agreed in May", by, draft=draft, person="u-so1", now=now)
     return {"id": widening, "justification": why}
 
 

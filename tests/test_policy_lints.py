@@ -8,7 +8,14 @@ from pathlib import Path
 
 import pytest
 
-from fairlead.policy.compiler import FORBIDDEN, POINTS, VERSION, InvalidRules, Opa, forbidden
+from fairlead.policy.capabilities import (
+    FAMILIES,
+    IMPURE,
+    TELLING,
+    check_capabilities,
+    forbidden,
+)
+from fairlead.policy.compiler import POINTS, VERSION, InvalidRules, Opa
 from fairlead.policy.draft import Draft
 from fairlead.policy.input_schemas import input_schemas
 from fairlead.policy.lints import CODES, lint
@@ -146,12 +153,19 @@ def test_a_field_that_a_point_is_never_told_is_found(opa: Opa) -> None:
         assert problem.startswith(f"{name}:")
 
 
-@pytest.mark.parametrize("name", FORBIDDEN)
+@pytest.mark.parametrize("name", sorted(IMPURE | TELLING) + [f"{f}later" for f in FAMILIES])
 def test_what_asks_the_world_is_not_there(opa: Opa, name: str) -> None:
     """The capabilities of a check have none of the forbidden built-ins."""
-    assert forbidden(name if not name.endswith(".") else f"{name}x")
+    assert forbidden(name)
     assert [b["name"] for b in opa.capabilities()["builtins"] if forbidden(b["name"])] == []
     assert not forbidden("count")
+
+
+def test_what_passes_the_check_starts_in_the_engine(opa: Opa, tmp_path: Path) -> None:
+    """The officers' tools and a node that runs OPA go by one list of what a rule may call."""
+    (tmp_path / "rules").mkdir()
+    check_capabilities(opa.path, tmp_path / "rules", into=tmp_path / "allowed.json")
+    assert json.loads((tmp_path / "allowed.json").read_bytes()) == opa.capabilities()
 
 
 def test_rules_that_do_not_compile_are_told_with_their_place(opa: Opa) -> None:

@@ -6,7 +6,7 @@ import datetime as dt
 import json
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
@@ -463,6 +463,13 @@ def test_records_are_taken_one_by_one(past: list[Recorded]) -> None:
 OFFICER = Ed25519PrivateKey.from_private_bytes(bytes(32))
 
 
+def said(
+    widening: str, *, text: str = "for the trial", key: Ed25519PrivateKey = OFFICER
+) -> Callable[[str], dict[str, Any]]:
+    """What an officer says of a class, for the draft that a report is about."""
+    return lambda draft: report.justification(widening, text, key, draft=draft, person="", now=NOW)
+
+
 def written(folder: Path, past: list[Recorded]) -> dict[str, Any]:
     """A report in a draft's folder."""
     found = replay(past, draft=points(), current=points(demo=False), at=[NOW], fields=REGISTRY)
@@ -484,16 +491,18 @@ def test_a_report_holds_counts_and_no_pseudonym(tmp_path: Path, past: list[Recor
 
 
 def test_a_justification_is_by_name_and_stays(tmp_path: Path, past: list[Recorded]) -> None:
-    """It is signed by who says it, stands in every report, and survives the next replay."""
+    """It is signed by who says it, stands in every report, and survives the next replay of this
+    draft, of no other."""
     made = written(tmp_path, past)
     first, *rest = report.unjustified(made)
-    said = report.justification(first, " for the trial ", OFFICER, person="", now=NOW)
-    (path,) = report.justify(tmp_path, first, said)
+    (path,) = report.justify(tmp_path, first, said(first, text=" for the trial "))
     found = report.read_report(path)
     assert report.unjustified(found) == rest
     again = report.keep(made, found)
     assert again["widenings"][0]["justification"]["text"] == "for the trial"
     assert again["widenings"][0]["justification"]["by"]
+    other = report.keep({**made, "draft": "22"}, found)
+    assert report.unjustified(other) == [first, *rest]
 
 
 @pytest.mark.parametrize("name", ["text", "by", "at", "key", "public", "signature"])
@@ -503,8 +512,8 @@ def test_a_changed_justification_is_not_read(
     """Nobody puts words into another officer's mouth."""
     made = written(tmp_path, past)
     first = made["widenings"][0]["id"]
-    said = report.justification(first, "for the trial", OFFICER, person="", now=NOW)
-    (path,) = report.justify(tmp_path, first, {**said, name: 7 if name == "at" else "00" * 32})
+    forged = {**said(first)("00"), name: 7 if name == "at" else "00" * 32}
+    (path,) = report.justify(tmp_path, first, lambda _: forged)
     with pytest.raises(InvalidInput):
         report.read_report(path)
 
@@ -516,13 +525,13 @@ def test_a_justification_in_another_officers_name_is_not_read(
     made = written(tmp_path, past)
     first = made["widenings"][0]["id"]
     own = Ed25519PrivateKey.from_private_bytes(b"x" * 32)
-    said = report.justification(first, "for the trial", own, person="", now=NOW)
-    theirs = report.justification(first, "for the trial", OFFICER, person="", now=NOW)
-    forged = {**said, "key": theirs["key"], "by": theirs["by"]}
-    content = {"widening": first, **{n: forged[n] for n in ("by", "key", "text", "at")}}
+    theirs = said(first)("00")
+    forged = {**said(first, key=own)("00"), "key": theirs["key"], "by": theirs["by"]}
+    words = {n: forged[n] for n in ("by", "key", "text", "at")}
+    content = {"widening": first, "draft": "00", **words}
     octets = json.dumps(content, sort_keys=True, separators=(",", ":")).encode()
     forged["signature"] = signing.sign(own, report.DOMAIN, octets).hex()
-    (path,) = report.justify(tmp_path, first, forged)
+    (path,) = report.justify(tmp_path, first, lambda _: forged)
     with pytest.raises(InvalidInput):
         report.read_report(path)
 
@@ -530,8 +539,15 @@ def test_a_justification_in_another_officers_name_is_not_read(
 def test_a_justification_is_of_one_class(tmp_path: Path, past: list[Recorded]) -> None:
     """Moved to another class it is none."""
     made = written(tmp_path, past)
-    said = report.justification("0" * 12, "for the trial", OFFICER, person="", now=NOW)
-    (path,) = report.justify(tmp_path, made["widenings"][0]["id"], said)
+    (path,) = report.justify(tmp_path, made["widenings"][0]["id"], said("0" * 12))
+    with pytest.raises(InvalidInput):
+        report.read_report(path)
+
+
+def test_a_justification_is_of_one_draft(tmp_path: Path, past: list[Recorded]) -> None:
+    """A class says which duty is looser, not by how much: another draft asks its officer anew."""
+    first = written(tmp_path, past)["widenings"][0]["id"]
+    (path,) = report.justify(tmp_path, first, lambda _: said(first)("22"))
     with pytest.raises(InvalidInput):
         report.read_report(path)
 
@@ -540,15 +556,14 @@ def test_a_justification_is_of_one_class(tmp_path: Path, past: list[Recorded]) -
 def test_a_justification_says_something(text: str) -> None:
     """One line that somebody can read, and not a novel."""
     with pytest.raises(InvalidInput):
-        report.justification("0" * 12, text, OFFICER, person="", now=NOW)
+        said("0" * 12, text=text)("00")
 
 
 def test_a_widening_that_no_report_has_is_refused(tmp_path: Path, past: list[Recorded]) -> None:
     """A typing error justifies nothing."""
     written(tmp_path, past)
-    said = report.justification("0" * 12, "why", OFFICER, person="", now=NOW)
     with pytest.raises(NotFound):
-        report.justify(tmp_path, "0" * 12, said)
+        report.justify(tmp_path, "0" * 12, said("0" * 12))
 
 
 def test_the_id_of_a_widening_depends_on_all_of_it() -> None:
@@ -570,6 +585,6 @@ def test_the_id_of_a_widening_depends_on_all_of_it() -> None:
 def test_the_repositorys_policy_is_a_draft() -> None:
     """The sources' own folder can be replayed, without its example of a partner's agreements."""
     policy = UnsignedPolicy.load(POLICIES)
-    assert policy.data.keys() == {"data/agreements.yaml", "data/demo.yaml"}
+    assert policy.draft.data.keys() == {"data/agreements.yaml", "data/demo.yaml"}
     assert policy.serial == 0
     assert len(policy.digest) == 64

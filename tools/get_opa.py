@@ -17,7 +17,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
-from fairlead.policy.compiler import VERSION
+from fairlead.policy.compiler import VERSION, Opa, is_pinned
 
 BIN = Path(__file__).resolve().parent.parent / ".tools" / "bin"
 MODULE = f"github.com/open-policy-agent/opa@v{VERSION}"
@@ -44,11 +44,8 @@ ASSETS = {
 
 def find_opa() -> Path | None:
     """The pinned OPA in ``.tools/bin`` or on PATH; None when neither has this very version."""
-    on_path = shutil.which("opa")
-    for path in (BIN / "opa", Path(on_path) if on_path else None):
-        if path is not None and _is_pinned(path):
-            return path
-    return None
+    found = Opa.find([BIN])
+    return None if found is None else found.path
 
 
 def main() -> int:
@@ -65,16 +62,6 @@ def main() -> int:
     return 0
 
 
-def _is_pinned(path: Path) -> bool:
-    try:
-        told = subprocess.run(
-            [str(path), "version"], capture_output=True, text=True, timeout=30, check=True
-        ).stdout
-    except (OSError, subprocess.SubprocessError):
-        return False
-    return f"Version: {VERSION}" in told.splitlines()
-
-
 def _from_go() -> Path | None:
     go = shutil.which("go")
     if go is None:
@@ -87,7 +74,7 @@ def _from_go() -> Path | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return BIN / "opa" if _is_pinned(BIN / "opa") else None
+    return BIN / "opa" if is_pinned(BIN / "opa") else None
 
 
 def _from_release() -> Path | None:
@@ -109,7 +96,7 @@ def _from_release() -> Path | None:
     fresh.write_bytes(content)
     fresh.chmod(fresh.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     fresh.rename(BIN / "opa")
-    return BIN / "opa" if _is_pinned(BIN / "opa") else None
+    return BIN / "opa" if is_pinned(BIN / "opa") else None
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
 """What a policy may call: nothing whose result depends on more than its arguments.
 
 A decision is to be the same tomorrow, elsewhere and in a replay, and nobody is to hear of it: no
-clock, no chance, no network. Time is a field of every input. The WebAssembly engine needs no list,
-because it offers nothing that its module has to ask the host for.
+clock, no chance, no network, and no word printed. Time is a field of every input. The WebAssembly
+engine needs no list, because it offers nothing that its module has to ask the host for. One rule
+for the officers' tools and for the engine: what passes the one starts in the other.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 from fairlead.policy.transport import unanswered
 
@@ -31,6 +33,28 @@ IMPURE = frozenset(
     }
 )
 """What OPA itself calls nondeterministic (a test compares), for servers that cannot be asked."""
+TELLING = frozenset({"print", "trace"})
+"""What tells somebody else what is being decided."""
+FAMILIES = ("http.", "net.", "providers.", "rand.")
+"""How the names of all begin that reach out or roll dice, also in a later OPA."""
+
+
+def forbidden(name: str) -> bool:
+    """Whether no rule may call a built-in of this name."""
+    return name in IMPURE | TELLING or name.startswith(FAMILIES)
+
+
+def restricted(known: dict[str, Any]) -> dict[str, Any]:
+    """What rules may use of the capabilities that an OPA says it has.
+
+    :raises KeyError: :raises TypeError: it says something else.
+    """
+    allowed = [
+        builtin
+        for builtin in known["builtins"]
+        if not builtin.get("nondeterministic") and not forbidden(builtin["name"])
+    ]
+    return {**known, "builtins": allowed, "allow_net": []}
 
 
 def check_capabilities(command: Path, folder: Path, *, into: Path) -> None:
@@ -42,12 +66,7 @@ def check_capabilities(command: Path, folder: Path, *, into: Path) -> None:
     """
     try:
         known = json.loads(run(command, "capabilities", "--current"))
-        known["builtins"] = [
-            builtin
-            for builtin in known["builtins"]
-            if not builtin.get("nondeterministic") and builtin["name"] not in IMPURE
-        ]
-        into.write_text(json.dumps({**known, "allow_net": []}), encoding="utf-8")
+        into.write_text(json.dumps(restricted(known)), encoding="utf-8")
         run(command, "check", "--capabilities", into, folder)
     except (OSError, subprocess.SubprocessError, ValueError, KeyError, TypeError):
         raise unanswered("OPA_CAPABILITIES") from None

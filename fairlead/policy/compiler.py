@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.errors import Misconfigured
+from fairlead.policy.capabilities import restricted
 
 VERSION = "1.21.0"
 """The one release whose octets are compared; see ``make tools``."""
@@ -27,13 +28,6 @@ POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 FOLDER = "policies"
 """What the sources' folder is called there: the name is part of the module."""
 PATIENCE_S = 300
-
-FORBIDDEN = (
-    "http.", "net.", "opa.runtime", "rand.", "uuid.rfc4122", "providers.", "time.now_ns",
-    "print", "trace",
-)  # fmt: skip
-"""Built-ins that no rule may call (a dot at the end: all that begin so): they ask the world, or
-tell it; time comes from the input alone."""
 
 
 class Opa:
@@ -47,7 +41,7 @@ class Opa:
         """The pinned release in one of ``folders`` or on PATH; None where it is not."""
         on_path = shutil.which("opa")
         for path in (*(f / "opa" for f in folders), *([Path(on_path)] if on_path else [])):
-            if _is_pinned(path):
+            if is_pinned(path):
                 return cls(path)
         return None
 
@@ -169,13 +163,10 @@ class Opa:
         return [found.get(point, {}).get(str(i)) for i, (point, _) in enumerate(asked)]
 
     def capabilities(self) -> dict[str, Any]:
-        """What rules may use: everything of this release but :data:`FORBIDDEN`."""
+        """What rules may use of this release; see :func:`restricted`."""
         with tempfile.TemporaryDirectory() as folder:
             run = self._run(Path(folder), "capabilities", "--current")
-        found: dict[str, Any] = json.loads(run.stdout)
-        found["builtins"] = [b for b in found["builtins"] if not forbidden(b["name"])]
-        found["allow_net"] = []
-        return found
+        return restricted(json.loads(run.stdout))
 
     # ── How ──────────────────────────────────────────────────────────────────────────────────
 
@@ -231,12 +222,8 @@ class InvalidRules(Misconfigured):
         return "\n".join([head, *(f"  {problem}" for problem in self.problems), tail])
 
 
-def forbidden(name: str) -> bool:
-    """Whether a built-in is one of :data:`FORBIDDEN`."""
-    return any(name == f or (f.endswith(".") and name.startswith(f)) for f in FORBIDDEN)
-
-
-def _is_pinned(path: Path) -> bool:
+def is_pinned(path: Path) -> bool:
+    """Whether a file is an OPA of this very release."""
     try:
         told = subprocess.run(
             [str(path), "version"], capture_output=True, text=True, timeout=30, check=True

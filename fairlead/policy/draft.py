@@ -101,11 +101,11 @@ class Draft:
             )
         return registry
 
-    @cached_property
-    def engine(self) -> WasmEngine:
-        """The draft's rules over its agreements; an identity of its own says whose they are.
+    @property
+    def module(self) -> bytes:
+        """The built rules.
 
-        :raises Misconfigured: DRAFT_UNBUILT. :raises PolicyUnavailable: the module is none.
+        :raises Misconfigured: DRAFT_UNBUILT.
         """
         if self.wasm is None:
             raise Misconfigured(
@@ -113,7 +113,15 @@ class Draft:
                 reasons=("DRAFT_UNBUILT",),
                 remedy="fairlead policy build DIR",
             )
-        return WasmEngine(self.wasm, identified(self.compiled, IDENTITY), deadline_s=DEADLINE_S)
+        return self.wasm
+
+    @cached_property
+    def engine(self) -> WasmEngine:
+        """The draft's rules over its agreements; an identity of its own says whose they are.
+
+        :raises Misconfigured: DRAFT_UNBUILT. :raises PolicyUnavailable: the module is none.
+        """
+        return WasmEngine(self.module, identified(self.compiled, IDENTITY), deadline_s=DEADLINE_S)
 
     @cached_property
     def points(self) -> PolicyPoints:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead.errors import Conflict, Misconfigured
+from fairlead.policy import folder as folders
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.building import MANIFEST
 from fairlead.policy.documents import SCHEMA, Agreement, Registry
@@ -81,7 +82,7 @@ def add_agreement(draft: Draft, values: Mapping[str, Any]) -> Path:
         )
     content = render(values).encode()
     federation_data({**draft.data, name: content})
-    path.write_bytes(content)
+    folders.write(draft.root, name, content)
     return path
 
 
@@ -98,12 +99,14 @@ def start_draft(source: Path, folder: Path) -> list[str]:
         )
     Draft.read(source)
     found = {p for pattern in KEPT for p in source.glob(pattern)} | {source / WASM}
-    for path in sorted(p for p in found if p.is_file()):
-        target = folder / path.relative_to(source)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        target.write_bytes(path.read_bytes())
-    if (source / MANIFEST).is_file():
-        (folder / MANIFEST).write_bytes(_unsigned((source / MANIFEST).read_bytes()))
+    try:
+        for path in sorted(p for p in found if p.is_file()):
+            name = path.relative_to(source).as_posix()
+            folders.write(folder, name, folders.read(source, name))
+        if (source / MANIFEST).is_file():
+            folders.write(folder, MANIFEST, _unsigned(folders.read(source, MANIFEST)))
+    except OSError:
+        raise folders.unreadable() from None
     return sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
 
 

@@ -11,7 +11,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead.policy.compiler import POINTS, forbidden
+from fairlead.policy.capabilities import forbidden
+from fairlead.policy.compiler import POINTS
 
 Node = Any
 CODES: Mapping[str, str] = {

@@ -13,6 +13,7 @@ Without the policy in force the records themselves are what is compared with: as
 
 from __future__ import annotations
 
+import datetime as dt
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -42,6 +43,9 @@ class ReplayReport:
     """
 
     records: int = 0
+    first_ms: int = 0
+    last_ms: int = 0
+    """Times of the first and the last record, Unix milliseconds: what was asked for may be more."""
     without_input: int = 0
     unlike: int = 0
     kinds: Counter[Kind] = field(default_factory=Counter)
@@ -84,9 +88,18 @@ class ReplayReport:
             "same": self.kinds[Kind.SAME],
             "decisions": self.decisions,
             "records": self.records,
+            "first_day": _day(self.first_ms),
+            "last_day": _day(self.last_ms),
             "without_input": self.without_input,
             "unlike": self.unlike,
         }
+
+
+def _day(time_ms: int) -> str:
+    """A day, as in 2026-01-31: a report tells no moment at which somebody asked. Empty: none."""
+    if not time_ms:
+        return ""
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
 
 
 @dataclass(slots=True, kw_only=True)
@@ -110,6 +123,8 @@ class Replay:
         :raises InvalidInput: DECISION_RECORD: its input is none.
         """
         document = recorded.document
+        self.report.first_ms = self.report.first_ms or recorded.time_ms
+        self.report.last_ms = max(self.report.last_ms, recorded.time_ms)
         self.report.records += 1
         if document is None:
             self.report.without_input += 1

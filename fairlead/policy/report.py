@@ -2,13 +2,14 @@
 
 ``reports/replay-<who>.json`` in the folder of a draft, ``who`` being the partner or the gateway
 whose decisions were replayed. Nothing of an input is in it. A justification says by whose key it
-was made, and is signed by it; the same class keeps it when the draft is replayed again.
+was made, and is signed by it together with the digest of the draft: the same class keeps it when
+the very same draft is replayed again, and no other draft can have it.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ SCHEMA = 1
 DOMAIN = "policy-justification"
 MAX_REPORT = 8 * 1024 * 1024
 MAX_TEXT = 500
+MAX_WIDENINGS = 10_000
 Json = dict[str, Any]
 
 
@@ -54,8 +56,9 @@ def document(
 
 
 def keep(made: Json, before: Json | None) -> Json:
-    """The report with the justifications that an earlier one has for the same classes."""
-    known = {w["id"]: w["justification"] for w in before["widenings"]} if before else {}
+    """The report with the justifications that an earlier one of this draft has for its classes."""
+    same = before is not None and before["draft"] == made["draft"]
+    known = {w["id"]: w["justification"] for w in before["widenings"]} if before and same else {}
     rows = [{**w, "justification": known.get(w["id"])} for w in made["widenings"]]
     return {**made, "widenings": rows}
 
@@ -89,11 +92,16 @@ def parse_report(content: bytes) -> Json:
         found = json.loads(content) if len(content) <= MAX_REPORT else None
         if not isinstance(found, dict) or found["schema"] != SCHEMA:
             raise ValueError
-        for widening in found["widenings"]:
-            if not isinstance(widening["id"], str):
+        rows = found["widenings"]
+        if not isinstance(rows, list) or len(rows) > MAX_WIDENINGS:
+            raise ValueError
+        if len({row["id"] for row in rows}) != len(rows):
+            raise ValueError
+        for row in rows:
+            if not isinstance(row["id"], str):
                 raise TypeError
-            check_justification(widening["id"], widening["justification"])
-    except (ValueError, KeyError, TypeError, RecursionError):
+            check_justification(row["id"], row["justification"], draft=found["draft"])
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         raise InvalidInput(
             "the report of a replay cannot be read",
             reasons=("REPLAY_REPORT",),
@@ -121,10 +129,11 @@ def reports(folder: Path) -> Iterator[tuple[Path, Json]]:
 
 
 def justification(
-    widening_id: str, text: str, key: Ed25519PrivateKey, *, person: str, now: int
+    widening_id: str, text: str, key: Ed25519PrivateKey, *, draft: str, person: str, now: int
 ) -> Json:
     """Why a class is wanted, by whom.
 
+    :param draft: digest of the draft that it is about.
     :param person: who holds the key, as the pins say; empty where they do not.
     :raises InvalidInput: JUSTIFICATION: no text, more than :data:`MAX_TEXT` characters, or some
         that no line of text has.
@@ -138,7 +147,7 @@ def justification(
         )
     key_id = signing.digest(signing.public_bytes(key)).hex()
     said = {"by": person or key_id, "key": key_id, "text": text, "at": now}
-    octets = _signed(widening_id, said)
+    octets = _signed(widening_id, said, draft)
     return {
         **said,
         "public": signing.public_bytes(key).hex(),
@@ -146,8 +155,8 @@ def justification(
     }
 
 
-def check_justification(widening_id: str, said: Any) -> None:
-    """Whether a justification is signed by the key it names; None is none yet.
+def check_justification(widening_id: str, said: Any, *, draft: str) -> None:
+    """Whether a justification is signed, for this draft, by the key it names; None is none yet.
 
     :raises ValueError: it is not, or is malformed.
     """
@@ -157,26 +166,29 @@ def check_justification(widening_id: str, said: Any) -> None:
     if signing.digest(public).hex() != said["key"] or not str(said["text"]).strip():
         raise ValueError
     try:
-        signing.verify(public, DOMAIN, _signed(widening_id, said), bytes.fromhex(said["signature"]))
+        signature = bytes.fromhex(said["signature"])
+        signing.verify(public, DOMAIN, _signed(widening_id, said, draft), signature)
     except Forged:
         raise ValueError from None
 
 
-def _signed(widening_id: str, said: Mapping[str, Any]) -> bytes:
-    content = {"widening": widening_id, **{n: said[n] for n in ("by", "key", "text", "at")}}
+def _signed(widening_id: str, said: Mapping[str, Any], draft: str) -> bytes:
+    words = {name: said[name] for name in ("by", "key", "text", "at")}
+    content = {"widening": widening_id, "draft": draft, **words}
     return json.dumps(content, sort_keys=True, separators=(",", ":")).encode("ascii")
 
 
-def justify(folder: Path, widening_id: str, said: Json) -> list[Path]:
+def justify(folder: Path, widening_id: str, say: Callable[[str], Json]) -> list[Path]:
     """Put a justification into every report of a draft that has the class; returns which.
 
+    :param say: makes it, for the digest of the draft that a report is about.
     :raises NotFound: none has.
     """
     changed = []
     for path, report in reports(folder):
         rows = [w for w in report["widenings"] if w["id"] == widening_id]
         for row in rows:
-            row["justification"] = said
+            row["justification"] = say(report["draft"])
         if rows:
             write_report(path, report)
             changed.append(path)

@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
 
+from fairlead.errors import InvalidInput
 from fairlead.officers import Officer
 from fairlead.policy.manifest import WASM, unavailable
-from fairlead.policy.report import check_justification
-
-MAX_WIDENINGS = 10_000
+from fairlead.policy.report import parse_report
 
 
 def subject(digests: Mapping[str, str]) -> str:
@@ -68,26 +66,13 @@ def check_justified(content: bytes, officers: Sequence[Officer]) -> None:
     :raises PolicyUnavailable: POLICY_REPORT: no such report; POLICY_UNJUSTIFIED.
     """
     try:
-        report = json.loads(content)
-        widenings = report["widenings"]
-        if report["schema"] != 1 or not isinstance(widenings, list):
-            raise ValueError
-        if len(widenings) > MAX_WIDENINGS or len({w["id"] for w in widenings}) != len(widenings):
-            raise ValueError
-        known = {officer.key_id for officer in officers}
-        justified = all(_said(item["id"], item["justification"], known) for item in widenings)
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        said = [widening["justification"] for widening in parse_report(content)["widenings"]]
+    except InvalidInput:
         raise unavailable("POLICY_REPORT", "a replay report cannot be read") from None
-    if not justified:
+    known = {officer.key_id for officer in officers}
+    if not all(why is not None and why["key"] in known for why in said):
         raise unavailable(
             "POLICY_UNJUSTIFIED",
             "a policy permits more than before, and nobody has said why",
             "fairlead policy justify   (each widening of the replay report), then sign again",
         )
-
-
-def _said(widening_id: str, justification: Any, known: Collection[str]) -> bool:
-    if justification is None:
-        return False
-    check_justification(widening_id, justification)
-    return justification["key"] in known

@@ -21,9 +21,11 @@ from fairlead.cli.output import Exit
 from fairlead.decisions import read_batch
 from fairlead.decisions.shelf import span
 from fairlead.decisions.stream import Stream, responses
+from fairlead.errors import Forged
 from fairlead.policy.recorded import Recorded
 from fairlead.v1 import asking_pb2, audit_pb2, decisions_pb2, query_pb2
 from tests.commands import Ended, as_user, profile, run_module
+from tests.decided import undecided
 from tests.federation import (
     CASE,
     OTHER,
@@ -174,6 +176,25 @@ async def test_a_reading_of_nothing_sensible_is_refused(
             asked = decisions_pb2.ReadDecisionsRequest(**wrong)  # type: ignore[arg-type]
             _ = [item async for item in client.decisions(asked)]
     assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    last = undecided(made.nodes["customs"].log)[-1]
+    assert last.type == audit_pb2.LEAF_TYPE_REFUSAL
+    assert last.user.endswith(f"/user/{OFFICER[1]}")
+
+
+async def test_what_was_changed_in_the_file_is_an_alarm(
+    made: Federation, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An officer who reads what is not what its leaf says hears so, and the log does."""
+
+    def forged(*_: object) -> range:
+        raise Forged("a batch is not that of its leaf", reasons=("DECISIONS_FORGED",))
+
+    monkeypatch.setattr("node.decisions.span", forged)
+    async with made.client(*OFFICER) as client:
+        with pytest.raises(grpc.aio.AioRpcError):
+            _ = [i async for i in client.decisions(decisions_pb2.ReadDecisionsRequest())]
+    last = undecided(made.nodes["customs"].log)[-1]
+    assert (last.type, list(last.reasons)) == (audit_pb2.LEAF_TYPE_ALARM, ["DECISIONS_FORGED"])
 
 
 async def test_nobody_but_an_officer_reads_records(made: Federation) -> None:

@@ -13,11 +13,13 @@ import pytest
 
 from certs.dev.federation import UserSpec
 from certs.dev.policies import BASELINE, DEMO, officer_keys
-from fairlead.certificates import Role
+from fairlead import tls
+from fairlead.certificates import Role, SpiffeId
 from fairlead.policy.bundle import Files
 from fairlead.policy.issuing import Wishes, make_release
 from fairlead.policy.wire import to_wire
-from fairlead.v1 import audit_pb2, policy_pb2, query_pb2
+from fairlead.process import material_of
+from fairlead.v1 import audit_pb2, federation_pb2, federation_pb2_grpc, policy_pb2, query_pb2
 from tests.federation import Federation, federation, states
 from tests.live import alarms, apart, leaves, load, reason_of, refusals, start, until
 from tests.releases import POLICIES, files_of
@@ -138,6 +140,7 @@ async def test_publishing_alone_is_impossible(tmp_path: Path) -> None:
             (follow(made, signers=1), "u-so1", "POLICY_UNDERSIGNED"),
             (follow(made, previous="0" * 64), "u-so1", "POLICY_CHAIN"),
             (follow(made), "u-c01", "ROLE_NOT_ALLOWED"),
+            ({"data/agreements.yaml": b""}, "u-so1", "POLICY_MALFORMED"),
         ):
             with pytest.raises(grpc.aio.AioRpcError) as caught:
                 await publish(made, files, user=user)
@@ -145,10 +148,41 @@ async def test_publishing_alone_is_impossible(tmp_path: Path) -> None:
         assert everywhere(made, 1)
         assert refusals(made.gateway.log) == ["POLICY_UNDERSIGNED"]
         assert alarms(made.gateway.log) == ["POLICY_CHAIN"]
+        assert refusals(made.nodes["customs"].log)[-1] == "POLICY_MALFORMED"
         by = [leaf.user for leaf in leaves(made.nodes["customs"].log)
               if leaf.subject == "policy-published"]  # fmt: skip
         assert len(by) == 2
         assert all(user.endswith("/partner/customs/user/u-so1") for user in by)
+
+
+async def test_a_node_that_brings_garbage_is_on_the_gateways_record(tmp_path: Path) -> None:
+    """Past its own checks a node sends no manifest, in the name of somebody else's officer."""
+    async with federation(tmp_path, more_users=PEOPLE, start=False) as made:
+        apart(made)
+        await start(made)
+        await made.reconnected()
+        assert made.gateway is not None
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await garbage(made)
+        assert reason_of(caught.value) == "POLICY_MALFORMED"
+        (leaf,) = [
+            leaf for leaf in leaves(made.gateway.log) if leaf.reasons == ["POLICY_MALFORMED"]
+        ]
+        assert leaf.user.endswith("/partner/customs/node/node-1")
+
+
+async def garbage(made: Federation) -> None:
+    """What a node's administrator can call with its keys."""
+    keys = made.layout.node("customs")
+    material = material_of(keys, made.nodes["customs"].member.directory)()
+    gateway = SpiffeId.parse(made.nodes["customs"].member.directory.current.gateway.spiffe_id)
+    channel = tls.open_channel(made.gateway_config.listen, server=gateway, material=material)
+    request = federation_pb2.FederationServicePublishPolicyRequest(
+        release=policy_pb2.PolicyRelease(), user="spiffe://fairlead.demo/partner/police/user/u-p01"
+    )
+    async with channel:
+        stub = federation_pb2_grpc.FederationServiceStub(channel)
+        await stub.PublishPolicy(request, timeout=20)
 
 
 async def test_a_node_that_was_off_catches_up(tmp_path: Path) -> None:

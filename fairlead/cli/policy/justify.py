@@ -24,9 +24,13 @@ def justify(
     from fairlead.policy import report
 
     key = signing.load_signing_key(officer)
-    said = report.justification(widening, text, key, person="", now=int(time.time()))
+    now, by = int(time.time()), signing.digest(signing.public_bytes(key)).hex()
+
+    def said(draft: str) -> report.Json:
+        return report.justification(widening, text, key, draft=draft, person="", now=now)
+
     for path in report.justify(folder, widening, said):
-        say(f"{path}: {widening} is justified by {said['by'][:16]}…")
+        say(f"{path}: {widening} is justified by {by[:16]}…")
     left = sorted({w for _, found in report.reports(folder) for w in report.unjustified(found)})
     if left:
         say(f"{len(left)} left; next: fairlead policy justify {folder} {left[0]} …")

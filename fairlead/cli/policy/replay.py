@@ -160,6 +160,10 @@ def _row(widening: dict[str, Any]) -> list[object]:
 def _next(made: dict[str, Any], folder: Path) -> None:
     from fairlead.policy.report import unjustified
 
+    if made["records"]:
+        say(
+            f"records of {made['first_day']} to {made['last_day']}: is that all that was asked for?"
+        )
     if made["without_input"]:
         say(f"{made['without_input']} records have no input: no replay_key was configured then")
     if made["unlike"]:
