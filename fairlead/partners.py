@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import sealing, signing
+from fairlead.appointed import Appointed
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Stale, Unauthenticated
 from fairlead.names import check_partner_id
 from fairlead.v1 import directory_pb2 as pb
@@ -184,6 +185,7 @@ class Directory:
     federation_ca: x509.Certificate
     release_tick_s: float
     digest: bytes
+    appointed: Appointed
 
     @classmethod
     def from_signed(
@@ -253,6 +255,7 @@ class Directory:
             federation_ca=_certificate(content.federation_ca),
             release_tick_s=content.release_tick_ms / 1000,
             digest=signing.digest(signed.directory),
+            appointed=Appointed.from_wire(content, listed),
         )
 
     def partner(self, partner_id: str) -> Partner:

@@ -15,6 +15,7 @@ from pathlib import Path
 from cryptography import x509
 
 from fairlead import process, signing
+from fairlead.appointed import Appointed
 from fairlead.authority import Issuer, load_certificate
 from fairlead.config import GatewayConfig
 from fairlead.enrolment.invitation import Invitation
@@ -156,12 +157,18 @@ class Books:
     # ── Derive ───────────────────────────────────────────────────────────────────────────────
 
     def next_directory(
-        self, at: int, entries: Mapping[str, pb.SignedPartnerEntry] | None = None
+        self,
+        at: int,
+        entries: Mapping[str, pb.SignedPartnerEntry] | None = None,
+        appointed: Appointed | None = None,
     ) -> bytes:
-        """The next directory's octets, unsigned: other entries, or the same ones for longer."""
+        """The next directory's octets, unsigned: other entries, others appointed, or the same for
+        longer."""
         listed = self.entries() if entries is None else entries
         content = pb.Directory()
         content.CopyFrom(self.directory)
+        if appointed is not None:
+            appointed.put(content)
         content.serial += 1
         content.issued_at = at
         content.expires_at = at + DIRECTORY_LIFETIME_S

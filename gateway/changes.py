@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from fairlead import signing
+from fairlead.appointed import Appointed
 from fairlead.authority import issue_node
 from fairlead.enrolment import admission
 from fairlead.enrolment.invitation import compare
@@ -172,6 +173,27 @@ def renew(books: Books, key: Ed25519PrivateKey, *, now: float) -> Outcome:
     signed = books.desk().sign(change, key, now=now)
     if signed.complete:
         books.publish_deny_list(signed)
+        books.publish_directory(signed)
+        books.desk().drop(change)
+    return _outcome(books, signed)
+
+
+def appoint(books: Books, wanted: Appointed, key: Ed25519PrivateKey, *, now: float) -> Outcome:
+    """Appoint another audit committee, other witnesses, or both; nothing else changes.
+
+    :raises InvalidInput: APPOINTED: somebody is no partner, or the numbers do not fit.
+    """
+    content = directory_pb2.Directory()
+    wanted.put(content)
+    Appointed.from_wire(content, sorted(books.entries()))
+
+    def derive(at: int, _: enrolment_pb2.Draft | None) -> Mapping[str, bytes]:
+        return {"directory": books.next_directory(at, appointed=wanted)}
+
+    basis = signing.digest(signing.canonical(content))
+    change = Change(kind="appoint", subject="", basis=basis, derive=derive)
+    signed = books.desk().sign(change, key, now=now)
+    if signed.complete:
         books.publish_directory(signed)
         books.desk().drop(change)
     return _outcome(books, signed)

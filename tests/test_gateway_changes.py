@@ -10,6 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import process, signing
+from fairlead.appointed import Appointed
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Misconfigured, Refused
 from fairlead.lists import sign_entry
 from fairlead.v1 import directory_pb2, enrolment_pb2
@@ -258,3 +259,13 @@ def test_books_that_two_operators_did_not_sign_are_no_books(gateway: Founded) ->
     gateway.config.directory.write_bytes(signing.canonical(signed))
     with pytest.raises(Forged):
         gateway.books()
+
+
+def test_two_operators_appoint_committee_and_witnesses(gateway: Founded) -> None:
+    """One operator appoints nobody; what two appointed outlives a renewal; never a stranger."""
+    with pytest.raises(InvalidInput):
+        act(gateway, 0, changes.appoint, Appointed(witnesses=("nobody",)))
+    assert not act(gateway, 0, changes.appoint, Appointed()).published
+    assert act(gateway, 1, changes.appoint, Appointed()).published
+    act(gateway, 0, changes.renew)
+    assert act(gateway, 1, changes.renew).serial == 3

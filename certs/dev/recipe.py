@@ -18,6 +18,7 @@ from certs.dev.federation import GatewaySpec, Lifetimes, PartnerSpec, UserSpec
 from certs.dev.layout import Layout
 from certs.dev.lists import sign_deny_lists, sign_directory, sign_entry
 from fairlead import authority, signing
+from fairlead.appointed import MIN_COMMITTEE, Appointed
 from fairlead.authority import BACKDATED, Issuer
 from fairlead.certificates import IdentityKind, SpiffeId
 from fairlead.officers import Officer, render_officers
@@ -206,6 +207,7 @@ class Recipe:
         self, entries: Sequence[pb.SignedPartnerEntry], gateway: pb.GatewayEntry
     ) -> bytes:
         lifetimes = self._wishes.lifetimes
+        appointed = _appointed([spec.partner_id for spec in self._wishes.partners])
         directory = sign_directory(
             pb.Directory(
                 federation=self._wishes.federation,
@@ -216,6 +218,9 @@ class Recipe:
                 gateways=[gateway],
                 federation_ca=self._ca.certificate.public_bytes(serialization.Encoding.DER),
                 release_tick_ms=self._wishes.release_tick_ms,
+                audit_committee=appointed.committee,
+                audit_threshold=appointed.threshold,
+                tolerated_witnesses=appointed.tolerated,
             ),
             self._operators,
         )
@@ -309,3 +314,12 @@ class Recipe:
         )
         cls._write(path, pem)
         return key.public_key().public_bytes_raw()
+
+
+def _appointed(partners: Sequence[str]) -> Appointed:
+    """The first three partners as a committee of which two open; every partner is a witness, and
+    one of four or more may lie."""
+    committee = tuple(sorted(partners)[:3])
+    if len(committee) < MIN_COMMITTEE:
+        return Appointed()
+    return Appointed(committee=committee, threshold=MIN_COMMITTEE, tolerated=int(len(partners) > 3))

@@ -239,6 +239,10 @@ class Directory(_message.Message):
     GATEWAYS_FIELD_NUMBER: _builtins.int
     FEDERATION_CA_FIELD_NUMBER: _builtins.int
     RELEASE_TICK_MS_FIELD_NUMBER: _builtins.int
+    AUDIT_COMMITTEE_FIELD_NUMBER: _builtins.int
+    AUDIT_THRESHOLD_FIELD_NUMBER: _builtins.int
+    WITNESSES_FIELD_NUMBER: _builtins.int
+    TOLERATED_WITNESSES_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     serial: _builtins.int
     issued_at: _builtins.int
@@ -248,10 +252,22 @@ class Directory(_message.Message):
     """DER certificate of the federation CA (P-256)."""
     release_tick_ms: _builtins.int
     """Answers leave on multiples of this many milliseconds; 0 turns the tick off (benchmarks only)."""
+    audit_threshold: _builtins.int
+    """So many of them together open a detail; 0 without a committee."""
+    tolerated_witnesses: _builtins.int
+    """So many of the witnesses may lie, and a quorum still proves one history."""
     @_builtins.property
     def partners(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignedPartnerEntry]: ...
     @_builtins.property
     def gateways(self) -> _containers.RepeatedCompositeFieldContainer[Global___GatewayEntry]: ...
+    @_builtins.property
+    def audit_committee(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partner ids whose oversight keys hold a share of each sealed detail: none, or 2 to 5, in order."""
+
+    @_builtins.property
+    def witnesses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Partner ids whose nodes cosign the gateways' checkpoints, in order; none named: every partner."""
+
     def __init__(
         self,
         *,
@@ -263,10 +279,14 @@ class Directory(_message.Message):
         gateways: _abc.Iterable[Global___GatewayEntry] | None = ...,
         federation_ca: _builtins.bytes = ...,
         release_tick_ms: _builtins.int = ...,
+        audit_committee: _abc.Iterable[_builtins.str] | None = ...,
+        audit_threshold: _builtins.int = ...,
+        witnesses: _abc.Iterable[_builtins.str] | None = ...,
+        tolerated_witnesses: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expires_at", b"expires_at", "federation", b"federation", "federation_ca", b"federation_ca", "gateways", b"gateways", "issued_at", b"issued_at", "partners", b"partners", "release_tick_ms", b"release_tick_ms", "serial", b"serial"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["audit_committee", b"audit_committee", "audit_threshold", b"audit_threshold", "expires_at", b"expires_at", "federation", b"federation", "federation_ca", b"federation_ca", "gateways", b"gateways", "issued_at", b"issued_at", "partners", b"partners", "release_tick_ms", b"release_tick_ms", "serial", b"serial", "tolerated_witnesses", b"tolerated_witnesses", "witnesses", b"witnesses"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,8 +1,9 @@
-"""``fairlead-gateway directory``: renew what two operators signed before it expires."""
+"""``fairlead-gateway directory``: renew what two operators signed, and whom it appoints."""
 
 from __future__ import annotations
 
 import time
+from typing import Annotated
 
 import typer
 
@@ -25,3 +26,39 @@ def renew(operator: OperatorOption, config: ConfigOption = CONFIG) -> None:
     with signing_over(config, operator) as books:
         outcome = changes.renew(books, load_signing_key(operator), now=time.time())
     told(outcome, "directory", "fairlead-gateway directory renew")
+
+
+@app.command("appoint")
+def appoint(
+    operator: OperatorOption,
+    committee: Annotated[
+        list[str] | None, typer.Option(help="Partner in the audit committee; repeat, 2 to 5.")
+    ] = None,
+    threshold: Annotated[
+        int, typer.Option(help="So many of the committee together open a sealed detail.")
+    ] = 0,
+    witness: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Partner that cosigns the gateway's log; repeat. Default: every partner."
+        ),
+    ] = None,
+    tolerate: Annotated[
+        int, typer.Option(help="So many witnesses may lie without harm to a quorum.")
+    ] = 1,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Name the audit committee and the witnesses, in place of those named before."""
+    from fairlead.appointed import Appointed
+    from fairlead.signing import load_signing_key
+    from gateway import changes
+
+    wanted = Appointed(
+        committee=tuple(sorted({*(committee or ())})),
+        threshold=threshold,
+        witnesses=tuple(sorted({*(witness or ())})),
+        tolerated=tolerate,
+    )
+    with signing_over(config, operator) as books:
+        outcome = changes.appoint(books, wanted, load_signing_key(operator), now=time.time())
+    told(outcome, "directory", "fairlead-gateway directory appoint")
