@@ -9,7 +9,9 @@ from dataclasses import dataclass
 from fairlead.v1 import owner_pb2, query_pb2
 from gateway.members import LegFailed, Transport
 
-STALE_ATTEMPTS = 3
+STALE_ATTEMPTS = 8
+"""Receipts issued again for one owner at most. Many queries under way move its head, and of those that
+were stale at once one wins each round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,7 +29,7 @@ Reissue = Callable[[str, int | None], owner_pb2.AnswerRequest]
 
 
 async def ask_one(transport: Transport, partner_id: str, issue: Reissue, *, deadline: float) -> Leg:
-    """Ask one owner, re-issuing the receipt at most three times when it is stale.
+    """Ask one owner, re-issuing the receipt when it is stale, a few times at most.
 
     :param deadline: on the running loop's clock.
     """

@@ -47,6 +47,8 @@ from node.spending import BUDGET_EXHAUSTED, OwnerBudgets
 
 SUBJECT = "OwnerService.Answer"
 REMEMBERED = 1024
+EARLY_S = 0.1
+"""So long an early receipt waits for the one that it builds on."""
 ALLOWANCE_S, ALLOWANCE_PER_TERM_S = 0.030, 0.006
 """Every answer is held this long after its arrival, whatever was found: more than the work for
 one term, and for each further one, usually takes. Late answers wait for the next multiple."""
@@ -224,6 +226,7 @@ class Answering:
         gateway = directory.gateways.get(peer.spiffe_id)
         if gateway is None:
             raise Forged("a query is brought by no gateway", reasons=("WRONG_PEER",))
+        await self._heads.reach(request.receipt.consistency_from, within_s=EARLY_S)
         now = self._clock()
         grant = verify_grant(
             request,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
@@ -28,6 +30,7 @@ class HeadKeeper:
         self.head: Head | None = log.foreign_head(gateway.log_origin)
         self._durable = self.head
         self._recent: OrderedDict[int, Head] = OrderedDict()
+        self._moved = asyncio.Event()
         if self.head is not None:
             self._recent[self.head.size] = self.head
 
@@ -44,6 +47,19 @@ class HeadKeeper:
         self._see(head)
         if head.size >= self.size:
             self.head = head
+            self._moved.set()
+            self._moved = asyncio.Event()
+
+    async def reach(self, size: int, *, within_s: float) -> None:
+        """Wait until the accepted head is of ``size`` at least, so many seconds at most.
+
+        The gateway lets each receipt build on the one it sent before; when one overtakes another
+        on the way, the later one is not stale, it is early.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.size < size:
+                    await self._moved.wait()
 
     def _see(self, head: Head) -> None:
         same = self._recent.setdefault(head.size, head)

@@ -64,7 +64,7 @@ async def test_an_answer_is_an_answer_whatever_it_says() -> None:
 
 
 @pytest.mark.parametrize("times", range(STALE_ATTEMPTS + 1))
-async def test_a_stale_receipt_is_issued_again_at_most_three_times(times: int) -> None:
+async def test_a_stale_receipt_is_issued_again_a_few_times(times: int) -> None:
     """Each time from the size the owner names, under the one deadline."""
     leg, issued, transport = await one(*[stale(7 + n) for n in range(times)], ANSWER)
     assert leg.status == query_pb2.STATUS_ANSWERED
@@ -73,8 +73,8 @@ async def test_a_stale_receipt_is_issued_again_at_most_three_times(times: int) -
 
 
 async def test_an_owner_that_is_always_stale_is_invalid() -> None:
-    """A fourth STALE ends the leg: it is no way to be asked for ever."""
-    leg, issued, _ = await one(*[stale(2**63)] * 9)
+    """One STALE too many ends the leg: it is no way to be asked for ever."""
+    leg, issued, _ = await one(*[stale(2**63)] * 2 * STALE_ATTEMPTS)
     assert (leg.status, leg.reason) == (query_pb2.STATUS_INVALID, "CHECKPOINT_STALE")
     assert len(issued) == 1 + STALE_ATTEMPTS
 

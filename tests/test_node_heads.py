@@ -94,6 +94,20 @@ async def test_durable_heads_advance_in_any_order_of_commits(world: World, tmp_p
         assert stored == second
 
 
+async def test_a_receipt_that_overtook_another_waits_for_it(world: World, tmp_path: Path) -> None:
+    """An owner waits for the head a receipt builds on while it may still come, and no longer."""
+    gateway = history(world, 3)
+    with own_log(world, tmp_path) as log:
+        keeper = HeadKeeper(log, world.gateway)
+        early = asyncio.ensure_future(keeper.reach(3, within_s=60))
+        await asyncio.sleep(0)
+        assert not early.done()
+        as_owner(keeper, world, gateway.receipt(0))
+        await early
+        await keeper.reach(99, within_s=0.01)
+        assert keeper.size == 3
+
+
 def test_an_asker_holds_several_receipts_at_once(world: World, tmp_path: Path) -> None:
     """Receipts of queries sent from one head are accepted in any order of arrival."""
     gateway = history(world, 4)
