@@ -10,8 +10,8 @@ from fairlead.v1 import owner_pb2, query_pb2
 from gateway.members import LegFailed, Transport
 
 STALE_ATTEMPTS = 8
-"""Receipts issued again for one owner at most. Many queries under way move its head, and of those that
-were stale at once one wins each round."""
+"""Receipts issued again for one owner at most. Many queries under way move its head, and of those
+that were stale at once one wins each round."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
