@@ -27,6 +27,9 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 ) STRICT
 """
 
+DAMAGED = (sqlite3.Error, UnicodeError)
+"""What reading a damaged file raises: the latter where SQLite's own message quotes what was text."""
+
 
 class Database(sqlite3.Connection):
     """A connection that lets go of its file lock when it is closed."""
@@ -75,7 +78,7 @@ def open_database(
             database.close()
         if lock is not None:
             os.close(lock)
-        if isinstance(error, (sqlite3.Error, OSError)):
+        if isinstance(error, (*DAMAGED, OSError)):
             raise unusable() from error
         raise
     if lock is not None:
@@ -93,12 +96,12 @@ def open_readonly(path: Path) -> Database:
     uri = path.absolute().as_uri() + "?mode=ro"
     try:
         return _readable(uri)
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         if Path(f"{path}-wal").exists():
             raise unusable() from error
     try:  # No write-ahead log and no way to make one: the file stands still.
         return _readable(uri + "&immutable=1")
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         raise unusable() from error
 
 
@@ -190,7 +193,7 @@ def _readable(uri: str) -> Database:
     )
     try:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error:
+    except DAMAGED:
         database.close()
         raise
     return database
