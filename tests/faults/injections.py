@@ -82,9 +82,12 @@ def survey(folder: Path) -> list[Point]:
 def chosen(points: Iterable[Point], others: int, seed: int) -> list[Point]:
     """Every point at a call that changes a file, and so many of the others."""
     known = list(points)
+    chance = random.Random(seed)
     changing = [point for point in known if point.call in CHANGES]
     rest = [point for point in known if point.call not in CHANGES]
-    return changing + random.Random(seed).sample(rest, min(others, len(rest)))
+    found = changing + chance.sample(rest, min(others, len(rest)))
+    chance.shuffle(found)
+    return found
 
 
 def prepared(folder: Path) -> Path:
@@ -116,7 +119,6 @@ def inject(folder: Path, points: Iterable[Point], *extra: str) -> Injected:
     """One process a point; a point that was not reached is not counted.
 
     :param extra: arguments of the appender.
-    :raises FairleadError: a file did not open or does not verify afterwards.
     """
     found = Injected()
     for point in points:
@@ -134,10 +136,19 @@ def inject(folder: Path, points: Iterable[Point], *extra: str) -> Injected:
         found.refused += refused
         if code != -9 and not well and not refused:
             promises.broken.add(f"{point}: the process ended with {code} and no refusal")
+        _recover(path, promises, point, found)
+    return found
+
+
+def _recover(path: Path, promises: Promises, point: Point, found: Injected) -> None:
+    """The file has to open, go on, verify, and hold what was promised."""
+    try:
         head = reopen(path)
         found.kept.add(judge(path, promises, [head]))
         found.recovered += 1
-    return found
+    except errors.FairleadError as error:
+        found.kept.troubles.add(f"{point}: {error.code}")
+        found.kept.lost += len(promises.leaves)
 
 
 def counted(points: Iterable[Point]) -> str:

@@ -58,20 +58,13 @@ class Lost:
     rounds: int = 0
     torn: int = 0
     """Rounds in which there was something unflushed to lose."""
-    broken: int = 0
-    """Rounds after which the log did not open or verify."""
     kept: Kept = field(default_factory=Kept)
 
 
-def rounds(
-    folder: Path, records: int, cuts: int, seed: int, *extra: str, forgive: bool = False
-) -> Lost:
+def rounds(folder: Path, records: int, cuts: int, seed: int, *extra: str) -> Lost:
     """``records`` runs of an appender, each cut at so many moments.
 
     :param extra: arguments of the appender.
-    :param forgive: count a log that does not open or verify as lost instead of raising: for the
-        control.
-    :raises FairleadError: a log did not open, or does not verify, after a cut.
     """
     folder.mkdir(parents=True, exist_ok=True)
     base, chance, found, promises = folder / "base", random.Random(seed), Lost(), Promises()
@@ -90,22 +83,21 @@ def rounds(
             held.cut(tried, tearing, chance)
             told = Promises(leaves=dict(promises.leaves), bytes_out=set(promises.bytes_out))
             told.hear(said)
-            _judge(tried / "log.sqlite", told, found, forgive)
+            _judge(tried / "log.sqlite", told, found)
         shutil.rmtree(base)
         tried.rename(base)  # the last cut's log goes on, and what it promised stands
         promises = told
     return found
 
 
-def _judge(path: Path, told: Promises, found: Lost, forgive: bool) -> None:
+def _judge(path: Path, told: Promises, found: Lost) -> None:
+    """The file has to open, go on, verify, and hold what was promised."""
     found.rounds += 1
     try:
         head = reopen(path)
         found.kept.add(judge(path, told, [head]))
-    except errors.FairleadError:
-        if not forgive:
-            raise
-        found.broken += 1
+    except errors.FairleadError as error:
+        found.kept.troubles.add(f"after power loss: {error.code}")
         found.kept.lost += len(told.leaves)
 
 
