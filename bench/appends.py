@@ -60,9 +60,7 @@ class Load:
         return self.queries / self.seconds
 
 
-def queries(
-    folder: Path, concurrent: int, seconds: float, *, flush_s: float = FLUSH_S
-) -> Load:
+def queries(folder: Path, concurrent: int, seconds: float, *, flush_s: float = FLUSH_S) -> Load:
     """So many queries at a time: INTENT, the owners' time, RELEASE, OUTCOME."""
     supply = _made(int(seconds * MOST_PER_S) + concurrent)
 

@@ -169,24 +169,7 @@ def summary(
         "schema": 1,
         "bench": "audit",
         "ok": False,
-        "scale": {
-            "rounds": rounds,
-            "seconds_a_run": scale.seconds,
-            "writers": WRITERS,
-            "flush_ms": appends.FLUSH_S * 1000,
-            "fanout_ms": appends.FANOUT_S * 1000,
-            "disk_ms": round(median(load.disk_ms for load in found.single), 3),
-            "leaves_per_s": {
-                "grouped": _rate(found.grouped, 0), "single": _rate(found.single, 0)
-            },
-            "tree": scale.leaves,
-            "owners": OWNERS,
-            "in_flight": IN_FLIGHT,
-            "cores": os.cpu_count(),
-            "load": round(os.getloadavg()[0], 1),
-            "pg_leaves_per_s": both.leaves_per_s,
-            "skipped": both.skipped,
-        },
+        "scale": _scale(scale, rounds, found, both),
         "group_over_single": round(median(ratios), 1),
         "log_qps": {
             str(n): round(median(load.queries_per_s for load in loads))
@@ -199,6 +182,26 @@ def summary(
         "proof_us_1m": round(median(found.proof_us), 1),
         "pg_two_over_one": both.ratio,
     }  # fmt: skip
+
+
+def _scale(scale: Scale, rounds: int, found: Rounds, both: shared.Compared) -> dict[str, Any]:
+    """How much was measured, and what the figures rest on."""
+    return {
+        "rounds": rounds,
+        "seconds_a_run": scale.seconds,
+        "writers": WRITERS,
+        "flush_ms": appends.FLUSH_S * 1000,
+        "fanout_ms": appends.FANOUT_S * 1000,
+        "disk_ms": round(median(load.disk_ms for load in found.single), 3),
+        "leaves_per_s": {"grouped": _rate(found.grouped, 0), "single": _rate(found.single, 0)},
+        "tree": scale.leaves,
+        "owners": OWNERS,
+        "in_flight": IN_FLIGHT,
+        "cores": os.cpu_count(),
+        "load": round(os.getloadavg()[0], 1),
+        "pg_leaves_per_s": both.leaves_per_s,
+        "skipped": both.skipped,
+    }
 
 
 def _rate(loads: Iterable[Load], digits: int) -> float:

@@ -1,7 +1,8 @@
 """Two gateways on one PostgreSQL log against one: leaves a second, in turns, on one server.
 
-``python -m bench.shared WRITERS SECONDS`` is one gateway's log; the database's URL comes on standard
-input. It opens the log, says so, waits for a line, appends, and prints how many leaves it got in.
+``python -m bench.shared WRITERS SECONDS`` is one gateway's log; the database's URL comes on
+standard input. It opens the log, says so, waits for a line, appends, and prints how many leaves it
+got in.
 """
 
 from __future__ import annotations

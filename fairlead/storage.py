@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ CREATE TABLE IF NOT EXISTS schema_migration (
 """
 
 DAMAGED = (sqlite3.Error, UnicodeError)
-"""What reading a damaged file raises: the latter where SQLite's own message quotes what was text."""
+"""What reading a damaged file raises: the latter where SQLite's message quotes what was text."""
 
 
 class Database(sqlite3.Connection):
@@ -46,8 +46,9 @@ class Database(sqlite3.Connection):
         """Close the connection, then release the lock."""
         super().close()
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            lock, self._lock = self._lock, None
+            with suppress(OSError):  # The lock is let go whatever close says.
+                os.close(lock)
 
 
 def open_database(

@@ -278,7 +278,7 @@ async def _check_verifies(witness: Witness, path: Path, made: Federation, kills:
 
 
 def main() -> int:
-    """``python -m tests.killed_gateway FOLDER KILLS``: for ``make faults``; prints what it found."""
+    """``python -m tests.killed_gateway FOLDER KILLS``: for ``make faults``."""
     moments = itertools.islice(itertools.cycle(MOMENTS), int(sys.argv[2]))
     survived = asyncio.run(kill_repeatedly(Path(sys.argv[1]), list(moments)))
     print(json.dumps(asdict(survived)))

@@ -19,8 +19,8 @@ BATCH = 256
 WINDOW_S = 0.002
 MAX_WINDOW_S = 0.008
 """A transaction waits for more appends, so many seconds for each that the last one held beside
-its first, and so many at most, or until it is full: each transaction costs a signature, a checkpoint
-and a flush, and under load appends queue anyway."""
+its first, and so many at most, or until it is full: each transaction costs a signature, a
+checkpoint and a flush, and under load appends queue anyway."""
 
 REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify FILE"
 

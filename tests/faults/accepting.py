@@ -1,8 +1,9 @@
 """The game of proofs: valid ones are changed, and nothing may accept what they never meant.
 
 What is accepted with the meaning it had (an unknown signature line more, an ``extra`` that nobody
-trusts) is counted apart. The size of a tree is not in an inclusion proof but in the signed checkpoint
-beside it: proofs alone are tried with other hashes, leaves and indices, sizes through checkpoints.
+trusts) is counted apart. The size of a tree is not in an inclusion proof but in the signed
+checkpoint beside it: proofs alone are tried with other hashes, leaves and indices, sizes through
+checkpoints.
 """
 
 from __future__ import annotations
@@ -75,6 +76,17 @@ class World:
     other: View
     fork: View
     foreign: View
+
+    def signed(self, note: str) -> bool:
+        """Whether the log signed just this, by comparing texts and not by verifying: Ed25519 gives
+        one signature for one text."""
+        text, _, lines = note.rpartition("\n\n")
+        size = text.split("\n")[1]
+        for view in (self.main, self.fork):
+            own, _, line = view.notes[int(size)].rpartition("\n\n")
+            if own == text and line.strip() in lines.split("\n"):
+                return True
+        return False
 
     def any(self, chance: random.Random) -> View:
         """One of them."""
@@ -177,13 +189,13 @@ def checkpoint(made: World, chance: random.Random, tried: Tried) -> None:
     size, elsewhere = (chance.randrange(1, SIZE + 1) for _ in range(2))
     text, view = made.main.notes[size], made.any(chance)
     changed = chance.choice(mutation.TEXTS)(text, view.notes[elsewhere], chance)
-    meant = {(size, made.main.tree.root(size))}
+    meant = {(size, made.main.tree.root(size), True)}
     if view in (made.main, made.fork):
-        meant.add((elsewhere, view.tree.root(elsewhere)))
+        meant.add((elsewhere, view.tree.root(elsewhere), True))
 
     def verify() -> object:
         found = receipts.open_checkpoint(changed, subject.ORIGIN, subject.PUBLIC)
-        return found.size, found.root
+        return found.size, found.root, made.signed(changed)
 
     if changed not in (text, view.notes[elsewhere]):
         _try("checkpoint", verify, meant, tried)
@@ -197,8 +209,10 @@ def tlog_proof(made: World, chance: random.Random, tried: Tried) -> None:
     text = chance.choice(mutation.TEXTS)(valid.tlog_proof, other, chance)
     if text == valid.tlog_proof:
         return
-    changed = audit_pb2.Receipt(leaf=valid.leaf, tlog_proof=text.encode("utf-8", "replace").decode())
-    _receipt("tlog-proof", changed, valid, None, tried)
+    changed = audit_pb2.Receipt(
+        leaf=valid.leaf, tlog_proof=text.encode("utf-8", "replace").decode()
+    )
+    _receipt(made, "tlog-proof", changed, valid, None, tried)
 
 
 def receipt(made: World, chance: random.Random, tried: Tried) -> None:
@@ -212,7 +226,7 @@ def receipt(made: World, chance: random.Random, tried: Tried) -> None:
     if changed is None:
         tried.mutated["receipt"] += 1
     elif changed != valid:
-        _receipt("receipt", changed, valid, made.main.head(known), tried)
+        _receipt(made, "receipt", changed, valid, made.main.head(known), tried)
 
 
 def forked(made: World, chance: random.Random, tried: Tried) -> None:
@@ -224,10 +238,11 @@ def forked(made: World, chance: random.Random, tried: Tried) -> None:
         del changed.consistency[:]
         changed.consistency.extend(made.main.tree.consistency(known, size))
     valid = made.main.receipt(0, size, known)
-    _receipt("fork", changed, valid, made.main.head(known), tried)
+    _receipt(made, "fork", changed, valid, made.main.head(known), tried)
 
 
 def _receipt(
+    made: World,
     name: str,
     changed: audit_pb2.Receipt,
     valid: audit_pb2.Receipt,
@@ -241,10 +256,11 @@ def _receipt(
         proven = receipts.verify_receipt(
             changed, origin=subject.ORIGIN, public_key=subject.PUBLIC, head=head
         )
-        index = receipts.parse_proof(changed.tlog_proof).index
-        return changed.leaf, index, proven.size, proven.root
+        proof = receipts.parse_proof(changed.tlog_proof)
+        signed = made.signed(proof.checkpoint)
+        return changed.leaf, proof.index, proven.size, proven.root, signed
 
-    _try(name, verify, {(valid.leaf, right.index, point.size, point.root)}, tried)
+    _try(name, verify, {(valid.leaf, right.index, point.size, point.root, True)}, tried)
 
 
 def _try(

@@ -64,7 +64,7 @@ def main() -> int:
         say("O", error.code)
         return 0
     try:
-        database = log._writer._database
+        database = subject.database(log)
         database.execute(f"PRAGMA synchronous={options.synchronous}")
         database.execute(f"PRAGMA wal_autocheckpoint={options.autocheckpoint}")
         say("T", log._writer._thread.native_id)

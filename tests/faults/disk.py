@@ -115,9 +115,7 @@ def _apply(content: bytearray, write: Write) -> None:
     content[write.offset : write.offset + len(write.data)] = write.data
 
 
-def _surviving(
-    pending: list[Write], tearing: Tearing, chance: random.Random
-) -> Iterator[Write]:
+def _surviving(pending: list[Write], tearing: Tearing, chance: random.Random) -> Iterator[Write]:
     if tearing == Tearing.NOTHING:
         return
     if tearing == Tearing.PREFIX:

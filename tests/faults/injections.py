@@ -7,7 +7,6 @@ fault at one occurrence of one call: EIO or ENOSPC instead of the call, or SIGKI
 
 from __future__ import annotations
 
-import os
 import random
 import re
 import shutil
@@ -17,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from fairlead import errors
-from tests.faults import strace, subject
+from tests.faults import strace
 from tests.faults.appending import Appending, appending
 from tests.faults.promises import Kept, Promises, judge, reopen
 

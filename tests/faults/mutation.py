@@ -71,14 +71,14 @@ def line_spliced(text: str, other: str, chance: random.Random) -> str:
     """One line of another valid text."""
     lines, others = text.split("\n"), other.split("\n")
     place = chance.randrange(len(lines))
-    lines[place] = others[min(place, len(others) - 1)] if chance.random() < 0.7 else chance.choice(
-        others
+    lines[place] = (
+        others[min(place, len(others) - 1)] if chance.random() < 0.7 else chance.choice(others)
     )
     return "\n".join(lines)
 
 
 def halves_spliced(text: str, other: str, chance: random.Random) -> str:
-    """The beginning of one valid text and the end of another, joined at an empty line or anywhere."""
+    """The beginning of one valid text and the end of another, joined at an empty line or not."""
     if chance.random() < 0.5:
         return text.partition("\n\n")[0] + "\n\n" + other.partition("\n\n")[2]
     return text[: chance.randrange(len(text))] + other[chance.randrange(len(other)) :]
@@ -93,7 +93,9 @@ def number_changed(text: str, _other: str, chance: random.Random) -> str:
     place = chance.choice(places)
     word, gap, number = lines[place].rpartition(" ")
     changed = max(0, int(number) + chance.choice([-1, 1, 2**31, 2**63])) if number.isascii() else 0
-    lines[place] = word + gap + chance.choice([str(changed), f"0{number}", f"+{number}", f"-{number}"])
+    lines[place] = (
+        word + gap + chance.choice([str(changed), f"0{number}", f"+{number}", f"-{number}"])
+    )
     return "\n".join(lines)
 
 
@@ -129,7 +131,7 @@ TEXTS: tuple[Change, ...] = (
 def receipt(
     valid: audit_pb2.Receipt, other: audit_pb2.Receipt, chance: random.Random
 ) -> audit_pb2.Receipt | None:
-    """A receipt with one part changed or taken from another valid one; None if it cannot be read."""
+    """A receipt with one part changed or of another valid one; None if it cannot be read."""
     changed = audit_pb2.Receipt()
     changed.CopyFrom(valid)
     kind = chance.randrange(6)

@@ -35,6 +35,7 @@ KNOWN = ENDING | {"pwrite64", "ftruncate"}
 _LINE = re.compile(r"^(\d+) +(?:<\.\.\. )?(\w+)(\(| resumed>)(.*)$")
 _STRING = re.compile(r'"((?:\\x[0-9a-f]{2})*)"')
 _NUMBERS = re.compile(r'", (\d+), (\d+)')
+_LENGTH = re.compile(r", (\d+)")
 _FD = re.compile(r"^(\d+)<((?:\\x[0-9a-f]{2})*)>")
 
 
@@ -165,7 +166,8 @@ def _change(call: str, name: str, begun: str, strings: list[bytes]) -> Event:
             raise AssertionError("strace did not show a write whole")
         return Event(call=call, name=name, write=Write(offset, strings[0]))
     if call == "ftruncate":
-        return Event(call=call, name=name, write=Write(int(begun.split(", ")[1].split(")")[0]), None))
+        length = int(_LENGTH.search(begun)[1])  # type: ignore[index]
+        return Event(call=call, name=name, write=Write(length, None))
     return Event(call=call, name=name, create="O_CREAT" in begun, truncate="O_TRUNC" in begun)
 
 

@@ -48,7 +48,9 @@ class Promises:
 
     def lost(self, path: Path) -> int:
         """How many acknowledged leaves are not in the file."""
-        stored = {index: digest.hex() for index, digest in _rows(path, "SELECT idx, hash FROM leaf")}
+        stored = {
+            index: digest.hex() for index, digest in _rows(path, "SELECT idx, hash FROM leaf")
+        }
         return sum(stored.get(index) != digest for index, digest in self.leaves.items())
 
     def unbacked(self, path: Path) -> int:

@@ -1,7 +1,7 @@
 """``make faults``: the audit log under kills, failing calls, power cuts and forgery.
 
 Progress goes to standard error, a table and, as the last line, one JSON object to standard output.
-docs/operate.md says how to read it, docs/adr/0029-simulated-power-loss.md what is simulated and how.
+docs/operate.md says how to read it, docs/adr/0030-fault-suite.md what is simulated, and how.
 ``--quick`` is a short form: does it run at all?
 """
 
@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tests.faults import accepting, injections, kills, power, verifying
+from tests.faults import accepting, injections, kills, power, tampering, verifying
 from tests.faults.appending import ROOT
 from tests.faults.promises import Kept
 
@@ -260,9 +260,9 @@ def _tamper(shop: Shop, scale: Scale, result: Result) -> None:
     result.troubles += [f"{name} x{count}" for name, count in found.crashed.items()]
     result.tell(
         "a tampered database",
-        f"{found.tampered} of {len(verifying.KINDS)} kinds, {found.alone.total()} found by the file "
-        f"alone, {found.by_heads.total()} by heads that others hold, {found.missed.total()} missed "
-        f"({found.nothing} changed nothing)",
+        f"{found.tampered} of {len(tampering.KINDS)} kinds, {found.alone.total()} found by the "
+        f"file alone, {found.by_heads.total()} by heads that others hold, "
+        f"{found.missed.total()} missed ({found.nothing} changed nothing)",
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -27,6 +28,11 @@ OWNERS = ("oceanic-line", "terminal-north", "terminal-south")
 def open_log(path: Path, *, clock: Callable[[], float] = time.time) -> AuditLog:
     """The log of ``path``, as its process opens it."""
     return AuditLog.open(path, origin=ORIGIN, key=KEY, clock=clock, migrations=SEEN)
+
+
+def database(log: AuditLog) -> sqlite3.Connection:
+    """The connection that the log writes through."""
+    return log._writer._database
 
 
 def verify(path: Path, known: Sequence[receipts.Head] = ()) -> LogReport:

@@ -1,9 +1,9 @@
 """Random tamperings of a log's database, each of which verification has to find.
 
-Whoever tampers has the file. In the kinds of :data:`INSIDER` they also have the log's own key; those,
-and the kinds of :data:`HEADS` that take whole checkpoints away, leave a file that is consistent in
-itself: it is betrayed by the heads that receipts and witnesses hold (here: the head after each
-query). All others must be found by the file alone.
+Whoever tampers has the file. In the kinds of :data:`INSIDER` they also have the log's own key;
+those, and the kinds of :data:`HEADS` that take whole checkpoints away, leave a file that is
+consistent in itself: it is betrayed by the heads that receipts and witnesses hold (here: the head
+after each query). All others must be found by the file alone.
 """
 
 from __future__ import annotations
@@ -308,6 +308,7 @@ FILE: tuple[Kind, ...] = (
 HEADS: tuple[Kind, ...] = (checkpoint_deleted, rolled_back, older_file)
 INSIDER: tuple[Kind, ...] = (rewritten,)
 KINDS = (*FILE, *HEADS, *INSIDER)
+
 
 def _number(case: Case, leaves: Rows) -> None:
     if case.chance.random() < 0.5:

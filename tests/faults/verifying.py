@@ -108,34 +108,38 @@ def _companion(numbers: Sequence[int]) -> Callable[[], list[Any]]:
 
     def contribute() -> list[Any]:
         number = next(left, 0)
-        if not number:
-            return []
-        sealed = b"a content key, sealed" * 3
-        key = signing.digest(sealed)
-        batch = decisions_pb2.DecisionBatch(number=number, time_ms=NOW_MS + number, key=key)
-        body = signing.canonical(batch)
-        leaf = subject.leaf(
-            audit_pb2.LEAF_TYPE_DECISION,
-            b"",
-            subject=RECORDED,
-            decision_batch=number,
-            detail_digest=signing.digest(body),
-        )
-
-        def put(database: sqlite3.Connection, index: int) -> None:
-            database.execute(
-                "INSERT OR IGNORE INTO decision_key (id, time_ms, sealed) VALUES (?, ?, ?)",
-                (key, NOW_MS, sealed),
-            )
-            database.execute(
-                "INSERT INTO decision_batch (number, digest, time_ms, leaf, key, body) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (number, signing.digest(body), NOW_MS + number, index, key, body),
-            )
-
-        return [(leaf, put)]
+        return [_batch(number)] if number else []
 
     return contribute
+
+
+def _batch(number: int) -> tuple[bytes, Callable[[sqlite3.Connection, int], None]]:
+    """A batch's leaf, and what writes its row and key beside it."""
+    sealed = b"a content key, sealed" * 3
+    key = signing.digest(sealed)
+    batch = decisions_pb2.DecisionBatch(number=number, time_ms=NOW_MS + number, key=key)
+    body = signing.canonical(batch)
+    leaf = subject.leaf(
+        audit_pb2.LEAF_TYPE_DECISION,
+        b"",
+        subject=RECORDED,
+        decision_batch=number,
+        detail_digest=signing.digest(body),
+    )
+
+    def put(database: sqlite3.Connection, index: int) -> None:
+        database.execute(
+            "INSERT INTO decision_key (id, time_ms, sealed) VALUES (?, ?, ?) "
+            "ON CONFLICT DO NOTHING",
+            (key, NOW_MS, sealed),
+        )
+        database.execute(
+            "INSERT INTO decision_batch (number, digest, time_ms, leaf, key, body) "
+            "VALUES (?, ?, ?, ?, ?, ?)",
+            (number, signing.digest(body), NOW_MS + number, index, key, body),
+        )
+
+    return leaf, put
 
 
 def _let_go(database: sqlite3.Connection) -> None:
