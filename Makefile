@@ -30,8 +30,9 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 	--no-emit-index-url --no-emit-find-links --no-annotate --custom-compile-command "make lock" \
 	--quiet $(UPGRADE)
 
-.PHONY: help doctor setup demo demo-up demo-down test attacks fuzz check proto policies tools \
-	test-opa certs bench-gateway bench-node bench-blind bench-publication bench-policy lock clean
+.PHONY: help doctor setup demo demo-up demo-down test attacks faults fuzz check proto policies tools \
+	test-opa certs bench-gateway bench-node bench-blind bench-publication bench-policy bench-audit \
+	lock clean
 
 help: ## list every target
 	@echo "Fairlead: make TARGET"; echo
@@ -73,6 +74,9 @@ endif
 attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
 	@$(PY) -m pytest -q tests/attacks
 	@$(PY) -m tests.attacks.games.run $(ARGS)
+
+faults: $(STAMP) ## the audit log under kills, failing calls, power cuts, forgery; last line JSON
+	@$(PY) -m tests.faults.run $(ARGS)
 
 fuzz: $(STAMP) ## fuzz every parser, guided by coverage (ARGS="--seconds 600 --target NAME")
 	@$(PY) -m pip install --quiet --only-binary :all: --require-hashes -r requirements/fuzz.lock
@@ -125,6 +129,9 @@ bench-publication: $(STAMP) ## publishing 1 M records, and a delta; the last lin
 
 bench-policy: $(STAMP) ## what a decision costs, in both engines (QUICK=1: small); last line JSON
 	@$(PY) -m bench.policy $(ARGS)
+
+bench-audit: $(STAMP) ## the audit log alone: commits, queries, proofs (QUICK=1: small); last line JSON
+	@$(PY) -m bench.audit $(ARGS)
 
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock

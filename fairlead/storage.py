@@ -12,7 +12,7 @@ import hashlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,9 @@ CREATE TABLE IF NOT EXISTS schema_migration (
     PRIMARY KEY (scope, number)
 ) STRICT
 """
+
+DAMAGED = (sqlite3.Error, UnicodeError)
+"""What reading a damaged file raises: the latter where SQLite's message quotes what was text."""
 
 
 class Database(sqlite3.Connection):
@@ -43,8 +46,9 @@ class Database(sqlite3.Connection):
         """Close the connection, then release the lock."""
         super().close()
         if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+            lock, self._lock = self._lock, None
+            with suppress(OSError):  # The lock is let go whatever close says.
+                os.close(lock)
 
 
 def open_database(
@@ -75,7 +79,7 @@ def open_database(
             database.close()
         if lock is not None:
             os.close(lock)
-        if isinstance(error, (sqlite3.Error, OSError)):
+        if isinstance(error, (*DAMAGED, OSError)):
             raise unusable() from error
         raise
     if lock is not None:
@@ -93,12 +97,12 @@ def open_readonly(path: Path) -> Database:
     uri = path.absolute().as_uri() + "?mode=ro"
     try:
         return _readable(uri)
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         if Path(f"{path}-wal").exists():
             raise unusable() from error
     try:  # No write-ahead log and no way to make one: the file stands still.
         return _readable(uri + "&immutable=1")
-    except sqlite3.Error as error:
+    except DAMAGED as error:
         raise unusable() from error
 
 
@@ -190,7 +194,7 @@ def _readable(uri: str) -> Database:
     )
     try:
         database.execute("SELECT count(*) FROM sqlite_master").fetchone()
-    except sqlite3.Error:
+    except DAMAGED:
         database.close()
         raise
     return database

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import sampler
+from bench import appends, audit, sampler
 from bench.rounds import p50_p99
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -98,6 +98,44 @@ def test_the_policy_benchmark_ends_with_its_figures() -> None:
         assert (summary[figure]["opa"] is None) is skipped
     assert summary["replay_per_s"] > 0
     assert 0 < summary["share_of_query"] < 1
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(240)
+def test_the_audit_benchmark_ends_with_its_figures() -> None:
+    """A short run appends in every arm, loses nothing, and reports each figure of a full one."""
+    summary = last_line("bench.audit", "--quick")
+    assert list(summary) == [
+        "schema", "bench", "ok", "scale", "group_over_single", "log_qps", "gateway_qps",
+        "append_us", "proof_us_1m", "pg_two_over_one",
+    ]  # fmt: skip
+    assert {key: summary[key] for key in ("schema", "bench", "ok")} == {
+        "schema": 1, "bench": "audit", "ok": True,
+    }  # fmt: skip
+    assert list(summary["log_qps"]) == ["1", "64", "256"]
+    figures = [summary[key] for key in ("group_over_single", "gateway_qps", "append_us")]
+    assert all(value > 0 for value in (*figures, *summary["log_qps"].values()))
+    two = summary["pg_two_over_one"]
+    assert two is None if summary["scale"]["skipped"] else two > 0
+
+
+def test_a_commit_of_the_audit_benchmark_takes_its_flush(tmp_path: Path) -> None:
+    """Each commit takes what a flush is said to take, however fast the disk is."""
+    load = appends.leaves(tmp_path, 3, 0.2, grouped=False, flush_s=0.02)
+    assert load.leaves == load.commits
+    assert load.seconds >= load.commits * 0.02
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_audit_benchmark_says_no() -> None:
+    """A full run in which one limit is not held is not ok."""
+    figures = {"group_over_single": 50.0, "log_qps": {"64": 1000, "256": 2500}, "proof_us_1m": 50.0}
+    assert audit.held(figures)
+    for wrong in (
+        {"group_over_single": 49.9}, {"log_qps": {"64": 999, "256": 2500}},
+        {"log_qps": {"64": 1000, "256": 2499}}, {"proof_us_1m": 50.1},
+    ):  # fmt: skip
+        assert not audit.held(figures | wrong)
 
 
 def test_percentiles_are_values_that_were_measured() -> None:

@@ -152,6 +152,9 @@ def main() -> int:
         opa(),
         postgresql(),
         libsodium(),
+        optional_tool(
+            "strace", "only make faults and its short tests", APT + " strace", "--version"
+        ),
         optional_tool("grpcurl", "only the foreign-client test", "make tools"),
         optional_tool("helm", "only the chart's test", "make tools", "version", "--short"),
     ]

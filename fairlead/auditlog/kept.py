@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
+from array import array
 from collections.abc import Iterator
 
 from fairlead import errors
@@ -37,7 +38,8 @@ MIGRATION = """
     ) STRICT, WITHOUT ROWID;
     """
 """``key`` is the id of the content key a batch is sealed under, empty for none. It and the time are
-of the body, which alone is bound; columns are for looking."""
+of the body, ``leaf`` is the index of the batch's leaf: columns are for looking, and verified. The
+time of a key is a note that nothing rests on."""
 
 
 class Kept:
@@ -45,18 +47,20 @@ class Kept:
 
     def __init__(self) -> None:
         self._digests = bytearray()
+        self._leaves = array("Q")
         self._expired = 0
 
     @property
     def _count(self) -> int:
         return len(self._digests) // SIZE
 
-    def leaf(self, leaf: audit_pb2.AuditLeaf) -> str:
-        """Take a DECISION leaf in; returns what is wrong with it, or nothing."""
+    def leaf(self, leaf: audit_pb2.AuditLeaf, index: int) -> str:
+        """Take the DECISION leaf at ``index`` in; returns what is wrong with it, or nothing."""
         if leaf.subject == RECORDED:
             if leaf.decision_batch != self._count + 1 or len(leaf.detail_digest) != SIZE:
                 return "its batch of decision records is not the next one"
             self._digests += leaf.detail_digest
+            self._leaves.append(index)
         elif leaf.subject == EXPIRED:
             if not self._expired <= leaf.decision_batch < self._count:
                 return "it lets decision records go that are not there"
@@ -77,11 +81,11 @@ class Kept:
             if not 1 <= number <= self._count:
                 return held, f"the batch of decision records {number} has no leaf"
             named = bytes(self._digests[(number - 1) * SIZE : number * SIZE])
-            if not digest == named == hashlib.sha256(body).digest():
+            if not (isinstance(body, bytes) and digest == named == hashlib.sha256(body).digest()):
                 return held, f"the batch of decision records {number} was changed"
             batch = decisions_pb2.DecisionBatch.FromString(body)
-            if columns != (batch.time_ms, batch.key):
-                return held, f"time or key beside batch {number} was changed"
+            if columns != (batch.time_ms, batch.key, self._leaves[number - 1]):
+                return held, f"time, key or leaf beside batch {number} was changed"
             keys = _keys(database) if keys is None else keys
             if batch.key and batch.key not in keys and number > self._expired:
                 return held, f"the content key of the batch of decision records {number} is missing"
@@ -95,20 +99,24 @@ class Kept:
 def _keys(database: sqlite3.Connection) -> set[bytes]:
     """Ids of the content keys that are what their id says."""
     rows = database.execute("SELECT id, sealed FROM decision_key")
-    return {key for key, sealed in rows if hashlib.sha256(sealed).digest() == key}
+    return {
+        key
+        for key, sealed in rows
+        if isinstance(sealed, bytes) and hashlib.sha256(sealed).digest() == key
+    }
 
 
 def _rows(
     database: sqlite3.Connection, expected: int
-) -> Iterator[tuple[int, bytes, bytes, tuple[int, bytes]]]:
-    """Number, digest, body, and time and key of every row; a log from before there were any has no
-    table."""
+) -> Iterator[tuple[int, bytes, bytes, tuple[int, bytes, int]]]:
+    """Number, digest, body, and time, key and leaf of every row; a log from before there were any
+    has no table."""
     names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
     if "decision_batch" in names or expected:
-        for number, digest, body, time_ms, key in database.execute(
-            "SELECT number, digest, body, time_ms, key FROM decision_batch ORDER BY number"
+        for number, digest, body, *columns in database.execute(
+            "SELECT number, digest, body, time_ms, key, leaf FROM decision_batch ORDER BY number"
         ):
-            yield number, digest, body, (time_ms, key)
+            yield number, digest, body, tuple(columns)
 
 
 def last(rows: list[tuple[int, bytes]]) -> tuple[int, bytes]:

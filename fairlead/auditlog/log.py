@@ -109,7 +109,7 @@ class AuditLog:
             if reader is not None:
                 reader.close()
             database.close()
-            if isinstance(error, sqlite3.Error):
+            if isinstance(error, storage.DAMAGED):
                 raise _corrupted() from error
             raise
         return cls(origin=origin, writer=writer, tree=tree, reader=reader)
@@ -256,13 +256,14 @@ def _restore(
 ) -> receipts.Head | None:
     """Rebuild the tree and check it against the last checkpoint; None for a new log."""
     for index, leaf_hash in database.execute("SELECT idx, hash FROM leaf ORDER BY idx"):
-        if index != tree.size or len(leaf_hash) != merkle.HASH_SIZE:
+        whole = isinstance(leaf_hash, bytes) and len(leaf_hash) == merkle.HASH_SIZE
+        if index != tree.size or not whole:
             raise _corrupted()
         tree.append(leaf_hash)
     row = database.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
     if row is None and tree.size == 0:
         return None
-    note = row[0] if row else ""
+    note = str(row[0]) if row else ""
     try:
         last = receipts.open_checkpoint_of(note, origin, keys)
     except errors.FairleadError as error:

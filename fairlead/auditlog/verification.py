@@ -55,7 +55,7 @@ def verify_log(
     try:
         database.execute("BEGIN")  # One snapshot, also beside a running writer.
         return _Verification(origin=origin, public_keys=(public_key, *former)).run(database, known)
-    except sqlite3.Error as error:
+    except storage.DAMAGED as error:
         raise errors.Forged("the log cannot be read", reasons=("LOG_CORRUPTED",)) from error
     finally:
         database.close()
@@ -71,7 +71,7 @@ def claimed_origin(path: Path) -> str:
     database = storage.open_readonly(path)
     try:
         row = database.execute("SELECT note FROM checkpoint ORDER BY size LIMIT 1").fetchone()
-    except sqlite3.Error:
+    except storage.DAMAGED:
         row = None
     finally:
         database.close()
@@ -94,7 +94,7 @@ class _Verification:
     kept: Kept = field(default_factory=Kept)
 
     def run(self, database: sqlite3.Connection, known: Sequence[receipts.Head]) -> LogReport:
-        checkpoints = 0
+        checkpoints, denied = 0, {head.size for head in known}
         rows = iter(database.execute("SELECT idx, hash, body, detail FROM leaf ORDER BY idx"))
         last: receipts.Checkpoint | None = None
         for size, note in database.execute("SELECT size, note FROM checkpoint ORDER BY size"):
@@ -103,10 +103,11 @@ class _Verification:
             # 2. The checkpoint: signature, size, root.
             last = self._checkpoint(size, note)
             checkpoints += 1
+            denied.discard(size)
         # 3. No leaf beyond the last checkpoint, and a checkpoint at all.
         if last is None or next(rows, None) is not None:
             self._fault("no checkpoint covers it")
-        # 4. The heads others hold are heads of this log.
+        # 4. The heads others hold are heads of this log, and it still has its own copies.
         for head in known:
             if head.origin != self.origin:
                 raise errors.InvalidInput(
@@ -114,6 +115,8 @@ class _Verification:
                 )
             if head.size > self.tree.size or self.tree.root(head.size) != head.root:
                 raise receipts.CheckpointFork(accepted=head.checkpoint, offered=note)
+        if denied:
+            raise _forged(f"before leaf {min(denied)}: a checkpoint somebody holds is missing")
         # 5. Every batch of decision records is the one its leaf names, and none is missing.
         batches = require_kept(database, self.kept)
         return LogReport(
@@ -130,6 +133,8 @@ class _Verification:
             index, leaf_hash, body, detail = next(rows, (None, None, None, None))
             if index != self.tree.size:
                 self._fault("it is missing")
+            if not isinstance(detail, bytes):
+                self._fault("its detail is none")
             if not isinstance(body, bytes) or merkle.leaf_hash(body) != leaf_hash:
                 self._fault("its hash does not match its body")
             try:
@@ -160,7 +165,7 @@ class _Verification:
                 for query_id in queries:
                     self.unclosed.pop(query_id, None)
         elif leaf.type == audit_pb2.LEAF_TYPE_DECISION:
-            if fault := self.kept.leaf(leaf):
+            if fault := self.kept.leaf(leaf, self.tree.size):
                 self._fault(fault)
         elif leaf.type == audit_pb2.LEAF_TYPE_OUTCOME:
             if strict and leaf.query_id not in self.intents:
@@ -179,8 +184,12 @@ class _Verification:
         return checkpoint
 
     def _fault(self, fault: str) -> NoReturn:
-        raise errors.Forged(
-            f"audit log fault at leaf {self.tree.size}: {fault}",
-            reasons=("LOG_FORGED",),
-            remedy="keep the file as evidence and compare it with the receipts of the partners",
-        )
+        raise _forged(f"at leaf {self.tree.size}: {fault}")
+
+
+def _forged(fault: str) -> errors.Forged:
+    return errors.Forged(
+        f"audit log fault {fault}",
+        reasons=("LOG_FORGED",),
+        remedy="keep the file as evidence and compare it with the receipts of the partners",
+    )

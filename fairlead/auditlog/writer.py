@@ -7,7 +7,6 @@ import contextlib
 import queue
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -20,8 +19,8 @@ BATCH = 256
 WINDOW_S = 0.002
 MAX_WINDOW_S = 0.008
 """A transaction waits for more appends, so many seconds for each that the last one held beside
-its first, and so many at most: each transaction costs a signature, a checkpoint and a flush, and
-under load appends queue anyway."""
+its first, and so many at most, or until it is full: each transaction costs a signature, a
+checkpoint and a flush, and under load appends queue anyway."""
 
 REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify FILE"
 
@@ -97,6 +96,7 @@ class Writer:
         self._window_s = 0.0
         self._companion: Companion | None = None
         self._gate = threading.Lock()
+        self._full = threading.Event()
         self._queue: queue.SimpleQueue[Entry | _Wake | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="auditlog", daemon=True)
         self.head = receipts.Head(origin=origin, size=0, root=merkle.EMPTY_ROOT, checkpoint="")
@@ -128,6 +128,8 @@ class Writer:
             if not self.healthy:
                 raise unavailable()
             self._queue.put(entry)
+            if self._queue.qsize() >= BATCH - 1:  # and the one that the writer holds already
+                self._full.set()
 
     def wake(self) -> None:
         """Begin a transaction soon; a log that failed or was closed does not."""
@@ -160,8 +162,8 @@ class Writer:
         if first is None:
             return None
         batch: list[Entry | _Wake] = [first]
-        if self._window_s:
-            time.sleep(self._window_s)
+        if self._window_s and self._queue.qsize() < BATCH - 1:
+            self._full.wait(self._window_s)
         while len(batch) < BATCH:
             try:
                 entry = self._queue.get_nowait()
@@ -171,6 +173,7 @@ class Writer:
                 self._queue.put(None)
                 break
             batch.append(entry)
+        self._full.clear()
         self._window_s = min(WINDOW_S * (len(batch) - 1), MAX_WINDOW_S)
         return [entry for entry in batch if isinstance(entry, Entry)]
 

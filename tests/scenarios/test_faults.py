@@ -10,6 +10,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import grpc.aio
@@ -20,8 +21,10 @@ from fairlead.auditlog import AuditLog, LogReport, verify_log
 from fairlead.config import GatewayConfig, Limits, NodeConfig
 from fairlead.evidence import verify_evidence
 from fairlead.v1 import asking_pb2, audit_pb2, owner_pb2, query_pb2
+from gateway.app import assemble
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
+from tests import federation as federations
 from tests.federation import (
     STORY,
     Federation,
@@ -529,6 +532,37 @@ async def _ask_again(made: Federation) -> list[asking_pb2.AskResponse]:
                 return await made.ask()
             except grpc.aio.AioRpcError:
                 await asyncio.sleep(0.1)
+
+
+# ── Clocks that step ─────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_gateway_whose_clock_steps_refuses_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Five minutes ahead or behind it asks nobody; set right it answers, and its log verifies."""
+    off = [0.0]
+    monkeypatch.setattr(
+        federations, "assemble_gateway", partial(assemble, clock=lambda: time.time() + off[0])
+    )
+    async with federation(tmp_path, start=False) as made:
+        await made.start_gateway()
+        for partner in made.node_configs:
+            await made.start_node(partner)
+        await made.open_case()
+        known = [_head(made, evidence(await made.ask()).closing)]
+        asked_before = _owner_intents(made)
+        for step in (300.0, -300.0):
+            off[0] = step
+            with pytest.raises(grpc.aio.AioRpcError):
+                await made.ask()
+        assert _owner_intents(made) == asked_before
+        off[0] = 0.0
+        known.append(_head(made, evidence(await made.ask()).closing))
+        assert _owner_intents(made) == 2 * asked_before
+        report = _verify(made, *known)
+        assert report.leaves["REFUSAL"] >= 1
+        assert report.open_queries == ()
 
 
 # ── Sources that are not what they should be ─────────────────────────────────────────────────
