@@ -296,8 +296,9 @@ def test_a_file_whose_own_names_are_damaged_is_unusable(
     """Where SQLite quotes in its message what was text once, that is an error of ours too."""
     path = tmp_path / "log.sqlite"
     octets = made.path.read_bytes()
-    assert octets.count(b"CREATE TABLE leaf") == 1
-    path.write_bytes(octets.replace(b"CREATE TABLE leaf", b"CREATE TABLX \xa0\xa1\xa2\xa3"))
+    assert octets.count(b"tableleafleaf") == octets.count(b"CREATE TABLE leaf") == 1
+    octets = octets.replace(b"tableleafleaf", b"table\xa0\xa1\xa2\xa3leaf")
+    path.write_bytes(octets.replace(b"CREATE TABLE leaf", b"CREATE TABLX leaf"))
     for use in (subject.verify, subject.open_log):
         with pytest.raises(errors.Misconfigured) as caught:
             use(path)

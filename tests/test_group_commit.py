@@ -19,7 +19,11 @@ async def test_a_full_transaction_waits_for_nobody(tmp_path: Path) -> None:
     try:
         log._writer._window_s = 600.0
         async with asyncio.timeout(60):
-            await asyncio.gather(*(log.append(body) for body in bodies))
+            first = asyncio.create_task(log.append(bodies[0]))
+            await asyncio.sleep(0)
+            while log._writer._queue.qsize():
+                await asyncio.sleep(0.01)
+            await asyncio.gather(first, *(log.append(body) for body in bodies[1:]))
         assert log.read("SELECT size FROM checkpoint ORDER BY size") == [(0,), (BATCH,)]
     finally:
         log.close()
