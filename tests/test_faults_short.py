@@ -254,6 +254,57 @@ def test_a_verifier_without_signatures_accepts(monkeypatch: pytest.MonkeyPatch) 
 # ── What else can go wrong with a file ───────────────────────────────────────────────────────
 
 
+DAMAGE = {
+    "batch points to another leaf": "UPDATE decision_batch SET leaf = leaf + 1 WHERE number = 4",
+    "sealed key is none": "UPDATE decision_key SET sealed = NULL",
+    "batch is a number": "UPDATE decision_batch SET body = 7 WHERE number = 4",
+    "detail is a number": "UPDATE leaf SET detail = 7 WHERE idx = 5",
+    "detail is none": "UPDATE leaf SET detail = NULL WHERE length(detail) = 0",
+    "hash is none": "UPDATE leaf SET hash = NULL WHERE idx = 5",
+    "note is a number": "UPDATE checkpoint SET note = 7",
+    "text is none": "UPDATE checkpoint SET note = CAST(x'a0a1a2' AS TEXT)",
+}
+
+
+@pytest.mark.parametrize("script", DAMAGE.values(), ids=DAMAGE.keys())
+def test_values_of_another_kind_are_found(
+    made: verifying.Original, tmp_path: Path, script: str
+) -> None:
+    """A file without its own rules may hold anything in any column: it is an error of ours."""
+    path = Path(shutil.copy(made.path, tmp_path))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute(
+            "UPDATE sqlite_master SET sql = replace(replace(sql, ' STRICT', ''), 'NOT NULL', '')"
+            " WHERE type = 'table' AND name IN ('leaf', 'checkpoint', 'decision_batch')"
+        )
+        database.execute(
+            "UPDATE sqlite_master SET sql = replace(replace(sql, 'STRICT, ', ''), 'NOT NULL', '')"
+            " WHERE name = 'decision_key'"
+        )
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(script)
+    with pytest.raises(errors.Forged):
+        subject.verify(path)
+    with contextlib.suppress(errors.FairleadError):
+        subject.open_log(path).close()
+
+
+def test_a_file_whose_own_names_are_damaged_is_unusable(
+    made: verifying.Original, tmp_path: Path
+) -> None:
+    """Where SQLite quotes in its message what was text once, that is an error of ours too."""
+    path = tmp_path / "log.sqlite"
+    octets = made.path.read_bytes()
+    assert octets.count(b"tableleafleaf") == octets.count(b"CREATE TABLE leaf") == 1
+    octets = octets.replace(b"tableleafleaf", b"table\xa0\xa1\xa2\xa3leaf")
+    path.write_bytes(octets.replace(b"CREATE TABLE leaf", b"CREATE TABLX leaf"))
+    for use in (subject.verify, subject.open_log):
+        with pytest.raises(errors.Misconfigured) as caught:
+            use(path)
+        assert caught.value.code == "DATABASE_UNUSABLE"
+
+
 async def test_a_clock_that_steps_changes_no_order(tmp_path: Path) -> None:
     """Five minutes forth and back, also across a restart: leaves stand as they were appended."""
     path, moment = tmp_path / "log.sqlite", [1_760_000_000.0]

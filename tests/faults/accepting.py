@@ -8,6 +8,7 @@ checkpoints.
 
 from __future__ import annotations
 
+import base64
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -201,6 +202,27 @@ def checkpoint(made: World, chance: random.Random, tried: Tried) -> None:
         _try("checkpoint", verify, meant, tried)
 
 
+def relabelled(made: World, chance: random.Random, tried: Tried) -> None:
+    """A checkpoint that the log's key signed for another log, under this one's name; a signature
+    covers the text alone."""
+    size = chance.randrange(1, SIZE + 1)
+    text, _, line = made.other.notes[size].rpartition("\n\n")
+    signature = base64.b64decode(line.split(" ")[2])[4:]
+    blob = receipts.key_id(subject.ORIGIN, subject.PUBLIC) + signature
+    named = f"{mutation.DASH} {subject.ORIGIN} {base64.b64encode(blob).decode()}\n"
+    changed = f"{text}\n\n{named}"
+    if chance.random() < 0.5:
+        changed = chance.choice(mutation.TEXTS)(changed, made.main.notes[size], chance)
+
+    def verify() -> object:
+        found = receipts.open_checkpoint(changed, subject.ORIGIN, subject.PUBLIC)
+        return found.size, found.root, made.signed(changed)
+
+    if changed != made.main.notes[size]:
+        meant = {(size, made.main.tree.root(size), True)}
+        _try("relabelled", verify, meant, tried)
+
+
 def tlog_proof(made: World, chance: random.Random, tried: Tried) -> None:
     """A tlog-proof's text, changed or spliced, for the leaf it was made for."""
     size = chance.randrange(2, SIZE + 1)
@@ -232,7 +254,7 @@ def receipt(made: World, chance: random.Random, tried: Tried) -> None:
 def forked(made: World, chance: random.Random, tried: Tried) -> None:
     """A whole receipt of the fork, signed by the log, for somebody who holds a head of the log."""
     size = chance.randrange(FORKED + 2, SIZE + 1)
-    known = chance.randrange(FORKED + 1, size)
+    known = chance.randrange(FORKED + 1, size + 1)
     changed = made.fork.receipt(chance.randrange(FORKED, size), size, known)
     if chance.random() < 0.5:
         del changed.consistency[:]
@@ -290,7 +312,9 @@ def _try(
         tried.accepted[name] += 1
 
 
-GAMES: tuple[Game, ...] = (inclusion, consistency, checkpoint, tlog_proof, receipt, forked)
+GAMES: tuple[Game, ...] = (
+    *(inclusion, consistency, checkpoint, relabelled, tlog_proof, receipt, forked),
+)
 
 
 def play(count: int, seed: int) -> Tried:
