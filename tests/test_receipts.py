@@ -256,13 +256,14 @@ def test_a_proof_of_too_many_hashes_is_refused() -> None:
 
 
 def test_witness_signatures_are_ignored_up_to_a_limit() -> None:
-    """Sixteen unknown signature lines are ignored, a seventeenth is refused."""
-    text = Log(3).checkpoint(3)
+    """Lines of 64 witnesses and of 16 other keys are ignored, one more is refused."""
+    text, most = Log(3).checkpoint(3), receipts.MAX_FOREIGN_SIGNATURES
     line = f"— witness.example {base64.b64encode(bytes(76)).decode()}\n"
-    opened = receipts.open_checkpoint(text + line * 16, ORIGIN, PUBLIC)
+    assert most == 80
+    opened = receipts.open_checkpoint(text + line * most, ORIGIN, PUBLIC)
     assert opened.size == 3
     with pytest.raises(errors.InvalidInput):
-        receipts.open_checkpoint(text + line * 17, ORIGIN, PUBLIC)
+        receipts.open_checkpoint(text + line * (most + 1), ORIGIN, PUBLIC)
 
 
 def test_control_characters_are_refused_in_any_line() -> None:
