@@ -170,6 +170,15 @@ def read_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
     return f"{text}\n", [_signature_line(line) for line in lines]
 
 
+def own_note(note: str, *, name: str, public_key: bytes) -> str:
+    """A verified note with the signature of this key alone: what is kept as evidence is small,
+    however many lines of others came with it."""
+    text, lines = read_note(note)
+    wanted = key_id(name, public_key)
+    own = [signature_line(n, blob) for n, blob in lines if n == name and blob[:4] == wanted]
+    return "\n".join([text, *own, ""])
+
+
 def signature_line(name: str, blob: bytes) -> str:
     """A signature as a line of a note, without its newline (c2sp.org/signed-note)."""
     return f"{_DASH} {name} {_encode(blob)}"
@@ -282,6 +291,7 @@ def verify_receipt(
     proof = parse_proof(receipt.tlog_proof)
     # 3. Signature, and 4. origin, of the checkpoint.
     offered = open_checkpoint(proof.checkpoint, origin, public_key)
+    checkpoint = own_note(proof.checkpoint, name=origin, public_key=public_key)
     # 5. Inclusion of the leaf.
     merkle.verify_inclusion(
         leaf=merkle.leaf_hash(receipt.leaf),
@@ -295,11 +305,11 @@ def verify_receipt(
         if receipt.consistency_from or receipt.consistency:
             raise CheckpointStale(0)
     else:
-        _require_extension(receipt, offered, head, proof.checkpoint)
+        _require_extension(receipt, offered, head, checkpoint)
     # 7. The new head; what was proved under an older one, which witnesses cosigned, moves nothing.
     if head is not None and offered.size < head.size:
         return head
-    return Head(origin=origin, size=offered.size, root=offered.root, checkpoint=proof.checkpoint)
+    return Head(origin=origin, size=offered.size, root=offered.root, checkpoint=checkpoint)
 
 
 def _require_extension(
@@ -316,7 +326,8 @@ def _require_extension(
     unproved = offered.size < head.size and not receipt.consistency
     if receipt.consistency_from != head.size or unproved:
         raise CheckpointStale(head.size)
-    older, newer = sorted((head, offered), key=lambda item: item.size)
+    known = Checkpoint(origin=head.origin, size=head.size, root=head.root)
+    older, newer = (known, offered) if head.size < offered.size else (offered, known)
     try:
         merkle.verify_consistency(
             old_size=older.size,

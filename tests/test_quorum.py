@@ -12,7 +12,10 @@ from fairlead.appointed import Appointed
 from fairlead.partners import Directory
 from tests.walks import make_world
 
-PUBLIC, PRIVATE = ("customs", "police", "inland-port"), ("terminal-north", "oceanic-line", "quayguard")
+PUBLIC, PRIVATE = (
+    ("customs", "police", "inland-port"),
+    ("terminal-north", "oceanic-line", "quayguard"),
+)
 
 
 @pytest.fixture(scope="module")

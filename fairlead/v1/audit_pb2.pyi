@@ -56,7 +56,7 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     LEAF_TYPE_DECISION: _LeafType.ValueType  # 40
     """Decisions were recorded, read, or are kept no longer."""
     LEAF_TYPE_WITNESS: _LeafType.ValueType  # 50
-    """A log begins anew under another origin, or a witness has lost or found what it accepted."""
+    """A log begins anew under another origin, or a witness has lost what it accepted."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -91,7 +91,7 @@ LEAF_TYPE_APPROVAL: LeafType.ValueType  # 23
 LEAF_TYPE_DECISION: LeafType.ValueType  # 40
 """Decisions were recorded, read, or are kept no longer."""
 LEAF_TYPE_WITNESS: LeafType.ValueType  # 50
-"""A log begins anew under another origin, or a witness has lost or found what it accepted."""
+"""A log begins anew under another origin, or a witness has lost what it accepted."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final

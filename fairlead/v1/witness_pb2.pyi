@@ -30,7 +30,7 @@ class AddCheckpointRequest(_message.Message):
     old_size: _builtins.int
     """Size of the checkpoint that the witness accepted last; 0 when it has seen none."""
     checkpoint: _builtins.str
-    """The signed note, perhaps with the lines of other witnesses."""
+    """The signed note, perhaps with the lines of witnesses."""
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The consistency proof from that size; empty when it is 0 or the checkpoint's own."""
@@ -95,8 +95,8 @@ class AddCheckpointResponse(_message.Message):
 
     @_builtins.property
     def lost(self) -> Global___AddCheckpointResponse.Held:
-        """The witness has lost what it accepted since this, and cosigns nothing but what a quorum of
-        the others has cosigned.
+        """The witness has lost what it accepted since this, and cosigns nothing until the directory
+        names another key of it.
         """
 
     def __init__(
