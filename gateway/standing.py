@@ -62,6 +62,17 @@ class Standing:
         """Seconds without a quorum for what was written; 0 where none is possible or needed."""
         return max(0.0, now - self.behind_since) if self.possible and self.behind_since else 0.0
 
+    def told(self, now: float) -> str:
+        """How it stands, in words for an operator."""
+        if self.forked:
+            return "forked: the log has stopped"
+        if not self.possible:
+            return "no quorum is possible"
+        late = self.late_s(now)
+        if late >= OVERDUE_S:
+            return "overdue: queries are refused"
+        return "late" if late >= LATE_S else "in force"
+
 
 def standing(read: Read, directory: Directory) -> Standing:
     """Read how a log stands, also beside the process that writes it.

@@ -83,6 +83,7 @@ class Witnesses:
             raise _forked()
         self._notes = dict(log.read("SELECT partner_id, note FROM witness_head"))
         self.cosigned = self._kept()
+        self._told: dict[str, int] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
@@ -262,15 +263,18 @@ class Witnesses:
         note = made.head
         for _ in range(ATTEMPTS):
             # 1
+            cosigned = self.cosigned.size if self.cosigned else 0
             response = await self._transport.add_checkpoint(
                 partner,
                 pb.AddCheckpointRequest(
                     old_size=known,
                     consistency=self._log.consistency(*sorted((known, note.size))),
                     checkpoint=note.checkpoint,
+                    cosigned=self._news(partner),
                 ),
                 timeout_s=DEADLINE_S,
             )
+            self._told[partner] = cosigned
             kind = response.WhichOneof("result")
             # 2
             if kind == "cosignature" and note is made.head:
@@ -292,6 +296,12 @@ class Witnesses:
             # 5
             known = held.size
         return None
+
+    def _news(self, partner: str) -> str:
+        """The cosigned note, if this witness has not been told of it."""
+        newest = self.cosigned
+        known = newest is None or self._told.get(partner, 0) >= newest.size
+        return "" if newest is None or known else newest.checkpoint
 
     def _verify(self, partner: str, line: str, made: _Round) -> None:
         """:raises Forged: :raises InvalidInput: not this witness's line under this note."""

@@ -13,10 +13,10 @@ from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 
-from fairlead import cosigning, merkle, receipts
+from fairlead import cosigning, merkle, quorum, receipts
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
-from fairlead.errors import Forged, InvalidInput, Refused
+from fairlead.errors import FairleadError, Forged, InvalidInput, Refused
 from fairlead.keyfile import write_private
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
@@ -28,6 +28,11 @@ from node.heads import HeadKeeper
 
 SUBJECT = "witness"
 MARK_FILE = "witness.mark"
+QUORUM_NOTE = "SELECT note FROM witness_quorum WHERE origin = ?"
+SIZES = """
+    SELECT (SELECT size FROM foreign_head WHERE origin = ?),
+    (SELECT size FROM witness_cosigned WHERE origin = ?)
+"""
 MAX_ALARMS = 64
 """Contradicting heads remembered, so that each is one ALARM."""
 
@@ -45,8 +50,16 @@ MIGRATIONS = (
         size INTEGER NOT NULL
     )
     """,
+    """
+    CREATE TABLE witness_quorum (
+        origin TEXT PRIMARY KEY,
+        size INTEGER NOT NULL,
+        note TEXT NOT NULL
+    )
+    """,
 )
-"""The mark, the key of what was lost, and the largest size cosigned of each log."""
+"""The mark and the key of what was lost; of each log the largest size cosigned, and the newest note
+that a quorum cosigned."""
 
 
 class Witness:
@@ -123,8 +136,8 @@ class Witness:
         1. This partner is a witness, and the note is of the caller's own log, under its key.
         2. A witness that has lost what it accepted cosigns nothing under a key that it may have
            cosigned more with; its own line above its head shows that it has.
-        3. The proof starts from the head accepted last, or is told where that is. Whoever shows less
-           than was cosigned before is told the same.
+        3. The proof starts from the head accepted last, or is told where that is. Whoever shows
+           less than was cosigned before is told the same.
         4. The checkpoint extends that head. Where receipts have moved the head beyond it meanwhile,
            it is proved to be a beginning of it; of the same size, it has the same root. Else it is
            a fork: an ALARM leaf with both notes, and the one held for an answer.
@@ -171,7 +184,9 @@ class Witness:
             return await self._contradicted(fork, offered)
         # 5
         self._cosigned[offered.origin] = offered.size
-        await self._log.keep(_cosigning(accepted, self._heads.persist(self._heads.head)))
+        persist = self._heads.persist(self._heads.head)
+        whole = self._whole(request.cosigned, gateway, directory)
+        await self._log.keep(_cosigning(accepted, whole, persist))
         # 6
         me = directory.partner(self._partner_id)
         line = cosigning.cosign(
@@ -193,6 +208,16 @@ class Witness:
         if long or from_nothing or request.old_size > receipts.MAX_SIZE:
             raise InvalidInput("a checkpoint's proof breaks a limit", reasons=("RECEIPT_LIMIT",))
         return offered
+
+    def _whole(self, note: str, gateway: Gateway, directory: Directory) -> Head | None:
+        """A note that a quorum cosigned, to be kept for the day on which the log needs it; whatever
+        else came in its place is nobody's loss but the gateway's."""
+        try:
+            found = receipts.open_checkpoint(note, gateway.log_origin, gateway.log_key)
+            quorum.require(cosigning.cosigners(note, directory), directory)
+        except FairleadError:
+            return None
+        return Head(origin=found.origin, size=found.size, root=found.root, checkpoint=note)
 
     def _held(self) -> pb.AddCheckpointResponse.Held:
         head = self._heads.head
@@ -255,10 +280,17 @@ def _connects(head: Head | None, offered: Head, request: pb.AddCheckpointRequest
 
 
 def _cosigning(
-    head: Head, persist: Callable[[sqlite3.Connection], None]
+    head: Head, whole: Head | None, persist: Callable[[sqlite3.Connection], None]
 ) -> Callable[[sqlite3.Connection], None]:
     def put(connection: sqlite3.Connection) -> None:
         persist(connection)
+        if whole is not None:
+            connection.execute(
+                "INSERT INTO witness_quorum VALUES (?, ?, ?) ON CONFLICT (origin) DO UPDATE "
+                "SET size = excluded.size, note = excluded.note "
+                "WHERE excluded.size > witness_quorum.size",
+                (whole.origin, whole.size, whole.checkpoint),
+            )
         connection.execute(
             "INSERT INTO witness_cosigned VALUES (?, ?) ON CONFLICT (origin) DO UPDATE "
             "SET size = excluded.size WHERE excluded.size > witness_cosigned.size",

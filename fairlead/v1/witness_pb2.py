@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61irlead/v1/witness.proto\x12\x0b\x66\x61irlead.v1\"Q\n\x14\x41\x64\x64\x43heckpointRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\"\x8e\x02\n\x15\x41\x64\x64\x43heckpointResponse\x12\x15\n\x0b\x63osignature\x18\x01 \x01(\tH\x00\x12\x38\n\x05stale\x18\x02 \x01(\x0b\x32\'.fairlead.v1.AddCheckpointResponse.HeldH\x00\x12\x37\n\x04\x66ork\x18\x03 \x01(\x0b\x32\'.fairlead.v1.AddCheckpointResponse.HeldH\x00\x12\x37\n\x04lost\x18\x04 \x01(\x0b\x32\'.fairlead.v1.AddCheckpointResponse.HeldH\x00\x1a(\n\x04Held\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\tB\x08\n\x06result2h\n\x0eWitnessService\x12V\n\rAddCheckpoint\x12!.fairlead.v1.AddCheckpointRequest\x1a\".fairlead.v1.AddCheckpointResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61irlead/v1/witness.proto\x12\x0b\x66\x61irlead.v1\"c\n\x14\x41\x64\x64\x43heckpointRequest\x12\x10\n\x08old_size\x18\x01 \x01(\x04\x12\x13\n\x0b\x63onsistency\x18\x02 \x03(\x0c\x12\x12\n\ncheckpoint\x18\x03 \x01(\t\x12\x10\n\x08\x63osigned\x18\x04 \x01(\t\"\x8e\x02\n\x15\x41\x64\x64\x43heckpointResponse\x12\x15\n\x0b\x63osignature\x18\x01 \x01(\tH\x00\x12\x38\n\x05stale\x18\x02 \x01(\x0b\x32\'.fairlead.v1.AddCheckpointResponse.HeldH\x00\x12\x37\n\x04\x66ork\x18\x03 \x01(\x0b\x32\'.fairlead.v1.AddCheckpointResponse.HeldH\x00\x12\x37\n\x04lost\x18\x04 \x01(\x0b\x32\'.fairlead.v1.AddCheckpointResponse.HeldH\x00\x1a(\n\x04Held\x12\x0c\n\x04size\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\tB\x08\n\x06result2h\n\x0eWitnessService\x12V\n\rAddCheckpoint\x12!.fairlead.v1.AddCheckpointRequest\x1a\".fairlead.v1.AddCheckpointResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,11 +32,11 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.witness_pb2', _
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ADDCHECKPOINTREQUEST']._serialized_start=42
-  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=123
-  _globals['_ADDCHECKPOINTRESPONSE']._serialized_start=126
-  _globals['_ADDCHECKPOINTRESPONSE']._serialized_end=396
-  _globals['_ADDCHECKPOINTRESPONSE_HELD']._serialized_start=346
-  _globals['_ADDCHECKPOINTRESPONSE_HELD']._serialized_end=386
-  _globals['_WITNESSSERVICE']._serialized_start=398
-  _globals['_WITNESSSERVICE']._serialized_end=502
+  _globals['_ADDCHECKPOINTREQUEST']._serialized_end=141
+  _globals['_ADDCHECKPOINTRESPONSE']._serialized_start=144
+  _globals['_ADDCHECKPOINTRESPONSE']._serialized_end=414
+  _globals['_ADDCHECKPOINTRESPONSE_HELD']._serialized_start=364
+  _globals['_ADDCHECKPOINTRESPONSE_HELD']._serialized_end=404
+  _globals['_WITNESSSERVICE']._serialized_start=416
+  _globals['_WITNESSSERVICE']._serialized_end=520
 # @@protoc_insertion_point(module_scope)

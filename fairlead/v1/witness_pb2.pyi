@@ -27,10 +27,15 @@ class AddCheckpointRequest(_message.Message):
     OLD_SIZE_FIELD_NUMBER: _builtins.int
     CONSISTENCY_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
+    COSIGNED_FIELD_NUMBER: _builtins.int
     old_size: _builtins.int
     """Size of the checkpoint that the witness accepted last; 0 when it has seen none."""
     checkpoint: _builtins.str
     """The signed note, perhaps with the lines of witnesses."""
+    cosigned: _builtins.str
+    """The newest note that a quorum has cosigned, if it is new to this witness: what a log that loses
+    its tail must name is then held by others.
+    """
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
         """The consistency proof from that size; empty when it is 0 or the checkpoint's own."""
@@ -41,10 +46,11 @@ class AddCheckpointRequest(_message.Message):
         old_size: _builtins.int = ...,
         consistency: _abc.Iterable[_builtins.bytes] | None = ...,
         checkpoint: _builtins.str = ...,
+        cosigned: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "consistency", b"consistency", "old_size", b"old_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "consistency", b"consistency", "cosigned", b"cosigned", "old_size", b"old_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
