@@ -558,7 +558,7 @@ _REMEDIES = {
     "QUERY_WINDOW": CLOCK_REMEDY,
     "QUORUM_IMPOSSIBLE": "tell the operators: the directory's witnesses cannot be a quorum",
     "QUORUM_MISSING": "too few witnesses have cosigned the gateway's log: ask again in minutes",
-    "QUORUM_OVERDUE": "tell the operators: fairlead-gateway status says which witness is missing",
+    "QUORUM_OVERDUE": "the operators see which witness is missing: fairlead-gateway status",
     "ROOT_UNPINNED": "the gateway's operator must pin this partner's root: "
     "read your check phrase to them",
 }
