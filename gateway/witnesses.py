@@ -81,7 +81,9 @@ class Witnesses:
         self._standing = standing(log.read, directory.current)
         if self._standing.forked:
             raise _forked()
-        self._notes = dict(log.read("SELECT partner_id, note FROM witness_head"))
+        notes = log.read("SELECT partner_id, note FROM witness_head")
+        self._last = {str(partner): self._head_of(note) for partner, note in notes}
+        """What each witness cosigned last, with its own line."""
         self.cosigned = self._kept()
         self._told: dict[str, int] = {}
         self._busy: dict[str, asyncio.Task[None]] = {}
@@ -259,8 +261,8 @@ class Witnesses:
         4. A head behind its own cosignature: it has forgotten, and is shown that one.
         5. Any other head: it is shown the checkpoint from there.
         """
-        known = self._standing.heads.get(partner, 0)
-        note = made.head
+        last = self._last.get(partner)
+        known, note = last.size if last else 0, made.head
         for _ in range(ATTEMPTS):
             # 1
             cosigned = self.cosigned.size if self.cosigned else 0
@@ -290,9 +292,8 @@ class Witnesses:
             if kind == "lost":
                 get_logger().warning(Event.WITNESS_LOST, partner=partner, size=held.size)
                 return None
-            mine = self._notes.get(partner)
-            if mine is not None and held.size < self._standing.heads.get(partner, 0):
-                note = self._head_of(mine)
+            if last is not None and held.size < last.size:
+                note = last
             # 5
             known = held.size
         return None
@@ -315,7 +316,8 @@ class Witnesses:
     async def _take(self, partner: str, line: str, made: _Round) -> None:
         """Count a line; with the one that makes a quorum, the note is kept and becomes known."""
         made.lines[partner] = line
-        self._notes[partner] = cosigning.with_lines(made.head.checkpoint, [line])
+        note = cosigning.with_lines(made.head.checkpoint, [line])
+        self._last[partner] = replace(made.head, checkpoint=note)
         if quorum.reached(made.lines, made.directory):
             await self._keep(made)
 
@@ -323,7 +325,7 @@ class Witnesses:
         """Make what a round brought durable, then visible."""
         lines, note = dict(made.lines), made.note()
         whole = quorum.reached(lines, made.directory)
-        rows = [(p, made.head.size, self._notes[p]) for p in lines]
+        rows = [(p, self._last[p].size, self._last[p].checkpoint) for p in lines]
         kept = (made.head.size, note, int(self._clock() * 1000)) if whole else None
         await self._log.keep(putting(rows, kept))
         size = self.cosigned.size if self.cosigned else 0
