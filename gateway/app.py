@@ -17,7 +17,7 @@ from fairlead import admission, decisions, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
-from fairlead.errors import Misconfigured
+from fairlead.errors import LogUnavailable, Misconfigured
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
@@ -162,15 +162,19 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         for _ in range(2)  # a witness in trouble stands in nobody's way as an owner
     )
     stopping = _Stopping(failed)
-    collector = Witnesses(
-        log=log,
-        leaves=leaves,
-        directory=member.directory,
-        gateway=entry.spiffe_id,
-        transport=beside,
-        clock=clock,
-        on_fork=stopping,
-    )
+    try:
+        collector = Witnesses(
+            log=log,
+            leaves=leaves,
+            directory=member.directory,
+            gateway=entry.spiffe_id,
+            transport=beside,
+            clock=clock,
+            on_fork=stopping,
+        )
+    except LogUnavailable:  # forked: nobody serves from it
+        log.close()
+        raise
     exchange = Exchange(
         gateway=entry.spiffe_id,
         keys=keys,

@@ -276,8 +276,9 @@ class Witnesses:
                 ),
                 timeout_s=DEADLINE_S,
             )
-            self._told[partner] = cosigned
             kind = response.WhichOneof("result")
+            if kind == "cosignature":
+                self._told[partner] = cosigned
             # 2
             if kind == "cosignature" and note is made.head:
                 self._verify(partner, response.cosignature, made)
@@ -362,6 +363,8 @@ class Witnesses:
         size, note = rows[0]
         if claimed.size <= size and self._log.root(claimed.size) == claimed.root:
             return False
+        if self.stopped:  # another witness said so at the same moment
+            return True
         self.stopped = True
         get_logger().error(Event.LOG_FORKED, size=claimed.size)
         leaf = self._leaves.alarm(
