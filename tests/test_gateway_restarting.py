@@ -11,6 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import receipts, signing
+from fairlead.cli.output import Exit
 from fairlead.cosigning import cosigners
 from fairlead.errors import FairleadError, LogUnavailable
 from fairlead.v1 import audit_pb2
@@ -18,6 +19,7 @@ from gateway.app import LOG_FILE
 from gateway.books import Books
 from gateway.restarting import new_origin, next_origin
 from node.witness import QUORUM_NOTE
+from tests.commands import as_user
 from tests.federation import Federation, federation, states
 from tests.founders import founded
 
@@ -118,6 +120,10 @@ async def test_a_log_that_lost_its_tail_stops_and_begins_anew(tmp_path: Path) ->
         await gateway.witnesses.look()
         assert gateway.witnesses.cosigned is not None
         assert gateway.witnesses.cosigned.origin == f"{origin}/2"
+        ended = await as_user(made, "audit", "verify", str(tmp_path / "evidence.sqlite"))
+        assert ended.code == Exit.ANSWERED, (
+            "an ended log verifies under the directories of its time"
+        )
         first = leaves(gateway)[0]
         assert (first.type, first.subject) == (audit_pb2.LEAF_TYPE_WITNESS, "new-origin")
         assert list(first.checkpoints) == [note]

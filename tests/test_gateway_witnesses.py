@@ -161,6 +161,35 @@ async def test_one_witness_in_trouble_costs_the_others_nothing(
             task.cancel()
 
 
+@pytest.mark.parametrize("lie", ["another key", "another's line", "another note"])
+async def test_a_false_line_makes_no_quorum(
+    tmp_path: Path, town: Town, gateway: Desk, lie: str
+) -> None:
+    """Two honest witnesses and a liar are not three, whatever the liar signs."""
+    wires = wires_of(gateway)
+    stranger = Ed25519PrivateKey.generate()
+    name = cosigning.witness_name("fairlead.demo", "w-00")
+    other = PaperLog(town.world, [b"x"]).head(1).checkpoint
+
+    async def answer(request: pb.AddCheckpointRequest) -> pb.AddCheckpointResponse:
+        line = {
+            "another key": cosigning.cosign(request.checkpoint, name, stranger, 1),
+            "another's line": town.line("w-01", request.checkpoint),
+            "another note": town.line("w-00", other),
+        }[lie]
+        return pb.AddCheckpointResponse(cosignature=line)
+
+    async with witnesses(tmp_path, town, wires):
+        wires.ends["w-00"] = answer
+        del wires.ends["w-01"]
+        await gateway.write()
+        await gateway.collector.look()
+        assert gateway.collector.cosigned is None
+        wires.ends["w-00"] = saying(cosignature=town.line("w-00", gateway.log.head.checkpoint))
+        await gateway.collector.look()
+        assert gateway.collector.cosigned is not None, "the control: an honest third makes one"
+
+
 async def test_a_witness_that_knows_more_than_was_remembered_is_shown_from_there(
     tmp_path: Path, town: Town, gateway: Desk
 ) -> None:
