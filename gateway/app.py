@@ -161,7 +161,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         )
         for _ in range(2)  # a witness in trouble stands in nobody's way as an owner
     )
-    stopping = _Stopping(failed)
+    stopping, known_heads = _Stopping(failed), dict[str, int]()
     try:
         collector = Witnesses(
             log=log,
@@ -169,6 +169,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             directory=member.directory,
             gateway=entry.spiffe_id,
             transport=beside,
+            known_heads=known_heads,
             clock=clock,
             on_fork=stopping,
         )
@@ -184,6 +185,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         deny_lists=member.deny_lists,
         transport=transport,
         witnesses=collector,
+        known_heads=known_heads,
         clock=clock,
         deadline_s=config.limits.deadline_ms / 1000,
     )

@@ -56,6 +56,7 @@ class _Round:
 class Witnesses:
     """Keeps the newest checkpoint of the own log that a quorum cosigned.
 
+    :param known_heads: partner → the size of the head it is believed to hold, which receipts use.
     :param clock: unix seconds. :param on_fork: stops the process: the own log was forked.
     """
 
@@ -67,6 +68,7 @@ class Witnesses:
         directory: Directories,
         gateway: str,
         transport: Transport,
+        known_heads: dict[str, int],
         clock: Callable[[], float],
         on_fork: Callable[[], None],
     ) -> None:
@@ -76,6 +78,7 @@ class Witnesses:
         self._directory = directory
         self._gateway = gateway
         self._transport = transport
+        self._known_heads = known_heads
         self._clock = clock
         self._on_fork = on_fork
         self._standing = standing(log.read, directory.current)
@@ -319,6 +322,9 @@ class Witnesses:
         made.lines[partner] = line
         note = cosigning.with_lines(made.head.checkpoint, [line])
         self._last[partner] = replace(made.head, checkpoint=note)
+        # It is an owner too, and its receipts start from the same head.
+        known = max(made.head.size, self._known_heads.get(partner, 0))
+        self._known_heads[partner] = known
         if quorum.reached(made.lines, made.directory):
             await self._keep(made)
 

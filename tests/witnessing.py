@@ -246,6 +246,7 @@ def desk(folder: Path, town: Town, wires: Wires, clock: Clock | None = None) -> 
             directory=_Now(town),  # type: ignore[arg-type]
             gateway=town.world.gateway.spiffe_id,
             transport=wires,
+            known_heads={},
             clock=moved,
             on_fork=forked.set,
         )
