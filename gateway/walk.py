@@ -114,11 +114,7 @@ class Walk:
         exchange = self._exchange
         deadline = asyncio.get_running_loop().time() + exchange.deadline_s
         asked = await self._witnessed()
-        head = self._cosigned or exchange.log.head
-        self._accepted_size = head.size
-        known = min(self._request.head_size, self._accepted_size)
-        receipt = exchange.log.receipt(self._intent.index, known, under=head)
-        run.add(gateway_pb2.QueryResponse(accepted=gateway_pb2.Accepted(intent=receipt)))
+        self._accept(run)
         for state in self._states.values():
             run.add(_event(state, None))
         if not asked:
@@ -149,6 +145,15 @@ class Walk:
             run.add(_event(state, answer))
 
         await fan_out(self._routing.parts.keys(), ask)
+
+    def _accept(self, run: Run) -> None:
+        """Show the asker its INTENT, under the cosigned checkpoint if there had to be one."""
+        log = self._exchange.log
+        head = self._cosigned or log.head
+        self._accepted_size = head.size
+        known = min(self._request.head_size, self._accepted_size)
+        receipt = log.receipt(self._intent.index, known, under=head)
+        run.add(gateway_pb2.QueryResponse(accepted=gateway_pb2.Accepted(intent=receipt)))
 
     async def _witnessed(self) -> bool:
         """Whether anybody may be asked: for a highly sensitive purpose, once a quorum has cosigned
@@ -258,12 +263,14 @@ class Walk:
         return state, leg.answer
 
     async def close(self, run: Run, *, reason: str) -> None:
-        """Write the OUTCOME; partners without a state are TIMEOUT for ``reason``."""
+        """Write the OUTCOME; partners without a state are TIMEOUT, or NOT_ASKED, for ``reason``."""
         exchange, states = self._exchange, self._states
+        asked = bool(self._accepted_size)
+        status = query_pb2.STATUS_TIMEOUT if asked else query_pb2.STATUS_NOT_ASKED
         for partner_id in self._routing.parts:
             if partner_id not in states:
                 states[partner_id] = PartnerState(
-                    partner_id=partner_id, status=query_pb2.STATUS_TIMEOUT, reason=reason
+                    partner_id=partner_id, status=status, reason=reason
                 )
         outcome = make_outcome(
             query_id=self._query.query_id,
@@ -276,6 +283,10 @@ class Walk:
         )
         signature = signing.sign(self._key(), "outcome", outcome)
         try:
+            if not asked:  # the gateway stops while this one waits: the asker hears all of it
+                self._accept(run)
+                for state in states.values():
+                    run.add(_event(state, None))
             appended = await exchange.log.append(
                 exchange.leaves.outcome(self._query, states),
                 also=lambda connection: _store(connection, self._query, outcome, signature),

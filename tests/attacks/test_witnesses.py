@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 import time
 from dataclasses import replace
@@ -157,6 +158,14 @@ async def test_a_sensitive_query_is_answered_once_a_quorum_has_cosigned_it(
         assert intents(made.nodes["police"].log) == before
         await made.open_case()
         assert states(await made.ask())["police"].status == query_pb2.STATUS_ANSWERED
+        # A gateway that stops meanwhile closes the query, with evidence, and asks nobody.
+        running.witnesses._gave_up = False
+        waiting = asyncio.create_task(made.ask(case_id=CASE, purpose=SENSITIVE))
+        while not running.witnesses._waiting:
+            await asyncio.sleep(0.01)
+        await running.tactical.drain()
+        found = states(await waiting)
+        assert found["police"].reason == "GATEWAY_STOPPED"
 
 
 class Nobody:
