@@ -317,6 +317,15 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def witness(self, subject: str, checkpoints: Sequence[str]) -> bytes:
+        """The leaf of what became of a log's heads.
+
+        :param subject: ``new-origin`` (gateway, node) or ``witness-lost`` (node).
+        :param checkpoints: the signed notes it is about.
+        """
+        leaf = self._leaf(pb.LEAF_TYPE_WITNESS, subject=subject, checkpoints=list(checkpoints))
+        return signing.canonical(leaf)
+
     def certificate(self, spiffe_id: str, *, not_after: int, digest: bytes) -> bytes:
         """The leaf of a node's or a gateway's certificate issued; ``not_after`` in Unix seconds."""
         leaf = self._leaf(

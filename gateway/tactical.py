@@ -13,6 +13,7 @@ from fairlead.envelope.answer import body_size
 from fairlead.envelope.query import Query
 from fairlead.errors import Forged, Stale
 from fairlead.facts import party_facts, query_facts, refusal_of, user_facts
+from fairlead.partners import directory_mismatch
 from fairlead.policy.live import LivePolicy
 from fairlead.v1 import gateway_pb2, query_pb2
 from gateway.runs import ANSWER_OVERHEAD, Run, Runs
@@ -130,6 +131,9 @@ class Tactical:
         now = int(self._exchange.clock())
         facts, asker, user = query_facts(query), party_facts(query.asker), user_facts(query.user)
         policy = self._policy.current
+        self._check_log(query)
+        sensitive = policy.highly_sensitive(query.purpose)
+        self._exchange.witnesses.check(sensitive=sensitive)
         decision = policy.admission(
             now=now,
             query=facts,
@@ -165,8 +169,16 @@ class Tactical:
             decision_id=occasion.ids.get("routing", b""),
             unpinned=frozenset(unpinned),
             policy_serial=policy.serial,
+            witnessed=sensitive,
         )
         return routing, Intent(leaf=leaf, nonce=nonce)
+
+    def _check_log(self, query: Query) -> None:
+        """:raises Stale: DIRECTORY_MISMATCH: its directory names another log of this gateway, whose
+        receipts its asker and owners wait for."""
+        listed = query.directory.gateways.get(self._exchange.gateway)
+        if listed is None or listed.log_origin != self._exchange.log.origin:
+            raise directory_mismatch()
 
     def _parts(self, request: gateway_pb2.QueryRequest, query: Query) -> dict[str, bytes]:
         """The parts by partner, each the one its header names.

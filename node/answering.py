@@ -227,7 +227,7 @@ class Answering:
         if gateway is None:
             raise Forged("a query is brought by no gateway", reasons=("WRONG_PEER",))
         await self._heads.reach(request.receipt.consistency_from, within_s=EARLY_S)
-        now = self._clock()
+        now, policy = self._clock(), self._policy.current
         grant = verify_grant(
             request,
             query,
@@ -236,13 +236,13 @@ class Answering:
             gateway=gateway,
             head=self._heads.head,
             now=now,
+            witnessed=policy.highly_sensitive(query.purpose),
         )
         self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
         decisions.about(query.query_id)
         question, blinded = self._open(request.part, query)
         facts = _facts(query, question.scope, now)
-        policy = self._policy.current
         decision = self._rule(policy, query, facts, grant, int(now))
         decision, keyed = self._keyed(decision, query, blinded)
         decision, charges = self._afford(decision, query, question, blinded)

@@ -556,6 +556,9 @@ _REMEDIES = {
     "DIRECTORY_MISMATCH": "ask again: the directory has just changed",
     "NOT_YET_VALID": CLOCK_REMEDY,
     "QUERY_WINDOW": CLOCK_REMEDY,
+    "QUORUM_IMPOSSIBLE": "tell the operators: the directory's witnesses cannot be a quorum",
+    "QUORUM_MISSING": "too few witnesses have cosigned the gateway's log: ask again in minutes",
+    "QUORUM_OVERDUE": "the operators see which witness is missing: fairlead-gateway status",
     "ROOT_UNPINNED": "the gateway's operator must pin this partner's root: "
     "read your check phrase to them",
 }

@@ -28,6 +28,8 @@ from fairlead.v1 import (
     owner_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
+    witness_pb2,
+    witness_pb2_grpc,
 )
 from node.answering import Answering
 from node.approvals import Approvals
@@ -38,6 +40,7 @@ from node.feedback import Feedback
 from node.publication.delivery import Delivery
 from node.releases import ReleaseFollower
 from node.watches import Watches
+from node.witness import Witness
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -72,6 +75,7 @@ AUTHORISATION: Authorisation = {
         Role.SECURITY_OFFICER, Role.AUDITOR, Role.OPERATOR
     ),
     "/fairlead.v1.DecisionService/ReadDecisions": users(Role.SECURITY_OFFICER),
+    "/fairlead.v1.WitnessService/AddCheckpoint": GATEWAYS,
 }
 
 
@@ -327,6 +331,19 @@ class DecisionServicer(decisions_pb2_grpc.DecisionServiceServicer):
                 yield item
 
 
+class WitnessServicer(witness_pb2_grpc.WitnessServiceServicer):
+    """Hands the gateways' checkpoints to the witness."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    async def AddCheckpoint(  # noqa: N802
+        self, request: witness_pb2.AddCheckpointRequest, _context: Context
+    ) -> witness_pb2.AddCheckpointResponse:
+        """See :meth:`Witness.add`."""
+        return await self._witness.add(request, current_identity())
+
+
 def _own_user(partner_id: str) -> Identity:
     """The caller, who must be a user of this node's own partner.
 
@@ -356,12 +373,14 @@ def services(
     delivery: Delivery,
     releases: ReleaseFollower,
     decided: DecisionDesk,
+    witness: Witness,
 ) -> list[Service]:
     """All services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
     user = asking_pb2_grpc.add_AskingServiceServicer_to_server
     officer = policy_pb2_grpc.add_PolicyServiceServicer_to_server
     reader = decisions_pb2_grpc.add_DecisionServiceServicer_to_server
+    cosigner = witness_pb2_grpc.add_WitnessServiceServicer_to_server
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
@@ -381,5 +400,9 @@ def services(
         Service(
             descriptor=decisions_pb2.DESCRIPTOR.services_by_name["DecisionService"],
             register=partial(reader, DecisionServicer(partner_id, decided)),
+        ),
+        Service(
+            descriptor=witness_pb2.DESCRIPTOR.services_by_name["WitnessService"],
+            register=partial(cosigner, WitnessServicer(witness)),
         ),
     ]

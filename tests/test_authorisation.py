@@ -17,6 +17,7 @@ from fairlead.v1 import (
     gateway_pb2,
     owner_pb2,
     policy_pb2,
+    witness_pb2,
 )
 from gateway.service import AUTHORISATION as GATEWAY
 from node.service import AUTHORISATION as NODE
@@ -67,6 +68,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
+    "/fairlead.v1.WitnessService/AddCheckpoint": frozenset({"gateway"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -81,6 +83,7 @@ SERVICES = [
         (policy_pb2, "PolicyService"),
         (authority_pb2, "AuthorityService"),
         (decisions_pb2, "DecisionService"),
+        (witness_pb2, "WitnessService"),
     )
 ]
 
@@ -103,6 +106,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             authority_pb2,
             decisions_pb2,
             policy_pb2,
+            witness_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods

@@ -311,6 +311,10 @@ class PaperLog:
         )
         return receipts.Head(origin=self._origin, size=size, root=root, checkpoint=note)
 
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """Proof from one size to a later one; none from nothing."""
+        return self._tree.consistency(old, new) if old else []
+
     def receipt(self, index: int, size: int | None = None, known: int = 0) -> audit_pb2.Receipt:
         """Leaf ``index`` under the head of ``size``, consistent with the head of ``known``."""
         at = self.size if size is None else size

@@ -54,10 +54,13 @@ def verify(
     members = anchors.directory(directory, now=time.time())
     origin = claimed_origin(log)
     known = [head for file in receipt or () for head in heads(load_evidence(file), members)]
-    former = [key for old in anchors.former(directory) for key in _former_key(origin, old)]
-    report = verify_log(
-        log, origin=origin, public_key=key_of(origin, members), former=former, known=known
-    )
+    listed = (
+        members,
+        *anchors.former(directory),
+    )  # an origin may have ended, and a key been turned
+    keys = [key for one in listed for key in _key_then(origin, one)]
+    key, *former = keys or [key_of(origin, members)]
+    report = verify_log(log, origin=origin, public_key=key, former=former, known=known)
     record = {
         "log": origin,
         "leaves": report.size,
@@ -70,9 +73,9 @@ def verify(
     emit([record], columns=COLUMNS, output=output)
 
 
-def _former_key(origin: str, old: Directory) -> list[bytes]:
+def _key_then(origin: str, listed: Directory) -> list[bytes]:
     try:
-        return [key_of(origin, old)]
+        return [key_of(origin, listed)]
     except Forged:  # it was nobody's then
         return []
 

@@ -55,6 +55,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
     LEAF_TYPE_DECISION: _LeafType.ValueType  # 40
     """Decisions were recorded, read, or are kept no longer."""
+    LEAF_TYPE_WITNESS: _LeafType.ValueType  # 50
+    """A log begins anew under another origin, or a witness has lost what it accepted."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -88,6 +90,8 @@ LEAF_TYPE_APPROVAL: LeafType.ValueType  # 23
 """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
 LEAF_TYPE_DECISION: LeafType.ValueType  # 40
 """Decisions were recorded, read, or are kept no longer."""
+LEAF_TYPE_WITNESS: LeafType.ValueType  # 50
+"""A log begins anew under another origin, or a witness has lost what it accepted."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final

@@ -30,7 +30,8 @@ GROUPS = {
     "words": "recognise event handling moment phrase spiffe-id",
     "query": "mandate header statement approval pending-approval question sealed-part watch-order",
     "answer": "grant grant-statement answer-* outcome feedback feedback-body",
-    "receipt": "receipt-proof tlog-proof checkpoint evidence",
+    "receipt": "receipt-proof tlog-proof checkpoint evidence cosignature cosigned-note "
+    "witness-answer",
     "membership": "directory signed-directory partner-entry deny-list deny-lists",
     "certificates": "certificate certificate-request",
     "requests": "request-* stream-*",
