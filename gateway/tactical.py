@@ -161,7 +161,6 @@ class Tactical:
             rules=decision.rules,
             policy_serial=decision.policy_serial,
             commits_to=",".join(sorted(permitted)).encode(),
-            detail_digest=query.detail_digest,
         )
         unpinned = parts.keys() - candidates.keys()
         routing = Routing(

@@ -185,7 +185,7 @@ class Sending:
         opened = _Opened(
             batch=batch,
             sealed=sealed,
-            evidence=pb.Evidence(query=sealed.request.query),
+            evidence=pb.Evidence(query=sealed.request.query, detail=sealed.request.detail),
             asked=sealed.asked,
             asked_from=sealed.request.head_size,
             again=again,
@@ -230,7 +230,6 @@ class Sending:
             rules=(),
             policy_serial=query.policy_serial,
             commits_to=",".join(sorted(sealed.asked)).encode() + (b"\x00sample" if drawn else b""),
-            detail_digest=query.detail_digest,
         )
         record = remember(query, nonce, self._first(batch, query, drawn=drawn))
         place = query.session_key, query.chunk

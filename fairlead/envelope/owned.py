@@ -40,5 +40,6 @@ def owned_detail(
         pap=question.scope.pap,  # type: ignore[arg-type]
         blinded=[pb.BlindCount(scheme=item.scheme, terms=item.terms) for item in blinded],
         notice_delay_s=notice_delay_s,
+        directory_serial=header.directory_serial,
     )
     return signing.canonical(content), terms_slack(terms)

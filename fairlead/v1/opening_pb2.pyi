@@ -272,6 +272,7 @@ class OwnedDetail(_message.Message):
     PAP_FIELD_NUMBER: _builtins.int
     BLINDED_FIELD_NUMBER: _builtins.int
     NOTICE_DELAY_S_FIELD_NUMBER: _builtins.int
+    DIRECTORY_SERIAL_FIELD_NUMBER: _builtins.int
     mandate: _builtins.bytes
     user_certificate: _builtins.bytes
     chunk: _builtins.int
@@ -283,6 +284,8 @@ class OwnedDetail(_message.Message):
     pap: _handling_pb2.Pap.ValueType
     notice_delay_s: _builtins.int
     """How long the owner's policy delays that anybody tells the subject; 0 means not at all."""
+    directory_serial: _builtins.int
+    """QueryHeader.directory_serial."""
     @_builtins.property
     def chunk_path(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
@@ -309,10 +312,11 @@ class OwnedDetail(_message.Message):
         pap: _handling_pb2.Pap.ValueType = ...,
         blinded: _abc.Iterable[Global___BlindCount] | None = ...,
         notice_delay_s: _builtins.int = ...,
+        directory_serial: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded", b"blinded", "chunk", b"chunk", "chunk_path", b"chunk_path", "events", b"events", "mandate", b"mandate", "notice_delay_s", b"notice_delay_s", "pap", b"pap", "partner_salt", b"partner_salt", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until", "user_certificate", b"user_certificate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["blinded", b"blinded", "chunk", b"chunk", "chunk_path", b"chunk_path", "directory_serial", b"directory_serial", "events", b"events", "mandate", b"mandate", "notice_delay_s", b"notice_delay_s", "pap", b"pap", "partner_salt", b"partner_salt", "since", b"since", "terms", b"terms", "tlp", b"tlp", "until", b"until", "user_certificate", b"user_certificate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -373,7 +377,7 @@ class OpeningRequest(_message.Message):
     """Why, as a code, and under which reference: an order of a court, a data subject's request."""
     reference: _builtins.str
     issued_at: _builtins.int
-    """Unix seconds; at most 30 days apart."""
+    """Unix seconds; at most 7 days apart."""
     expires_at: _builtins.int
     answer_key: _builtins.bytes
     """HPKE MLKEM768-X25519, made for this request alone: shares are released to it."""
