@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from certs.dev.federation import UserSpec
-from fairlead import ristretto, signing
+from fairlead import merkle, receipts, ristretto, signing
 from fairlead.certificates import Role
 from fairlead.detail import Bound, seal_detail
 from fairlead.envelope.blinded import BlindedTerms
@@ -16,7 +16,14 @@ from fairlead.envelope.owned import owned_detail
 from fairlead.envelope.question import open_part
 from fairlead.leaves import LeafWriter
 from fairlead.opening.opened import Opened, open_leaf
-from fairlead.opening.request import Auditor, Request, Subject, make_request, verify_request
+from fairlead.opening.request import (
+    DOMAIN,
+    Auditor,
+    Request,
+    Subject,
+    make_request,
+    verify_request,
+)
 from fairlead.opening.share import Kept, Released, release, take
 from fairlead.opening.sought import sought
 from fairlead.v1 import audit_pb2, opening_pb2
@@ -158,3 +165,26 @@ class Asked:
         return open_leaf(
             place, request.sought[place], kept.details[place], released, [self.world.directory]
         )
+
+
+def owners_receipt(world: World, leaf: bytes) -> audit_pb2.Receipt:
+    """A leaf alone in its owner's log."""
+
+    tree = merkle.Tree()
+    tree.append(merkle.leaf_hash(leaf))
+    origin = f"{world.directory.federation}/partner/{OWNER}"
+    note = receipts.sign_checkpoint(
+        receipts.Checkpoint(origin=origin, size=1, root=tree.root()), world.signing_key(OWNER)
+    )
+    return receipts.make_receipt(leaf=leaf, index=0, inclusion=(), checkpoint=note)
+
+
+def resigned(asked: Asked, change: Callable[[opening_pb2.OpeningRequest], object]) -> bytes:
+    """The request with a change, signed by its auditor again."""
+    signed = opening_pb2.SignedOpeningRequest.FromString(asked.signed)
+    content = opening_pb2.OpeningRequest.FromString(signed.request)
+    change(content)
+    signed.request = signing.canonical(content)
+    key = signing.load_user_key(asked.world.opened.layout.user(*AUDITOR) / "user.key")
+    signed.signature = signing.sign_as_user(key, DOMAIN, signed.request)
+    return signing.canonical(signed)

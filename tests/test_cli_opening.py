@@ -3,104 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import sqlite3
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
-import typer
-from google.protobuf.json_format import MessageToDict
-from typer.testing import CliRunner
 
 from fairlead.auditlog import verify_log
-from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit
-from fairlead.cli.oversight import app as oversight_app
-from fairlead.errors import FairleadError
 from fairlead.signing import load_signing_key, public_bytes
-from fairlead.v1 import audit_pb2, query_pb2
-from tests.commands import Ended, profile
-from tests.federation import CASE, OTHER, STORY, Federation, evidence, federation
-from tests.openings import AUDITOR, MORE_USERS
-from tests.oversights import oversight_of
-
-PARTNERS = ("customs", "police", "terminal-north")
-WHY = ("--ground", "court-order", "--reference", "ROT 26/417")
-
-
-@dataclass(slots=True, kw_only=True)
-class Desks:
-    """A federation after two queries, closed; its auditor, and the oversights of its committee."""
-
-    made: Federation
-    folder: Path
-    query: str
-    receipt: Path
-
-    @property
-    def gateway_log(self) -> Path:
-        """The gateway's log, as its operator hands it over."""
-        return self.made.folder / "state" / "gateway" / "audit.sqlite"
-
-    def node_log(self, partner: str) -> Path:
-        """A partner's log."""
-        return self.made.folder / "state" / partner / "audit.sqlite"
-
-    def audit(self, *words: str, who: tuple[str, str] = AUDITOR) -> Ended:
-        """What the auditor types."""
-        settings = ("--profile", str(profile(self.made, *who)))
-        return typed(fairlead_app, "audit", *words, *settings)
-
-    def oversight(self, partner: str) -> Path:
-        """The configuration of a partner's oversight."""
-        folder = self.folder / "oversights" / partner
-        path = folder / "oversight.toml"
-        if not path.exists():
-            oversight_of(self.made.layout, folder, partner, self.folder)
-        return path
-
-    def share(self, partner: str, request: Path, *words: str) -> Ended:
-        """What an officer of a partner's oversight types."""
-        settings = ("--config", str(self.oversight(partner)), "--output", "json")
-        return typed(oversight_app, "share", str(request), *settings, *words)
-
-    def shares(self, request: Path, *partners: str) -> list[str]:
-        """The files that these oversights release, as options."""
-        options = []
-        for partner in partners:
-            target = request.parent / f"{partner}.shares"
-            ended = self.share(partner, request, "--by", "u-o01", "--to", str(target))
-            assert ended.code == Exit.ANSWERED, ended.err
-            options += ["--share", str(target)]
-        return options
-
-
-def typed(app: typer.Typer, *words: str) -> Ended:
-    """A command in this process: its exit code, data and talk."""
-    done = CliRunner().invoke(app, words, standalone_mode=False)
-    if done.exception is None:
-        return Ended(done.return_value or 0, done.stdout, done.stderr)
-    assert isinstance(done.exception, FairleadError), done.exception
-    return Ended(done.exception.exit_code, done.stdout, done.exception.diagnostics())
-
-
-async def _asked(folder: Path) -> Desks:
-    async with federation(folder / "made", partners=PARTNERS, more_users=MORE_USERS) as made:
-        await made.open_case()
-        first = await made.ask(STORY)
-        await made.ask(OTHER)
-        receipt = folder / "receipt.json"
-        found = evidence(first)
-        receipt.write_text(json.dumps({"fairlead_receipt": 1, **MessageToDict(found)}))
-        query = query_pb2.QueryHeader.FromString(found.query.header).query_id.hex()
-        return Desks(made=made, folder=folder, query=query, receipt=receipt)
+from fairlead.v1.audit_pb2 import LEAF_TYPE_OPENING as OPENING
+from tests.desks import WHY, Desks, asked_twice, leaves_of
+from tests.federation import CASE, OTHER, STORY
+from tests.openings import AUDITOR
 
 
 @pytest.fixture(scope="module")
 def desks(tmp_path_factory: pytest.TempPathFactory) -> Desks:
     """A federation that asked twice, and is closed."""
-    return asyncio.run(_asked(tmp_path_factory.mktemp("openings")))
+    return asyncio.run(asked_twice(tmp_path_factory.mktemp("openings")))
 
 
 def test_a_leaf_of_the_gateways_log_is_opened_by_two_of_three(desks: Desks) -> None:
@@ -129,27 +47,19 @@ def test_a_leaf_of_the_gateways_log_is_opened_by_two_of_three(desks: Desks) -> N
 def test_what_was_done_is_on_the_record_of_everybody(desks: Desks) -> None:
     """OPENING leaves with ground and auditor: in each oversight's log, and in the auditor's."""
     oversight = desks.folder / "oversights" / "customs"
-    leaves = opening_leaves(oversight / "state" / "audit.sqlite")
+    leaves = leaves_of(oversight / "state" / "audit.sqlite", OPENING)
     assert [leaf.subject for leaf in leaves] == ["shares-released"]
     assert leaves[0].legal_basis == "court-order"
     assert leaves[0].user.endswith("/partner/police/user/u-p09")
     assert list(leaves[0].approvers) == ["u-o01"]
     assert leaves[0].query_id.hex() == desks.query
     folder = desks.made.folder / "profiles" / AUDITOR[1] / "openings"
-    subjects = [leaf.subject for leaf in opening_leaves(folder / "audit.sqlite")]
+    subjects = [leaf.subject for leaf in leaves_of(folder / "audit.sqlite", OPENING)]
     assert subjects[:3] == ["opening-asked", "detail-opened", "detail-opened"]
     verify_log(
         folder / "audit.sqlite", origin="fairlead.demo/partner/police/auditor",
         public_key=public_bytes(load_signing_key(folder / "log.key")),
     )  # fmt: skip
-
-
-def opening_leaves(path: Path) -> list[audit_pb2.AuditLeaf]:
-    """The OPENING leaves of a log."""
-    with sqlite3.connect(path) as database:
-        bodies = [row[0] for row in database.execute("SELECT body FROM leaf ORDER BY idx")]
-    leaves = [audit_pb2.AuditLeaf.FromString(body) for body in bodies]
-    return [leaf for leaf in leaves if leaf.type == audit_pb2.LEAF_TYPE_OPENING]
 
 
 def test_a_receipt_alone_is_enough_to_open_a_query(desks: Desks) -> None:

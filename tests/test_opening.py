@@ -10,32 +10,34 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fairlead import receipts, signing
+from fairlead import signing
+from fairlead.auditlog import verify_log
 from fairlead.detail import Bound
+from fairlead.envelope.elements import Place, blind_for
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError, Forged, InvalidInput, Refused, Stale
-from fairlead.opening.request import (
-    DOMAIN,
-    LIFETIME_S,
-    Request,
-    Subject,
-    verify_request,
-)
+from fairlead.opening.opened import open_leaf
+from fairlead.opening.record import ASKED, OPENED, record
+from fairlead.opening.request import LIFETIME_S, Request, Subject, verify_request
 from fairlead.opening.share import Kept, take
 from fairlead.opening.sought import bound_of, sought
-from fairlead.v1 import audit_pb2
+from fairlead.v1 import audit_pb2, query_pb2
 from fairlead.v1 import opening_pb2 as pb
 from tests.hostile import edits
 from tests.openings import (
-    AUDITOR,
+    AUDIENCE,
     GROUND,
     REFERENCE,
+    SEED,
     Asked,
+    Change,
     Logged,
     auditor,
     auditors_world,
     blind_walk,
     owners_leaf,
+    owners_receipt,
+    resigned,
 )
 from tests.walks import ASKER, CASE, NOW, OTHER_OWNER, OWNER, TERM, World
 
@@ -84,28 +86,14 @@ def test_a_blind_querys_elements_are_made_again_from_its_seed(world: World) -> N
 def test_an_owners_detail_is_opened_beside_what_the_user_signed(world: World) -> None:
     """An owner's log shows which terms it was asked, and that a user signed for them."""
     walk = world.walk(TERM)
-    asked = Asked(world=world, signed=b"", secret=b"")
     leaf, detail = owners_leaf(walk, notice_delay_s=60)
-    found = _owners_log(world, leaf)
+    found = owners_receipt(world, leaf)
     asked = Logged(world=world).with_receipts([found], [detail]).ask()
     opened = asked.open(ONE, "police")
     assert opened.terms == [TERM]
     assert [part.part for part in opened.remade] == ["mandate", "user", "terms", "partners"]
     assert opened.faults == ()
     assert opened.notice_from == int(NOW) + 60
-
-
-def _owners_log(world: World, leaf: bytes) -> audit_pb2.Receipt:
-    """A leaf alone in its owner's log."""
-    from fairlead import merkle
-
-    tree = merkle.Tree()
-    tree.append(merkle.leaf_hash(leaf))
-    origin = f"{world.directory.federation}/partner/{OWNER}"
-    note = receipts.sign_checkpoint(
-        receipts.Checkpoint(origin=origin, size=1, root=tree.root()), world.signing_key(OWNER)
-    )
-    return receipts.make_receipt(leaf=leaf, index=0, inclusion=(), checkpoint=note)
 
 
 def test_one_member_is_too_few(asked: Asked) -> None:
@@ -122,8 +110,7 @@ def test_a_lying_member_is_named_and_the_others_suffice(asked: Asked) -> None:
     assert opened.terms
 
 
-Lie = Callable[[pb.AskedDetail], object]
-LIES: dict[str, tuple[Lie, str]] = {
+LIES: dict[str, tuple[Change, str]] = {
     "another term": (lambda d: setattr(d.terms[0], "value", "MSCU1234566"), "terms"),
     "another nonce": (lambda d: setattr(d.terms[0], "nonce", bytes(32)), "terms"),
     "a term less": (lambda d: d.ClearField("terms"), "terms"),
@@ -150,7 +137,6 @@ LIES: dict[str, tuple[Lie, str]] = {
 
 
 def _instrument() -> object:
-    from fairlead.v1 import query_pb2
 
     return query_pb2.Instrument(kind="court-order", authority="court", commitment=bytes(32))
 
@@ -163,7 +149,7 @@ def test_a_detail_that_says_otherwise_is_found_out(world: World, lie: str) -> No
     assert part in {fault.part for fault in opened.faults}
 
 
-BLIND_LIES: dict[str, Lie] = {
+BLIND_LIES: dict[str, Change] = {
     "another seed": lambda d: setattr(d, "blind_seed", bytes(32)),
     "no seed": lambda d: d.ClearField("blind_seed"),
     "another class": lambda d: setattr(d.owners[0].places[0], "audience", b"b" * 32),
@@ -185,8 +171,6 @@ def test_elements_of_another_plan_are_found_out(world: World, lie: str) -> None:
 def test_elements_of_other_terms_are_found_out(world: World) -> None:
     """An asker that signs for one term, seals that term, and sends the elements of another."""
     other = blind_walk(world, ("container", "MSCU1234566"))
-    from fairlead.envelope.elements import Place, blind_for
-    from tests.openings import AUDIENCE, SEED
 
     place = Place(scheme="container", audience=AUDIENCE, epoch=7)
     made = blind_for(OWNER, seed=SEED, chunk=0, terms=other.terms, places=[place])
@@ -197,7 +181,6 @@ def test_elements_of_other_terms_are_found_out(world: World) -> None:
 
 def test_without_the_querys_directory_nothing_is_taken_for_granted(asked: Asked) -> None:
     """What needs the keys and places of its time is a fault, not a pass."""
-    from fairlead.opening.opened import open_leaf
 
     later = replace(asked.world.directory, serial=asked.world.directory.serial + 1)
     request, kept = asked.request, asked.kept
@@ -316,17 +299,6 @@ def _changed_leaf(data: bytes) -> bytes:
     return signing.canonical(leaf)
 
 
-def resigned(asked: Asked, change: Forging) -> bytes:
-    """The request with a change, signed by its auditor again."""
-    signed = pb.SignedOpeningRequest.FromString(asked.signed)
-    content = pb.OpeningRequest.FromString(signed.request)
-    change(content)
-    signed.request = signing.canonical(content)
-    key = signing.load_user_key(asked.world.opened.layout.user(*AUDITOR) / "user.key")
-    signed.signature = signing.sign_as_user(key, DOMAIN, signed.request)
-    return signing.canonical(signed)
-
-
 @pytest.mark.parametrize("forging", FORGED)
 def test_a_request_that_is_wrong_is_refused(asked: Asked, forging: str) -> None:
     """Even with its auditor's signature: each rule for itself."""
@@ -431,8 +403,6 @@ def test_any_octets_are_read_or_refused(
 
 def test_the_auditors_log_is_durable_and_its_own(world: World, tmp_path: Path) -> None:
     """What was asked, opened and found wrong stands there, with its ground and without a term."""
-    from fairlead.auditlog import verify_log
-    from fairlead.opening.record import ASKED, OPENED, record
 
     asked = Logged.at_gateway(world.walk(TERM, change=LIES["another term"][0])).ask()
     folder = tmp_path / "openings"
