@@ -75,7 +75,7 @@ def padded_blind(
     *, query_id: bytes, owner: str, salt: bytes, blinded: Sequence[BlindedTerms]
 ) -> bytes:
     """What is sealed to an owner, framed to its fixed size. So many zeroes end it that no other
-    key opens the same octets as another list of elements (ADR 29)."""
+    key opens the same octets as another list of elements."""
     count = sum(len(item.elements) for item in blinded) // ristretto.SIZE
     question = pb.Question(
         query_id=query_id,

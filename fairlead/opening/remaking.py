@@ -3,7 +3,7 @@
 What an opening proves: that the content is the one the asker committed to before anything was
 asked, and that the octets its user and node signed, and each part the owners were sent, follow from
 it. What it cannot: that a wrapped key, which is random, wraps the content key that follows from the
-seed. An owner to whom it wraps another learns nothing, and answers nothing (ADR 29).
+seed. An owner to whom it wraps another learns nothing, and answers nothing.
 """
 
 from __future__ import annotations
