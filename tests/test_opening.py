@@ -11,8 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead import signing
+from fairlead.appointed import Appointed
 from fairlead.auditlog import verify_log
-from fairlead.detail import Bound
+from fairlead.detail import Bound, SealedDetail, open_detail, open_share, seal_detail
+from fairlead.envelope.asked import AskedParts, CaseWords, asked_detail
 from fairlead.envelope.elements import Place, blind_for
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError, Forged, InvalidInput, Refused, Stale
@@ -39,6 +41,7 @@ from tests.openings import (
     owners_receipt,
     resigned,
 )
+from tests.oversights import seed_of
 from tests.walks import ASKER, CASE, NOW, OTHER_OWNER, OWNER, TERM, World
 
 ONE, TWO = "customs", "oceanic-line"
@@ -189,6 +192,57 @@ def test_without_the_querys_directory_nothing_is_taken_for_granted(asked: Asked)
     assert "terms" not in {fault.part for fault in opened.faults}
 
 
+def test_without_a_committee_the_makers_oversight_opens_alone(world: World) -> None:
+    """The same commands, one file: the asker's partner decides about its own detail."""
+    walk = world.walk(TERM)
+    bound = Bound(query_id=walk.query_id, maker=ASKER)
+    detail = SealedDetail.parse(walk.detail)
+    layout = world.opened.layout
+    shares = {
+        share.partner_id: open_share([seed_of(layout, share.partner_id)], bound, share)
+        for share in detail.shares
+    }
+    content = open_detail(detail, bound, shares).content
+    walk.detail = seal_detail(replace(world.directory, appointed=Appointed()), bound, content)
+
+    def named(header: query_pb2.QueryHeader) -> None:
+        header.detail_digest = signing.digest(walk.detail)
+
+    asked = Logged.at_gateway(walk.resigned(header=named)).ask()
+    assert asked.committee == (ASKER,)
+    opened = asked.open(ASKER)
+    assert (opened.terms, opened.faults) == ([TERM], ())
+
+
+def test_a_member_that_left_does_not_keep_the_others_from_opening(world: World) -> None:
+    """Whom no directory knows any more cannot be asked, and two of three suffice."""
+    logged = Logged.at_gateway(world.walk(TERM))
+    rest = {p: partner for p, partner in world.directory.partners.items() if p != ONE}
+    later = replace(world.directory, partners=rest)
+    asked = logged.ask(directories=[later])
+    assert asked.committee == (TWO, "police")
+    assert asked.open(TWO, "police").faults == ()
+
+
+def test_the_size_of_a_detail_does_not_show_its_words(world: World) -> None:
+    """Terms of any length, and any case, under one number of terms."""
+    values = ["9", "x" * 127, "x" * 128, "é" * 60, "x" * 192]
+    sizes = {
+        len(content) + slack
+        for value in values
+        for content, slack in [_content(value, "CASE-1"), _content(value, "C" * 64)]
+    }
+    assert len(sizes) == 1
+
+
+def _content(value: str, case_id: str) -> tuple[bytes, int]:
+    return asked_detail(
+        header=b"header", mandate=b"mandate", user_certificate=b"certificate", policy_serial=1,
+        case=CaseWords(case_id=case_id, nonce=bytes(32)), terms=[("scheme", value)],
+        nonces=[bytes(32)], scope=Scope(), parts=AskedParts(seed=bytes(32), salts={}, parts={}),
+    )  # fmt: skip
+
+
 # ── Searching ────────────────────────────────────────────────────────────────────────────────
 
 
@@ -288,7 +342,11 @@ FORGED: dict[str, tuple[Forging, type[FairleadError]]] = {
     "a period without a search": (lambda r: setattr(r, "since", 1), InvalidInput),
     "shares of nobody": (lambda r: r.sought[0].ClearField("shares"), InvalidInput),
     "a share less": (lambda r: r.sought[0].shares.__delitem__(slice(2, None)), InvalidInput),
-    "a challenge less": (lambda r: r.challenges.__delitem__(slice(2, None)), InvalidInput),
+    "no challenge": (lambda r: r.ClearField("challenges"), InvalidInput),
+    "a challenge of somebody else": (
+        lambda r: setattr(r.challenges[2], "partner_id", "terminal-north"),
+        InvalidInput,
+    ),
     "a challenge twice": (lambda r: r.challenges.append(r.challenges[0]), InvalidInput),
 }
 

@@ -21,7 +21,7 @@ from fairlead.v1 import query_pb2
 DETAIL_ROOM, PER_TERM, PER_OWNER, PER_PARTNER = 40 * 1024, 512, 2048, 128
 """Octets of a sealed detail, at most: of every one, and for each term, owner asked, and partner of
 the directory."""
-TERM_ROOM = 64 + 192
+SCHEME_ROOM, VALUE_ROOM = 64, 192
 CASE_ROOM, REFERENCE_ROOM = 64, 800
 """Octets that the words of a detail may have: it is padded as if they had."""
 
@@ -125,5 +125,17 @@ def question_terms(
 
 
 def terms_slack(terms: Sequence[tuple[str, str]]) -> int:
-    """Octets by which these terms are shorter than the longest ones."""
-    return sum(TERM_ROOM - len(scheme) - len(value.encode()) for scheme, value in terms)
+    """Octets by which these terms are shorter on the wire than the longest ones."""
+    longest = _on_wire(SCHEME_ROOM) + _on_wire(VALUE_ROOM)
+    short = sum(_on_wire(len(s)) + _on_wire(len(v.encode())) for s, v in terms)
+    # Around them stands the length of the whole, in one octet or two.
+    return longest * len(terms) - short + sum(_nonce_and(s, v) < 128 for s, v in terms)
+
+
+def _nonce_and(scheme: str, value: str) -> int:
+    return _on_wire(len(scheme)) + _on_wire(len(value.encode())) + _on_wire(32)
+
+
+def _on_wire(size: int) -> int:
+    """Octets of a field: its tag, its length in one octet or two, and the field."""
+    return size + 2 + (size > 127)

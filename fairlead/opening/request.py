@@ -104,13 +104,12 @@ def make_request(
     :param since: of a search, with ``until``: its half-open period in unix seconds.
     :returns: the signed request for the members, which the auditor had better verify before
         anybody else does, and what the auditor keeps to itself.
-    :raises FairleadError: the certificate is not acceptable, or a reader of the details is not in
-        the directory.
+    :raises FairleadError: the certificate is not acceptable.
     """
     directory = directories[0]
-    readers = sorted({share.partner_id for item, _ in found for share in item.shares})
+    keys = _oversights(found, directories)
     seed, request_id, nonce = random(sealing.SEED_SIZE), uuid7(now, random), random(32)
-    secrets = [random(SECRET_SIZE) for _ in readers]
+    secrets = [random(SECRET_SIZE) for _ in keys]
     identity = identity_from_certificate(auditor.certificate, directory=directory, now=now)
     content = pb.OpeningRequest(
         federation=directory.federation,
@@ -129,13 +128,9 @@ def make_request(
         challenges=[
             pb.Challenge(
                 partner_id=reader,
-                sealed=sealing.seal(
-                    secret,
-                    directory.partner(reader).oversight_key,
-                    info=challenge_info(request_id, reader),
-                ),
+                sealed=sealing.seal(secret, public, info=challenge_info(request_id, reader)),
             )
-            for reader, secret in zip(readers, secrets, strict=True)
+            for (reader, public), secret in zip(keys, secrets, strict=True)
         ],
     )
     data = signing.canonical(content)
@@ -158,6 +153,19 @@ def make_request(
     return signed, signing.canonical(kept)
 
 
+def _oversights(
+    found: Sequence[tuple[pb.Sought, bytes]], directories: Sequence[Directory]
+) -> list[tuple[str, bytes]]:
+    """Whoever holds a share, with the newest key of its oversight; a partner that no directory
+    here knows is left out: the others may suffice."""
+    keys: dict[str, bytes] = {}
+    readers = {share.partner_id for item, _ in found for share in item.shares}
+    for directory in reversed(directories):
+        known = directory.partners
+        keys |= {reader: known[reader].oversight_key for reader in readers if reader in known}
+    return sorted(keys.items())
+
+
 def challenge_info(request_id: bytes, reader: str) -> bytes:
     """HPKE info binding a challenge to its request and its reader."""
     return b"fairlead/v1/opening-challenge\x00" + request_id + reader.encode()
@@ -172,7 +180,7 @@ def verify_request(data: bytes, *, directories: Sequence[Directory], now: float)
     3. It has a ground, a reference that can be read, and a key to answer to.
     4. What it asks for is one leaf, or all of a search's period; each leaf is proved under the key
        of its log, none is asked for twice.
-    5. Whoever holds a share of it is challenged, and nobody else.
+    5. Whoever is challenged holds a share of it.
 
     :param directories: the current one first, then those before it, whose keys signed old logs.
     :raises Forged: a signature, proof or binding is wrong. :raises InvalidInput: malformed.
@@ -199,8 +207,9 @@ def verify_request(data: bytes, *, directories: Sequence[Directory], now: float)
     _check_period(content, sought)
     # 5
     challenges = tuple((item.partner_id, item.sealed) for item in content.challenges)
-    readers = sorted({share.partner_id for item in sought for share in item.shares})
-    if [partner for partner, _ in challenges] != readers or len(readers) > MAX_READERS:
+    readers = {share.partner_id for item in sought for share in item.shares}
+    names = [partner for partner, _ in challenges]
+    if names != sorted(readers.intersection(names)) or not 0 < len(names) <= MAX_READERS:
         raise _malformed("a request challenges others than those who hold its shares")
     return Request(
         digest=signing.digest(signed.request),

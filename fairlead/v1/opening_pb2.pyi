@@ -391,7 +391,9 @@ class OpeningRequest(_message.Message):
     def sought(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sought]: ...
     @_builtins.property
     def challenges(self) -> _containers.RepeatedCompositeFieldContainer[Global___Challenge]:
-        """One for each partner that holds a share of anything sought, in the order of their ids."""
+        """One for each partner that holds a share of anything sought and can be asked, in the order of
+        their ids.
+        """
 
     def __init__(
         self,
