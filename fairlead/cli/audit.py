@@ -85,14 +85,6 @@ def key_of(origin: str, directory: Directory) -> bytes:
 
     :raises Forged: the log is of nobody in the directory.
     """
-    for gateway in directory.gateways.values():
-        if gateway.log_origin == origin:
-            return gateway.log_key
-    for partner in directory.partners.values():
-        if f"{directory.federation}/partner/{partner.partner_id}" == origin:
-            return partner.signing_key
-    raise Forged(
-        "the log is of nobody in the directory",
-        reasons=("LOG_ORIGIN",),
-        remedy="use the directory of the federation the log belongs to: --directory, --trust",
-    )
+    from fairlead.opening.sought import key_of as found
+
+    return found(origin, directory)[0]
