@@ -116,10 +116,11 @@ def _weight(index: int, indices: Collection[int]) -> int:
 
 
 def _inverse(factor: int) -> int:
-    """The 254th power: the group has 255 elements."""
-    found = 1
-    for _ in range(254):
-        found = _times(found, factor)
+    """The 254th power, 2 + 4 + … + 128: the group has 255 elements."""
+    found, square = 1, factor
+    for _ in range(7):
+        square = _times(square, square)
+        found = _times(found, square)
     return found
 
 
