@@ -92,6 +92,21 @@ def test_one_share_opens_nothing_and_a_broken_file_is_left_out(desks: Desks) -> 
     assert "broken.shares: left out" in opened.err
 
 
+def test_what_cannot_be_put_on_the_record_is_not_shown(desks: Desks) -> None:
+    """With a log that cannot be written nothing is opened, whoever released a share."""
+    to = desks.folder / "unrecorded"
+    desks.audit("open", desks.query, "--log", str(desks.gateway_log), *WHY, "--to", str(to))
+    request = to / "request.opening"
+    options = desks.shares(request, "customs", "police")
+    in_the_way, damaged = desks.folder / "in-the-way", desks.folder / "damaged"
+    in_the_way.write_text("a file")
+    damaged.mkdir()
+    (damaged / "audit.sqlite").write_bytes(b"no database" * 99)
+    for folder in (in_the_way, damaged):
+        ended = desks.audit("open", str(request), *options, "--record", str(folder))
+        assert (ended.code, ended.out) == (Exit.CONFIGURATION, "")
+
+
 def test_a_search_shows_leaves_about_its_subject_alone(desks: Desks) -> None:
     """In an owner's log: who asked about a container, and whether it may be told; no other term."""
     to = desks.folder / "search"

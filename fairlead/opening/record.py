@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
+from fairlead.errors import Misconfigured
 from fairlead.keyfile import private_folder
 from fairlead.leaves import LeafWriter
 from fairlead.opening.opened import Opened
@@ -94,9 +95,16 @@ def record(
 
     :raises Misconfigured: the folder cannot be used, or another command has it open.
     """
-    private_folder(folder)
-    if not (folder / KEY_FILE).exists():
-        signing.save_key(folder / KEY_FILE, Ed25519PrivateKey.generate())
+    try:
+        private_folder(folder)
+        if not (folder / KEY_FILE).exists():
+            signing.save_key(folder / KEY_FILE, Ed25519PrivateKey.generate())
+    except OSError:
+        raise Misconfigured(
+            "the folder of your log cannot be used",
+            reasons=("FOLDER_IN_THE_WAY",),
+            remedy="name another one: --record FOLDER",
+        ) from None
     log = AuditLog.open(
         folder / LOG_FILE,
         origin=f"{federation}/partner/{partner}/auditor",
