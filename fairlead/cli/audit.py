@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead.cli.opening import opening, search
 from fairlead.cli.options import OutputOption, ProfileOption
 from fairlead.cli.output import Format, emit
 from fairlead.errors import Forged
@@ -15,13 +16,15 @@ from fairlead.errors import Forged
 if TYPE_CHECKING:
     from fairlead.partners import Directory
 
-app = typer.Typer(help="Verify audit logs.", no_args_is_help=True)
+app = typer.Typer(help="Verify audit logs, and open what is sealed.", no_args_is_help=True)
+app.command("open")(opening)
+app.command("search")(search)
 COLUMNS = ("log", "leaves", "checkpoints", "root", "by_type", "open_queries", "decision_batches")
 
 
 @app.callback()
 def _group() -> None:
-    """Verify audit logs."""
+    """Verify audit logs, and open what is sealed."""
 
 
 @app.command("verify")
@@ -85,14 +88,6 @@ def key_of(origin: str, directory: Directory) -> bytes:
 
     :raises Forged: the log is of nobody in the directory.
     """
-    for gateway in directory.gateways.values():
-        if gateway.log_origin == origin:
-            return gateway.log_key
-    for partner in directory.partners.values():
-        if f"{directory.federation}/partner/{partner.partner_id}" == origin:
-            return partner.signing_key
-    raise Forged(
-        "the log is of nobody in the directory",
-        reasons=("LOG_ORIGIN",),
-        remedy="use the directory of the federation the log belongs to: --directory, --trust",
-    )
+    from fairlead.opening.sought import key_of as found
+
+    return found(origin, directory)[0]

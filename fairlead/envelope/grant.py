@@ -183,6 +183,7 @@ def check_intent(leaf: bytes, query: Query) -> None:
         and tuple(content.schemes) == query.schemes
         and list(content.signatures) == query.signatures
         and tuple(content.approvers) == query.approvers
+        and content.detail_digest == query.detail_digest
     )
     if not bound:
         raise Forged("the logged intent is of another query", reasons=("INTENT_BINDING",))

@@ -29,6 +29,7 @@ from fairlead.envelope.manifest import (
     verify_manifest,
 )
 from fairlead.envelope.outcome import verify_outcome
+from fairlead.envelope.part import part_digest
 from fairlead.envelope.piece import check_piece, open_piece, seal_piece
 from fairlead.envelope.query import ANY, Query, verify_query
 from fairlead.envelope.question import open_part, part_info
@@ -199,7 +200,7 @@ class World:
         """Any part in the place that the header names it in."""
         header = query_pb2.QueryHeader.FromString(self.crafted.signed.header)
         place = list(self.made.directory.partners).index(OWNER)
-        header.part_digests[place] = signing.digest(part)
+        header.part_digests[place] = part_digest(part)
         octets = signing.canonical(header)
         statement = query_pb2.NodeStatement.FromString(self.crafted.signed.statement)
         statement.header_digest = signing.digest(octets)

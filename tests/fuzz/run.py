@@ -45,6 +45,7 @@ GROUPS = {
     "workbooks": "source-xlsx terms-xlsx",
     "blind": "blind-*",
     "oversight": "notice notice-body decoy-list decoy-list-body",
+    "openings": "sealed-detail key-share asked-detail owned-detail opening-*",
     "decisions": "decision-batch decision-inputs decision-file replay-report",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
@@ -62,7 +63,17 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import blind, decided, enrolling, files, messages, oversight, streams, tables
+    from tests.fuzz import (
+        blind,
+        decided,
+        enrolling,
+        files,
+        messages,
+        openings,
+        oversight,
+        streams,
+        tables,
+    )
 
     yield from enrolling.targets(folder / "enrolling")
     yield from tables.targets(folder / "tables")
@@ -70,6 +81,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from files.targets(folder / "files")
     yield from blind.targets()
     yield from oversight.targets()
+    yield from openings.targets(folder / "openings")
     yield from decided.targets(folder / "decided")
     yield from streams.targets(folder / "streams")
 
@@ -91,6 +103,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
             enrolling,
             files,
             messages,
+            openings,
             oversight,
             streams,
             tables,
