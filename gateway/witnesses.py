@@ -46,6 +46,8 @@ class _Round:
     directory: Directory
     lines: dict[str, str] = field(default_factory=dict)
     formed: asyncio.Event = field(default_factory=asyncio.Event)
+    echoed: bool = False
+    """Whether those that were late, or have not heard of the quorum, were asked once more."""
 
     def note(self) -> str:
         return cosigning.with_lines(
@@ -89,6 +91,7 @@ class Witnesses:
         """What each witness cosigned last, with its own line."""
         self.cosigned = self._kept()
         self._told: dict[str, int] = {}
+        self._made: _Round | None = None
         self._busy: dict[str, asyncio.Task[None]] = {}
         self._hurry = asyncio.Event()
         self._changed = asyncio.Event()
@@ -207,11 +210,16 @@ class Witnesses:
         self._hurry.clear()
 
     async def look(self) -> None:
-        """One round if anything is new, and how long there has been no quorum."""
+        """One round if anything is new, one more with the same once it has a quorum, so that late
+        witnesses cosign it and all of them hold its note; and how long there has been none."""
         directory, head = self._directory.current, self._log.head
         await self._note_possible(directory)
         if quorum.possible(directory) and head.size > (self.cosigned.size if self.cosigned else 0):
-            await self._round(_Round(head=head, directory=directory))
+            self._made = _Round(head=head, directory=directory)
+            await self._round(self._made)
+        elif self._made is not None and not self._made.echoed:
+            self._made.echoed = True
+            await self._round(self._made)
         self._standing = standing(self._log.read, self._directory.current)
         self._tell()
         if self.on_late is not None:
@@ -221,7 +229,8 @@ class Witnesses:
         """Show one checkpoint to all; returns when it has a quorum, or nobody is left to ask."""
         tasks: list[asyncio.Task[None]] = []
         for partner in made.directory.appointed.witnesses:
-            if partner in made.directory.partners and partner not in self._busy:
+            done = partner in made.lines and not self._news(partner)
+            if partner in made.directory.partners and partner not in self._busy and not done:
                 task = asyncio.create_task(self._ask(partner, made))
                 self._busy[partner] = task
                 task.add_done_callback(partial(self._ended, partner))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -110,13 +111,21 @@ async def test_a_round_brings_the_newest_checkpoint_a_quorum(
 async def test_nobody_is_asked_when_nothing_is_new(
     tmp_path: Path, town: Town, gateway: Desk
 ) -> None:
-    """One round per new head, and none without."""
+    """One round per new head, one more that tells all of the quorum, and none without."""
     wires = wires_of(gateway)
-    async with witnesses(tmp_path, town, wires):
+    async with witnesses(tmp_path, town, wires) as places:
+        late = wires.ends.pop("w-03")
         await gateway.write()
+        await gateway.collector.look()
+        wires.ends["w-03"] = late
         for _ in range(5):
             await gateway.collector.look()
-        assert sorted(wires.asked) == sorted(town.keys)
+            await asyncio.gather(*gateway.collector._busy.values())
+        assert sorted(wires.asked) == sorted([*town.keys, *town.keys])
+        assert signers(gateway, town) == town.keys.keys()
+        for place in places.values():
+            ((size,),) = place.log.read("SELECT size FROM witness_quorum")
+            assert size == 1
 
 
 @pytest.mark.parametrize(
@@ -432,7 +441,10 @@ async def test_work_without_a_leaf_is_durable_and_leaves_no_trace_in_the_tree(
     leaf = audit_pb2.AuditLeaf(type=audit_pb2.LEAF_TYPE_CASE).SerializeToString()
 
     async def keep(text: str) -> None:
-        await log.keep(lambda c: c.execute("INSERT INTO note VALUES (?)", (text,)) and None)
+        def put(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT INTO note VALUES (?)", (text,))
+
+        await log.keep(put)
 
     await keep("alone")
     assert (log.head.size, log.read("SELECT count(*) FROM checkpoint")) == (0, [(1,)])
