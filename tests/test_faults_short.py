@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import errors, merkle, receipts, signing
+from fairlead import cosigning, errors, merkle, receipts, signing
 from fairlead.auditlog import verification
 from fairlead.leaves import LeafWriter
 from fairlead.v1 import audit_pb2
@@ -219,6 +219,7 @@ def test_no_changed_proof_is_accepted() -> None:
     assert (tried.accepted, tried.crashed) == (Counter(), Counter())
     assert all(tried.mutated[name] > 500 for name in ("inclusion", "consistency", "checkpoint"))
     assert all(tried.mutated[name] > 500 for name in ("tlog-proof", "receipt", "fork"))
+    assert all(tried.mutated[name] > 500 for name in ("relabelled", "cosignature"))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +235,14 @@ def test_a_verifier_without_one_check_accepts(
     """The control: with one proof not verified, changed ones are accepted."""
     monkeypatch.setattr(merkle, check, lambda **_: None)
     assert games <= accepting.play(1500, 1).accepted.keys()
+
+
+def test_a_cosignature_that_does_not_bind_its_checkpoint_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The control: witnesses who sign only the time are taken to vouch for anything."""
+    monkeypatch.setattr(cosigning, "_message", lambda _text, moment: str(moment).encode())
+    assert "cosignature" in accepting.play(1500, 1).accepted
 
 
 def test_a_verifier_without_signatures_accepts(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import errors, merkle, receipts
+from fairlead import cosigning, errors, merkle, receipts, signing
 from fairlead.v1 import audit_pb2
 from tests.faults import mutation, subject
 
 SIZE, FORKED = 200, 60
 """Leaves of the log, and of those the ones that its fork shares."""
+WITNESS, MOMENT = "example/witness/customs", 1_760_000_000
+WITNESS_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 ORIGINS = (subject.ORIGIN, "other.example/log")
 
 
@@ -223,6 +225,32 @@ def relabelled(made: World, chance: random.Random, tried: Tried) -> None:
         _try("relabelled", verify, meant, tried)
 
 
+def cosignature(made: World, chance: random.Random, tried: Tried) -> None:
+    """A witness's line, changed or spliced, or under another checkpoint than it was made for."""
+    size = chance.randrange(1, SIZE + 1)
+    elsewhere = (size + chance.randrange(SIZE - 1)) % SIZE + 1
+    note, other = made.main.notes[size], made.any(chance).notes[elsewhere]
+    line = cosigning.cosign(note, WITNESS, WITNESS_KEY, MOMENT)
+    name, key = chance.choice([WITNESS, WITNESS + "s"]), chance.choice([WITNESS_KEY, subject.KEY])
+    kind, changed, under = chance.randrange(3), line, note
+    if kind == 0:
+        under = other
+    elif kind == 1:
+        under = chance.choice(mutation.TEXTS)(note, other, chance)
+    else:
+        foreign = cosigning.cosign(other, name, key, MOMENT + 1)
+        changed = chance.choice(mutation.TEXTS)(line, foreign, chance)
+
+    def verify() -> object:
+        public = signing.public_bytes(WITNESS_KEY)
+        moment = cosigning.verify_cosignature(changed, under, name=WITNESS, public_key=public)
+        return changed, moment, under.rpartition("\n\n")[0]
+
+    if (changed, under) != (line, note):
+        meant = {(line, MOMENT, note.rpartition("\n\n")[0])}
+        _try("cosignature", verify, meant, tried)
+
+
 def tlog_proof(made: World, chance: random.Random, tried: Tried) -> None:
     """A tlog-proof's text, changed or spliced, for the leaf it was made for."""
     size = chance.randrange(2, SIZE + 1)
@@ -313,7 +341,7 @@ def _try(
 
 
 GAMES: tuple[Game, ...] = (
-    *(inclusion, consistency, checkpoint, relabelled, tlog_proof, receipt, forked),
+    *(inclusion, consistency, checkpoint, relabelled, cosignature, tlog_proof, receipt, forked),
 )
 
 
