@@ -52,7 +52,7 @@ def verify_cosignature(line: str, checkpoint: str, *, name: str, public_key: byt
     if len(line.encode(errors="replace")) > MAX_LINE:
         raise InvalidInput("a cosignature is too long", reasons=("NOTE",))
     (signer, blob), *more = receipts.read_note(f"{text}\n{line}\n")[1]
-    if more:
+    if more or "\n" in line:  # An empty line before it would move the end of the text.
         raise InvalidInput("a cosignature is more than a line", reasons=("NOTE",))
     return _verify(text, signer, blob, name=name, public_key=public_key)
 

@@ -237,6 +237,16 @@ def test_a_verifier_without_one_check_accepts(
     assert games <= accepting.play(1500, 1).accepted.keys()
 
 
+def test_a_cosignature_is_one_line() -> None:
+    """A newline before or behind it would move what the other signatures of the note are about."""
+    note = accepting.world().main.notes[5]
+    line = cosigning.cosign(note, accepting.WITNESS, accepting.WITNESS_KEY, accepting.MOMENT)
+    public = signing.public_bytes(accepting.WITNESS_KEY)
+    for changed in (f"\n{line}", f"{line}\n"):
+        with pytest.raises(errors.InvalidInput):
+            cosigning.verify_cosignature(changed, note, name=accepting.WITNESS, public_key=public)
+
+
 def test_a_cosignature_that_does_not_bind_its_checkpoint_is_caught(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
