@@ -15,13 +15,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog, LogReport, verify_log
 from fairlead.auditlog import writer as writer_module
+from fairlead.auditlog.sqlite_store import SqliteStore
 from fairlead.v1 import audit_pb2, query_pb2
 
 ORIGIN, LOG = "bench.example/log", "gateway/bench"
@@ -175,7 +176,7 @@ def slow_commits(log: AuditLog, path: Path, flush_s: float) -> list[float]:
 
 def _around_commits(log: AuditLog, around: Callable[[Callable[[], object]], None]) -> None:
     """Put ``around`` in the place of each of the writer's commits."""
-    database = log._writer._database
+    database = cast("SqliteStore", log._store)._database
     execute = database.execute
 
     def executed(sql: str, *parameters: Any) -> Any:

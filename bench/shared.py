@@ -8,8 +8,6 @@ got in.
 from __future__ import annotations
 
 import asyncio
-import importlib
-import importlib.util
 import shutil
 import subprocess
 import sys
@@ -22,12 +20,10 @@ from statistics import median
 from typing import Any
 
 from bench.appends import KEY, ORIGIN, a_leaf
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, DatabaseUrl
 
 WRITERS = 256
 """Callers with a leaf under way, of one gateway or of two together."""
-PLACES = "fairlead.auditlog.database_url"
-NO_STORE = "a log on PostgreSQL: this version has none"
 NO_SERVER = "a log on PostgreSQL: there is no server here (apt-get install postgresql)"
 
 
@@ -42,8 +38,6 @@ class Compared:
 
 def two_over_one(rounds: int, seconds: float, say: Callable[[str], None]) -> Compared:
     """Both arms in turns, each run on a database of its own."""
-    if importlib.util.find_spec(PLACES) is None:
-        return Compared(skipped=[NO_STORE])
     if not (any(Path("/usr/lib/postgresql").glob("*/bin/initdb")) or shutil.which("initdb")):
         return Compared(skipped=[NO_SERVER])
     from tests.postgres import postgres
@@ -106,8 +100,7 @@ def _hear(process: subprocess.Popen[str]) -> str:
 def main() -> int:
     """One gateway's log."""
     writers, seconds = int(sys.argv[1]), float(sys.argv[2])
-    # Found by name until the store on PostgreSQL is part of every version.
-    url = importlib.import_module(PLACES).DatabaseUrl.parse(sys.stdin.readline())
+    url = DatabaseUrl.parse(sys.stdin.readline())
     log = AuditLog.open(url, origin=ORIGIN, key=KEY, clock=time.time)
     print("open", flush=True)
     sys.stdin.readline()

@@ -8,14 +8,13 @@ shown what is stored), and nothing is decided for a query that has not verified.
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from fairlead import signing
-from fairlead.auditlog import Appended, AuditLog
+from fairlead.auditlog import Also, Appended, AuditLog, Connection
 from fairlead.certificates import Identity
 from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Conflict, FairleadError, Forged, Overloaded, Stale
@@ -59,7 +58,7 @@ class Intent:
     nonce: bytes
     """Opens the leaf's commitment; kept with the replay record."""
     detail: bytes = b""
-    also: Callable[[sqlite3.Connection], None] | None = None
+    also: Also | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,24 +247,20 @@ def _refuse_repetition(rows: Iterable[tuple[bytes, bytes]], query: Query) -> Non
         )
 
 
-def remember(
-    query: Query, nonce: bytes, also: Callable[[sqlite3.Connection], None] | None = None
-) -> Callable[[sqlite3.Connection], None]:
+def remember(query: Query, nonce: bytes, also: Also | None = None) -> Also:
     """Work for an INTENT's own transaction: record the query, refusing a repetition.
 
     :param nonce: opens the leaf's commitment.
     """
 
-    def record(connection: sqlite3.Connection) -> None:
-        try:
-            connection.execute(
-                "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce, asker) "
-                "VALUES (?, ?, ?, ?, ?, ?)",
-                (*_seen_key(query), query.header_digest, nonce, query.asker.partner_id),
-            )
-        except sqlite3.IntegrityError:  # the table's keys refuse it: say which repetition it is
+    def record(connection: Connection) -> None:
+        done = connection.execute(
+            "INSERT INTO queries (query_id, session_key, chunk, header_digest, nonce, asker) "
+            "VALUES (?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING",
+            (*_seen_key(query), query.header_digest, nonce, query.asker.partner_id),
+        )
+        if done.rowcount == 0:  # the table's keys refuse it: say which repetition it is
             _refuse_repetition(connection.execute(_SEEN, _seen_key(query)), query)
-            raise
         if also is not None:
             also(connection)
 

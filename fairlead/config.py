@@ -357,6 +357,11 @@ class GatewayConfig(_Process):
     """``fairlead-gateway``'s file."""
 
     name: PartnerId = Field(description="the gateway's id, as the directory spells it")
+    database: Reference | None = Field(
+        default=None,
+        description='a reference to the postgresql:// address of the audit log, "env:NAME" or '
+        '"file:path"; without it the log is a file in state_dir',
+    )
 
 
 class NodeConfig(_Process):

@@ -11,7 +11,7 @@ from google.protobuf.json_format import ParseDict, ParseError
 from fairlead import merkle, signing
 from fairlead.envelope.answer import verify_answer
 from fairlead.envelope.grant import check_intent
-from fairlead.envelope.outcome import check_outcome_leaf, verify_outcome
+from fairlead.envelope.outcome import check_outcome_leaf, gateway_of, verify_outcome
 from fairlead.envelope.query import Query, verify_query
 from fairlead.errors import Forged, InvalidInput, NotFound
 from fairlead.partners import Directory
@@ -79,7 +79,6 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
     query = verify_query(evidence.query, directory=directory, deny_lists=None, now=header.issued_at)
     if evidence.detail and signing.digest(evidence.detail) != query.detail_digest:
         raise Forged("a detail is not the one the header names", reasons=("DETAIL_DIGEST",))
-    gateway = directory.gateway
     # 2
     check_intent(evidence.intent.leaf, query)
     intent = _head(evidence.intent, directory)
@@ -89,7 +88,7 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
         evidence.outcome_signature,
         query_id=query.query_id,
         header_digest=query.header_digest,
-        gateway=gateway,
+        gateway=gateway_of(evidence.outcome, directory),
     )
     if outcome.intent_leaf_hash != merkle.leaf_hash(evidence.intent.leaf):
         raise Forged("the outcome names another intent", reasons=("OUTCOME_BINDING",))

@@ -59,6 +59,16 @@ class Tree:
         self._size += 1
         return self._size - 1
 
+    def cut(self, size: int) -> None:
+        """Forget every leaf from ``size`` on: they were appended, and never became durable.
+
+        Proofs for sizes up to ``size`` may be made meanwhile.
+        """
+        self._require(0 <= size <= self._size)
+        self._size = size
+        for level, row in enumerate(self._levels):
+            del row[(size >> level) * HASH_SIZE :]
+
     def leaf(self, index: int) -> bytes:
         """The leaf hash at an index. :raises InvalidInput: no such leaf."""
         self._require(0 <= index < self._size)

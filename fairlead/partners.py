@@ -253,7 +253,7 @@ class Directory:
             listed=tuple(listed),
             partners=MappingProxyType(partners),
             unpinned=MappingProxyType(unpinned),
-            gateways=MappingProxyType({g.spiffe_id: _gateway(g) for g in content.gateways}),
+            gateways=MappingProxyType(_gateways(content)),
             federation_ca=_certificate(content.federation_ca),
             release_tick_s=content.release_tick_ms / 1000,
             digest=signing.digest(signed.directory),
@@ -323,6 +323,16 @@ class Directory:
             return gateway
         raise NotFound("the directory lists no gateway", reasons=("NO_GATEWAY",))
 
+    def gateway_at(self, endpoint: str) -> Gateway:
+        """The gateway that is reached at an endpoint; where none is listed there, the first.
+
+        :raises NotFound: the directory lists none.
+        """
+        for gateway in self.gateways.values():
+            if gateway.endpoint == endpoint:
+                return gateway
+        return self.gateway
+
     def check_current(self, now: float) -> None:
         """:raises Stale: the directory has expired since it was loaded."""
         if now >= self.expires_at:
@@ -378,6 +388,15 @@ def _check_chain(
     later = partner.sequence > old.sequence + 1 and named != old.entry_digest
     if not follows and not later:
         raise Forged("a partner's entry does not follow its predecessor", reasons=("ENTRY_CHAIN",))
+
+
+def _gateways(content: pb.Directory) -> dict[str, Gateway]:
+    """The gateways; several may share one log, and then they sign it with one key."""
+    found = {entry.spiffe_id: _gateway(entry) for entry in content.gateways}
+    signers = {(gateway.log_origin, gateway.log_key) for gateway in found.values()}
+    if len(signers) != len({origin for origin, _ in signers}):
+        raise Forged("one log has two keys in the directory", reasons=("DIRECTORY",))
+    return found
 
 
 def _gateway(entry: pb.GatewayEntry) -> Gateway:

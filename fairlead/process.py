@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import gc
 import signal
-import sqlite3
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -18,7 +17,7 @@ from fairlead import (
     releases,
     tls,  # before grpc: it sets the TLS floor
 )
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import Also, AuditLog, Connection
 from fairlead.authorisation import Authorisation, Service
 from fairlead.config import GatewayConfig, NodeConfig
 from fairlead.door import InternalFailure, Refusal
@@ -294,9 +293,16 @@ def active_serial(log: AuditLog, subject: str) -> int:
     return int(rows[0][0]) if rows else 0
 
 
-def _active(serials: dict[str, int]) -> Callable[[sqlite3.Connection], None]:
-    def put(connection: sqlite3.Connection) -> None:
-        connection.executemany("INSERT OR REPLACE INTO active VALUES (?, ?)", serials.items())
+def _active(serials: dict[str, int]) -> Also:
+    """For the transaction of an activation's leaf. Another gateway of the same log may be ahead of
+    this one: what a log has seen active never goes back."""
+
+    def put(connection: Connection) -> None:
+        connection.executemany(
+            "INSERT INTO active (subject, serial) VALUES (?, ?) ON CONFLICT (subject) "
+            "DO UPDATE SET serial = excluded.serial WHERE excluded.serial > active.serial",
+            list(serials.items()),
+        )
 
     return put
 

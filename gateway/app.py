@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fairlead import tls  # before grpc: it sets the TLS floor
@@ -14,20 +15,21 @@ import grpc.aio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import admission, decisions, metrics, process, signing
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, DatabaseUrl, Place
 from fairlead.certificates import SpiffeId
-from fairlead.config import GatewayConfig
+from fairlead.config import GatewayConfig, reveal
 from fairlead.errors import LogUnavailable, Misconfigured
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
-from fairlead.partners import Directories, Gateway, Node
+from fairlead.partners import Directories, Directory, Gateway, Node
 from fairlead.release import ReleaseDesk
-from fairlead.releases import Releases
+from fairlead.releases import SUBJECT, Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
 from gateway import feedback, manifests, service, standing
+from gateway.abreast import keep_abreast
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.publications import Publications
@@ -79,6 +81,30 @@ def own_keys(
     process.material_of(config.keys_dir, member.directory)()
     load_issuer(config.keys_dir, directory.federation_ca)
     return entry, keys, log_key
+
+
+def log_place(config: GatewayConfig, environ: Mapping[str, str] = os.environ) -> Place:
+    """Where this gateway's log lies.
+
+    :raises Misconfigured: SECRET_MISSING, DATABASE_URL, DATABASE_TLS; or LOG_ELSEWHERE: there is a
+        log in ``state_dir``, and to begin another of the same origin would be a fork.
+    """
+    if config.database is None:
+        return config.state_dir / LOG_FILE
+    if (config.state_dir / LOG_FILE).exists():
+        raise Misconfigured(
+            "this gateway has a log in its state_dir, which the database does not continue",
+            reasons=("LOG_ELSEWHERE",),
+            remedy="take database out of the configuration; a log changes its place only with a "
+            "new origin (docs/operate.md)",
+        )
+    address = reveal(config.database, environ)
+    return DatabaseUrl.parse(address.decode("utf-8", "replace"))
+
+
+def log_name(entry: Gateway, directory: Directory) -> str:
+    """What every leaf says whose log it is in: of the gateways that share one, the first one's."""
+    return entry.log_origin.removeprefix(f"{directory.federation}/")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +162,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     failed = process.Failed()
     config.state_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     log = AuditLog.open(
-        config.state_dir / LOG_FILE,
+        log_place(config),
         origin=entry.log_origin,
         key=log_key,
         clock=clock,
@@ -144,7 +170,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         on_failure=failed,
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
-    leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
+    leaves = LeafWriter(log=log_name(entry, member.directory.current), clock=clock)
     if not log.head.size and entry.former_checkpoint:
         await log.append(leaves.witness("new-origin", [entry.former_checkpoint]))
     releases = await process.activate(config, member, log=log, leaves=leaves, clock=clock)
@@ -257,6 +283,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
             collector.run(),
             decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
+            *([keep_abreast(log, lambda: _serials(member, releases))] if log.shared else []),
         ),
         failed=failed,
         tally=leaves.tally,
@@ -279,6 +306,16 @@ class _Stopping:
         if self.server is not None:
             self.task = asyncio.ensure_future(self.server.set_serving(False))
         self.failed.event.set()
+
+
+def _serials(member: Membership, releases: Releases) -> dict[str, int]:
+    """What is in force here, by the subject of its activation."""
+    lists = member.deny_lists.serials().items()
+    return {
+        "directory": member.directory.current.serial,
+        SUBJECT: releases.bundle.serial,
+        **{f"deny-list/{issuer}": serial for issuer, serial in lists},
+    }
 
 
 def _node(directory: Directories, partner_id: str) -> Node:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from dataclasses import dataclass
 
 from fairlead.v1 import owner_pb2, query_pb2
@@ -24,7 +24,7 @@ class Leg:
     answer: query_pb2.SignedAnswer | None = None
 
 
-Reissue = Callable[[str, int | None], owner_pb2.AnswerRequest]
+Reissue = Callable[[str, int | None], Awaitable[owner_pb2.AnswerRequest]]
 """Builds one owner's request; given a size, with a receipt consistent with that head."""
 
 
@@ -40,7 +40,7 @@ async def ask_one(transport: Transport, partner_id: str, issue: Reissue, *, dead
             left = deadline - loop.time()
             if left <= 0:
                 break
-            request = issue(partner_id, size)
+            request = await issue(partner_id, size)
             response = await transport.answer(partner_id, request, timeout_s=left)
             kind = response.WhichOneof("result")
             if kind == "answer":

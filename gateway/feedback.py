@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import Callable
+from contextlib import suppress
 
 from fairlead import signing
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, Connection
 from fairlead.certificates import Identity
 from fairlead.envelope.feedback import PER_QUERY, verify_feedback
 from fairlead.errors import Conflict, FairleadError, Forged, Overloaded, Refused, Unreachable
@@ -34,6 +33,10 @@ PER_MINUTE = 60
 """Pieces of feedback one partner may send in a minute."""
 
 
+class _Again(Exception):
+    """The same octets were taken before: there is nothing to write down."""
+
+
 class FeedbackDesk:
     """Passes sealed feedback on; learns that it was sent, on which query and to whom."""
 
@@ -53,7 +56,6 @@ class FeedbackDesk:
         self._transport = transport
         self._clock = clock
         self._deadline_s = deadline_s
-        self._passing = asyncio.Lock()
 
     async def passed(self, signed: query_pb2.SignedFeedback, peer: Identity) -> None:
         """Pass one piece of feedback to its owner.
@@ -72,10 +74,9 @@ class FeedbackDesk:
                 raise Forged("feedback is brought by another partner", reasons=("WRONG_PEER",))
             # 2
             self._check_answered(header)
-            # 3
-            async with self._passing:
-                if self._check_new(header, signing.digest(signed.header)):
-                    await self._record(header, signing.digest(signed.header))  # 4
+            # 3 and 4
+            with suppress(_Again):
+                await self._record(header, signing.digest(signed.header))
         except FairleadError as error:
             leaf = self._leaves.refusal(
                 error, subject=SUBJECT, partner_id=peer.partner_id or "", user=peer.spiffe_id
@@ -97,38 +98,16 @@ class FeedbackDesk:
                     return
         raise Refused("this owner gave no such answer", reasons=("NOT_ANSWERED",))
 
-    def _check_new(self, header: query_pb2.FeedbackHeader, digest: bytes) -> bool:
-        rows = self._log.read(
-            "SELECT header_digest FROM feedback WHERE feedback_id = ?", (header.feedback_id,)
-        )
-        for (known,) in rows:
-            if known != digest:
-                raise Conflict("this feedback id was used before", reasons=("FEEDBACK_REUSED",))
-            return False
-        ((about,),) = self._log.read(
-            "SELECT count(*) FROM feedback WHERE query_id = ?", (header.query_id,)
-        )
-        ((lately,),) = self._log.read(
-            "SELECT count(*) FROM feedback WHERE partner_id = ? AND time_s > ?",
-            (header.partner_id, int(self._clock()) - 60),
-        )
-        if about >= PER_QUERY or lately >= PER_MINUTE:
-            raise Overloaded(
-                "too much feedback", reasons=("FEEDBACK_LIMIT",), remedy="send it later"
-            )
-        return True
-
     async def _record(self, header: query_pb2.FeedbackHeader, digest: bytes) -> None:
-        row = (
-            header.feedback_id,
-            digest,
-            header.query_id,
-            header.partner_id,
-            int(self._clock()),
-        )
+        """:raises _Again: :raises Conflict: :raises Overloaded: and then there is no leaf."""
+        now = int(self._clock())
 
-        def record(connection: sqlite3.Connection) -> None:
-            connection.execute("INSERT INTO feedback VALUES (?, ?, ?, ?, ?)", row)
+        def record(connection: Connection) -> None:
+            _check_new(connection, header, digest, now)
+            connection.execute(
+                "INSERT INTO feedback VALUES (?, ?, ?, ?, ?)",
+                (header.feedback_id, digest, header.query_id, header.partner_id, now),
+            )
 
         leaf = self._leaves.feedback(
             subject="feedback-passed",
@@ -148,3 +127,25 @@ class FeedbackDesk:
                 reasons=(failure.reason,),
                 remedy="send it again later: fairlead feedback …",
             ) from None
+
+
+def _check_new(
+    connection: Connection, header: query_pb2.FeedbackHeader, digest: bytes, now: int
+) -> None:
+    """Asked in the transaction itself: the same may arrive at two gateways of one log at once."""
+    known = connection.execute(
+        "SELECT header_digest FROM feedback WHERE feedback_id = ?", (header.feedback_id,)
+    ).fetchone()
+    if known is not None:
+        if known[0] != digest:
+            raise Conflict("this feedback id was used before", reasons=("FEEDBACK_REUSED",))
+        raise _Again
+    (about,) = connection.execute(
+        "SELECT count(*) FROM feedback WHERE query_id = ?", (header.query_id,)
+    ).fetchone()
+    (lately,) = connection.execute(
+        "SELECT count(*) FROM feedback WHERE partner_id = ? AND time_s > ?",
+        (header.partner_id, now - 60),
+    ).fetchone()
+    if about >= PER_QUERY or lately >= PER_MINUTE:
+        raise Overloaded("too much feedback", reasons=("FEEDBACK_LIMIT",), remedy="send it later")

@@ -1,4 +1,4 @@
-"""The manifests a gateway took, in its log's own file: each in the transaction of its leaf.
+"""The manifests a gateway took, beside its log: each in the transaction of its leaf.
 
 Of a line and epoch the newest two are kept, and of a line the newest even when it is over: what a
 later one must follow. A reader that is one behind finds what its next delta leads from. An owner
@@ -7,13 +7,12 @@ that had very many lines is held to its last ones: nobody holds anything of the 
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fairlead import merkle
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import Also, AuditLog, Connection
 from fairlead.envelope.manifest import Manifest, read_manifest
 from fairlead.errors import NotFound
 from fairlead.v1 import blind_pb2
@@ -45,8 +44,9 @@ _READABLE = f"""
 _INSERT = """
     INSERT INTO publication (line, serial, owner, epoch, class, digest, answers_until, leaf_from,
                              leaf_hash, manifest, signature)
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING position
 """
+_NEWEST = "SELECT digest FROM publication WHERE line = ? ORDER BY serial DESC LIMIT 1"
 _SUPERSEDED = """
     DELETE FROM publication WHERE line = ? AND epoch = ? AND serial NOT IN (
         SELECT serial FROM publication WHERE line = ? AND epoch = ? ORDER BY serial DESC LIMIT 2)
@@ -64,7 +64,10 @@ _FORMER = """
 """
 REMEMBERED = 65_536
 """Places of leaves that are remembered."""
-Put = Callable[[sqlite3.Connection], None]
+
+
+class Overtaken(Exception):
+    """Another gateway of the same log was quicker: there is nothing to write down yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,7 +109,7 @@ class ManifestShelf:
     def count(self, owner: str, epoch: int, now: float) -> tuple[int, int]:
         """Manifests of an owner that answer, and those of an epoch among them."""
         rows = self._log.read(
-            "SELECT count(*), coalesce(sum(epoch = ?), 0) FROM publication "
+            "SELECT count(*), count(*) FILTER (WHERE epoch = ?) FROM publication "
             "WHERE owner = ? AND answers_until > ?",
             (epoch, owner, int(now)),
         )
@@ -155,8 +158,12 @@ def put_manifest(
     leaf: bytes,
     leaf_from: int,
     now: float,
-) -> Put:
-    """For the transaction of its leaf: keep it, and take away what is superseded or over."""
+    after: bytes,
+) -> Also:
+    """For the transaction of its leaf: keep it, and take away what is superseded or over.
+
+    :param after: digest of the newest of its line, empty for none, that it was found to follow.
+    """
     row = (
         manifest.line,
         manifest.serial,
@@ -172,8 +179,11 @@ def put_manifest(
     )
     place = (manifest.line, manifest.epoch)
 
-    def put(connection: sqlite3.Connection) -> None:
-        position = connection.execute(_INSERT, row).lastrowid
+    def put(connection: Connection) -> None:
+        newest = connection.execute(_NEWEST, (manifest.line,)).fetchone()
+        if (newest[0] if newest else b"") != after:
+            raise Overtaken
+        (position,) = connection.execute(_INSERT, row).fetchone()
         connection.executemany(
             "INSERT INTO publication_reader (partner, position) VALUES (?, ?)",
             [(partner, position) for partner in readers],
@@ -185,14 +195,17 @@ def put_manifest(
     return put
 
 
-def put_relayed(position: int, partner: str) -> Put:
+def put_relayed(position: int, partner: str) -> Also:
     """For the transaction of its leaf: a reader has begun to fetch it."""
 
-    def put(connection: sqlite3.Connection) -> None:
-        connection.execute(
-            "UPDATE publication_reader SET relayed = 1 WHERE partner = ? AND position = ?",
+    def put(connection: Connection) -> None:
+        changed = connection.execute(
+            "UPDATE publication_reader SET relayed = 1 "
+            "WHERE partner = ? AND position = ? AND relayed = 0",
             (partner, position),
         )
+        if changed.rowcount == 0:
+            raise Overtaken
 
     return put
 

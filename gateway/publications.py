@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from contextlib import suppress
 
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
@@ -27,7 +28,7 @@ from fairlead.errors import (
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directories
 from fairlead.v1 import blind_pb2, gateway_pb2, owner_pb2, query_pb2
-from gateway.manifests import Kept, ManifestShelf, put_manifest, put_relayed
+from gateway.manifests import Kept, ManifestShelf, Overtaken, put_manifest, put_relayed
 from gateway.members import LegFailed, Transport
 
 PER_EPOCH = 2_048
@@ -35,7 +36,7 @@ PER_EPOCH = 2_048
 PER_OWNER = 8_192
 """Manifests of one owner that answer at a time; beside them :data:`gateway.manifests.FORMER`."""
 PER_HOUR = 8_192
-"""Manifests one owner may bring in an hour."""
+"""Manifests one owner may bring in an hour, to each gateway."""
 PAGE = 64
 PAGE_OCTETS = 1 << 20
 """A page of a list ends with the manifest that reaches either; one manifest always fits."""
@@ -124,18 +125,24 @@ class Publications:
     async def _taken(
         self, request: gateway_pb2.PublishManifestRequest, manifest: Manifest, peer: Identity
     ) -> gateway_pb2.PublishManifestResponse:
-        # 4
-        known = self._shelf.of_digest(manifest.digest)
-        if known is None:
+        while True:
+            newest = self._shelf.newest(manifest.line)  # first: what is taken meanwhile is found
+            # 4
+            known = self._shelf.of_digest(manifest.digest)
+            if known is not None:
+                break
             # 5
-            newest = self._shelf.newest(manifest.line)
             if newest is not None and not follows(manifest, newest.manifest):
                 await self._not_following(manifest, peer)
                 return gateway_pb2.PublishManifestResponse(newest=newest.signed)
             # 6
             self._check_limits(manifest)
             # 7
-            known = await self._keep(request.manifest, manifest)
+            with suppress(Overtaken):
+                after = newest.manifest.digest if newest else b""
+                known = await self._keep(request.manifest, manifest, after=after)
+                break
+        await self._log.follow()
         size = min(request.head_size, self._log.head.size)
         receipt = self._log.receipt(self._shelf.leaf_of(known), size)
         return gateway_pb2.PublishManifestResponse(receipt=receipt)
@@ -164,7 +171,10 @@ class Publications:
                 remedy="publish for fewer classes or schemes: fairlead-node blind status",
             )
 
-    async def _keep(self, signed: blind_pb2.SignedBlindManifest, manifest: Manifest) -> Kept:
+    async def _keep(
+        self, signed: blind_pb2.SignedBlindManifest, manifest: Manifest, *, after: bytes
+    ) -> Kept:
+        """:raises Overtaken: the line has another newest one by now."""
         hour = int(self._clock() // 3_600)
         leaf = self._leaves.publication(
             ACCEPTED,
@@ -180,6 +190,7 @@ class Publications:
             leaf=leaf,
             leaf_from=self._log.head.size,
             now=self._clock(),
+            after=after,
         )
         await self._log.append(leaf, also=put)
         self._brought = Counter({k: n for k, n in self._brought.items() if k[1] == hour})
@@ -195,11 +206,12 @@ class Publications:
         self, request: gateway_pb2.ListManifestsRequest, peer: Identity
     ) -> gateway_pb2.ListManifestsResponse:
         """The manifests for the caller's partner that still answer, oldest first, each proved."""
-        known = min(request.head_size, self._log.head.size)
         after = min(request.after, 2**63 - 1)
         rows = self._shelf.readable(
             peer.partner_id or "", after=after, now=self._clock(), limit=PAGE + 1
         )
+        await self._log.follow()  # another gateway of the same log may have taken them
+        known = min(request.head_size, self._log.head.size)
         response, octets = gateway_pb2.ListManifestsResponse(), 0
         for row in rows[:PAGE]:
             octets += len(row.signed.manifest)
@@ -286,7 +298,8 @@ class Publications:
                 scheme=kept.manifest.scheme,
                 manifest_digest=kept.manifest.digest,
             )
-            await self._log.append(leaf, also=put_relayed(kept.position, reader))
+            with suppress(Overtaken):
+                await self._log.append(leaf, also=put_relayed(kept.position, reader))
 
     async def _passed_on(
         self, request: gateway_pb2.FetchPublicationRequest, reader: str

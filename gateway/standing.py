@@ -5,12 +5,12 @@ It is read from the log's own database, by the process that serves it and by ``s
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from fairlead import quorum
+from fairlead.auditlog import Also, Connection
 from fairlead.partners import Directory
 
 LATE_S = 15 * 60.0
@@ -95,15 +95,13 @@ def standing(read: Read, directory: Directory) -> Standing:
     )
 
 
-def putting(
-    rows: Sequence[tuple[str, int, str]], kept: tuple[int, str, int] | None
-) -> Callable[[sqlite3.Connection], None]:
+def putting(rows: Sequence[tuple[str, int, str]], kept: tuple[int, str, int] | None) -> Also:
     """Work that keeps what witnesses cosigned last: partner, size and note with its line.
 
     :param kept: size, note and time (unix milliseconds) of a checkpoint that a quorum cosigned.
     """
 
-    def put(connection: sqlite3.Connection) -> None:
+    def put(connection: Connection) -> None:
         for row in rows:
             connection.execute(
                 "INSERT INTO witness_head VALUES (?, ?, ?) ON CONFLICT (partner_id) DO UPDATE "
@@ -122,10 +120,10 @@ def putting(
     return put
 
 
-def fact(name: str, value: int | None) -> Callable[[sqlite3.Connection], None]:
+def fact(name: str, value: int | None) -> Also:
     """Work that keeps a fact; None forgets it."""
 
-    def put(connection: sqlite3.Connection) -> None:
+    def put(connection: Connection) -> None:
         connection.execute("DELETE FROM witness_fact WHERE name = ?", (name,))
         if value is not None:
             connection.execute("INSERT INTO witness_fact VALUES (?, ?)", (name, value))

@@ -23,6 +23,7 @@ from gateway.runs import ANSWER_OVERHEAD, Run, Runs
 from gateway.walk import Exchange, Routing, Walk
 
 SUBJECT = "GatewayService.Query"
+LOOK_EVERY_S = 0.25
 
 
 @dataclass(slots=True)
@@ -31,6 +32,8 @@ class _Entry:
 
     opened: asyncio.Future[Run]
     query_id: bytes = b""
+    first: bool = False
+    """Whether others that bring the same query to this gateway wait for this one."""
 
 
 class Tactical:
@@ -101,7 +104,7 @@ class Tactical:
             )
         except Exception as error:  # noqa: BLE001  it is the reader's to raise
             entry.opened.set_exception(error)
-            if not isinstance(error, Replayed) and entry.query_id:
+            if entry.first:
                 self._entering.pop(entry.query_id, entry.opened).cancel()
             return
         try:
@@ -130,7 +133,9 @@ class Tactical:
         entry.query_id = query.query_id
         occasion = decisions.about(query.query_id)
         # A repetition that meets the INTENT before the run has begun waits for it here.
-        self._entering.setdefault(query.query_id, asyncio.get_running_loop().create_future())
+        if query.query_id not in self._entering:
+            self._entering[query.query_id] = asyncio.get_running_loop().create_future()
+            entry.first = True
         now = int(self._exchange.clock())
         facts, asker, user = query_facts(query), party_facts(query.asker), user_facts(query.user)
         policy = self._policy.current
@@ -215,24 +220,35 @@ class Tactical:
         entering = self._entering.get(header.query_id)
         if run is None and entering is not None:
             await asyncio.wait([entering])
-            run = None if entering.cancelled() else entering.result()
+            run = self._runs.get(header.query_id)
         if run is not None:
             async for event in run.read():
                 yield event
             return
-        rows = self._exchange.log.read(
-            "SELECT outcome, signature FROM queries WHERE query_id = ?", (header.query_id,)
-        )
-        for outcome, signature in rows:
-            if outcome is not None:
-                closed = gateway_pb2.Closed(outcome=outcome, signature=signature)
-                yield gateway_pb2.QueryResponse(closed=closed)
-                return
-        raise Stale(
-            "this query was interrupted and will not be continued",
-            reasons=("QUERY_INTERRUPTED",),
-            remedy="ask again: a new query gets a new id",
-        )
+        closed = await self._closed(header.query_id)
+        if closed is None:
+            raise Stale(
+                "this query was interrupted and will not be continued",
+                reasons=("QUERY_INTERRUPTED",),
+                remedy="ask again: a new query gets a new id",
+            )
+        yield gateway_pb2.QueryResponse(closed=closed)
+
+    async def _closed(self, query_id: bytes) -> gateway_pb2.Closed | None:
+        """What is stored of a query that does not run here. One that may be under way at another
+        gateway of the same log is waited for, as long as that one may take."""
+        exchange, loop = self._exchange, asyncio.get_running_loop()
+        until = loop.time() + (exchange.deadline_s if exchange.log.shared else 0)
+        while True:
+            rows = exchange.log.read(
+                "SELECT outcome, signature FROM queries WHERE query_id = ?", (query_id,)
+            )
+            for outcome, signature in rows:
+                if outcome is not None:
+                    return gateway_pb2.Closed(outcome=outcome, signature=signature)
+            if loop.time() >= until:
+                return None
+            await asyncio.sleep(LOOK_EVERY_S)
 
 
 def _check_detail(detail: bytes, query: Query, *, owners: int) -> None:

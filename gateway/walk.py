@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
 from fairlead.admission import Admitted
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, Connection
 from fairlead.envelope.answer import verify_answer
 from fairlead.envelope.grant import grant_statement, make_grant
 from fairlead.envelope.outcome import PartnerState, make_outcome
@@ -26,7 +26,7 @@ from fairlead.receipts import Head
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
-from gateway.fanout import Leg, ask_one, fan_out
+from gateway.fanout import Leg, Reissue, ask_one, fan_out
 from gateway.members import LegFailed, Transport
 from gateway.runs import Run
 from gateway.witnesses import Witnesses
@@ -185,7 +185,7 @@ class Walk:
         gateways = self._query.directory.gateways
         return self._exchange.keys.signing(gateways[self._exchange.gateway].signing_key)
 
-    def _issuer(self) -> Callable[[str, int | None], owner_pb2.AnswerRequest]:
+    def _issuer(self) -> Reissue:
         """Sign the grants once; build each owner's request with a receipt it can check."""
         exchange, routing = self._exchange, self._routing
         now = exchange.clock()
@@ -210,7 +210,9 @@ class Walk:
         )
         signature = signing.sign(self._key(), "grant", statement)
 
-        def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
+        async def issue(partner_id: str, stale: int | None) -> owner_pb2.AnswerRequest:
+            if stale is not None and stale > exchange.log.head.size:
+                await exchange.log.follow()  # it may hold what another gateway of this log showed
             size = exchange.log.head.size
             if stale is not None and stale > size:  # this log lost its tail, or the owner lies
                 get_logger().error(Event.LOG_BEHIND, partner=partner_id, size=size)
@@ -310,8 +312,8 @@ class Walk:
         run.finish()
 
 
-def _store(connection: object, query: Query, outcome: bytes, signature: bytes) -> None:
-    connection.execute(  # type: ignore[attr-defined]
+def _store(connection: Connection, query: Query, outcome: bytes, signature: bytes) -> None:
+    connection.execute(
         "UPDATE queries SET outcome = ?, signature = ? WHERE query_id = ?",
         (outcome, signature, query.query_id),
     )

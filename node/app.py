@@ -151,7 +151,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
     )
     await record_index(log, leaves, index)
-    heads = HeadKeeper(log, member.directory.current.gateway)
+    heads = HeadKeeper(log, member.directory.current.gateway_at(config.gateway))
     witness = await _witness(config, member, keys, log, leaves, heads, clock)
     parts = Parts(
         config=config, member=member, keys=keys, log=log, leaves=leaves, policy=releases.live,

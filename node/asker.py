@@ -85,6 +85,7 @@ def open_asker(
         keys=parts.keys,
         check_clock=following.check_clock,
         directory=parts.directory,
+        gateway=lambda: parts.directory.current.gateway_at(config.gateway).spiffe_id,
         deny_lists=parts.member.deny_lists,
         heads=parts.heads,
         library=snapshots,

@@ -38,7 +38,7 @@ class GatewayLine:
 
         :raises Misconfigured: the node has no usable certificate.
         """
-        wanted = (self._directory.current.gateway.spiffe_id, self._material())
+        wanted = (self._directory.current.gateway_at(self._endpoint).spiffe_id, self._material())
         if self._channel is None or wanted != self._opened:
             if self._channel is not None:
                 task = asyncio.ensure_future(self._channel.close(DRAIN_S))

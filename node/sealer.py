@@ -72,15 +72,18 @@ class Sealer:
         keys: KeyRing,
         check_clock: Callable[[], None],
         directory: Directories,
+        gateway: Callable[[], str],
         deny_lists: DenyLists,
         heads: HeadKeeper,
         library: Library,
         clock: Callable[[], float],
     ) -> None:
+        """:param gateway: the SPIFFE id of the gateway that is asked through."""
         self._partner_id = partner_id
         self._keys = keys
         self._check_clock = check_clock
         self._directory = directory
+        self._gateway = gateway
         self._deny_lists = deny_lists
         self._heads = heads
         self._library = library
@@ -136,7 +139,7 @@ class Sealer:
         # there to be checked.
         deny_lists = self._deny_lists if batch.approvals else None
         query = verify_query(signed, directory=directory, deny_lists=deny_lists, now=now)
-        self._deny_lists.check(self._directory.current.gateway.spiffe_id, now)
+        self._deny_lists.check(self._gateway(), now)
         request = gateway_pb2.QueryRequest(
             query=signed,
             parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],

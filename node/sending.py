@@ -21,6 +21,7 @@ from fairlead.envelope.outcome import (
     Outcome,
     PartnerState,
     check_outcome_leaf,
+    gateway_of,
     verify_outcome,
 )
 from fairlead.envelope.query import CLOCK_REMEDY, Query, uuid7
@@ -457,7 +458,7 @@ class Sending:
             closed.signature,
             query_id=opened.query.query_id,
             header_digest=opened.query.header_digest,
-            gateway=opened.query.directory.gateway,
+            gateway=gateway_of(closed.outcome, opened.query.directory),
         )
 
     # ── Endings ──────────────────────────────────────────────────────────────────────────────

@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import io
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
-from fairlead.auditlog import AuditLog, LogReport, verify_log
+from fairlead.auditlog import AuditLog, LogReport, Place, verify_log
 from fairlead.decisions import BatchRecorder
 from fairlead.decisions.shelf import Row, batches, sealed_key, span
 from fairlead.decisions.stream import Check, Stream, read_file, responses, write_file
@@ -39,7 +38,7 @@ def check(log: str, receipt: object) -> None:
 class Decided:
     """A process that decides; ``now`` is its clock."""
 
-    path: Path
+    path: Place
     now: float = float(NOW)
     replay_key: bytes | None = field(default_factory=OFFICER.public_bytes)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from fairlead import process
 from fairlead.audience import Audience
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, Place
 from fairlead.blinding import derive_key
 from fairlead.delta import write_delta
 from fairlead.entries import ENTRY_SIZE
@@ -73,6 +73,8 @@ class Stage:
     world: World
     folder: Path
     now: float = NOW
+    place: Place | None = None
+    """Where the gateway's log lies, if not in the folder."""
     log: AuditLog = field(init=False)
     publications: Publications = field(init=False)
     made: dict[bytes, Made] = field(default_factory=dict)
@@ -89,7 +91,7 @@ class Stage:
     def __post_init__(self) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.log = AuditLog.open(
-            self.folder / "gateway.sqlite",
+            self.place or self.folder / "gateway.sqlite",
             origin=self.world.gateway.log_origin,
             key=self.world.gateway_key("log"),
             clock=lambda: self.now,

@@ -100,6 +100,8 @@ class Federation:
     cosigned: bool = False
     """Whether the gateway has its log cosigned. Where an attacker is to show the owners histories
     of its own, the honest gateway has not shown them its own before."""
+    more_gateways: dict[str, GatewayConfig] = field(default_factory=dict)
+    """Gateways beside the first that share its log."""
 
     # ── Processes ────────────────────────────────────────────────────────────────────────────
 
@@ -251,6 +253,8 @@ async def federation(
     second_person_above: int | None = None,
     base_terms: str = "",
     cosigned: bool = False,
+    more_gateways: Sequence[str] = (),
+    database: str | None = None,
 ) -> AsyncIterator[Federation]:
     """Make and run a federation of some of the demo's partners.
 
@@ -260,6 +264,8 @@ async def federation(
         is to want a second person sooner than the baseline. :param base_terms: lines of YAML that
         the agreement has more which those of public partners extend. :param cosigned: whether the
         gateway has its log cosigned.
+    :param more_gateways: names of gateways that share the log of the first, in ``database``, a
+        reference to an address. Nobody starts them here.
     """
     made = build(
         folder,
@@ -272,6 +278,8 @@ async def federation(
         more_users=more_users,
         second_person_above=second_person_above,
         base_terms=base_terms,
+        more_gateways=more_gateways,
+        database=database,
     )
     made.cosigned = cosigned
     try:
@@ -296,16 +304,20 @@ def build(
     more_users: Mapping[str, Sequence[UserSpec]] | None = None,
     second_person_above: int | None = None,
     base_terms: str = "",
+    more_gateways: Sequence[str] = (),
+    database: str | None = None,
 ) -> Federation:
     """Keys, signed policy, indexes and configurations; nothing runs yet."""
-    ports = free_ports(1 + len(partners))
+    ports = free_ports(1 + len(partners) + len(more_gateways))
+    more_ports = dict(zip(more_gateways, ports[1 + len(partners) :], strict=True))
     wanted = with_users(
         [spec for spec in demo_partners() if spec.partner_id in partners], more_users or {}
     )
-    specs = [replace(spec, port=port) for spec, port in zip(wanted, ports[1:], strict=True)]
+    specs = [replace(spec, port=port) for spec, port in zip(wanted, ports[1:], strict=False)]
     layout = make(
         folder / "keys",
         gateway=GatewaySpec(port=ports[0]),
+        more_gateways=[GatewaySpec(name=name, port=port) for name, port in more_ports.items()],
         partners=specs,
         release_tick_ms=tick_ms,
     )
@@ -327,12 +339,19 @@ def build(
         "policy_dir": folder / "policy",
         "limits": limits,
     }
-    gateway = GatewayConfig(
-        name="gw-1",
-        listen=f"127.0.0.1:{ports[0]}",
-        state_dir=folder / "state" / "gateway",
-        keys_dir=layout.gateway("gw-1"),
-        **common,
+    gateway, *others = (
+        GatewayConfig(
+            name=name,
+            listen=f"127.0.0.1:{port}",
+            database=database,
+            state_dir=folder / "state" / state,
+            keys_dir=layout.gateway(name),
+            **common,
+        )
+        for name, port, state in [
+            ("gw-1", ports[0], "gateway"),
+            *((name, port, name) for name, port in more_ports.items()),
+        ]
     )
     nodes = {
         spec.partner_id: NodeConfig(
@@ -359,6 +378,7 @@ def build(
         ports={spec.partner_id: spec.port for spec in specs},
         gateway_config=gateway,
         node_configs=nodes,
+        more_gateways={config.name: config for config in others},
     )
 
 

@@ -15,7 +15,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,9 @@ import pytest
 from tests.federation import free_ports
 
 NEXT = "apt-get install postgresql"
+FAST = {"fsync": "off", "full_page_writes": "off"}
+"""For databases that nobody relies on; a log's refuses to be opened."""
 _SETTINGS = {
-    "fsync": "off",
-    "full_page_writes": "off",
     "shared_buffers": "32MB",
     "log_statement": "all",
     "log_destination": "stderr",
@@ -39,13 +39,25 @@ _SETTINGS = {
 _ENTRY = re.compile(r"^\d{4}-\d\d-\d\d \S+ \S+ \[\d+\] ")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Postgres:
     """A running server; ``log`` is the file that every statement is written to."""
 
     port: int
     log: Path
     superuser: str
+    _launch: Callable[[], subprocess.Popen[bytes]]
+    _server: subprocess.Popen[bytes]
+
+    def stop(self, how: signal.Signals = signal.SIGINT) -> None:
+        """End it: connections are ended (SIGINT), or it crashes (SIGQUIT)."""
+        self._server.send_signal(how)
+        self._server.wait(30)
+
+    def start(self) -> None:
+        """Start it again over the same data, after :meth:`stop`."""
+        self._server = self._launch()
+        _wait(self, self._server)
 
     def url(self, *, user: str | None = None, database: str = "postgres") -> str:
         """For SQLAlchemy; accounts need no password on this server."""
@@ -88,16 +100,16 @@ def programs() -> Path:
 
 
 @contextmanager
-def postgres(*, encoding: str = "UTF8") -> Iterator[Postgres]:
+def postgres(*, encoding: str = "UTF8", settings: Mapping[str, str] = FAST) -> Iterator[Postgres]:
     """Make a cluster, run it, stop it and remove it."""
     folder = Path(tempfile.mkdtemp(prefix="fairlead-pg-"))
     try:
-        yield from _run(folder, encoding)
+        yield from _run(folder, encoding, settings)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _run(folder: Path, encoding: str) -> Iterator[Postgres]:
+def _run(folder: Path, encoding: str, changes: Mapping[str, str]) -> Iterator[Postgres]:
     home = programs()
     owner = pwd.getpwnam("postgres") if os.geteuid() == 0 else pwd.getpwuid(os.geteuid())
     if os.geteuid() == 0:
@@ -122,16 +134,19 @@ def _run(folder: Path, encoding: str) -> Iterator[Postgres]:
     )  # fmt: skip
     assert made.wait(60) == 0, (folder / "initdb.log").read_text()
     (port,) = free_ports(1)
-    settings = _SETTINGS | {"port": str(port), "unix_socket_directories": str(folder)}
+    own = {"port": str(port), "unix_socket_directories": str(folder)}
+    settings = {**_SETTINGS, **changes, **own}
     options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
-    server = start([home / "postgres", "-D", data, *options], log)
+
+    def launch() -> subprocess.Popen[bytes]:
+        return start([home / "postgres", "-D", data, *options], log)
+
+    running = Postgres(port, log, "postgres", launch, launch())
     try:
-        running = Postgres(port, log, "postgres")
-        _wait(running, server)
+        _wait(running, running._server)
         yield running
     finally:
-        server.send_signal(signal.SIGINT)  # fast shutdown: connections are ended
-        server.wait(30)
+        running.stop()
 
 
 def _wait(running: Postgres, server: subprocess.Popen[bytes]) -> None:

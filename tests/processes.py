@@ -139,10 +139,14 @@ async def serve(module: str, config: Path, log: Path, *, word: str = "serve") ->
 
 
 @asynccontextmanager
-async def gateway_process(made: Federation) -> AsyncIterator[Serving]:
-    """The federation's gateway as a process of its own."""
-    config = write_config(made.folder / "config" / "gateway.toml", made.gateway_config)
-    running = await serve(GATEWAY, config, made.folder / "logs" / "gateway.log")
+async def gateway_process(
+    made: Federation, wanted: GatewayConfig | None = None
+) -> AsyncIterator[Serving]:
+    """The federation's gateway as a process of its own, or another one."""
+    wanted = wanted or made.gateway_config
+    name = "gateway" if wanted is made.gateway_config else wanted.name
+    config = write_config(made.folder / "config" / f"{name}.toml", wanted)
+    running = await serve(GATEWAY, config, made.folder / "logs" / f"{name}.log")
     try:
         yield running
     finally:

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead import errors, signing
-from fairlead.auditlog import Beside
+from fairlead.auditlog import Beside, Connection
 from fairlead.decisions import Once, about, expire, holding, load_public, read_batch
 from fairlead.decisions.batch import PRIVATE_PAD
 from fairlead.decisions.shelf import span
@@ -62,10 +62,14 @@ async def test_no_leaf_is_durable_without_the_decisions_it_rests_on(made: Decide
     """If records cannot be written, the append that came behind them fails, and the log with it."""
     made.admit()
 
-    def broken() -> list[tuple[bytes, Beside]]:
-        raise OSError
+    class Broken:
+        def contribute(self, _: Connection) -> list[tuple[bytes, Beside]]:
+            raise OSError
 
-    made.log.accompany(broken)
+        def settle(self, _: bool) -> None:
+            raise AssertionError
+
+    made.log.accompany(Broken())
     with pytest.raises(errors.LogUnavailable):
         await made.commit()
     assert not made.log.healthy

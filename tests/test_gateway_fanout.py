@@ -46,7 +46,7 @@ async def one(
     """Ask one owner; also the sizes that receipts were issued for."""
     issued: list[int | None] = []
 
-    def issue(_partner: str, size: int | None) -> owner_pb2.AnswerRequest:
+    async def issue(_partner: str, size: int | None) -> owner_pb2.AnswerRequest:
         issued.append(size)
         return owner_pb2.AnswerRequest()
 

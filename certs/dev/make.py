@@ -30,6 +30,7 @@ def make(
     federation: str = "fairlead.demo",
     partners: Sequence[PartnerSpec] = (),
     gateway: GatewaySpec | None = None,
+    more_gateways: Sequence[GatewaySpec] = (),
     now: float | None = None,
     lifetimes: Lifetimes | None = None,
     release_tick_ms: int = 50,
@@ -37,6 +38,7 @@ def make(
 ) -> Layout:
     """Make a development federation in ``out_dir``, all of it or nothing.
 
+    :param more_gateways: gateways beside the first that share its log.
     :param partners: default: the demo's six. :param now: Unix seconds, default: the clock.
     :param force: replace what an earlier run made; anything else in the way stays untouched.
     :raises Misconfigured: OUT_IN_THE_WAY (not made here), OUT_DIFFERS or OUT_EXPIRED.
@@ -46,6 +48,7 @@ def make(
         federation=federation,
         partners=tuple(partners) or tuple(demo_partners()),
         gateway=gateway or GatewaySpec(),
+        more_gateways=tuple(more_gateways),
         lifetimes=lifetimes or Lifetimes(),
         release_tick_ms=release_tick_ms,
     )

@@ -40,12 +40,17 @@ class Wishes:
     federation: str
     partners: tuple[PartnerSpec, ...]
     gateway: GatewaySpec
+    more_gateways: tuple[GatewaySpec, ...] = ()
+    """Gateways that share the first one's log."""
     lifetimes: Lifetimes
     release_tick_ms: int
 
     def fingerprint(self) -> str:
         """SHA-256 in hexadecimal."""
-        return signing.digest(json.dumps(asdict(self), default=str).encode()).hex()
+        content = asdict(self)
+        if not self.more_gateways:  # as it was before there were any
+            del content["more_gateways"]
+        return signing.digest(json.dumps(content, default=str).encode()).hex()
 
     def valid_until(self, now: float) -> float:
         """Unix seconds at which the first thing made at ``now`` expires."""
@@ -75,10 +80,11 @@ class Recipe:
         self._folder(self._layout.root)
         self._folder(self._layout.directory.parent)
         self._make_federation()
-        gateway_entry = self._make_gateway(self._wishes.gateway)
+        first = self._make_gateway(self._wishes.gateway)
+        gateways = [first, *(self._make_gateway(s, first) for s in self._wishes.more_gateways)]
         ordered = sorted(self._wishes.partners, key=lambda spec: spec.partner_id)
         entries = [self._make_partner(spec) for spec in ordered]
-        directory = self._make_lists(entries, gateway_entry)
+        directory = self._make_lists(entries, gateways)
         self._write_pins()
         self._verify(directory)
         made = {
@@ -98,7 +104,9 @@ class Recipe:
         for number, key in enumerate(self._policy_keys, 1):
             signing.save_key(folder / f"policy-{number}.key", key)
 
-    def _make_gateway(self, spec: GatewaySpec) -> pb.GatewayEntry:
+    def _make_gateway(
+        self, spec: GatewaySpec, first: pb.GatewayEntry | None = None
+    ) -> pb.GatewayEntry:
         folder = self._folder(self._layout.gateway(spec.name))
         key = ec.generate_private_key(ec.SECP256R1())
         certificate = authority.issue_gateway(
@@ -113,13 +121,19 @@ class Recipe:
         authority.save_certificate(folder / "tls.pem", certificate)
         signing.save_key(folder / "tls.key", key)
         self._ca.save(folder / "ca.pem", folder / "ca.key")  # it renews the nodes' certificates
-        return pb.GatewayEntry(
+        entry = pb.GatewayEntry(
             spiffe_id=str(self._spiffe_id(IdentityKind.GATEWAY, None, spec.name)),
             endpoint=f"127.0.0.1:{spec.port}",
             signing_key=self._ed25519(folder / "signing.key"),
-            log_key=self._ed25519(folder / "log.key"),
-            log_origin=f"{self._wishes.federation}/gateway/{spec.name}",
         )
+        if first is None:
+            entry.log_key = self._ed25519(folder / "log.key")
+            entry.log_origin = f"{self._wishes.federation}/gateway/{spec.name}"
+            return entry
+        held = self._layout.gateway(self._wishes.gateway.name) / "log.key"
+        self._write(folder / "log.key", held.read_bytes())
+        entry.log_key, entry.log_origin = first.log_key, first.log_origin
+        return entry
 
     def _make_partner(self, spec: PartnerSpec) -> pb.SignedPartnerEntry:
         root = Ed25519PrivateKey.generate()
@@ -204,7 +218,7 @@ class Recipe:
         self._write(folder / "index.key", secrets.token_hex(32).encode())
 
     def _make_lists(
-        self, entries: Sequence[pb.SignedPartnerEntry], gateway: pb.GatewayEntry
+        self, entries: Sequence[pb.SignedPartnerEntry], gateways: Sequence[pb.GatewayEntry]
     ) -> bytes:
         lifetimes = self._wishes.lifetimes
         appointed = _appointed([spec.partner_id for spec in self._wishes.partners])
@@ -215,7 +229,7 @@ class Recipe:
                 issued_at=int(self._now),
                 expires_at=int(self._now + lifetimes.directory.total_seconds()),
                 partners=entries,
-                gateways=[gateway],
+                gateways=gateways,
                 federation_ca=self._ca.certificate.public_bytes(serialization.Encoding.DER),
                 release_tick_ms=self._wishes.release_tick_ms,
                 audit_committee=appointed.committee,

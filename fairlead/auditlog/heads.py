@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import sqlite3
 from typing import Any
 
 from fairlead import receipts
+from fairlead.auditlog.store import Connection
 
 FOREIGN_HEAD = "SELECT size, root, note FROM foreign_head WHERE origin = ?"
 
@@ -17,7 +17,7 @@ def as_head(origin: str, row: tuple[Any, ...]) -> receipts.Head:
 
 
 def put_foreign_head(
-    connection: sqlite3.Connection, head: receipts.Head, *, after: receipts.Head | None
+    connection: Connection, head: receipts.Head, *, after: receipts.Head | None
 ) -> None:
     """Persist a newly verified head of another log; call it inside ``also``.
 
@@ -41,6 +41,8 @@ def put_foreign_head(
     elif after is not None:
         raise receipts.CheckpointStale(0)
     connection.execute(
-        "INSERT OR REPLACE INTO foreign_head (origin, size, root, note) VALUES (?, ?, ?, ?)",
+        "INSERT INTO foreign_head (origin, size, root, note) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (origin) DO UPDATE "
+        "SET size = excluded.size, root = excluded.root, note = excluded.note",
         (head.origin, head.size, head.root, head.checkpoint),
     )

@@ -8,11 +8,11 @@ with the subject ``expired`` names the last batch whose row may be gone.
 from __future__ import annotations
 
 import hashlib
-import sqlite3
 from array import array
 from collections.abc import Iterator
 
 from fairlead import errors
+from fairlead.auditlog.store import Snapshot
 from fairlead.v1 import audit_pb2, decisions_pb2
 
 RECORDED = "decisions-recorded"
@@ -41,6 +41,10 @@ MIGRATION = """
 of the body, ``leaf`` is the index of the batch's leaf: columns are for looking, and verified. The
 time of a key is a note that nothing rests on."""
 
+KEYS_OF_BATCHES = "CREATE INDEX decision_batch_key ON decision_batch (key)"
+"""Several gateways seal under keys of their own, in turns: which batch is the last one under a key
+is looked up."""
+
 
 class Kept:
     """What the leaves of one log say of its batches, gathered in their order, then compared."""
@@ -67,7 +71,7 @@ class Kept:
             self._expired = leaf.decision_batch
         return ""
 
-    def compare(self, database: sqlite3.Connection) -> tuple[int, str]:
+    def compare(self, database: Snapshot) -> tuple[int, str]:
         """How many batches are there, and what is wrong with one, or nothing.
 
         Those let go may be there still: a crash between their leaf and a backup's copy is none.
@@ -96,7 +100,7 @@ class Kept:
         )
 
 
-def _keys(database: sqlite3.Connection) -> set[bytes]:
+def _keys(database: Snapshot) -> set[bytes]:
     """Ids of the content keys that are what their id says."""
     rows = database.execute("SELECT id, sealed FROM decision_key")
     return {
@@ -107,27 +111,18 @@ def _keys(database: sqlite3.Connection) -> set[bytes]:
 
 
 def _rows(
-    database: sqlite3.Connection, expected: int
+    database: Snapshot, expected: int
 ) -> Iterator[tuple[int, bytes, bytes, tuple[int, bytes, int]]]:
     """Number, digest, body, and time, key and leaf of every row; a log from before there were any
     has no table."""
-    names = {name for (name,) in database.execute("SELECT name FROM sqlite_master")}
-    if "decision_batch" in names or expected:
+    if "decision_batch" in database.tables() or expected:
         for number, digest, body, *columns in database.execute(
             "SELECT number, digest, body, time_ms, key, leaf FROM decision_batch ORDER BY number"
         ):
             yield number, digest, body, tuple(columns)
 
 
-def last(rows: list[tuple[int, bytes]]) -> tuple[int, bytes]:
-    """Number and digest of the newest batch, of the rows of :data:`LAST`."""
-    return rows[0] if rows else (0, bytes(SIZE))
-
-
-LAST = "SELECT number, digest FROM decision_batch ORDER BY number DESC LIMIT 1"
-
-
-def require_kept(database: sqlite3.Connection, batches: Kept) -> int:
+def require_kept(database: Snapshot, batches: Kept) -> int:
     """How many batches are there.
 
     :raises Forged: DECISIONS_FORGED: one is missing, was changed, or has no leaf.

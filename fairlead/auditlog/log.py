@@ -3,44 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import sqlite3
-import threading
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import errors, merkle, receipts, signing, storage
-from fairlead.auditlog import kept
+from fairlead import errors, merkle, receipts
+from fairlead.auditlog.database_url import Place
 from fairlead.auditlog.heads import FOREIGN_HEAD, as_head
 from fairlead.auditlog.leaves import parse_leaf
-from fairlead.auditlog.writer import REMEDY, Also, Appended, Companion, Entry, Writer
+from fairlead.auditlog.places import open_store
+from fairlead.auditlog.schema import MIGRATIONS
+from fairlead.auditlog.store import Also, Companion, Store
+from fairlead.auditlog.writer import PATIENCE_S, Appended, Entry, Follower, Writer
 from fairlead.v1 import audit_pb2
-
-_MIGRATIONS = (
-    """
-    CREATE TABLE leaf (
-        idx INTEGER PRIMARY KEY,
-        hash BLOB NOT NULL,
-        body BLOB NOT NULL,
-        detail BLOB NOT NULL
-    ) STRICT;
-    CREATE TABLE checkpoint (
-        size INTEGER PRIMARY KEY,
-        note TEXT NOT NULL,
-        time_ms INTEGER NOT NULL
-    ) STRICT;
-    CREATE TABLE foreign_head (
-        origin TEXT PRIMARY KEY,
-        size INTEGER NOT NULL,
-        root BLOB NOT NULL,
-        note TEXT NOT NULL
-    ) STRICT, WITHOUT ROWID;
-    """,
-    kept.MIGRATION,
-)
-
 
 RECENT_LEAVES = 1024
 RECENT_OCTETS = 4 * 1024
@@ -55,21 +31,18 @@ V = TypeVar("V")
 class AuditLog:
     """One process's own log. Make it with :meth:`open`; appends come from any event loop."""
 
-    def __init__(
-        self, *, origin: str, writer: Writer, tree: merkle.Tree, reader: storage.Database
-    ) -> None:
+    def __init__(self, *, origin: str, writer: Writer, tree: merkle.Tree, store: Store) -> None:
         self._origin = origin
         self._writer = writer
         self._tree = tree
         self._recent: dict[int, bytes] = {}
         self._proven: dict[tuple[int, str, int], audit_pb2.Receipt] = {}
-        self._reader = reader
-        self._reading = threading.Lock()
+        self._store = store
 
     @classmethod
     def open(
         cls,
-        path: Path,
+        place: Place,
         *,
         origin: str,
         key: Ed25519PrivateKey,
@@ -77,42 +50,44 @@ class AuditLog:
         clock: Callable[[], float],
         migrations: Sequence[str] = (),
         on_failure: Callable[[], None] | None = None,
+        patience_s: float = PATIENCE_S,
     ) -> AuditLog:
-        """Open or create the log at ``path``, rebuild its tree and check its last checkpoint.
+        """Open or create the log at ``place``, rebuild its tree and check its last checkpoint.
 
+        :param place: a file, which this process has alone; or a PostgreSQL database, where every
+            process that opens it with the same origin and key appends to the same log.
         :param origin: the log's name, first line of its checkpoints (c2sp.org/tlog-checkpoint).
         :param former: public keys that may have signed the last checkpoint before a rotation.
         :param clock: Unix seconds.
-        :param migrations: tables of the caller in the same file, for ``also`` and :meth:`read`.
+        :param migrations: tables of the caller beside the log, for ``also`` and :meth:`read`.
         :param on_failure: called once, on the writer thread, when the log fails.
-        :raises Misconfigured: the file is in use, damaged or foreign (see storage).
+        :param patience_s: how long a database that went away is waited for.
+        :raises Misconfigured: the file is in use, damaged or foreign (see storage), or the database
+            cannot be used.
         :raises LogUnavailable: ``LOG_CORRUPTED``: leaves and last checkpoint do not agree.
         """
         receipts.require_origin(origin)
-        database = storage.open_database(path, _MIGRATIONS, scope="auditlog")
-        reader: storage.Database | None = None
+        store = open_store(place, MIGRATIONS, migrations)
         try:
-            storage.migrate(database, migrations, scope="application")
-            reader = storage.open_readonly(path)
             tree = merkle.Tree()
-            head = _restore(database, tree, origin, [signing.public_bytes(key), *former])
             writer = Writer(
-                database=database,
+                store=store,
                 tree=tree,
                 origin=origin,
                 key=key,
+                former=former,
                 clock=clock,
                 on_failure=on_failure,
+                patience_s=patience_s,
             )
-            writer.start(head)
+            writer.start()
         except BaseException as error:
-            if reader is not None:
-                reader.close()
-            database.close()
-            if isinstance(error, storage.DAMAGED):
-                raise _corrupted() from error
+            said = store.explain(error)
+            store.close()
+            if said is not None:
+                raise said from error
             raise
-        return cls(origin=origin, writer=writer, tree=tree, reader=reader)
+        return cls(origin=origin, writer=writer, tree=tree, store=store)
 
     def rekey(self, key: Ed25519PrivateKey) -> None:
         """Sign every checkpoint from the next one on with another key."""
@@ -242,18 +217,29 @@ class AuditLog:
             ((body,),) = self.read("SELECT body FROM leaf WHERE idx = ?", (index,))
         return bytes(body)
 
+    @property
+    def shared(self) -> bool:
+        """Whether other processes append to the same log."""
+        return self._store.shared
+
+    async def follow(self) -> None:
+        """Return when :attr:`head` covers whatever is durable now, of whichever process.
+
+        :raises LogUnavailable: the log failed or was closed.
+        """
+        if not self._store.shared:
+            return
+        loop = asyncio.get_running_loop()
+        follower = Follower(loop=loop, future=loop.create_future())
+        self._writer.put(follower)
+        await follower.future
+
     def read(self, sql: str, parameters: Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Run one small query on what is durable, from any thread.
 
         :raises LogUnavailable: ``LOG_UNREADABLE``.
         """
-        try:
-            with self._reading:
-                return self._reader.execute(sql, parameters).fetchall()
-        except sqlite3.Error as error:
-            raise errors.LogUnavailable(
-                "the audit log cannot be read", reasons=("LOG_UNREADABLE",), remedy=REMEDY
-            ) from error
+        return self._store.read(sql, parameters)
 
     def foreign_head(self, origin: str) -> receipts.Head | None:
         """The durable head accepted last of another log; None before first contact."""
@@ -261,11 +247,9 @@ class AuditLog:
         return as_head(origin, rows[0]) if rows else None
 
     def close(self) -> None:
-        """Write what is queued, then release the file. Appends after this fail."""
+        """Write what is queued, then release the store. Appends after this fail."""
         self._writer.drain()
-        with self._reading:
-            self._reader.close()
-        self._writer.close()  # Last, because only the writer can fold the write-ahead log in.
+        self._store.close()
 
 
 def _keep(memory: dict[K, V], key: K, value: V, limit: int) -> None:
@@ -273,33 +257,3 @@ def _keep(memory: dict[K, V], key: K, value: V, limit: int) -> None:
     if len(memory) >= limit:
         memory.pop(next(iter(memory)), None)
     memory[key] = value
-
-
-def _restore(
-    database: storage.Database, tree: merkle.Tree, origin: str, keys: Sequence[bytes]
-) -> receipts.Head | None:
-    """Rebuild the tree and check it against the last checkpoint; None for a new log."""
-    for index, leaf_hash in database.execute("SELECT idx, hash FROM leaf ORDER BY idx"):
-        whole = isinstance(leaf_hash, bytes) and len(leaf_hash) == merkle.HASH_SIZE
-        if index != tree.size or not whole:
-            raise _corrupted()
-        tree.append(leaf_hash)
-    row = database.execute("SELECT note FROM checkpoint ORDER BY size DESC LIMIT 1").fetchone()
-    if row is None and tree.size == 0:
-        return None
-    note = str(row[0]) if row else ""
-    try:
-        last = receipts.open_checkpoint_of(note, origin, keys)
-    except errors.FairleadError as error:
-        raise _corrupted(error.code) from error
-    if (last.size, last.root) != (tree.size, tree.root()):
-        raise _corrupted()
-    return receipts.Head(origin=origin, size=last.size, root=last.root, checkpoint=note)
-
-
-def _corrupted(*more: str) -> errors.LogUnavailable:
-    return errors.LogUnavailable(
-        "the audit log does not match its last checkpoint",
-        reasons=("LOG_CORRUPTED", *more),
-        remedy="fairlead audit verify FILE",
-    )

@@ -1,23 +1,21 @@
-"""Proofs from a log's file at rest, or beside the process that writes it."""
+"""Proofs from a log at rest, or beside the processes that write it."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Collection
 
 from fairlead import errors, merkle, receipts
+from fairlead.auditlog.store import Reading
 from fairlead.v1 import audit_pb2
 
 
-def receipt_at(database: sqlite3.Connection, index: int) -> audit_pb2.Receipt:
-    """Prove leaf ``index`` under the file's last checkpoint; see :func:`receipts_of`."""
+def receipt_at(database: Reading, index: int) -> audit_pb2.Receipt:
+    """Prove leaf ``index`` under the last checkpoint; see :func:`receipts_of`."""
     return receipts_of(database, [index])[index]
 
 
-def receipts_of(
-    database: sqlite3.Connection, indices: Collection[int]
-) -> dict[int, audit_pb2.Receipt]:
-    """Prove leaves under the file's last checkpoint, for a reader who knows no head.
+def receipts_of(database: Reading, indices: Collection[int]) -> dict[int, audit_pb2.Receipt]:
+    """Prove leaves under the last checkpoint, for a reader who knows no head.
 
     The tree is built anew: a second for a million leaves.
 

@@ -1,17 +1,18 @@
-"""Verification of a whole log file by somebody who holds only its public key."""
+"""Verification of a whole log by somebody who holds only its public key."""
 
 from __future__ import annotations
 
-import sqlite3
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, NoReturn
 
-from fairlead import errors, merkle, receipts, storage
+from fairlead import errors, merkle, receipts
+from fairlead.auditlog.database_url import Place
 from fairlead.auditlog.kept import Kept, require_kept
 from fairlead.auditlog.leaves import parse_leaf, type_name
+from fairlead.auditlog.places import snapshot
+from fairlead.auditlog.store import Snapshot
 from fairlead.v1 import audit_pb2
 
 
@@ -33,48 +34,37 @@ class LogReport:
 
 
 def verify_log(
-    path: Path,
+    place: Place,
     *,
     origin: str,
     public_key: bytes,
     former: Sequence[bytes] = (),
     known: Sequence[receipts.Head] = (),
 ) -> LogReport:
-    """Re-derive everything in a log file, without its key and without writing to it.
+    """Re-derive everything in a log, without its key and without writing to it.
 
     :param public_key: the log's Ed25519 key, 32 bytes, from the directory.
     :param former: keys that signed the log before its key was rotated.
     :param known: heads verified elsewhere (receipts, witnesses) that the log must extend. Only
         these betray an operator who rewrites history and signs it again.
-    :raises Misconfigured: the file cannot be opened.
+    :raises Misconfigured: it cannot be opened.
     :raises Forged: the first fault, with its leaf index.
     :raises InvalidInput: a head of ``known`` is of another origin.
     :raises CheckpointFork: the log does not extend a head of ``known``.
     """
-    database = storage.open_readonly(path)
-    try:
-        database.execute("BEGIN")  # One snapshot, also beside a running writer.
+    with snapshot(place) as database:  # One moment, also beside a running writer.
         return _Verification(origin=origin, public_keys=(public_key, *former)).run(database, known)
-    except storage.DAMAGED as error:
-        raise errors.Forged("the log cannot be read", reasons=("LOG_CORRUPTED",)) from error
-    finally:
-        database.close()
 
 
-def claimed_origin(path: Path) -> str:
-    """Whose log a file says it is: the first line of its first checkpoint, not verified.
+def claimed_origin(place: Place) -> str:
+    """Whose log it says it is: the first line of its first checkpoint, not verified.
 
     Good for choosing which key to verify with, and for nothing else.
 
-    :raises Misconfigured: the file cannot be opened. :raises Forged: it has no checkpoint.
+    :raises Misconfigured: it cannot be opened. :raises Forged: it has no checkpoint.
     """
-    database = storage.open_readonly(path)
-    try:
+    with snapshot(place) as database:
         row = database.execute("SELECT note FROM checkpoint ORDER BY size LIMIT 1").fetchone()
-    except storage.DAMAGED:
-        row = None
-    finally:
-        database.close()
     if row is None:
         raise errors.Forged("the file holds no audit log", reasons=("LOG_CORRUPTED",))
     return str(row[0]).partition("\n")[0]
@@ -93,7 +83,7 @@ class _Verification:
     unclosed: dict[bytes, None] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
 
-    def run(self, database: sqlite3.Connection, known: Sequence[receipts.Head]) -> LogReport:
+    def run(self, database: Snapshot, known: Sequence[receipts.Head]) -> LogReport:
         checkpoints, denied = 0, {head.size for head in known}
         rows = iter(database.execute("SELECT idx, hash, body, detail FROM leaf ORDER BY idx"))
         last: receipts.Checkpoint | None = None

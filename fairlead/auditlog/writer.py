@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import queue
-import sqlite3
 import threading
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import errors, merkle, receipts, storage
+from fairlead import errors, merkle, receipts, signing
+from fairlead.auditlog.catching import catch_up, take
+from fairlead.auditlog.store import REMEDY, Also, Companion, Row, Store, corrupted
 
 BATCH = 256
 """Appends in one transaction at most."""
@@ -21,30 +23,10 @@ MAX_WINDOW_S = 0.008
 """A transaction waits for more appends, so many seconds for each that the last one held beside
 its first, and so many at most, or until it is full: each transaction costs a signature, a
 checkpoint and a flush, and under load appends queue anyway."""
-
-REMEDY = "check the disk and the file's mode, then restart; fairlead audit verify FILE"
-
-Also = Callable[[sqlite3.Connection], None]
-"""Work done in the transaction of a leaf. It runs on the writer thread and must not commit."""
-
-Beside = Callable[[sqlite3.Connection, int], None]
-"""The same for a companion's leaf, whose index it is told."""
-Companion = Callable[[], Sequence[tuple[bytes, Beside]]]
-"""Leaves that go into the next transaction before all others, each with its own work. Called on the
-writer thread. Unlike an entry's, a failure of that work fails the log: nothing that rests on what
-could not be written may stand."""
-
-_ENTRY_ERRORS = frozenset(
-    {
-        sqlite3.SQLITE_ERROR,
-        sqlite3.SQLITE_CONSTRAINT,
-        sqlite3.SQLITE_MISMATCH,
-        sqlite3.SQLITE_MISUSE,
-        sqlite3.SQLITE_RANGE,
-        sqlite3.SQLITE_TOOBIG,
-    }
-)
-"""SQLite's primary result codes that blame a statement; all others blame the file."""
+PATIENCE_S = 10.0
+"""Seconds within which a fault that may pass has to: appends wait meanwhile, then all fail."""
+PAUSE_S, MAX_PAUSE_S = 0.02, 0.5
+"""Between two attempts, the first time and at most."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,36 +55,54 @@ NOTHING = Appended(index=-1, leaf_hash=b"")
 """What became of work without a leaf."""
 
 
+@dataclass(slots=True, kw_only=True)
+class Follower:
+    """Somebody who waits until the head covers all that is durable now."""
+
+    loop: asyncio.AbstractEventLoop
+    future: asyncio.Future[None]
+    result: Exception | None = None
+
+
 class _Wake:
     """Queued to begin a transaction though nobody appends: the companion has something."""
 
 
+Waiting = Entry | Follower
+
+
 class Writer:
-    """Owns the writing connection and the growing tree; ``head`` is the last durable one."""
+    """Owns the writing half of the store and the growing tree; ``head`` is the last durable one."""
 
     def __init__(
         self,
         *,
-        database: storage.Database,
+        store: Store,
         tree: merkle.Tree,
         origin: str,
         key: Ed25519PrivateKey,
+        former: Sequence[bytes],
         clock: Callable[[], float],
         on_failure: Callable[[], None] | None,
+        patience_s: float = PATIENCE_S,
     ) -> None:
-        self._database = database
+        self._store = store
         self._tree = tree
         self._origin = origin
         self._key = key
+        self._keys = [signing.public_bytes(key), *former]
         self._clock = clock
         self._on_failure = on_failure
+        self._patience_s = patience_s
         self._failed = False
         self._closed = False
         self._window_s = 0.0
         self._companion: Companion | None = None
+        self._contributed = False
+        self._doubtful: receipts.Head | None = None
         self._gate = threading.Lock()
         self._full = threading.Event()
-        self._queue: queue.SimpleQueue[Entry | _Wake | None] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Waiting | _Wake | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="auditlog", daemon=True)
         self.head = receipts.Head(origin=origin, size=0, root=merkle.EMPTY_ROOT, checkpoint="")
 
@@ -111,28 +111,38 @@ class Writer:
         """Whether an append can still succeed."""
         return not self._failed and not self._closed
 
-    def start(self, head: receipts.Head | None) -> None:
-        """Begin at the last stored head; a new log first signs and stores an empty one."""
+    def start(self) -> None:
+        """Begin at the last stored head; a new log first signs and stores an empty one.
+
+        :raises LogUnavailable: ``LOG_CORRUPTED``.
+        """
+        take(self._store, self._tree)  # most of it, before anybody has to wait for us
+        stored = self._store.begin()
+        head = catch_up(self._store, self._tree, self._origin, self._keys)
+        if stored is not None and stored != (self._tree.size, self._tree.root()):
+            raise corrupted()
         if head is None:
             head = self._sign_head()
             self._store_checkpoint(head)
+        self._store.commit()
         self.head = head
         self._thread.start()
 
     def rekey(self, key: Ed25519PrivateKey) -> None:
         """Sign every further head with another key."""
+        self._keys = [signing.public_bytes(key), *self._keys]
         self._key = key
 
     def accompany(self, companion: Companion) -> None:
         """Ask ``companion`` at the beginning of every further transaction."""
         self._companion = companion
 
-    def put(self, entry: Entry) -> None:
-        """Queue an append. :raises LogUnavailable: the log failed or was closed."""
+    def put(self, item: Waiting) -> None:
+        """Queue an append, or a wish to follow. :raises LogUnavailable: it failed or was closed."""
         with self._gate:
             if not self.healthy:
                 raise unavailable()
-            self._queue.put(entry)
+            self._queue.put(item)
             if self._queue.qsize() >= BATCH - 1:  # and the one that the writer holds already
                 self._full.set()
 
@@ -150,10 +160,7 @@ class Writer:
                 self._queue.put(None)
         self._thread.join()
 
-    def close(self) -> None:
-        """Drain, then release the file."""
-        self.drain()
-        self._database.close()
+    # ── The thread ───────────────────────────────────────────────────────────────────────────
 
     def _run(self) -> None:
         while (batch := self._next_batch()) is not None:
@@ -161,12 +168,12 @@ class Writer:
             _wake(batch)
         self._write([])  # what the companion still has
 
-    def _next_batch(self) -> list[Entry] | None:
+    def _next_batch(self) -> list[Waiting] | None:
         """Wait for work; None once the log is closed and the queue drained."""
         first = self._queue.get()
         if first is None:
             return None
-        batch: list[Entry | _Wake] = [first]
+        batch: list[Waiting | _Wake] = [first]
         if self._window_s and self._queue.qsize() < BATCH - 1:
             self._full.wait(self._window_s)
         while len(batch) < BATCH:
@@ -180,45 +187,124 @@ class Writer:
             batch.append(entry)
         self._full.clear()
         self._window_s = min(WINDOW_S * (len(batch) - 1), MAX_WINDOW_S)
-        return [entry for entry in batch if isinstance(entry, Entry)]
+        return [item for item in batch if not isinstance(item, _Wake)]
 
-    def _write(self, batch: list[Entry]) -> None:
+    def _write(self, batch: list[Waiting]) -> None:
         """Commit one batch, or fail for good."""
         if not self._failed:
             try:
-                self._transact(batch)
-            except BaseException:  # noqa: BLE001  whatever it was, the file is now in doubt
+                self._commit([item for item in batch if isinstance(item, Entry)])
+            except BaseException:  # noqa: BLE001  whatever it was, the log is now in doubt
                 self._fail()
         if self._failed:
-            for entry in batch:
-                entry.result = unavailable()
+            for item in batch:
+                item.result = unavailable()
 
-    def _transact(self, batch: list[Entry]) -> None:
-        # 1. One transaction; what an entry wants besides its leaf in a savepoint of its own.
-        self._database.execute("BEGIN IMMEDIATE")
+    def _commit(self, entries: list[Entry]) -> None:
+        """Commit them once, also where a server goes away and comes back meanwhile."""
+        pause, until = PAUSE_S, 0.0
+        while True:
+            try:
+                if self._doubtful is None or not self._stands(self._doubtful):
+                    self._undo(entries)
+                    self._transact(entries)
+            except Exception as error:
+                if not self._store.passes(error):
+                    raise
+                until = until or time.monotonic() + self._patience_s
+                if time.monotonic() >= until:
+                    raise
+            else:
+                return
+            time.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_S)
+            self._reopen(until)
+
+    def _reopen(self, until: float) -> None:
+        pause = PAUSE_S
+        while True:
+            try:
+                return self._store.reopen()
+            except Exception as error:
+                if not self._store.passes(error) or time.monotonic() >= until:
+                    raise
+            time.sleep(pause)
+            pause = min(2 * pause, MAX_PAUSE_S)
+
+    def _transact(self, entries: list[Entry]) -> None:
+        # 1. One transaction, on top of what others have appended; what an entry wants besides its
+        #    leaf in a savepoint of its own.
+        self._follow(self._store.begin())
         rows = self._accompanied()
-        written = [entry for entry in batch if self._accept(entry)]
+        written = [entry for entry in entries if self._accept(entry)]
         rows += [self._row(entry) for entry in written if entry.body]
         if not rows:
-            self._database.execute("COMMIT" if written else "ROLLBACK")
+            if written:
+                self._store.commit()  # lost in doubt, it is done again: work without a leaf may be
+            else:
+                self._store.rollback()
             return
-        self._database.executemany(
-            "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)", rows
-        )
+        self._store.insert(rows)
         # 2. One signed checkpoint over all of them.
         head = self._sign_head()
         self._store_checkpoint(head)
         # 3. Durable, and only then visible.
-        self._database.execute("COMMIT")
+        self._doubtful = head
+        self._store.commit()
+        self._settle(head)
+
+    def _follow(self, stored: tuple[int, bytes] | None) -> None:
+        """Take over what others have appended. Nobody takes leaves away: a shorter log, or another
+        one, is an old copy that went on, and to go on from it would be a fork."""
+        if stored is None or stored == (self.head.size, self.head.root):
+            return
+        head = None
+        if stored[0] > self.head.size:
+            head = catch_up(self._store, self._tree, self._origin, self._keys)
+        if head is None or (head.size, head.root) != stored:
+            raise corrupted("LOG_BEHIND")
         self.head = head
 
-    def _accompanied(self) -> list[tuple[int, bytes, bytes, bytes]]:
+    def _stands(self, doubtful: receipts.Head) -> bool:
+        """Whether the transaction whose end nobody heard of is durable.
+
+        The head is locked first: a server that still works on it is waited for. A checkpoint is of
+        one history alone, so the very same one stands there, or what it covers does not.
+        """
+        self._store.begin()
+        stands = self._store.note(doubtful.size) == doubtful.checkpoint
+        self._store.rollback()
+        if stands:
+            self._settle(doubtful)
+        self._doubtful = None
+        return stands
+
+    def _settle(self, head: receipts.Head) -> None:
+        self.head, self._doubtful = head, None
+        if self._companion is not None and self._contributed:
+            self._contributed = False
+            self._companion.settle(True)
+
+    def _undo(self, entries: list[Entry]) -> None:
+        """Begin again from what is durable; nothing to do the first time."""
+        if self._tree.size > self.head.size:
+            self._tree.cut(self.head.size)
+        for entry in entries:
+            entry.result = None
+        if self._companion is not None and self._contributed:
+            self._contributed = False
+            self._companion.settle(False)
+
+    def _accompanied(self) -> list[Row]:
         """The companion's leaves, in the tree and with their own work done; returns their rows."""
+        if self._companion is None:
+            return []
         rows = []
-        for body, beside in self._companion() if self._companion is not None else ():
+        self._contributed = True
+        for body, beside in self._companion.contribute(self._store.connection):
             leaf_hash = merkle.leaf_hash(body)
             index = self._tree.append(leaf_hash)
-            beside(self._database, index)
+            beside(self._store.connection, index)
             rows.append((index, leaf_hash, body, b""))
         return rows
 
@@ -226,22 +312,14 @@ class Writer:
         """Do an entry's ``also``; False if it refused, and then nothing of it remains."""
         if entry.also is None:
             return True
-        self._database.execute("SAVEPOINT entry")
-        try:
-            entry.also(self._database)
-        except Exception as error:
-            if _blames_the_file(error):
-                raise
-            # A future cannot carry StopIteration.
-            entry.result = RuntimeError() if isinstance(error, StopIteration) else error
-            self._database.execute("ROLLBACK TO entry")
-        self._database.execute("RELEASE entry")
-        if entry.result is None and not entry.body:
+        error = self._store.attempt(entry.also)
+        # A future cannot carry StopIteration.
+        entry.result = RuntimeError() if isinstance(error, StopIteration) else error
+        if error is None and not entry.body:
             entry.result = NOTHING
-            return True
-        return entry.result is None
+        return error is None
 
-    def _row(self, entry: Entry) -> tuple[int, bytes, bytes, bytes]:
+    def _row(self, entry: Entry) -> Row:
         """Append an accepted entry to the tree; returns its row."""
         index = self._tree.append(entry.leaf_hash)
         entry.result = Appended(index=index, leaf_hash=entry.leaf_hash)
@@ -255,16 +333,12 @@ class Writer:
         return receipts.Head(origin=self._origin, size=size, root=root, checkpoint=note)
 
     def _store_checkpoint(self, head: receipts.Head) -> None:
-        self._database.execute(
-            "INSERT INTO checkpoint (size, note, time_ms) VALUES (?, ?, ?)",
-            (head.size, head.checkpoint, int(self._clock() * 1000)),
-        )
+        self._store.checkpoint(head, int(self._clock() * 1000))
 
     def _fail(self) -> None:
         with self._gate:
             self._failed = True
-        with contextlib.suppress(sqlite3.Error):
-            self._database.execute("ROLLBACK")
+        self._store.rollback()
         if self._on_failure is not None:
             with contextlib.suppress(Exception):
                 self._on_failure()
@@ -275,26 +349,23 @@ def unavailable() -> errors.LogUnavailable:
     return errors.LogUnavailable("the audit log cannot be written", remedy=REMEDY)
 
 
-def _wake(batch: list[Entry]) -> None:
+def _wake(batch: list[Waiting]) -> None:
     """Hand the results to the waiting callers: one call per event loop."""
-    for loop in {entry.loop for entry in batch}:
-        mine = [entry for entry in batch if entry.loop is loop]
+    for loop in {item.loop for item in batch}:
+        mine = [item for item in batch if item.loop is loop]
         with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits there.
             loop.call_soon_threadsafe(_resolve, mine)
 
 
-def _resolve(entries: list[Entry]) -> None:
-    for entry in entries:
-        if entry.future.done():  # The caller was cancelled.
+def _resolve(items: list[Waiting]) -> None:
+    for item in items:
+        if item.future.done():  # The caller was cancelled.
             continue
-        if isinstance(entry.result, Appended):
-            entry.future.set_result(entry.result)
+        if isinstance(item, Follower) and item.result is None:
+            item.future.set_result(None)
+        elif isinstance(item, Entry) and isinstance(item.result, Appended):
+            item.future.set_result(item.result)
         else:
-            entry.future.set_exception(entry.result or unavailable())
-
-
-def _blames_the_file(error: Exception) -> bool:
-    if not isinstance(error, sqlite3.Error):
-        return False
-    code = getattr(error, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF not in _ENTRY_ERRORS
+            item.future.set_exception(
+                item.result if isinstance(item.result, Exception) else unavailable()
+            )

@@ -1,4 +1,4 @@
-"""``fairlead audit``: re-derive a whole log from its file."""
+"""``fairlead audit``: re-derive a whole log from its file or its database."""
 
 from __future__ import annotations
 
@@ -10,15 +10,20 @@ import typer
 
 from fairlead.cli.opening import opening, search
 from fairlead.cli.options import OutputOption, ProfileOption
-from fairlead.cli.output import Format, emit
+from fairlead.cli.output import Format, emit, say
 from fairlead.errors import Forged
 
 if TYPE_CHECKING:
+    from fairlead.auditlog import Place
     from fairlead.partners import Directory
 
 app = typer.Typer(help="Verify audit logs, and open what is sealed.", no_args_is_help=True)
 app.command("open")(opening)
 app.command("search")(search)
+LOG_HELP = (
+    "The log's file, for example audit.sqlite; or env:NAME or file:PATH, which holds the "
+    "postgresql:// address of its database."
+)
 COLUMNS = ("log", "leaves", "checkpoints", "root", "by_type", "open_queries", "decision_batches")
 
 
@@ -29,7 +34,7 @@ def _group() -> None:
 
 @app.command("verify")
 def verify(
-    log: Annotated[Path, typer.Argument(help="The log's file, for example audit.sqlite.")],
+    log: Annotated[str, typer.Argument(help=LOG_HELP)],
     directory: Annotated[
         Path | None, typer.Option(help="Signed directory; else the profile's.")
     ] = None,
@@ -42,7 +47,7 @@ def verify(
 ) -> None:
     """Recompute every hash, root, signature and ordering rule of a log.
 
-    Whose log it is stands in the file; the key to verify it with comes from the directory. Only
+    Whose log it is stands in it; the key to verify it with comes from the directory. Only
     receipts kept elsewhere show that its operator rewrote the log and signed it again.
     """
     from fairlead.auditlog import claimed_origin, verify_log
@@ -55,7 +60,8 @@ def verify(
         directory, trust = directory or settings.directory, trust or settings.trust
     anchors = Trust.load(trust)
     members = anchors.directory(directory, now=time.time())
-    origin = claimed_origin(log)
+    place = place_of(log)
+    origin = claimed_origin(place)
     known = [head for file in receipt or () for head in heads(load_evidence(file), members)]
     listed = (
         members,
@@ -63,7 +69,7 @@ def verify(
     )  # an origin may have ended, and a key been turned
     keys = [key for one in listed for key in _key_then(origin, one)]
     key, *former = keys or [key_of(origin, members)]
-    report = verify_log(log, origin=origin, public_key=key, former=former, known=known)
+    report = verify_log(place, origin=origin, public_key=key, former=former, known=known)
     record = {
         "log": origin,
         "leaves": report.size,
@@ -74,6 +80,39 @@ def verify(
         "decision_batches": report.batches,
     }
     emit([record], columns=COLUMNS, output=output)
+
+
+@app.command("copy")
+def copy(
+    log: Annotated[str, typer.Argument(help=LOG_HELP)],
+    out: Annotated[Path, typer.Argument(help="The file to write.")],
+) -> None:
+    """Copy a log, beside those who write it, into one file that verify reads.
+
+    It holds the leaves with their details, the checkpoints and the decision records, and nothing
+    else that the log's process keeps beside them.
+    """
+    from fairlead.auditlog import copy_log
+
+    count = copy_log(place_of(log), out)
+    say(f"{out}: {count} leaves")
+    say(f"next: fairlead audit verify {out}")
+
+
+def place_of(log: str) -> Place:
+    """Where a log lies that was named on the command line.
+
+    :raises Misconfigured: SECRET_MISSING, DATABASE_URL or DATABASE_TLS.
+    """
+    import os
+
+    from fairlead.auditlog import DatabaseUrl
+    from fairlead.config import SecretReference, reveal
+
+    if not log.startswith(("env:", "file:")):
+        return Path(log)
+    address = reveal(SecretReference(log), os.environ)
+    return DatabaseUrl.parse(address.decode("utf-8", "replace"))
 
 
 def _key_then(origin: str, listed: Directory) -> list[bytes]:

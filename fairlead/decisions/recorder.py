@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-import sqlite3
 from collections import OrderedDict, deque
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import orjson
 
-from fairlead.auditlog import AuditLog, Beside
-from fairlead.auditlog.kept import LAST, RECORDED, last
+from fairlead.auditlog import AuditLog, Beside, Connection
+from fairlead.auditlog.kept import RECORDED
 from fairlead.decisions.batch import (
     PRIVATE,
     ContentKey,
@@ -26,6 +25,7 @@ from fairlead.envelope.query import uuid7
 from fairlead.leaves import LeafWriter
 from fairlead.policy.inputs import Document
 from fairlead.policy.recorded import Decisions, Recorder, places
+from fairlead.v1 import decisions_pb2 as pb
 
 HOUR_S = 3600
 WAIT_S = 1.0
@@ -43,8 +43,21 @@ Unit = tuple[Pending, ...]
 """Records that are written into one batch."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Last:
+    """The newest batch of a log: its number, its SHA-256, and its time."""
+
+    number: int = 0
+    digest: bytes = bytes(32)
+    time_ms: int = 0
+
+
 class BatchRecorder:
-    """The records of one process. :meth:`record` is called from its event loop alone."""
+    """The records of one process. :meth:`record` is called from its event loop alone.
+
+    Several gateways may add batches to one log: which one is the last is looked up in each
+    transaction.
+    """
 
     def __init__(
         self,
@@ -52,14 +65,9 @@ class BatchRecorder:
         leaves: LeafWriter,
         clock: Callable[[], float],
         replay_key: bytes | None,
-        number: int = 0,
-        previous: bytes = bytes(32),
         random: Random = os.urandom,
     ) -> None:
-        """:param replay_key: the officer's public key; without one there are no inputs.
-
-        :param number: of the newest batch; ``previous`` its SHA-256.
-        """
+        """:param replay_key: the officer's public key; without one there are no inputs."""
         self._leaves = leaves
         self._clock = clock
         self._replay_key = replay_key
@@ -68,8 +76,8 @@ class BatchRecorder:
         self._timer: asyncio.TimerHandle | None = None
         self._wake: Callable[[], None] = lambda: None
         # The writer's thread only:
-        self._number = number
-        self._previous = previous
+        self._last = _Last()
+        self._given: list[Unit] = []
         self._key: ContentKey | None = None
 
     @classmethod
@@ -85,14 +93,11 @@ class BatchRecorder:
 
         :raises InvalidInput: SEALING_KEY: ``replay_key`` is none.
         """
-        number, previous = last(log.read(LAST))
-        made = cls(
-            leaves=leaves, clock=clock, replay_key=replay_key, number=number, previous=previous
-        )
+        made = cls(leaves=leaves, clock=clock, replay_key=replay_key)
         if replay_key is not None:
             made._key = made._key_of(int(clock()))
         made._wake = log.wake
-        log.accompany(made.contribute)
+        log.accompany(made)
         return made
 
     def record(
@@ -138,36 +143,45 @@ class BatchRecorder:
 
     # ── On the log's thread ──────────────────────────────────────────────────────────────────
 
-    def contribute(self) -> list[tuple[bytes, Beside]]:
-        """What waits, as leaves with their batches: an :data:`~fairlead.auditlog.Companion`."""
+    def contribute(self, connection: Connection) -> list[tuple[bytes, Beside]]:
+        """What waits, as leaves with their batches: see :class:`~fairlead.auditlog.Companion`."""
+        if not self._pending:
+            return []
+        self._last = _newest(connection, self._last)
         return [self._written(items) for items in _portions(self._taken())]
+
+    def settle(self, durable: bool) -> None:
+        """What was contributed is durable; or it waits again, before all that came since."""
+        if not durable:
+            self._pending.extendleft(reversed(self._given))
+        self._given = []
 
     def _taken(self) -> list[Unit]:
         taken = [self._pending.popleft() for _ in range(len(self._pending))]
-        if self._replay_key is not None:
-            return taken
-        return [unit for unit in taken if unit[0].point not in PRIVATE]
+        if self._replay_key is None:
+            taken = [unit for unit in taken if unit[0].point not in PRIVATE]
+        self._given = taken
+        return taken
 
     def _written(self, items: Sequence[Pending]) -> tuple[bytes, Beside]:
         now = self._clock()
         self._turn(int(now))
-        self._number += 1
+        last = self._last
+        # Another gateway's clock may be ahead, or ours was put back: batches are found by time.
+        time_ms = max(int(now * 1000), last.time_ms)
         octets = write_batch(
             items,
-            number=self._number,
-            previous=self._previous,
+            number=last.number + 1,
+            previous=last.digest,
             log=self._leaves.log,
-            time_ms=int(now * 1000),
+            time_ms=time_ms,
             key=self._key,
             random=self._random,
         )
-        self._previous = hashlib.sha256(octets).digest()
-        leaf = self._leaves.decision(RECORDED, batch=self._number, digest=self._previous)
-        row = _Row(
-            number=self._number, digest=self._previous, time_ms=int(now * 1000), octets=octets,
-            key=self._key,
-        )  # fmt: skip
-        return leaf, row.put
+        made = _Last(last.number + 1, hashlib.sha256(octets).digest(), time_ms)
+        self._last = made
+        leaf = self._leaves.decision(RECORDED, batch=made.number, digest=made.digest)
+        return leaf, _Row(batch=made, octets=octets, key=self._key).put
 
     def _turn(self, now: int) -> None:
         """Every hour another content key; the last one is forgotten."""
@@ -184,24 +198,40 @@ class BatchRecorder:
 class _Row:
     """What is written beside a leaf."""
 
-    number: int
-    digest: bytes
-    time_ms: int
+    batch: _Last
     octets: bytes
     key: ContentKey | None
 
-    def put(self, connection: sqlite3.Connection, leaf: int) -> None:
+    def put(self, connection: Connection, leaf: int) -> None:
+        batch = self.batch
         if self.key is not None:
             connection.execute(
-                "INSERT OR IGNORE INTO decision_key (id, time_ms, sealed) VALUES (?, ?, ?)",
-                (self.key.key_id, self.time_ms, self.key.sealed),
+                "INSERT INTO decision_key (id, time_ms, sealed) VALUES (?, ?, ?) "
+                "ON CONFLICT DO NOTHING",
+                (self.key.key_id, batch.time_ms, self.key.sealed),
             )
         connection.execute(
             "INSERT INTO decision_batch (number, digest, time_ms, leaf, key, body) "
             "VALUES (?, ?, ?, ?, ?, ?)",
-            (self.number, self.digest, self.time_ms, leaf,
+            (batch.number, batch.digest, batch.time_ms, leaf,
              self.key.key_id if self.key else b"", self.octets),
         )  # fmt: skip
+
+
+def _newest(connection: Connection, own: _Last) -> _Last:
+    """The newest batch in the log: the one written here last, or what its body says."""
+    row = connection.execute(
+        "SELECT number, digest FROM decision_batch ORDER BY number DESC LIMIT 1"
+    ).fetchone()
+    if row is None:
+        return _Last()
+    if row == (own.number, own.digest):
+        return own
+    (body,) = connection.execute(
+        "SELECT body FROM decision_batch WHERE number = ?", (row[0],)
+    ).fetchone()
+    time_ms = pb.DecisionBatch.FromString(body).time_ms
+    return _Last(row[0], hashlib.sha256(body).digest(), time_ms)
 
 
 def _portions(units: Sequence[Unit]) -> Iterator[Sequence[Pending]]:

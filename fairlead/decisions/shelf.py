@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import sqlite3
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from itertools import pairwise
 
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import Also, AuditLog, Connection, Reading
 from fairlead.auditlog.kept import EXPIRED, RECORDED, forged
 from fairlead.errors import FairleadError
 from fairlead.leaves import LeafWriter
@@ -35,7 +35,7 @@ class Row:
     leaf: int
 
 
-def span(connection: sqlite3.Connection | AuditLog, since_ms: int, until_ms: int) -> range:
+def span(connection: Reading | AuditLog, since_ms: int, until_ms: int) -> range:
     """Numbers of the batches written from ``since_ms`` until before ``until_ms`` (0: unbounded).
 
     :raises Forged: DECISIONS_FORGED: a batch that was looked at is not the one of its leaf.
@@ -58,7 +58,7 @@ def span(connection: sqlite3.Connection | AuditLog, since_ms: int, until_ms: int
     return range(start, max(start, begun(until_ms) if until_ms else numbers.stop))
 
 
-def batches(connection: sqlite3.Connection | AuditLog, numbers: range) -> Iterator[Row]:
+def batches(connection: Reading | AuditLog, numbers: range) -> Iterator[Row]:
     """The batches of these numbers, oldest first, a page of them in memory at a time."""
     at = numbers.start
     while at < numbers.stop:
@@ -75,15 +75,13 @@ def batches(connection: sqlite3.Connection | AuditLog, numbers: range) -> Iterat
         at = rows[-1][0] + 1
 
 
-def sealed_key(connection: sqlite3.Connection | AuditLog, key_id: bytes) -> bytes:
+def sealed_key(connection: Reading | AuditLog, key_id: bytes) -> bytes:
     """A content key, sealed to the replay key; empty where it is gone."""
     rows = _read(connection, "SELECT sealed FROM decision_key WHERE id = ?", (key_id,))
     return bytes(rows[0][0]) if rows else b""
 
 
-def _read(
-    connection: sqlite3.Connection | AuditLog, sql: str, parameters: tuple[object, ...]
-) -> list[tuple]:  # type: ignore[type-arg]
+def _read(connection: Reading | AuditLog, sql: str, parameters: tuple[object, ...]) -> list[tuple]:  # type: ignore[type-arg]
     if isinstance(connection, AuditLog):
         return connection.read(sql, parameters)
     return connection.execute(sql, parameters).fetchall()
@@ -95,7 +93,7 @@ BOUND = (
 )
 
 
-def _bound_of(connection: sqlite3.Connection | AuditLog, number: int) -> pb.DecisionBatch:
+def _bound_of(connection: Reading | AuditLog, number: int) -> pb.DecisionBatch:
     rows = _read(connection, f"{BOUND} WHERE number = ?", (number,))
     if not rows:
         raise forged(f"the batch of decision records {number} is missing")
@@ -124,7 +122,12 @@ async def expire(log: AuditLog, leaves: LeafWriter, *, before: float) -> None:
         newest, keys = _old(log, int(before * 1000))
         if not newest:
             return
-        await log.append(leaves.decision(EXPIRED, batch=newest), also=_letting(newest, keys))
+        with suppress(_LetGo):
+            await log.append(leaves.decision(EXPIRED, batch=newest), also=_letting(newest, keys))
+
+
+class _LetGo(Exception):
+    """Another gateway of the same log was quicker."""
 
 
 def _old(log: AuditLog, before_ms: int) -> tuple[int, set[bytes]]:
@@ -145,10 +148,16 @@ def _old(log: AuditLog, before_ms: int) -> tuple[int, set[bytes]]:
     return newest, keys
 
 
-def _letting(newest: int, keys: set[bytes]) -> Callable[[sqlite3.Connection], None]:
-    def let(connection: sqlite3.Connection) -> None:
-        connection.execute("DELETE FROM decision_batch WHERE number <= ?", (newest,))
-        connection.executemany("DELETE FROM decision_key WHERE id = ?", [(key,) for key in keys])
+def _letting(newest: int, keys: set[bytes]) -> Also:
+    def let(connection: Connection) -> None:
+        gone = connection.execute("DELETE FROM decision_batch WHERE number <= ?", (newest,))
+        if gone.rowcount == 0:
+            raise _LetGo
+        connection.executemany(
+            "DELETE FROM decision_key WHERE id = ? AND NOT EXISTS "
+            "(SELECT 1 FROM decision_batch WHERE decision_batch.key = decision_key.id)",
+            [(key,) for key in keys],
+        )
 
     return let
 

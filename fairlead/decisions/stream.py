@@ -9,7 +9,6 @@ the last, and their order. A file begins with :data:`MAGIC`; each message stands
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -20,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 
 from fairlead import signing
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, Reading
 from fairlead.auditlog.kept import RECORDED
 from fairlead.decisions.batch import Batch, check_key, open_batch, open_key, read_batch
 from fairlead.decisions.shelf import batches, sealed_key
@@ -39,7 +38,7 @@ Check = Callable[[str, audit_pb2.Receipt], None]
 
 
 def responses(
-    connection: sqlite3.Connection | AuditLog, numbers: range, prove: Prove
+    connection: Reading | AuditLog, numbers: range, prove: Prove
 ) -> Iterator[pb.ReadDecisionsResponse]:
     """The batches of these numbers as they travel."""
     yield pb.ReadDecisionsResponse(batches=len(numbers))

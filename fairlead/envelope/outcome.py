@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+from google.protobuf.message import DecodeError
+
 from fairlead import signing
 from fairlead.errors import Forged
-from fairlead.partners import Gateway
+from fairlead.partners import Directory, Gateway
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import query_pb2 as pb
 
@@ -76,6 +78,21 @@ def make_outcome(
         policy_serial=policy_serial,
     )
     return signing.canonical(outcome)
+
+
+def gateway_of(outcome: bytes, directory: Directory) -> Gateway:
+    """The gateway that an outcome says it is of; whether it is, :func:`verify_outcome` finds out.
+
+    :raises Forged: the directory lists no such gateway.
+    """
+    try:
+        named = pb.Outcome.FromString(outcome).gateway
+    except DecodeError:
+        named = ""
+    gateway = directory.gateways.get(named)
+    if gateway is None:
+        raise Forged("an outcome is of no gateway", reasons=("OUTCOME_BINDING",))
+    return gateway
 
 
 def verify_outcome(

@@ -30,21 +30,18 @@ def export(
 
     What they were decided on stays sealed: only the replay key opens it.
     """
-    from fairlead import storage
-    from fairlead.auditlog import receipt_at
+    from fairlead.auditlog import receipt_at, snapshot
     from fairlead.config import GatewayConfig, load
     from fairlead.decisions.shelf import span
     from fairlead.decisions.stream import responses, write_file
     from fairlead.errors import Conflict
-    from gateway.app import LOG_FILE
+    from gateway.app import log_place
 
     settings = load(GatewayConfig, config)
     begin = moment(since, now=time.time())
-    database = storage.open_readonly(settings.state_dir / LOG_FILE)
     try:
-        database.execute("BEGIN")  # one snapshot, also beside the running gateway
-        numbers = span(database, begin * 1000, 0)
-        with out.open("xb") as file:
+        with snapshot(log_place(settings)) as database, out.open("xb") as file:
+            numbers = span(database, begin * 1000, 0)
             out.chmod(0o600)
             items = responses(database, numbers, lambda leaf: receipt_at(database, leaf))
             count = write_file(items, file)
@@ -52,7 +49,5 @@ def export(
         raise Conflict(
             "the file exists already", reasons=("FILE_EXISTS",), remedy="name another file"
         ) from None
-    finally:
-        database.close()
     say(f"{out}: {count} batches of decision records")
     say(f"next, whoever holds the replay key: fairlead policy replay DIR --key KEY --from {out}")

@@ -67,8 +67,16 @@ def _model() -> type[GatewayConfig]:
 
 def _state(config: Path) -> tuple[Path, str]:
     from fairlead.config import load
+    from fairlead.errors import Misconfigured
 
     settings = load(_model(), config)
+    if settings.database is not None:
+        raise Misconfigured(
+            "this gateway's log is in a database, which is backed up with the database's own tools",
+            reasons=("BACKUP_DATABASE",),
+            remedy="pg_basebackup, and a copy of state_dir; the log alone, for reading: "
+            "fairlead audit copy env:NAME FILE",
+        )
     return settings.state_dir, settings.name
 
 

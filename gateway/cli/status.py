@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -104,25 +103,18 @@ def _partners(books: Books) -> list[dict[str, Any]]:
 
 def _witnesses(books: Books, now: float) -> list[dict[str, Any]]:
     """The quorum, and how far each witness is; ``serial`` is the size that is cosigned."""
-    from fairlead import quorum, storage
+    from fairlead import quorum
+    from fairlead.auditlog import snapshot
     from fairlead.errors import FairleadError
-    from gateway.app import LOG_FILE
+    from gateway.app import log_place
     from gateway.standing import standing
 
-    path = books.config.state_dir / LOG_FILE
     try:
         directory = books.verified(now=now)
-        database = storage.open_readonly(path) if path.exists() else None
-    except FairleadError:  # what is wrong is said where it ends
+        with snapshot(log_place(books.config)) as log:
+            found = standing(lambda sql, values: log.execute(sql, values).fetchall(), directory)
+    except FairleadError:  # no log yet, an older version's, or what is said where it ends
         return []
-    if database is None:
-        return []
-    try:
-        found = standing(lambda sql, values: database.execute(sql, values).fetchall(), directory)
-    except sqlite3.Error:  # a log that an older version wrote last
-        return []
-    finally:
-        database.close()
     needed = quorum.required(directory.appointed)
     total = len(directory.appointed.witnesses)
     state = found.told(now)

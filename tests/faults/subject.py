@@ -7,12 +7,13 @@ import sqlite3
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import receipts, signing
 from fairlead.auditlog import AuditLog, LogReport, verify_log
+from fairlead.auditlog.sqlite_store import SqliteStore
 from fairlead.v1 import audit_pb2, query_pb2
 
 ORIGIN = "gateway.example/log"
@@ -32,7 +33,7 @@ def open_log(path: Path, *, clock: Callable[[], float] = time.time) -> AuditLog:
 
 def database(log: AuditLog) -> sqlite3.Connection:
     """The connection that the log writes through."""
-    return log._writer._database
+    return cast("SqliteStore", log._store)._database
 
 
 def verify(path: Path, known: Sequence[receipts.Head] = ()) -> LogReport:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from fairlead import errors, receipts, signing
-from fairlead.auditlog import AuditLog
+from fairlead.auditlog import AuditLog, Connection
 from fairlead.auditlog.kept import RECORDED
 from fairlead.v1 import audit_pb2, decisions_pb2
 from tests.faults import subject
@@ -83,7 +83,7 @@ def original(folder: Path) -> Original:
 async def _fill(log: AuditLog, half: int, heads: list[receipts.Head]) -> None:
     chance = random.Random(half)
     batches = BATCHES // 2
-    log.accompany(_companion(range(half * batches + 1, (half + 1) * batches + 1)))
+    log.accompany(_Batches(range(half * batches + 1, (half + 1) * batches + 1)))
     for number in range(QUERIES // 2):
         query_id, detail = chance.randbytes(16), chance.randbytes(200)
         await log.append(subject.intent(query_id, detail), detail=detail)
@@ -102,15 +102,20 @@ async def _fill(log: AuditLog, half: int, heads: list[receipts.Head]) -> None:
         heads.append(log.head)
 
 
-def _companion(numbers: Sequence[int]) -> Callable[[], list[Any]]:
+class _Batches:
     """One batch of decision records beside each transaction, until all are written."""
-    left = iter(numbers)
 
-    def contribute() -> list[Any]:
-        number = next(left, 0)
+    def __init__(self, numbers: Sequence[int]) -> None:
+        self._left = iter(numbers)
+
+    def contribute(self, _: Connection) -> list[Any]:
+        """The next one."""
+        number = next(self._left, 0)
         return [_batch(number)] if number else []
 
-    return contribute
+    def settle(self, durable: bool) -> None:
+        """A file's transaction is durable, or the log has failed."""
+        assert durable
 
 
 def _batch(number: int) -> tuple[bytes, Callable[[sqlite3.Connection, int], None]]:

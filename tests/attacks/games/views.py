@@ -12,12 +12,13 @@ from collections.abc import AsyncGenerator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import orjson
 
 import node.answering
 from fairlead import telemetry
+from fairlead.auditlog.sqlite_store import SqliteStore
 from tests.attacks.games.sight import Sight
 from tests.federation import Federation
 
@@ -112,7 +113,7 @@ class Watch:
             if self.sights and sql.lstrip().startswith(_WRITES):
                 self._rows[view].append((time.perf_counter(), sql))
 
-        log._writer._database.set_trace_callback(trace)
+        cast("SqliteStore", log._writer._store)._database.set_trace_callback(trace)
 
     def at(self, view: str, name: str) -> None:
         """Something happened now."""
