@@ -22,15 +22,19 @@ from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directories, Gateway, Node
+from fairlead.reconciling import ENTRY_OCTETS, MAX_ENTRIES, Ledger
+from fairlead.reconciling import FILE as LEDGER_FILE
 from fairlead.release import ReleaseDesk
 from fairlead.releases import Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
-from gateway import feedback, manifests, service, standing
+from gateway import feedback, manifests, reconciled, service, standing
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
+from gateway.overdue import Overdue
 from gateway.publications import Publications
+from gateway.reconciliation import Reconciliations
 from gateway.releases import ReleaseExchange
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
@@ -43,6 +47,7 @@ MIGRATIONS = (
     *feedback.MIGRATIONS,
     *manifests.MIGRATIONS,
     *standing.MIGRATIONS,
+    *reconciled.MIGRATIONS,
 )
 """Tables of the gateway in its log's file, in the order in which they were invented."""
 CLOSING_S = 2.0
@@ -87,6 +92,7 @@ class GatewayApp:
 
     server: Server
     log: AuditLog
+    ledger: Ledger
     tactical: Tactical
     publishing: Publishing
     transport: Transport
@@ -110,6 +116,7 @@ class GatewayApp:
         await self.tactical.drain()
         await self.transport.close()
         await self.witnesses.close()
+        self.ledger.close()
         await asyncio.to_thread(self.log.close)
 
 
@@ -229,8 +236,13 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
     )
     releases.on_change.append(publishing.wake)
+    ledger = Ledger(config.state_dir / LEDGER_FILE, log)
+    reconciliations = _reconciliations(
+        config, entry, keys, log, leaves, ledger, member, collector, clock
+    )
+    overdue = Overdue(reconciliations.shelf, ledger, member.directory, clock=clock)
     server = process.bind(
-        service.services(tactical, told, publications, publishing, exchanged),
+        service.services(tactical, told, publications, publishing, exchanged, reconciliations),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,
@@ -244,6 +256,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     return GatewayApp(
         server=server,
         log=log,
+        ledger=ledger,
         tactical=tactical,
         publishing=publishing,
         transport=transport,
@@ -257,11 +270,17 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
             collector.run(),
             decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
+            overdue.watch(),
         ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
-            member, log, config.keys_dir, releases, clock=clock, more=collector.gauges
+            member,
+            log,
+            config.keys_dir,
+            releases,
+            clock=clock,
+            more=lambda: [*collector.gauges(), *overdue.gauges()],
         ),
         drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )
@@ -279,6 +298,36 @@ class _Stopping:
         if self.server is not None:
             self.task = asyncio.ensure_future(self.server.set_serving(False))
         self.failed.event.set()
+
+
+def _reconciliations(
+    config: GatewayConfig,
+    entry: Gateway,
+    keys: KeyRing,
+    log: AuditLog,
+    leaves: LeafWriter,
+    ledger: Ledger,
+    member: Membership,
+    collector: Witnesses,
+    clock: Callable[[], float],
+) -> Reconciliations:
+    """What holds nodes' logs against this one."""
+
+    def key() -> Ed25519PrivateKey:
+        now = member.directory.current.gateways[entry.spiffe_id]
+        return keys.signing(now.signing_key)
+
+    return Reconciliations(
+        gateway=entry.spiffe_id,
+        key=key,
+        log=log,
+        leaves=leaves,
+        ledger=ledger,
+        directory=member.directory,
+        clock=clock,
+        limit=min(MAX_ENTRIES, config.limits.max_message_bytes // ENTRY_OCTETS),
+        cosigned=lambda: collector.cosigned,
+    )
 
 
 def _node(directory: Directories, partner_id: str) -> Node:
