@@ -6,12 +6,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
+from fairlead import signing
+from fairlead.cosigning import cosign, with_lines, witness_name
 from fairlead.errors import Forked
 from fairlead.receipts import CheckpointFork, Head
 from fairlead.reconciling import Cosigned, Unwitnessed, require_witnessed
+from node.app import _witnessed
 from tests.cosigned import Witness, cosigned
 from tests.reconciled import REFUSAL, Both
 from tests.walks import PaperLog, World, make_world
@@ -204,6 +209,30 @@ async def test_who_reconciles_again_at_once_demands_no_more(world: World, tmp_pa
             both.now += 240
         both.now += 3_600
         assert (await both.reconcile())["reasons"] == ["RECONCILE_UNWITNESSED"]
+
+
+async def test_the_programs_own_witnesses_are_demanded(world: World, tmp_path: Path) -> None:
+    """What nodes cosign is what a node demands: three of four witnesses, and two are too few."""
+    demanded = _witnessed(cast("Any", SimpleNamespace(directory=world.directory)))
+    assert demanded is not None
+    with Both(world, tmp_path, witnessing=demanded) as both:
+        await both.hour()
+        assert (await both.reconcile())["reasons"] == []
+        for signers, reasons in ((2, ["RECONCILE_UNWITNESSED"]), (3, [])):
+            both.now += 3_600
+            head, names = both.gateway.log.head, sorted(world.directory.partners)[:signers]
+            lines = [
+                cosign(
+                    head.checkpoint,
+                    witness_name(world.directory.federation, name),
+                    signing.load_signing_key(world.opened.layout.node(name) / "witness.key"),
+                    both.now,
+                )
+                for name in names
+            ]
+            noted = replace(head, checkpoint=with_lines(head.checkpoint, lines))
+            show(both, lambda noted=noted: noted)  # type: ignore[misc]
+            assert (await both.reconcile())["reasons"] == reasons
 
 
 def test_the_errors_of_this_file_are_of_forks() -> None:
