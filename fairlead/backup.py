@@ -38,7 +38,14 @@ SCHEMA = 1
 MANIFEST = "manifest.json"
 LOG = "audit.sqlite"
 EXCLUDED = frozenset(
-    {"index.sqlite", "index.sqlite.stage", "control.sock", "watches.secret", "witness.mark"}
+    {
+        "index.sqlite",
+        "index.sqlite.stage",
+        "control.sock",
+        "watches.secret",
+        "witness.mark",
+        "reconciling.sqlite",  # derived from the log, and made anew from it
+    }
 )
 EXCLUDED_FOLDERS = frozenset({"blind", "oversight", "snapshots"})
 """Folders of the state that no archive holds."""

@@ -141,8 +141,12 @@ class LeafWriter:
         user: str = "",
         partner_id: str = "",
         query_id: bytes = b"",
+        detail_digest: bytes = b"",
     ) -> bytes:
-        """The leaf of evidence that somebody cheats: the signed heads that show it, or who."""
+        """The leaf of evidence that somebody cheats: the signed heads that show it, or who.
+
+        :param detail_digest: of the statements that show it, stored beside the leaf.
+        """
         self.tally.alarmed(reasons[:1])
         leaf = self._leaf(
             pb.LEAF_TYPE_ALARM,
@@ -152,6 +156,34 @@ class LeafWriter:
             user=user,
             partner_id=partner_id,
             query_id=query_id,
+            detail_digest=detail_digest,
+        )
+        return signing.canonical(leaf)
+
+    def reconciled(
+        self,
+        *,
+        user: str,
+        partner_id: str,
+        listed: int,
+        met: int,
+        excused: int,
+        detail_digest: bytes,
+    ) -> bytes:
+        """The leaf of a reconciliation that found nothing.
+
+        :param user: the other end's SPIFFE id. :param partner_id: the node's partner.
+        :param listed: entries of this log. :param met: of the other one. :param excused: of those
+            that the node's log need not hold. :param detail_digest: of the statements beside it.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_RECONCILED,
+            user=user,
+            partner_id=partner_id,
+            entries_listed=listed,
+            entries_met=met,
+            entries_excused=excused,
+            detail_digest=detail_digest,
         )
         return signing.canonical(leaf)
 

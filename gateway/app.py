@@ -23,16 +23,20 @@ from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directories, Directory, Gateway, Node
+from fairlead.reconciling import ENTRY_OCTETS, MAX_ENTRIES, Ledger
+from fairlead.reconciling import FILE as LEDGER_FILE
 from fairlead.release import ReleaseDesk
 from fairlead.releases import SUBJECT, Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
-from gateway import feedback, manifests, service, standing
+from gateway import feedback, manifests, reconciled, service, standing
 from gateway.abreast import keep_abreast
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
+from gateway.overdue import Overdue
 from gateway.publications import Publications
+from gateway.reconciliation import Reconciliations
 from gateway.releases import ReleaseExchange
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
@@ -45,6 +49,7 @@ MIGRATIONS = (
     *feedback.MIGRATIONS,
     *manifests.MIGRATIONS,
     *standing.MIGRATIONS,
+    *reconciled.MIGRATIONS,
 )
 """Tables of the gateway in its log's file, in the order in which they were invented."""
 CLOSING_S = 2.0
@@ -113,6 +118,7 @@ class GatewayApp:
 
     server: Server
     log: AuditLog
+    ledger: Ledger
     tactical: Tactical
     publishing: Publishing
     transport: Transport
@@ -136,6 +142,7 @@ class GatewayApp:
         await self.tactical.drain()
         await self.transport.close()
         await self.witnesses.close()
+        self.ledger.close()
         await asyncio.to_thread(self.log.close)
 
 
@@ -255,8 +262,13 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
     )
     releases.on_change.append(publishing.wake)
+    ledger = Ledger(config.state_dir / LEDGER_FILE, log)
+    reconciliations = _reconciliations(
+        config, entry, keys, log, leaves, ledger, member, collector, clock
+    )
+    overdue = Overdue(reconciliations.shelf, ledger, member.directory, clock=clock)
     server = process.bind(
-        service.services(tactical, told, publications, publishing, exchanged),
+        service.services(tactical, told, publications, publishing, exchanged, reconciliations),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,
@@ -270,6 +282,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     return GatewayApp(
         server=server,
         log=log,
+        ledger=ledger,
         tactical=tactical,
         publishing=publishing,
         transport=transport,
@@ -284,11 +297,17 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             collector.run(),
             decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
             *([keep_abreast(log, lambda: _serials(member, releases))] if log.shared else []),
+            overdue.watch(),
         ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
-            member, log, config.keys_dir, releases, clock=clock, more=collector.gauges
+            member,
+            log,
+            config.keys_dir,
+            releases,
+            clock=clock,
+            more=lambda: [*collector.gauges(), *overdue.gauges()],
         ),
         drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )
@@ -316,6 +335,36 @@ def _serials(member: Membership, releases: Releases) -> dict[str, int]:
         SUBJECT: releases.bundle.serial,
         **{f"deny-list/{issuer}": serial for issuer, serial in lists},
     }
+
+
+def _reconciliations(
+    config: GatewayConfig,
+    entry: Gateway,
+    keys: KeyRing,
+    log: AuditLog,
+    leaves: LeafWriter,
+    ledger: Ledger,
+    member: Membership,
+    collector: Witnesses,
+    clock: Callable[[], float],
+) -> Reconciliations:
+    """What holds nodes' logs against this one."""
+
+    def key() -> Ed25519PrivateKey:
+        now = member.directory.current.gateways[entry.spiffe_id]
+        return keys.signing(now.signing_key)
+
+    return Reconciliations(
+        gateway=entry.spiffe_id,
+        key=key,
+        log=log,
+        leaves=leaves,
+        ledger=ledger,
+        directory=member.directory,
+        clock=clock,
+        limit=min(MAX_ENTRIES, config.limits.max_message_bytes // ENTRY_OCTETS),
+        cosigned=lambda: collector.cosigned,
+    )
 
 
 def _node(directory: Directories, partner_id: str) -> Node:

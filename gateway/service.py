@@ -1,4 +1,4 @@
-"""``GatewayService`` and ``FederationService`` over gRPC, and who may call them."""
+"""The gateway's services over gRPC, and who may call them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,18 @@ import grpc.aio
 from fairlead.authorisation import NODES, Authorisation, Service
 from fairlead.certificates import der_of
 from fairlead.door import current_identity
-from fairlead.v1 import federation_pb2, federation_pb2_grpc, gateway_pb2, gateway_pb2_grpc
+from fairlead.v1 import (
+    federation_pb2,
+    federation_pb2_grpc,
+    gateway_pb2,
+    gateway_pb2_grpc,
+    reconcile_pb2,
+    reconcile_pb2_grpc,
+)
 from gateway.federation import Publishing
 from gateway.feedback import FeedbackDesk
 from gateway.publications import Publications
+from gateway.reconciliation import Reconciliations
 from gateway.releases import ReleaseExchange
 from gateway.tactical import Tactical
 
@@ -35,6 +43,8 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.FederationService/PublishPolicy": NODES,
     "/fairlead.v1.FederationService/ReportPolicy": NODES,
     "/fairlead.v1.FederationService/ListPolicies": NODES,
+    "/fairlead.v1.ReconcileService/Reconcile": NODES,
+    "/fairlead.v1.ReconcileService/Conclude": NODES,
 }
 
 
@@ -161,16 +171,42 @@ class FederationServicer(federation_pb2_grpc.FederationServiceServicer):
         return self._releases.listed()
 
 
+class ReconcileServicer(reconcile_pb2_grpc.ReconcileServiceServicer):
+    """Hands the nodes' statements to what holds them against this gateway's log."""
+
+    def __init__(self, reconciliations: Reconciliations) -> None:
+        self._reconciliations = reconciliations
+
+    async def Reconcile(  # noqa: N802
+        self,
+        request: reconcile_pb2.ReconcileRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> reconcile_pb2.ReconcileResponse:
+        """See :meth:`Reconciliations.reconcile`."""
+        return await self._reconciliations.reconcile(request, current_identity())
+
+    async def Conclude(  # noqa: N802
+        self,
+        request: reconcile_pb2.ConcludeRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> reconcile_pb2.ConcludeResponse:
+        """See :meth:`Reconciliations.conclude`."""
+        codes = await self._reconciliations.conclude(request.reconciliation, current_identity())
+        return reconcile_pb2.ConcludeResponse(incidents=codes)
+
+
 def services(
     tactical: Tactical,
     feedback: FeedbackDesk,
     publications: Publications,
     publishing: Publishing,
     releases: ReleaseExchange,
+    reconciliations: Reconciliations,
 ) -> list[Service]:
-    """Both services, ready to be offered."""
+    """All services, ready to be offered."""
     query = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
     federation = federation_pb2_grpc.add_FederationServiceServicer_to_server
+    reconcile = reconcile_pb2_grpc.add_ReconcileServiceServicer_to_server
     return [
         Service(
             descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
@@ -179,5 +215,9 @@ def services(
         Service(
             descriptor=federation_pb2.DESCRIPTOR.services_by_name["FederationService"],
             register=partial(federation, FederationServicer(publishing, releases)),
+        ),
+        Service(
+            descriptor=reconcile_pb2.DESCRIPTOR.services_by_name["ReconcileService"],
+            register=partial(reconcile, ReconcileServicer(reconciliations)),
         ),
     ]

@@ -12,15 +12,18 @@ from functools import partial
 from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 
 # isort: split
-from fairlead import admission, decisions, metrics, process
+from fairlead import admission, decisions, metrics, process, quorum
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
+from fairlead.cosigning import cosigners
 from fairlead.errors import FairleadError
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.notice import Asked
 from fairlead.partners import Partner
+from fairlead.reconciling import FILE as LEDGER_FILE
+from fairlead.reconciling import Ledger
 from fairlead.release import ReleaseDesk
 from fairlead.releases import Releases
 from fairlead.server import Server
@@ -52,6 +55,7 @@ from node.own_entry import OwnEntry
 from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
+from node.reconciling import Calling, Reconciler, Witnessing
 from node.refreshing import Refresher, record_index
 from node.releases import ReleaseFollower
 from node.snapshots import HeldShelf, Snapshots
@@ -74,6 +78,8 @@ class NodeApp:
 
     server: Server
     log: AuditLog
+    ledger: Ledger
+    reconciler: Reconciler
     asking: Asking
     approvals: Approvals
     answering: Answering
@@ -107,6 +113,7 @@ class NodeApp:
         await asyncio.gather(self.housekeeping, return_exceptions=True)
         await self.asking.drain()
         await self.line.close()
+        self.ledger.close()
         await asyncio.to_thread(self.log.close)
         self.vault.close()
         self.index.close()
@@ -174,11 +181,22 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     steering.snapshots = asker.snapshots.report
     steering.status.policy_overdue = lambda: releases.overdue(clock())
     offering = open_offering(parts, exchange, steering, refresher)
+    ledger = Ledger(config.state_dir / LEDGER_FILE, log)
+    reconciler = Reconciler(
+        parts,
+        Calling(line),
+        ledger,
+        node=own_node(config, partner),
+        witnessing=partial(_witnessed, parts),
+    )
+    steering.reconcile = reconciler.reconcile
     server = _bind(parts, answering, asker, offering, follower, witness)
     refresher.start()
     return NodeApp(
         server=server,
         log=log,
+        ledger=ledger,
+        reconciler=reconciler,
         asking=asker.asking,
         approvals=asker.approvals,
         answering=answering,
@@ -197,7 +215,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             following,
             asker,
             offering,
-            [outbox.run(), carrier.run(), releases.watch(), follower.run()],
+            [outbox.run(), carrier.run(), releases.watch(), follower.run(), reconciler.run()],
             failed,
         ),
         outbox=outbox,
@@ -217,9 +235,21 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             config.keys_dir,
             releases,
             clock=clock,
-            more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker)],
+            more=lambda: [
+                *_index_gauges(index, clock),
+                _overdue_gauge(asker),
+                _reconciled_gauge(reconciler),
+            ],
         ),
     )
+
+
+def _witnessed(parts: Parts) -> Witnessing | None:
+    """Who says whether a quorum cosigned a checkpoint; nobody where none is possible."""
+    directory = parts.directory.current
+    if not quorum.possible(directory):
+        return None
+    return lambda note: quorum.reached(cosigners(note, directory), directory)
 
 
 async def _witness(
@@ -474,6 +504,13 @@ def _overdue_gauge(asker: Asker) -> metrics.Gauge:
     meaning = "Reviews by a supervisor that are overdue."
     return metrics.Gauge(
         name="fairlead_reviews_overdue", help=meaning, value=asker.approvals.overdue()
+    )
+
+
+def _reconciled_gauge(reconciler: Reconciler) -> metrics.Gauge:
+    meaning = "Seconds since this node's log and the gateway's were held against each other."
+    return metrics.Gauge(
+        name="fairlead_reconciled_age_seconds", help=meaning, value=reconciler.age_s()
     )
 
 

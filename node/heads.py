@@ -6,12 +6,13 @@ import asyncio
 import contextlib
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from fairlead.auditlog import AuditLog, put_foreign_head
 from fairlead.errors import Forged
 from fairlead.partners import Gateway
-from fairlead.receipts import CheckpointFork, Head, verify_receipt
+from fairlead.receipts import CheckpointFork, Head, open_checkpoint, verify_receipt
+from fairlead.reconciling import require_extension
 from fairlead.v1 import audit_pb2
 
 RECENT = 16_384
@@ -139,6 +140,32 @@ class HeadKeeper:
             head=base,
         )
         # 3
+        self._see(head)
+        if asked_from == self.size:
+            self.advance(head)
+        return head
+
+    def extend(self, checkpoint: str, proof: Sequence[bytes], *, asked_from: int) -> Head:
+        """Verify a head that is shown without a leaf; it binds as one of :meth:`accept` does.
+
+        :param asked_from: size of the accepted head that ``proof`` starts from; 0 for none.
+        :returns: the head. :raises Forged: not signed by the log, or shorter than that head.
+        :raises CheckpointFork: the gateway contradicts itself.
+        """
+        base = self._recent.get(asked_from)
+        if base is None and asked_from:
+            raise Forged("a checkpoint starts from another head", reasons=("HEAD_UNKNOWN",))
+        origin = self._gateway.log_origin
+        opened = open_checkpoint(checkpoint, origin, self._gateway.log_key)
+        head = Head(origin=origin, size=opened.size, root=opened.root, checkpoint=checkpoint)
+        if base is not None:
+            if head.size < base.size:
+                raise Forged(
+                    "the gateway's log is shorter than one this node accepted",
+                    reasons=("LOG_BEHIND",),
+                    remedy="tell the gateway's operator: an older copy of its log is in service",
+                )
+            require_extension(base, head, proof)
         self._see(head)
         if asked_from == self.size:
             self.advance(head)

@@ -23,6 +23,7 @@ from node import (
     held,
     history,
     pausing,
+    reconciling,
     reviews,
     snapshots,
     termlist,
@@ -49,6 +50,7 @@ MIGRATIONS = (
     *decoys.MIGRATIONS,
     *reviews.MIGRATIONS[1:],
     *witness.MIGRATIONS,
+    *reconciling.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 VAULT_MIGRATIONS = (

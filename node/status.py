@@ -18,6 +18,7 @@ from node.exposure.document import moment
 from node.index import Index
 from node.owner import Owner
 from node.pausing import Pause
+from node.reconciling import OVERDUE_S, last_told
 
 Json = dict[str, Any]
 DAY_S = 86_400
@@ -77,6 +78,7 @@ class Status:
             "sources": self._sources(),
             "log": {"size": head.size, "root": head.root.hex()},
             "today": {"answered": answered, "refused": refused},
+            "reconciled": self._reconciled(now),
             "gateway": {
                 "reachable": await self.reachable() if self.reachable else None,
                 "clock_skew_s": self.skew(),
@@ -84,6 +86,14 @@ class Status:
         }
         late = ["POLICY_UNREVIEWED"] if self.policy_overdue() else []
         return {**found, "warnings": [*_warnings(found), *late]}
+
+    def _reconciled(self, now: float) -> Json:
+        told = last_told(self.owner.log, now)
+        return {
+            "at": moment(told["at"]) if told["at"] else None,
+            "age_s": int(now - told["at"]) if told["at"] else None,
+            "incidents": told["incidents"],
+        }
 
     def _expiry(self, now: float) -> list[Json]:
         ends: list[tuple[str, float]] = [
@@ -157,6 +167,9 @@ def _warnings(found: Json) -> list[str]:
         codes.append("INDEX_OLD")
     if found["gateway"]["reachable"] is False:
         codes.append("GATEWAY_UNREACHABLE")
+    codes += found["reconciled"]["incidents"]
+    if (found["reconciled"]["age_s"] or 0) > OVERDUE_S:
+        codes.append("RECONCILE_OVERDUE")
     if abs(found["gateway"]["clock_skew_s"] or 0.0) > SKEW_S:
         codes.append("CLOCK_SKEW")
     return list(dict.fromkeys(codes))

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead.errors import FairleadError
+from fairlead.errors import FairleadError, Unreachable
 from fairlead.telemetry import Event, get_logger
 from node.control.server import Handler
 from node.decoys import decoy_id
@@ -27,6 +27,15 @@ MEASURE_S = 3_600.0
 agreements begin by the calendar."""
 
 
+async def not_running() -> Json:
+    """:raises Unreachable: NODE_STOPPED."""
+    raise Unreachable(
+        "this node does not run, so it reconciles with nobody",
+        reasons=("NODE_STOPPED",),
+        remedy="fairlead-node serve, then: fairlead-node reconcile",
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Steering:
     """Every act of the owner on one node; :attr:`handlers` is what the socket offers."""
@@ -41,6 +50,8 @@ class Steering:
     status: Status
     snapshots: Callable[[], Awaitable[Json]]
     """Tells what of others' publications is held."""
+    reconcile: Callable[[], Awaitable[Json]] = not_running
+    """Holds this log against the gateway's now; only a running node can."""
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -56,6 +67,7 @@ class Steering:
             "blind-publish": self._after_look(self.publishing.publish),
             "blind-status": self.publishing.status,
             "snapshots": self._snapshots,
+            "reconcile": self._reconcile,
             "decoys-add": self._add_decoys,
             "decoys-list": self._list_decoys,
             "decoys-remove": self._remove_decoy,
@@ -70,6 +82,9 @@ class Steering:
 
     async def _snapshots(self) -> Json:
         return await self.snapshots()
+
+    async def _reconcile(self) -> Json:
+        return await self.reconcile()
 
     async def _pause(self, *, reason: str, for_s: int = 0) -> Json:
         paused = await self.pause.begin(reason, for_s=for_s)

@@ -17,6 +17,7 @@ from fairlead.v1 import (
     gateway_pb2,
     owner_pb2,
     policy_pb2,
+    reconcile_pb2,
     witness_pb2,
 )
 from gateway.service import AUTHORISATION as GATEWAY
@@ -39,6 +40,8 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.FederationService/PublishPolicy": frozenset({"node"}),
     "/fairlead.v1.FederationService/ReportPolicy": frozenset({"node"}),
     "/fairlead.v1.FederationService/ListPolicies": frozenset({"node"}),
+    "/fairlead.v1.ReconcileService/Reconcile": frozenset({"node"}),
+    "/fairlead.v1.ReconcileService/Conclude": frozenset({"node"}),
     "/fairlead.v1.PolicyService/GetPolicy": frozenset({"user:security-officer", "user:auditor"}),
     "/fairlead.v1.PolicyService/PublishPolicy": frozenset({"user:security-officer"}),
     "/fairlead.v1.PolicyService/PolicyStatus": frozenset(
@@ -77,6 +80,7 @@ SERVICES = [
     Service(descriptor=file.DESCRIPTOR.services_by_name[name], register=partial(print))
     for file, name in (
         (gateway_pb2, "GatewayService"),
+        (reconcile_pb2, "ReconcileService"),
         (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
@@ -107,6 +111,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             decisions_pb2,
             policy_pb2,
             witness_pb2,
+            reconcile_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods

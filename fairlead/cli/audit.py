@@ -11,6 +11,7 @@ import typer
 from fairlead.cli.opening import opening, search
 from fairlead.cli.options import OutputOption, ProfileOption
 from fairlead.cli.output import Format, emit, say
+from fairlead.cli.reconciliation import reconciliation
 from fairlead.errors import Forged
 
 if TYPE_CHECKING:
@@ -30,6 +31,9 @@ COLUMNS = ("log", "leaves", "checkpoints", "root", "by_type", "open_queries", "d
 @app.callback()
 def _group() -> None:
     """Verify audit logs, and open what is sealed."""
+
+
+app.command("reconciliation")(reconciliation)
 
 
 @app.command("verify")

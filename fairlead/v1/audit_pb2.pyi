@@ -59,6 +59,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A log begins anew under another origin, or a witness has lost what it accepted."""
     LEAF_TYPE_OPENING: _LeafType.ValueType  # 51
     """Sealed detail was asked for, its shares were released, or it was opened or searched."""
+    LEAF_TYPE_RECONCILED: _LeafType.ValueType  # 53
+    """A node's log and its gateway's agree on what was done since the last time."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -96,6 +98,8 @@ LEAF_TYPE_WITNESS: LeafType.ValueType  # 50
 """A log begins anew under another origin, or a witness has lost what it accepted."""
 LEAF_TYPE_OPENING: LeafType.ValueType  # 51
 """Sealed detail was asked for, its shares were released, or it was opened or searched."""
+LEAF_TYPE_RECONCILED: LeafType.ValueType  # 53
+"""A node's log and its gateway's agree on what was done since the last time."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
@@ -138,6 +142,9 @@ class AuditLeaf(_message.Message):
     OPENED_COUNT_FIELD_NUMBER: _builtins.int
     OPENED_SINCE_FIELD_NUMBER: _builtins.int
     OPENED_UNTIL_FIELD_NUMBER: _builtins.int
+    ENTRIES_LISTED_FIELD_NUMBER: _builtins.int
+    ENTRIES_MET_FIELD_NUMBER: _builtins.int
+    ENTRIES_EXCUSED_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
     time_ms: _builtins.int
@@ -176,6 +183,12 @@ class AuditLeaf(_message.Message):
     opened_since: _builtins.int
     """The period of a search in unix seconds, half-open; of a single leaf 0."""
     opened_until: _builtins.int
+    entries_listed: _builtins.int
+    """Of a RECONCILED leaf: how many entries this log listed, how many the other one, and how many of
+    them need not be in the other log, because it began later or lost its tail.
+    """
+    entries_met: _builtins.int
+    entries_excused: _builtins.int
     @_builtins.property
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -240,10 +253,13 @@ class AuditLeaf(_message.Message):
         opened_count: _builtins.int = ...,
         opened_since: _builtins.int = ...,
         opened_until: _builtins.int = ...,
+        entries_listed: _builtins.int = ...,
+        entries_met: _builtins.int = ...,
+        entries_excused: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -20,6 +20,7 @@ from node.cli import (
     partner,
     pause,
     preview,
+    reconcile,
     rotate,
     snapshots,
     source,
@@ -54,6 +55,7 @@ app.command("resume")(pause.resume)
 app.command("status")(status.status)
 app.command("snapshots")(snapshots.snapshots)
 app.command("witness")(witness.witness)
+app.command("reconcile")(reconcile.reconcile)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 

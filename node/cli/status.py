@@ -64,8 +64,15 @@ def _rows(found: Mapping[str, Any]) -> list[tuple[str, str]]:
     )  # fmt: skip
     today = found["today"]
     rows.append(("today", f"{today['answered']} answered, {today['refused']} refused"))
+    rows.append(("reconciled", _reconciled(found["reconciled"])))
     rows.append(("log", f"{found['log']['size']} leaves, root {found['log']['root'][:16]}"))
     return rows
+
+
+def _reconciled(told: Mapping[str, Any]) -> str:
+    if told["incidents"]:
+        return f'INCIDENT {", ".join(told["incidents"])}: docs/operate.md, "An incident"'
+    return f"{told['at']}, {told['age_s']} s ago" if told["at"] else "not yet"
 
 
 def _exposure(exposure: Mapping[str, Any]) -> str:

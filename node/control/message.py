@@ -47,6 +47,7 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         "blind-publish": {"accept_shrunk": (bool, False)},
         "blind-status": {},
         "snapshots": {},
+        "reconcile": {},
         "decoys-add": {
             "scheme": (str, True),
             "value": (str, False),

@@ -46,6 +46,7 @@ GROUPS = {
     "blind": "blind-*",
     "oversight": "notice notice-body decoy-list decoy-list-body",
     "openings": "sealed-detail key-share asked-detail owned-detail opening-*",
+    "reconciliation": "reconcile-*",
     "decisions": "decision-batch decision-inputs decision-file replay-report",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
@@ -71,6 +72,7 @@ def targets(folder: Path) -> Iterator[Target]:
         messages,
         openings,
         oversight,
+        reconciled,
         streams,
         tables,
     )
@@ -82,6 +84,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from blind.targets()
     yield from oversight.targets()
     yield from openings.targets(folder / "openings")
+    yield from reconciled.targets()
     yield from decided.targets(folder / "decided")
     yield from streams.targets(folder / "streams")
 
@@ -105,6 +108,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
             messages,
             openings,
             oversight,
+            reconciled,
             streams,
             tables,
         )

@@ -163,6 +163,7 @@ def test_an_operator_looks_at_the_demo(demo: Path, tmp_path: Path) -> None:
             only=lambda block: mentions(block, ".demo") and not mentions(block, "grpcurl"),
         )  # fmt: skip
         typist.block("The audit log")
+        typist.block("Both logs agree")
         typist.block("Deny lists")
         typist.done()
 
@@ -228,6 +229,7 @@ def test_a_federation_lives_by_the_pages(tmp_path: Path) -> None:
         deploy.block("Status and support")
         deploy.block("The index")
         deploy.block("What partners may ask blind")
+        operate.block("Both logs agree")
         operate.block("What others published for us")
         oversight.block("Set an oversight up")
         assert "MSCU1234566" in oversight.block("Decoys")

@@ -1,0 +1,398 @@
+"""Reconciliation at the gateway: a node's log held against this one, and this one against it.
+
+The node judges by its own log and signs what it found; both ends then write down the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import receipts, signing
+from fairlead.auditlog import AuditLog
+from fairlead.certificates import Identity
+from fairlead.errors import FairleadError, Forged, InvalidInput, Overloaded, Stale
+from fairlead.leaves import LeafWriter
+from fairlead.partners import Directories, Partner
+from fairlead.receipts import CheckpointFork, Head
+from fairlead.reconciling import (
+    OF_LOG,
+    Counterstatement,
+    Exchange,
+    Finding,
+    Judgement,
+    Ledger,
+    Pair,
+    Raised,
+    Statement,
+    lasting,
+    open_reconciliation,
+    open_statement,
+    put_over,
+    put_raised,
+    require_extension,
+    shown,
+    sign_counterstatement,
+    size_of,
+    together,
+)
+from fairlead.telemetry import Event, get_logger
+from fairlead.v1 import reconcile_pb2 as pb
+from gateway.reconciled import Known, NodeShelf, put_known, put_missed
+
+SUBJECT = "reconciliation"
+RECONCILE, CONCLUDE = "ReconcileService.Reconcile", "ReconcileService.Conclude"
+AT_ONCE = 4
+"""Statements that are looked up at a time."""
+FORK = "CHECKPOINT_FORK"
+
+
+class Reconciliations:
+    """Reconciles with nodes.
+
+    :param gateway: this gateway's SPIFFE id. :param key: its signing key at the moment.
+    :param limit: entries of one statement of its own.
+    :param cosigned: the newest head of this log that a quorum cosigned, with its cosigned note;
+        None while there is none.
+    """
+
+    def __init__(
+        self,
+        *,
+        gateway: str,
+        key: Callable[[], Ed25519PrivateKey],
+        log: AuditLog,
+        leaves: LeafWriter,
+        ledger: Ledger,
+        directory: Directories,
+        clock: Callable[[], float],
+        limit: int,
+        cosigned: Callable[[], Head | None] = lambda: None,
+    ) -> None:
+        self._gateway = gateway
+        self._key = key
+        self._log = log
+        self._leaves = leaves
+        self._ledger = ledger
+        self._directory = directory
+        self._clock = clock
+        self._limit = limit
+        self._cosigned = cosigned
+        self.shelf = NodeShelf(log)
+        self._raised = Raised(log)
+        self._busy: set[str] = set()
+        self._concluding = asyncio.Lock()
+
+    # ── A statement ──────────────────────────────────────────────────────────────────────────
+
+    async def reconcile(self, request: pb.ReconcileRequest, peer: Identity) -> pb.ReconcileResponse:
+        """Answer a node's statement.
+
+        1. Its partner signed it, of this node and of this log; its checkpoint is of its own log and
+           covers its window.
+        2. It connects to what this gateway knows of that log: it begins where the last one ended or
+           before, and its checkpoint extends the one shown then. Else the node is told both; one
+           that lost its tail says so, signed.
+        3. Every entry is looked up in the whole log.
+        4. This log's own entries for the partner, from where it was told last.
+        5. Signed over the statement, under the last checkpoint, with the proof that this one
+           extends the head the node accepted.
+
+        :raises FairleadError: refused, with the refusal on the record.
+        """
+        try:
+            self._enter(peer)
+            try:
+                # 1
+                partner, pair = self._partner(peer)
+                statement = open_statement(
+                    request.statement, request.signature, public_key=partner.signing_key, pair=pair
+                )
+                head = self._own_head(statement, partner)
+                # 2
+                known = self.shelf.of(pair.node)
+                if not await self._connects(statement, head, known, request):
+                    told = pb.Known(next=known.next, checkpoint=known.note) if known else pb.Known()
+                    return pb.ReconcileResponse(known=told)
+                # 3 and 4
+                said = await asyncio.to_thread(self._said, statement, known)
+            finally:
+                self._busy.discard(peer.spiffe_id)
+        except FairleadError as error:
+            await self._refuse(error, RECONCILE, peer)
+            raise
+        # 5
+        return pb.ReconcileResponse(countered=self._countered(said, request))
+
+    def _enter(self, peer: Identity) -> None:
+        if peer.spiffe_id in self._busy or len(self._busy) >= AT_ONCE:
+            raise Overloaded(
+                "this gateway is busy reconciling", remedy="it is tried again within the hour"
+            )
+        self._busy.add(peer.spiffe_id)
+
+    def _partner(self, peer: Identity) -> tuple[Partner, Pair]:
+        directory = self._directory.current
+        partner = directory.partner(peer.partner_id or "")
+        return partner, Pair(
+            federation=directory.federation, partner_id=partner.partner_id, node=peer.spiffe_id
+        )
+
+    def _own_head(self, statement: Statement, partner: Partner) -> Head:
+        """The head of the node's own log; it covers what the statement is about.
+
+        :raises Forged: :raises InvalidInput: it is another log's, or shorter.
+        """
+        origin = f"{statement.pair.federation}/partner/{partner.partner_id}"
+        opened = receipts.open_checkpoint(statement.checkpoint, origin, partner.signing_key)
+        if statement.gateway_origin != self._log.origin:
+            raise Forged("a statement is about another log", reasons=("RECONCILE_BINDING",))
+        if statement.next > opened.size:
+            raise InvalidInput(
+                "a statement is about more than its log", reasons=("RECONCILE_FORM",)
+            )
+        return Head(
+            origin=origin, size=opened.size, root=opened.root, checkpoint=statement.checkpoint
+        )
+
+    async def _connects(
+        self, statement: Statement, head: Head, known: Known | None, request: pb.ReconcileRequest
+    ) -> bool:
+        """Step 2.
+
+        :raises CheckpointFork: the node's log contradicts the one it showed; that is an alarm.
+        """
+        if known is None:
+            return statement.first == 0 and not statement.lost
+        if statement.first > known.next:
+            return False
+        if statement.lost:
+            return statement.lost == known.note
+        began = statement.began_ms == known.began_ms or not known.size
+        if request.consistency_from != known.size or not began:
+            return False
+        seen = Head(origin=head.origin, size=known.size, root=known.root, checkpoint=known.note)
+        try:
+            require_extension(seen, head, request.consistency)
+        except CheckpointFork as fork:
+            await self._contradicted(statement, fork)
+            raise
+        return True
+
+    async def _contradicted(self, statement: Statement, fork: CheckpointFork) -> None:
+        identity = lasting(FORK, statement.pair.node)
+        if self._raised.known([identity]):
+            return
+        leaf = self._leaves.alarm(
+            fork.reasons,
+            subject=SUBJECT,
+            checkpoints=fork.checkpoints,
+            user=statement.pair.node,
+            partner_id=statement.pair.partner_id,
+        )
+        put = put_raised([(identity, FORK)], time_ms=int(self._clock() * 1000), last=True)
+        await self._log.append(leaf, also=put)
+        get_logger().error(Event.RECONCILE_INCIDENT, partner=statement.pair.partner_id, code=FORK)
+
+    def _said(self, statement: Statement, known: Known | None) -> Counterstatement:
+        """Steps 3 and 4; it runs beside the event loop."""
+        size, head = self._ledger.catch_up(), self._log.head
+        size = min(size, head.size)  # where others append to the log, too
+        findings = [
+            Finding(entry=place, kind=kind)
+            for place, entry in enumerate(statement.entries)
+            for _, kind in [self._ledger.find(entry)]
+            if kind
+        ]
+        first = known.told_from(statement.gateway_next) if known else 0
+        entries, end, more = self._ledger.of_partner(
+            statement.pair.partner_id, first=first, size=size, limit=self._limit
+        )
+        excused = head.size if statement.lost else known.excused if known else 0
+        return Counterstatement(
+            pair=statement.pair,
+            gateway=self._gateway,
+            time_ms=int(self._clock() * 1000),
+            statement_digest=statement.digest,
+            first=first,
+            next=end,
+            checkpoint=head.checkpoint,
+            previous_ms=known.at_ms if known else 0,
+            excused=excused,
+            met=known.met if known else min(statement.met or head.size, head.size),
+            more=more,
+            entries=entries,
+            findings=tuple(findings),
+        )
+
+    def _countered(self, said: Counterstatement, request: pb.ReconcileRequest) -> pb.Countered:
+        octets, signature = sign_counterstatement(said, self._key())
+        size = size_of(said.checkpoint)
+        known = min(request.head_size, size)
+        response = pb.Countered(
+            counterstatement=octets,
+            signature=signature,
+            consistency_from=known,
+            consistency=self._log.consistency(known, size),
+        )
+        cosigned = self._cosigned()
+        if cosigned is not None and cosigned.size <= size:
+            settled = min(request.settled_size, cosigned.size)
+            response.cosigned = cosigned.checkpoint
+            response.from_settled.extend(self._log.consistency(settled, cosigned.size))
+            response.to_checkpoint.extend(self._log.consistency(cosigned.size, size))
+        return response
+
+    # ── A verdict ────────────────────────────────────────────────────────────────────────────
+
+    async def conclude(self, kept: pb.Reconciliation, peer: Identity) -> Sequence[str]:
+        """Take a node's verdict down.
+
+        1. All three statements verify, and are of this node and of this log.
+        2. It follows what was concluded last; the same one again changes nothing.
+        3. What the node holds against this log as a whole it shows, by a checkpoint of this log.
+        4. What several nodes of a partner were told, none of them may know.
+        5. One leaf, with all three statements: an alarm over what was not raised before, or that
+           both logs agree. What this gateway knows of the node moves with it, unless the node does
+           not believe this log.
+
+        :returns: the codes of the incidents, sorted.
+        :raises FairleadError: refused, with the refusal on the record.
+        """
+        try:
+            # 1
+            partner, pair = self._partner(peer)
+            found = open_reconciliation(
+                kept, node_key=partner.signing_key, gateways=self._gateways(), pair=pair
+            )
+            head = self._own_head(found.statement, partner)
+            # 3
+            self._require_shown(found)
+            async with self._concluding:
+                # 2
+                known = self.shelf.of(pair.node)
+                if not self._follows(found, known):
+                    return ()
+                return await self._recorded(kept, found, head, known, partner)
+        except FairleadError as error:
+            await self._refuse(error, CONCLUDE, peer)
+            raise
+
+    def _gateways(self) -> dict[str, bytes]:
+        """Those that write this log: SPIFFE id → signing key."""
+        known = self._directory.current.gateways.values()
+        return {g.spiffe_id: g.signing_key for g in known if g.log_origin == self._log.origin}
+
+    @staticmethod
+    def _follows(found: Exchange, known: Known | None) -> bool:
+        at_ms = known.at_ms if known else 0
+        if found.said.previous_ms == at_ms:
+            return True
+        if found.said.previous_ms < at_ms:
+            return False
+        raise Stale("a verdict is ahead of this gateway", reasons=("RECONCILE_BINDING",))
+
+    def _require_shown(self, found: Exchange) -> None:
+        for code in found.verdict.reasons:
+            if code not in OF_LOG:
+                raise InvalidInput("a verdict is malformed", reasons=("RECONCILE_FORM",))
+        reasons = set(found.verdict.reasons)
+        if reasons - {"RECONCILE_UNWITNESSED"} or (reasons and found.verdict.accepted):
+            keys = [g.log_key for g in self._directory.current.gateways.values()]
+            receipts.open_checkpoint_of(found.verdict.accepted, self._log.origin, keys)
+
+    async def _recorded(
+        self,
+        kept: pb.Reconciliation,
+        found: Exchange,
+        head: Head,
+        known: Known | None,
+        partner: Partner,
+    ) -> Sequence[str]:
+        # 4
+        judged = self._of_all(found, partner)
+        # 5
+        now_ms = max(int(self._clock() * 1000), (known.at_ms if known else 0) + 1)
+        once, standing = judged.once(found.statement), judged.standing(head.origin)
+        raised = self._raised.known([*once, *standing])
+        fresh = {identity: code for identity, code in {**once, **standing}.items()
+                 if identity not in raised}  # fmt: skip
+        if found.verdict.reasons and not fresh:
+            return ()  # it stands already
+        codes = sorted(set(fresh.values()))
+        detail = signing.canonical(kept)
+        puts = [put_raised(once.items(), time_ms=now_ms)]
+        if found.verdict.reasons:
+            puts.append(put_raised(standing.items(), time_ms=now_ms, last=True))
+        else:
+            moved = _moved(found, head, known, now_ms)
+            puts.append(
+                put_known(found.statement.pair, moved, after_ms=known.at_ms if known else 0)
+            )
+            puts.append(put_over(head.origin, OF_LOG))
+            puts.append(put_over(found.statement.pair.node, [FORK]))
+        if len(partner.nodes) > 1:
+            puts.append(put_missed(found, now_ms=now_ms))
+        await self._log.append(
+            self._leaf(found, judged, codes, detail), detail=detail, also=together(puts)
+        )
+        for code in codes:
+            get_logger().error(Event.RECONCILE_INCIDENT, partner=partner.partner_id, code=code)
+        return codes
+
+    def _of_all(self, found: Exchange, partner: Partner) -> Judgement:
+        """What one node of several lacks is an incident once all the others lack it too."""
+        nodes = [node.spiffe_id for node in partner.nodes]
+        own = found.statement.pair.node
+        return found.judgement.keeping(
+            lambda item: item.absent_from == "gateway" or self.shelf.everywhere(item, own, nodes)
+        )
+
+    def _leaf(
+        self, found: Exchange, judged: Judgement, codes: Sequence[str], detail: bytes
+    ) -> bytes:
+        pair = found.statement.pair
+        digest = signing.digest(detail)
+        if not codes:
+            return self._leaves.reconciled(
+                user=pair.node,
+                partner_id=pair.partner_id,
+                listed=len(found.said.entries),
+                met=len(found.statement.entries),
+                excused=judged.excused,
+                detail_digest=digest,
+            )
+        return self._leaves.alarm(
+            codes,
+            subject=SUBJECT,
+            checkpoints=shown(found),
+            user=pair.node,
+            partner_id=pair.partner_id,
+            detail_digest=digest,
+        )
+
+    async def _refuse(self, error: FairleadError, subject: str, peer: Identity) -> None:
+        leaf = self._leaves.refusal(
+            error, subject=subject, partner_id=peer.partner_id or "", user=peer.spiffe_id
+        )
+        await self._log.append(leaf)
+
+
+def _moved(found: Exchange, head: Head, known: Known | None, now_ms: int) -> Known:
+    """What a gateway knows now. What was told again once is not told again: a node that wants the
+    same each time would never hear the rest."""
+    before = known.gateway_next if known else 0
+    return Known(
+        next=found.statement.next,
+        began_ms=found.statement.began_ms,
+        size=head.size,
+        root=head.root,
+        note=head.checkpoint,
+        gateway_next=max(found.said.next, before),
+        gateway_first=before,
+        excused=found.said.excused,
+        met=found.said.met,
+        at_ms=now_ms,
+    )
