@@ -22,6 +22,7 @@ from node import (
     feedback,
     held,
     history,
+    kept,
     pausing,
     reviews,
     snapshots,
@@ -57,6 +58,7 @@ VAULT_MIGRATIONS = (
     *held.MIGRATIONS,
     *watches.MIGRATIONS,
     *termlist.MIGRATIONS,
+    *kept.MIGRATIONS,
 )
 """Those of the vault, likewise."""
 HISTORY_FILE = "history.sqlite"
