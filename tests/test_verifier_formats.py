@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fairlead import merkle, receipts, ristretto, sealing, signing, vocabulary
+from fairlead import cosigning, merkle, receipts, ristretto, sealing, signing, vocabulary
 from fairlead.errors import FairleadError
 from fairlead.v1 import (
     asking_pb2,
@@ -146,6 +146,13 @@ def test_a_table_is_the_protos(name: str) -> None:
         kind = field.message_type.name if field.message_type else KINDS[field.type]
         found[field.number] = (field.name, "*" * field.is_repeated + kind)
     assert wire.TABLES[name] == found
+
+
+def test_the_limits_are_the_same() -> None:
+    """What one reader takes, the other takes too."""
+    assert note.MAX_NOTE == receipts.MAX_TEXT
+    assert note.MAX_STRANGERS == receipts.MAX_FOREIGN_SIGNATURES
+    assert note.MAX_PATH == receipts.MAX_HASHES
 
 
 def test_the_words_are_the_vocabularys() -> None:
@@ -456,6 +463,7 @@ def test_a_cosignature_is_recognised() -> None:
     number = hashlib.sha256(name.encode() + b"\n\x04" + public).digest()[:4]
     blob = number + int(NOW).to_bytes(8, "big") + key.sign(said)
     line = f"— {name} {base64.b64encode(blob).decode()}\n"
+    assert cosigning.cosign(signed, name, key, NOW) + "\n" == line
     assert note.cosigned_by(signed + line, {name: public}) == {name}
     assert note.cosigned_by(signed + line, {name: bytes(32)}) == set()
     assert note.cosigned_by(signed, {name: public}) == set()

@@ -85,7 +85,8 @@ def _require_intent(leaf: Content, front: Front) -> None:
         "partner_id": mandate["partner_id"], "user": front.user.spiffe_id,
         "purpose": mandate["purpose"], "legal_basis": mandate["legal_basis"],
         "mode": mandate["mode"], "schemes": mandate["schemes"],
-        "term_count": header["term_count"], "approvers": list(front.approvers),
+        "term_count": header["term_count"],
+        "detail_digest": header["detail_digest"], "approvers": list(front.approvers),
         "signatures": [signed["mandate_signature"], signed["statement_signature"],
                        *(item["signature"] for item in signed["approvals"])],
     }  # fmt: skip

@@ -180,7 +180,7 @@ def _require_header(
     require(header["mandate_digest"] == mandate_digest, "is of another mandate")
     digests = header["part_digests"]
     require(len(digests) == len(listed.listed) and {*map(len, digests)} <= {32}, _LIMITS)
-    require(len(header["reply_key"]) == 1216, _LIMITS)
+    require(len(header["reply_key"]) == 1216 and len(header["detail_digest"]) == 32, _LIMITS)
     blind = mandate["mode"] == BLIND_MODE
     size = 1024 if blind else 512
     left = mandate["term_count"] - header["chunk"] * size

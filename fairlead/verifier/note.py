@@ -14,8 +14,9 @@ from fairlead.verifier.finding import EvidenceFailed, reading, require
 from fairlead.verifier.tree import HASH, leaf_of, require_included
 from fairlead.verifier.wire import Content
 
-MAX_NOTE = 16 * 1024
-MAX_STRANGERS = 16
+MAX_NOTE = 32 * 1024
+MAX_STRANGERS = 64 + 16
+"""Witnesses, and keys nobody here knows."""
 MAX_PATH = 64
 _FORBIDDEN = re.compile("[\x00-\x09\x0b-\x1f]")
 _SIZE = re.compile(r"(?:0|[1-9][0-9]{0,18})", re.ASCII)

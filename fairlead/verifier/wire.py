@@ -38,6 +38,7 @@ TABLES: dict[str, dict[int, tuple[str, str]]] = {
     "GatewayEntry": {
         1: ("spiffe_id", "string"), 2: ("endpoint", "string"), 3: ("signing_key", "bytes"),
         4: ("log_key", "bytes"), 5: ("log_origin", "string"),
+        6: ("former_checkpoint", "string"),
     },
     "SignedQuery": {
         1: ("mandate", "bytes"), 2: ("mandate_signature", "bytes"),
@@ -58,6 +59,7 @@ TABLES: dict[str, dict[int, tuple[str, str]]] = {
         4: ("term_count", "u32"), 5: ("issued_at", "i64"), 6: ("reply_key", "bytes"),
         7: ("part_digests", "*bytes"), 8: ("directory_serial", "u64"),
         9: ("chunk_root", "bytes"), 10: ("chunk_path", "*bytes"), 11: ("element_count", "u32"),
+        12: ("detail_digest", "bytes"),
     },
     "NodeStatement": {
         1: ("query_id", "bytes"), 2: ("header_digest", "bytes"), 3: ("mandate_digest", "bytes"),
@@ -130,6 +132,8 @@ TABLES: dict[str, dict[int, tuple[str, str]]] = {
         21: ("intent_leaf_hash", "bytes"), 22: ("subject", "string"), 23: ("signatures", "*bytes"),
         24: ("checkpoints", "*string"), 25: ("manifest_digest", "bytes"),
         26: ("approvers", "*string"), 40: ("decision_batch", "u64"),
+        55: ("request_digest", "bytes"), 56: ("opened_count", "u32"), 57: ("opened_since", "i64"),
+        58: ("opened_until", "i64"),
     },
     "ReleasedAnswer": {
         1: ("query_id", "bytes"), 2: ("partner_id", "string"), 3: ("status", "enum"),
