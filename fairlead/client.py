@@ -42,12 +42,15 @@ from fairlead.v1 import (
     asking_pb2_grpc,
     decisions_pb2,
     decisions_pb2_grpc,
+    evidence_pb2,
+    evidence_pb2_grpc,
     policy_pb2_grpc,
     query_pb2,
 )
 
 CHUNK_TIMEOUT_S = 60.0
 PREPARE_TIMEOUT_S = 10.0
+EVIDENCE_TIMEOUT_S = 600.0
 PAGE = 1024
 """Terms, and rows, of one message."""
 
@@ -227,6 +230,7 @@ class NodeClient:
         self.stub = asking_pb2_grpc.AskingServiceStub(self._channel)
         self.officer = policy_pb2_grpc.PolicyServiceStub(self._channel)
         self._officer = decisions_pb2_grpc.DecisionServiceStub(self._channel)
+        self._files = evidence_pb2_grpc.EvidenceServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self
@@ -327,6 +331,15 @@ class NodeClient:
                 yield response.event
         finally:
             call.cancel()
+
+    async def evidence(self, case_id: str) -> bytes:
+        """The file of evidence of a case; the reading is on the record.
+
+        :raises grpc.RpcError: refused, or no such case.
+        """
+        request = evidence_pb2.CollectEvidenceRequest(case_id=case_id)
+        call = self._files.CollectEvidence(request, timeout=EVIDENCE_TIMEOUT_S)
+        return b"".join([piece.octets async for piece in call])
 
     # ── The second person ────────────────────────────────────────────────────────────────────
 

@@ -2,7 +2,9 @@
 
 The file is nothing but entries (:mod:`fairlead.entries`, 96 octets each) in the order of their
 tags, each tag once. How many there are, and the SHA-256 of it all, stands in the signed manifest
-(:mod:`fairlead.envelope.manifest`). The number is a rung of :func:`padded_count`: fillers, which
+(:mod:`fairlead.envelope.manifest`). The manifest also states the RFC 6962 root over *pages* of
+:data:`PAGE` entries, so that a few entries and a path prove what is in a snapshot, and what is not,
+long after the rest was deleted. The number is a rung of :func:`padded_count`: fillers, which
 nobody without the key tells from entries, hide how many terms the owner holds.
 
 A reader maps the file and halves its way to a tag: 20 steps among a million, whatever is in
@@ -15,10 +17,12 @@ import hashlib
 import mmap
 import os
 from collections.abc import Iterable
+from dataclasses import dataclass
 from itertools import chain, islice
 from operator import lt
 from pathlib import Path
 
+from fairlead import merkle
 from fairlead.entries import ENTRY_SIZE, TAG_SIZE
 from fairlead.errors import Forged, InvalidInput, Misconfigured
 
@@ -28,6 +32,9 @@ STEPS = 8
 """Rungs between a power of two and the next: at most an eighth of a snapshot is padding."""
 MAX_ENTRIES = 2**32
 DIGEST_SIZE = 32
+PAGE = 16
+"""Entries of a page. Every rung is a multiple of it."""
+_PAGE_OCTETS = PAGE * ENTRY_SIZE
 _READ = 1 << 20
 _ROWS = 8_192
 """Entries that are checked, digested and written at once."""
@@ -87,21 +94,33 @@ def write_snapshot(path: Path, entries: Iterable[bytes]) -> bytes:
     return digest.digest()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Page:
+    """Some entries of a snapshot in their order, and the path from them to its root of pages."""
+
+    index: int
+    octets: bytes
+    path: tuple[bytes, ...]
+
+
 class Snapshot:
     """An opened snapshot; :meth:`open` verified that it is the manifest's."""
 
     def __init__(self, content: mmap.mmap) -> None:
         self._content = content
         self._count = len(content) // ENTRY_SIZE
+        self._pages = merkle.Tree()
 
     @classmethod
-    def open(cls, path: Path, *, entries: int, digest: bytes) -> Snapshot:
+    def open(cls, path: Path, *, entries: int, digest: bytes, pages_root: bytes = b"") -> Snapshot:
         """Open the file that a verified manifest describes.
 
         1. It has exactly so many entries.
         2. Its digest is the manifest's.
         3. Tags ascend, each once: what is there is found, and what is not found is not there.
+        4. Its pages lead to the manifest's root, where that states one.
 
+        :param pages_root: 32 octets, or none of an owner whose version states no root.
         :raises Forged: ``SNAPSHOT``: it is not that snapshot.
         :raises Misconfigured: ``SNAPSHOT_UNREADABLE``.
         """
@@ -119,6 +138,9 @@ class Snapshot:
         try:
             # 2 and 3
             snapshot._verify(digest)
+            # 4
+            if pages_root not in (b"", snapshot.pages_root):
+                raise _another()
         except BaseException:
             content.close()
             raise
@@ -126,10 +148,12 @@ class Snapshot:
 
     def _verify(self, digest: bytes) -> None:
         computed, last = hashlib.sha256(), b""
-        step = _READ // ENTRY_SIZE * ENTRY_SIZE
+        step = _READ // _PAGE_OCTETS * _PAGE_OCTETS
         for start in range(0, len(self._content), step):
             part = self._content[start : start + step]
             computed.update(part)
+            for at in range(0, len(part), _PAGE_OCTETS):
+                self._pages.append(merkle.leaf_hash(part[at : at + _PAGE_OCTETS]))
             for at in range(0, len(part), ENTRY_SIZE):
                 tag = part[at : at + TAG_SIZE]
                 if tag <= last:
@@ -141,11 +165,27 @@ class Snapshot:
     def __len__(self) -> int:
         return self._count
 
-    def find(self, tag: bytes) -> bytes | None:
-        """The entry of 96 octets under a tag of 16; None when there is none.
+    @property
+    def pages_root(self) -> bytes:
+        """RFC 6962 root over its pages: 32 octets."""
+        return self._pages.root()
+
+    def prove(self, tag: bytes) -> tuple[Page, ...]:
+        """The page a tag stands on, or the one or two between whose entries it would stand.
 
         :raises InvalidInput: ``TAG``, another length.
         """
+        place = self._place(tag)
+        pages = {place // PAGE, max(place - 1, 0) // PAGE}
+        return tuple(self._page(index) for index in sorted(pages) if index < self._pages.size)
+
+    def _page(self, index: int) -> Page:
+        at = index * _PAGE_OCTETS
+        path = self._pages.inclusion(index, self._pages.size)
+        return Page(index=index, octets=self._content[at : at + _PAGE_OCTETS], path=tuple(path))
+
+    def _place(self, tag: bytes) -> int:
+        """How many entries have a lesser tag. :raises InvalidInput: ``TAG``, another length."""
         if len(tag) != TAG_SIZE:
             raise InvalidInput("a tag has 16 octets", reasons=("TAG",))
         low, high = 0, self._count
@@ -156,12 +196,35 @@ class Snapshot:
                 low = middle + 1
             else:
                 high = middle
+        return low
+
+    def find(self, tag: bytes) -> bytes | None:
+        """The entry of 96 octets under a tag of 16; None when there is none.
+
+        :raises InvalidInput: ``TAG``, another length.
+        """
+        low = self._place(tag)
         found = self._content[low * ENTRY_SIZE : (low + 1) * ENTRY_SIZE]
         return found if found[:TAG_SIZE] == tag else None
 
     def close(self) -> None:
         """Unmap the file."""
         self._content.close()
+
+
+def pages_root_of(path: Path) -> bytes:
+    """The root over the pages of a snapshot this node has just written.
+
+    :raises Misconfigured: ``SNAPSHOT_UNREADABLE``.
+    """
+    tree = merkle.Tree()
+    try:
+        with path.open("rb") as file:
+            while page := file.read(_PAGE_OCTETS):
+                tree.append(merkle.leaf_hash(page))
+    except OSError:
+        raise Misconfigured("a snapshot cannot be read", reasons=("SNAPSHOT_UNREADABLE",)) from None
+    return tree.root()
 
 
 def _sync_folder(folder: Path) -> None:

@@ -421,6 +421,7 @@ def _bind(
             follower,
             DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
             witness,
+            asker.files,
         ),
         config=parts.config,
         material=process.material_of(

@@ -16,6 +16,7 @@ from node import cases, feedback, history
 from node.approvals import Approvals
 from node.asking import Asking
 from node.blinded import Library
+from node.casefile import CaseFiles, Shelves
 from node.drafting import Drafter
 from node.following import Following
 from node.guard import MEMORY_S, Guard
@@ -44,6 +45,7 @@ class Asker:
     vault: Vault
     snapshots: Snapshots
     watches: Watches
+    files: CaseFiles
 
 
 def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
@@ -121,8 +123,28 @@ def open_asker(
     return Asker(
         asking=asking, approvals=_approvals(parts, kept, held, reviews),
         telling=_telling(parts, line, kept, book), book=book, cases=register, vault=vault,
-        snapshots=snapshots, watches=watching,
+        snapshots=snapshots, watches=watching, files=_files(parts, kept, held, register),
     )  # fmt: skip
+
+
+def _files(
+    parts: Parts, kept: history.History, held: Held, register: cases.CaseRegister
+) -> CaseFiles:
+    return CaseFiles(
+        partner_id=parts.config.partner,
+        keys=parts.keys,
+        log=parts.log,
+        leaves=parts.leaves,
+        shelves=Shelves(
+            history=kept,
+            held=held,
+            cases=register,
+            directory=parts.directory,
+            trust=lambda: parts.member.trust,
+            path=parts.config.directory,
+        ),
+        clock=parts.clock,
+    )
 
 
 def _approvals(parts: Parts, kept: history.History, held: Held, reviews: Reviews) -> Approvals:

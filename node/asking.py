@@ -372,7 +372,7 @@ class Asking:
         if done:
             lines += _expired(self._history.summary(batch_id), lines, number)
         events = [pb.AskResponse(partner=line) for line in lines]
-        evidence = self._history.evidence(batch_id, number)
+        evidence = self._history.evidence(batch_id, number, self._clock())
         if evidence is not None:
             events.append(pb.AskResponse(evidence=evidence))
         if done:

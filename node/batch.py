@@ -104,6 +104,21 @@ class Batch:
         """The first event its user sees."""
         return pb.AskResponse.Batch(summary=self.summary())
 
+    def asked_document(self) -> dict[str, Any]:
+        """What opens the commitments of its mandate to a stranger, beside its terms: plain JSON,
+        to be encrypted."""
+        return {
+            "nonce_seed": _text(self.nonce_seed),
+            "salts": {partner: _text(salt) for partner, salt in self.salts.items()},
+            "scope": {
+                "since": self.scope.since,
+                "until": self.scope.until,
+                "events": list(self.scope.events),
+                "tlp": self.scope.tlp,
+                "pap": self.scope.pap,
+            },
+        }
+
     # ── At rest ──────────────────────────────────────────────────────────────────────────────
 
     def to_bytes(self) -> bytes:

@@ -8,6 +8,7 @@ snapshot that lies here.
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,8 +24,8 @@ from fairlead.envelope.manifest import Manifest
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError
 from fairlead.identifiers.matching import asked_keys, keys_per_term
-from fairlead.snapshot import Snapshot
-from fairlead.v1 import handling_pb2, query_pb2
+from fairlead.snapshot import Page, Snapshot
+from fairlead.v1 import audit_pb2, blind_pb2, handling_pb2, query_pb2
 from fairlead.vocabulary import Handling
 
 SNAPSHOT_BEHIND = "SNAPSHOT_BEHIND"
@@ -34,6 +35,10 @@ PACE_S, PACE_PER_ELEMENT_S, PACE_PER_EVALUATION_S = 0.1, 0.000_4, 0.000_4
 """More than asking a chunk and looking up its answers usually takes, for each of its elements and
 for each of those at each owner. A hit takes longer than none (about 25 µs), and whoever sees when
 the next chunk is sent could count them."""
+
+MAX_ABSENT = 64
+"""Lookups of one chunk at one owner whose absence is proved with pages of the snapshot: one takes
+3 KiB where it is kept. What is found is always proved."""
 
 
 class Usable(Protocol):
@@ -171,6 +176,22 @@ class Looked:
     manifest: Manifest
     answers: list[query_pb2.TermAnswer]
     refs: Refs
+    pages: Mapping[int, tuple[Page, ...]]
+    """Which pages of the snapshot prove a lookup, by its place among the outputs."""
+
+    def to_document(
+        self, signed: blind_pb2.SignedBlindManifest, receipt: audit_pb2.Receipt
+    ) -> dict[str, Any]:
+        """What proves to a stranger what was looked up and found, as plain JSON."""
+        return {
+            "scheme": self.manifest.scheme,
+            "manifest": _text(signed.SerializeToString(deterministic=True)),
+            "receipt": _text(receipt.SerializeToString(deterministic=True)),
+            "lookups": [
+                [place, [[p.index, _text(p.octets), [_text(h) for h in p.path]] for p in pages]]
+                for place, pages in sorted(self.pages.items())
+            ],
+        }
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,7 +257,7 @@ def find(
         place = Place(scheme=item.scheme, audience=item.audience, epoch=item.epoch)
         outputs = Outputs(place=place, rows=tuple(rows))
         # 3 and 4
-        seen = look_up(held, outputs, terms, scope)
+        seen = look_up(held, outputs, terms, scope, absent=MAX_ABSENT)
         for answer in seen.answers:
             answers[answer.index] = answer
         looked.append((outputs, seen))
@@ -253,30 +274,38 @@ def find(
     )
 
 
-def look_up(held: Usable, outputs: Outputs, terms: Terms, scope: Scope) -> Looked:
+def look_up(
+    held: Usable, outputs: Outputs, terms: Terms, scope: Scope, *, absent: int = 0
+) -> Looked:
     """Steps 3 and 4 of :func:`find`: what ``outputs`` find in a snapshot of their class and epoch.
 
     :param terms: all of them, of which those of the outputs' scheme count.
+    :param absent: so many lookups are proved whatever they find, and all that find something; no
+        lookup is, where it is 0.
     :raises Forged: ``ENTRY`` or ``ENTRY_LAYOUT``: the owner's doing.
     """
     scheme, manifest = outputs.place.scheme, held.manifest
     codec = EntryCodec(audience=outputs.place.audience, epoch=outputs.place.epoch)
     keys, answers, refs = keys_per_term(scheme), [], []
+    pages: dict[int, tuple[Page, ...]] = {}
     places = [i for i, (of, _) in enumerate(terms) if of == scheme]
     for at, place in enumerate(places):
         answer = query_pb2.TermAnswer(index=place)
         answers.append(answer)
         grades = [key.grade for key in asked_keys(*terms[place])]
         rows = outputs.rows[at * keys : (at + 1) * keys]
-        for grade, output in zip(grades, rows, strict=True):
-            entry = held.snapshot.find(codec.tag(output))
+        for nth, (grade, output) in enumerate(zip(grades, rows, strict=True), at * keys):
+            tag = codec.tag(output)
+            entry = held.snapshot.find(tag)
+            if absent and (nth < absent or entry is not None):
+                pages[nth] = held.snapshot.prove(tag)
             if entry is None:
                 continue
             payload = codec.open(output, entry)
             refs.append((manifest.digest, payload.ref))
             if not answer.hit:
                 _tell(answer, payload, grade, manifest.contact_desks, scope)
-    return Looked(manifest=manifest, answers=answers, refs=refs)
+    return Looked(manifest=manifest, answers=answers, refs=refs, pages=pages)
 
 
 def _tell(
@@ -306,6 +335,10 @@ def _tell(
 
 
 _MIDNIGHT = datetime.min.time()
+
+
+def _text(octets: bytes) -> str:
+    return base64.b64encode(octets).decode("ascii")
 
 
 def _handling(said: Handling) -> handling_pb2.Handling:

@@ -3,7 +3,8 @@
 Two promises rest here. Before a chunk leaves, its exact octets and its reply key are durable, so
 that after a crash the same octets are sent again and no term is asked twice. And an answer is
 kept no longer than its owner and the case allow. Everything but ids, pseudonyms and times is
-encrypted (see :mod:`node.vault`); a finished chunk's reply key is erased.
+encrypted (see :mod:`node.vault`). With an answer stays what proves it to a court: its sealed body
+and the chunk's reply key (:mod:`node.kept`); the key goes with the last body that it opens.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from dataclasses import dataclass
 
 from fairlead.errors import NotFound
 from fairlead.v1 import asking_pb2 as pb
+from fairlead.v1 import query_pb2
 from node.batch import Batch
+from node.kept import KeptAnswer, Opening, Proofs
 from node.termlist import Term, TermLists
 from node.vault import Vault
 
@@ -68,6 +71,7 @@ class History:
     def __init__(self, vault: Vault) -> None:
         self._vault = vault
         self.lists = TermLists(vault)
+        self.proofs = Proofs(vault)
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
@@ -144,27 +148,53 @@ class History:
         )
 
     async def put_line(
-        self, batch: Batch, number: int, line: pb.OpenedAnswer, retention_days: int, now: float
+        self,
+        batch: Batch,
+        number: int,
+        line: pb.OpenedAnswer,
+        retention_days: int,
+        now: float,
+        *,
+        answer: KeptAnswer | None = None,
     ) -> None:
-        """Keep one partner's line of one chunk, as long as owner and case allow."""
+        """Keep one partner's line of one chunk, as long as owner and case allow.
+
+        :param answer: what proves it, where there was an answer; kept as long as the line.
+        """
         days = min(retention_days, batch.case_retention_days)
         sealed = self._vault.seal(
             line.SerializeToString(), b"line", batch.batch_id, number, line.partner_id.encode()
         )
-        row = (batch.batch_id, number, line.partner_id, int(now) + days * DAY_S, sealed)
-        await self._vault.write(
-            lambda connection: connection.execute(
-                "INSERT OR REPLACE INTO line VALUES (?, ?, ?, ?, ?)", row
-            )
-        )
+        until = int(now) + days * DAY_S
+        row = (batch.batch_id, number, line.partner_id, until, sealed)
+
+        def work(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO line VALUES (?, ?, ?, ?, ?)", row)
+            if answer is not None:
+                place = batch.batch_id, number, line.partner_id
+                self.proofs.put_answer(connection, place, until, answer)
+
+        await self._vault.write(work)
 
     async def finish_chunk(
-        self, batch: Batch, number: int, evidence: pb.Evidence | None, query_id: bytes
+        self,
+        batch: Batch,
+        number: int,
+        evidence: pb.Evidence | None,
+        query_id: bytes,
+        *,
+        opening: Opening | None = None,
     ) -> None:
-        """A chunk has its last line: keep its evidence and erase what could reopen it. With the
-        last chunk the batch's own secrets go too."""
+        """A chunk has its last line: keep its evidence and erase what could send it again. With
+        the last chunk the batch's own secrets go too.
+
+        :param opening: what shows a court what was asked, and opens the answers that are kept;
+            their bodies are then kept with their lines, and not in the evidence.
+        """
         kept = None
         if evidence is not None:
+            if opening is not None:
+                evidence = without_bodies(evidence)
             data = evidence.SerializeToString()
             kept = self._vault.seal(data, b"evidence", batch.batch_id, number)
 
@@ -180,6 +210,8 @@ class History:
                 "(SELECT count(*) FROM chunk WHERE batch_id = ? AND done = 1)",
                 (batch.batch_id, batch.chunks, batch.batch_id),
             )
+            if opening is not None:
+                self.proofs.put_opening(connection, (batch.batch_id, number), opening)
 
         await self._vault.write(work)
 
@@ -188,6 +220,7 @@ class History:
 
         def work(connection: sqlite3.Connection) -> int:
             lines = connection.execute("DELETE FROM line WHERE kept_until <= ?", (int(now),))
+            self.proofs.expire(connection, int(now))
             batches = connection.execute("DELETE FROM batch WHERE kept_until <= ?", (int(now),))
             return lines.rowcount + batches.rowcount
 
@@ -261,6 +294,12 @@ class History:
         )
         return [self.summary(bytes(batch_id)) for (batch_id,) in rows]
 
+    def of_case(self, case_id: str) -> list[bytes]:
+        """The batches of one case, the oldest first; every summary has to be opened for it."""
+        rows = self._vault.read("SELECT batch_id FROM batch ORDER BY asked_at, batch_id")
+        found = (bytes(batch_id) for (batch_id,) in rows)
+        return [batch_id for batch_id in found if self.summary(batch_id).case_id == case_id]
+
     def asked_since(self, moment: float) -> Iterator[tuple[str, float, Iterable[Term]]]:
         """User, unix seconds and terms of every query asked since, the oldest first."""
         rows = self._vault.read(
@@ -302,8 +341,22 @@ class History:
             for partner, line in rows
         ]
 
-    def evidence(self, batch_id: bytes, number: int) -> pb.Evidence | None:
-        """The evidence of a finished chunk, when there is any."""
+    def evidence(self, batch_id: bytes, number: int, now: float) -> pb.Evidence | None:
+        """The evidence of a finished chunk, when there is any, and every answer may be kept."""
+        evidence = self.signed(batch_id, number)
+        if evidence is None:
+            return None
+        bodies = self.proofs.answers(batch_id, number, now)
+        for answer in evidence.answers:
+            header = query_pb2.AnswerHeader.FromString(answer.header)
+            if header.status == query_pb2.STATUS_ANSWERED and not answer.body:
+                if header.partner_id not in bodies:
+                    return None
+                answer.body = bodies[header.partner_id].body
+        return evidence
+
+    def signed(self, batch_id: bytes, number: int) -> pb.Evidence | None:
+        """The same as it is kept: without bodies, whatever may still be kept of them."""
         rows = self._vault.read(
             "SELECT evidence FROM chunk WHERE batch_id = ? AND number = ?", (batch_id, number)
         )
@@ -313,6 +366,15 @@ class History:
                     self._vault.unseal(sealed, b"evidence", batch_id, number)
                 )
         return None
+
+
+def without_bodies(evidence: pb.Evidence) -> pb.Evidence:
+    """A copy with the signed headers of its answers alone."""
+    bare = pb.Evidence()
+    bare.CopyFrom(evidence)
+    for answer in bare.answers:
+        answer.ClearField("body")
+    return bare
 
 
 def unknown_query() -> NotFound:

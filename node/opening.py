@@ -22,6 +22,7 @@ from node import (
     feedback,
     held,
     history,
+    kept,
     pausing,
     reconciling,
     reviews,
@@ -59,6 +60,7 @@ VAULT_MIGRATIONS = (
     *held.MIGRATIONS,
     *watches.MIGRATIONS,
     *termlist.MIGRATIONS,
+    *kept.MIGRATIONS,
 )
 """Those of the vault, likewise."""
 HISTORY_FILE = "history.sqlite"

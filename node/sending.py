@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import grpc
 
@@ -38,8 +39,10 @@ from node.batch import Batch
 from node.blinded import SNAPSHOT_BEHIND, AskedBlind, BlindChunk, Library, find
 from node.heads import HeadKeeper
 from node.history import History, KeptChunk
+from node.kept import KeptAnswer, Opening
 from node.reviews import Kind, Reviews
 from node.sealer import Sealed, Sealer
+from node.snapshots import HeldShelf
 from node.spending import AskerBudgets
 from node.watches import Watches
 
@@ -109,6 +112,7 @@ class Sending:
         self._watches = watches
         self._send = send
         self._clock = clock
+        self._shelf = HeldShelf(log)
 
     # ── Sending ──────────────────────────────────────────────────────────────────────────────
 
@@ -369,25 +373,29 @@ class Sending:
             status=answer.status,  # type: ignore[arg-type]
             answer_digest=answer.digest,
         )
-        line, limit = _line(opened.number, event.partner_id, answer.status, answer.reason), None
+        line = _line(opened.number, event.partner_id, answer.status, answer.reason)
+        looked: Sequence[Mapping[str, Any]] = ()
+        limit: int | None = None
         line.index_age_s = answer.index_age_s
         line.paused_since = answer.paused_since
         if answer.status == query_pb2.STATUS_ANSWERED:
             try:
-                limit = await self._read(opened, event, line)
+                limit, looked = await self._read(opened, event, line)
             except (LogUnavailable, Unreachable):  # this node's own: nobody's line
                 raise
             except FairleadError as error:  # the owner's doing: it spoils its own line only
                 line = _line(opened.number, event.partner_id, query_pb2.STATUS_INVALID, error.code)
                 await self._tell_of(error)
         await self._desk.release(released)
-        await self._keep(opened.batch, opened.number, line, retention_days=limit)
+        kept = KeptAnswer(body=event.answer.body, looked=looked) if event.answer.body else None
+        await self._keep(opened.batch, opened.number, line, retention_days=limit, answer=kept)
         return line
 
     async def _read(
         self, opened: _Opened, event: gateway_pb2.PartnerEvent, line: pb.OpenedAnswer
-    ) -> int | None:
-        """Put what an answer says into its line; how many days it may be kept.
+    ) -> tuple[int | None, Sequence[Mapping[str, Any]]]:
+        """Put what an answer says into its line; how many days it may be kept, and what proves to
+        others what a blind one found.
 
         :raises FairleadError: it does not open, or not as it should.
         """
@@ -401,7 +409,7 @@ class Sending:
                 key=sealed.reply_key,
             )
             line.answers.extend(body.answers)
-            return _duties(body, line)
+            return _duties(body, line), ()
         terms = opened.batch.of_chunk(opened.number)[0]
         chunk = BlindChunk(sealed.plan, opened.number, terms)
         asked = sealed.blinded.get(owner)
@@ -432,7 +440,8 @@ class Sending:
         line.answers.extend(found.answers)
         line.index_age_s += found.age_s
         line.reason = SNAPSHOT_BEHIND if found.behind else ""
-        return days
+        held = [(seen, self._shelf.signed(seen.manifest)) for _, seen in found.looked]
+        return days, [seen.to_document(*signed) for seen, signed in held if signed is not None]
 
     async def _tell_of(self, error: FairleadError) -> None:
         """A proof that does not hold, or an entry that does not open, is its owner's doing."""
@@ -496,8 +505,14 @@ class Sending:
         yield _done(number)
 
     async def _finish(self, opened: _Opened, evidence: pb.Evidence) -> None:
-        query_id = opened.query.query_id
-        await self._history.finish_chunk(opened.batch, opened.number, evidence, query_id)
+        batch, plan = opened.batch, opened.sealed.plan
+        opening = Opening(
+            asked=batch.asked_document() | {"plan": plan and plan.to_document()},
+            reply=opened.sealed.reply_key.to_seed(),
+        )
+        await self._history.finish_chunk(
+            batch, opened.number, evidence, opened.query.query_id, opening=opening
+        )
 
     def _lines(self, batch: Batch, number: int) -> list[pb.OpenedAnswer]:
         return self._history.lines(batch.batch_id, number, self._clock())
@@ -509,6 +524,7 @@ class Sending:
         line: pb.OpenedAnswer,
         *,
         retention_days: int | None = None,
+        answer: KeptAnswer | None = None,
     ) -> None:
         days = batch.case_retention_days if retention_days is None else retention_days
         answered = query_pb2.STATUS_ANSWERED
@@ -516,7 +532,7 @@ class Sending:
             kept = {item.partner_id: item.status for item in self._lines(batch, number)}
             if kept.get(line.partner_id) == answered:
                 return
-        await self._history.put_line(batch, number, line, days, self._clock())
+        await self._history.put_line(batch, number, line, days, self._clock(), answer=answer)
 
 
 def _line(number: int, partner_id: str, status: int, reason: str) -> pb.OpenedAnswer:

@@ -1,5 +1,5 @@
-"""``OwnerService``, ``AskingService``, ``PolicyService`` and ``DecisionService`` over gRPC, and
-who may call them.
+"""``OwnerService``, ``AskingService``, ``PolicyService``, ``DecisionService`` and
+``EvidenceService`` over gRPC, and who may call them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from fairlead.v1 import (
     asking_pb2_grpc,
     decisions_pb2,
     decisions_pb2_grpc,
+    evidence_pb2,
+    evidence_pb2_grpc,
     owner_pb2,
     owner_pb2_grpc,
     policy_pb2,
@@ -34,6 +36,7 @@ from fairlead.v1 import (
 from node.answering import Answering
 from node.approvals import Approvals
 from node.asking import Asking
+from node.casefile import CaseFiles
 from node.cases import CaseRegister
 from node.decisions import DecisionDesk
 from node.feedback import Feedback
@@ -76,6 +79,9 @@ AUTHORISATION: Authorisation = {
     ),
     "/fairlead.v1.DecisionService/ReadDecisions": users(Role.SECURITY_OFFICER),
     "/fairlead.v1.WitnessService/AddCheckpoint": GATEWAYS,
+    "/fairlead.v1.EvidenceService/CollectEvidence": users(
+        Role.ANALYST, Role.APPROVER, Role.AUDITOR
+    ),
 }
 
 
@@ -344,6 +350,23 @@ class WitnessServicer(witness_pb2_grpc.WitnessServiceServicer):
         return await self._witness.add(request, current_identity())
 
 
+class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
+    """Hands the own people's calls to what is kept of cases."""
+
+    def __init__(self, partner_id: str, files: CaseFiles) -> None:
+        self._partner_id = partner_id
+        self._files = files
+
+    async def CollectEvidence(  # noqa: N802
+        self, request: evidence_pb2.CollectEvidenceRequest, _context: Context
+    ) -> AsyncGenerator[evidence_pb2.CollectEvidenceResponse, None]:
+        """See :meth:`CaseFiles.collect`."""
+        pieces = self._files.collect(request.case_id, _own_user(self._partner_id))
+        async with aclosing(pieces):
+            async for piece in pieces:
+                yield evidence_pb2.CollectEvidenceResponse(octets=piece)
+
+
 def _own_user(partner_id: str) -> Identity:
     """The caller, who must be a user of this node's own partner.
 
@@ -374,6 +397,7 @@ def services(
     releases: ReleaseFollower,
     decided: DecisionDesk,
     witness: Witness,
+    files: CaseFiles,
 ) -> list[Service]:
     """All services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
@@ -381,6 +405,7 @@ def services(
     officer = policy_pb2_grpc.add_PolicyServiceServicer_to_server
     reader = decisions_pb2_grpc.add_DecisionServiceServicer_to_server
     cosigner = witness_pb2_grpc.add_WitnessServiceServicer_to_server
+    court = evidence_pb2_grpc.add_EvidenceServiceServicer_to_server
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
@@ -404,5 +429,9 @@ def services(
         Service(
             descriptor=witness_pb2.DESCRIPTOR.services_by_name["WitnessService"],
             register=partial(cosigner, WitnessServicer(witness)),
+        ),
+        Service(
+            descriptor=evidence_pb2.DESCRIPTOR.services_by_name["EvidenceService"],
+            register=partial(court, EvidenceServicer(partner_id, files)),
         ),
     ]

@@ -13,6 +13,7 @@ from fairlead.v1 import (
     asking_pb2,
     authority_pb2,
     decisions_pb2,
+    evidence_pb2,
     federation_pb2,
     gateway_pb2,
     owner_pb2,
@@ -72,6 +73,9 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
     "/fairlead.v1.WitnessService/AddCheckpoint": frozenset({"gateway"}),
+    "/fairlead.v1.EvidenceService/CollectEvidence": frozenset(
+        {"user:analyst", "user:approver", "user:auditor"}
+    ),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -88,6 +92,7 @@ SERVICES = [
         (authority_pb2, "AuthorityService"),
         (decisions_pb2, "DecisionService"),
         (witness_pb2, "WitnessService"),
+        (evidence_pb2, "EvidenceService"),
     )
 ]
 
@@ -109,6 +114,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             asking_pb2,
             authority_pb2,
             decisions_pb2,
+            evidence_pb2,
             policy_pb2,
             witness_pb2,
             reconcile_pb2,

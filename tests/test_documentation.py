@@ -77,6 +77,7 @@ OURS = (
     "docs/users.md",
     "docs/oversight.md",
     "docs/reasons.md",
+    "docs/evidence.md",
     "docs/policy-replay.md",
     "docs/policy-tools.md",
     "docs/audit.md",

@@ -16,6 +16,7 @@ from fairlead.envelope.query import ANY, Scope
 from fairlead.errors import FairleadError, Forged, Refused, Stale
 from fairlead.identifiers import NORM_VERSION
 from fairlead.identifiers.matching import keys_per_term
+from fairlead.snapshot import Page
 from fairlead.v1 import query_pb2
 from fairlead.vocabulary import Event
 from node.blinded import BlindChunk, BlindPlan, Found, find
@@ -185,6 +186,9 @@ def test_an_entry_that_its_owner_planted_is_no_hit_of_this_term(tmp_path: Path) 
     class Planted:
         def find(self, tag: bytes) -> bytes:
             return tag + bytes(80)
+
+        def prove(self, _tag: bytes) -> tuple[Page, ...]:
+            return ()
 
     shelf.held["container"] = replace(held, snapshot=Planted())  # type: ignore[arg-type]
     with pytest.raises(FairleadError) as caught:

@@ -15,6 +15,7 @@ from fairlead.v1 import asking_pb2, query_pb2
 from node.batch import Batch
 from node.feedback import FeedbackBook
 from node.history import History
+from node.kept import KeptAnswer, Opening
 from node.opening import VAULT_MIGRATIONS
 from node.termlist import TermList
 from node.vault import Vault
@@ -101,7 +102,40 @@ async def test_a_finished_batch_cannot_be_reopened(vault: Vault) -> None:
     assert (chunk.request, chunk.done) == (b"", True)
     assert kept.lines(made.batch_id, 0, NOW) == [line()]
     assert kept.summary(made.batch_id).chunks_done == 1
-    assert kept.evidence(made.batch_id, 0) == asking_pb2.Evidence(outcome=b"o")
+    assert kept.evidence(made.batch_id, 0, NOW) == asking_pb2.Evidence(outcome=b"o")
+
+
+async def test_what_proves_an_answer_goes_with_it(vault: Vault) -> None:
+    """Each body goes when its line does, and with the last one the key that opens them; what opens
+    the question stays as long as the question."""
+    kept, made = History(vault), batch(vault)
+    await kept.begin(made, made.batch_id, b"octets")
+    headers = {}
+    for partner, days in (("police", 1), ("oceanic-line", 3)):
+        answer = KeptAnswer(body=partner.encode(), looked=[{"scheme": "container"}])
+        await kept.put_line(made, 0, line(partner), days, NOW, answer=answer)
+        header = query_pb2.AnswerHeader(partner_id=partner, status=query_pb2.STATUS_ANSWERED)
+        headers[partner] = header.SerializeToString()
+    evidence = asking_pb2.Evidence(
+        answers=[
+            query_pb2.SignedAnswer(header=header, body=partner.encode())
+            for partner, header in headers.items()
+        ]
+    )
+    opening = Opening(asked=made.asked_document(), reply=b"r" * 96)
+    await kept.finish_chunk(made, 0, evidence, made.batch_id, opening=opening)
+    assert kept.evidence(made.batch_id, 0, NOW) == evidence
+    assert not any(item.body for item in kept.signed(made.batch_id, 0).answers)
+    for days, left, reply in ((2, {"oceanic-line"}, b"r" * 96), (4, set(), b"")):
+        now = NOW + days * 86_400
+        assert kept.proofs.answers(made.batch_id, 0, now).keys() == left
+        await kept.expire(now)
+        assert kept.evidence(made.batch_id, 0, now) is None
+        found = kept.proofs.opening(made.batch_id, 0)
+        assert found is not None
+        assert (found.reply, found.asked) == (reply, made.asked_document())
+    await kept.expire(NOW + 11 * 86_400)
+    assert kept.proofs.opening(made.batch_id, 0) is None
 
 
 @pytest.mark.parametrize(("owner", "days"), [(3, 3), (90, 10)])

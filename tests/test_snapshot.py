@@ -10,9 +10,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fairlead import merkle
 from fairlead.entries import ENTRY_SIZE, TAG_SIZE
 from fairlead.errors import Forged, InvalidInput, Misconfigured
-from fairlead.snapshot import LEAST, Snapshot, check_count, padded_count, write_snapshot
+from fairlead.snapshot import (
+    LEAST,
+    PAGE,
+    Snapshot,
+    check_count,
+    padded_count,
+    pages_root_of,
+    write_snapshot,
+)
 from tests.blind import changed
 
 
@@ -57,6 +66,44 @@ def test_every_entry_is_found_and_no_other(tmp_path: Path) -> None:
     with pytest.raises(InvalidInput):
         snapshot.find(b"short")
     snapshot.close()
+
+
+def test_pages_prove_what_is_there_and_what_is_not(tmp_path: Path) -> None:
+    """Entries, gaps between them, between pages and at both ends stand under the one root."""
+    path, rows = tmp_path / "snapshot", entries(1_024)
+    digest = write_snapshot(path, rows)
+    root = pages_root_of(path)
+    snapshot = Snapshot.open(path, entries=1_024, digest=digest, pages_root=root)
+    assert snapshot.pages_root == root
+    tags = [row[:TAG_SIZE] for row in rows]
+    beside = [(int.from_bytes(tag) + 1).to_bytes(TAG_SIZE) for tag in tags[14:18]]
+    for tag in [*tags[::97], tags[15], tags[16], *beside, bytes(TAG_SIZE), b"\xff" * TAG_SIZE]:
+        found = snapshot.prove(tag)
+        octets = b"".join(page.octets for page in found)
+        near = [octets[at : at + TAG_SIZE] for at in range(0, len(octets), ENTRY_SIZE)]
+        assert (tag in near) == (tag in tags)
+        assert near[0] <= tag or found[0].index == 0
+        assert near[-1] >= tag or found[-1].index == 1_024 // PAGE - 1
+        for page in found:
+            merkle.verify_inclusion(
+                leaf=merkle.leaf_hash(page.octets), index=page.index, size=1_024 // PAGE,
+                proof=page.path, root=root,
+            )  # fmt: skip
+    snapshot.close()
+
+
+def test_another_root_of_pages_is_refused(tmp_path: Path) -> None:
+    """An owner whose root is not its snapshot's is noticed before anything is looked up."""
+    path = tmp_path / "snapshot"
+    digest = write_snapshot(path, entries(1_024))
+    with pytest.raises(Forged):
+        Snapshot.open(path, entries=1_024, digest=digest, pages_root=bytes(32))
+
+
+@pytest.mark.parametrize("count", [LEAST, 1_152, 1_281, 99_999, 10**6 + 1])
+def test_every_rung_is_whole_pages(count: int) -> None:
+    """No page is cut short, whatever the owner holds."""
+    assert padded_count(count) % PAGE == 0
 
 
 @pytest.mark.parametrize("place", range(0, 9 * ENTRY_SIZE, 7))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -19,7 +20,7 @@ from fairlead.cli.options import (
     when,
 )
 from fairlead.cli.output import Format, awaited, emit, say
-from fairlead.errors import InvalidInput
+from fairlead.errors import InvalidInput, Misconfigured
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
@@ -150,6 +151,43 @@ def list_cases(profile: ProfileOption = None, output: OutputOption = Format.TABL
     soon = [case.case_id for case in found if _state(case) == "expires soon"]
     if soon:
         say(f"expires within a week: {', '.join(soon)}\nnext: fairlead cases open NEW-REFERENCE …")
+
+
+@app.command("evidence")
+def case_evidence(
+    case: CaseArgument,
+    out: Annotated[
+        Path | None, typer.Option(help="Where to write it; default: evidence-CASE.html.")
+    ] = None,
+    profile: ProfileOption = None,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Write one file that proves to a court what was asked in a case, and verify it.
+
+    Opened for an analyst who is a member of the case; without terms and answers for an approver or
+    auditor. That it was made is on the record, query by query.
+    """
+    from fairlead.cli.evidence import anchors_of, report
+    from fairlead.keyfile import write_private
+
+    async def run() -> bytes:
+        client, _, _ = connect(profile)
+        async with client:
+            made: bytes = await client.evidence(case)
+            return made
+
+    page = awaited(run())
+    path = out or Path(f"evidence-{re.sub('[^A-Za-z0-9-]', '_', case)}.html")
+    try:
+        write_private(path, page)
+    except OSError:
+        raise Misconfigured(
+            "the evidence cannot be written there",
+            reasons=("FILE",),
+            remedy="fairlead cases evidence CASE --out FILE   (in a folder of your own)",
+        ) from None
+    report(page, path, anchors_of(None, profile), output)
+    say(f"written: {path}\nnext: fairlead evidence verify {path}")
 
 
 def _instrument(

@@ -24,6 +24,7 @@ def _assemble() -> None:
         budgets,
         cases,
         cover,
+        evidence,
         feedback,
         login,
         partners,
@@ -45,6 +46,7 @@ def _assemble() -> None:
     app.add_typer(approvals.app, name="approvals")
     app.add_typer(policy.app, name="policy")
     app.add_typer(receipts.app, name="receipts")
+    app.add_typer(evidence.app, name="evidence")
     app.add_typer(audit.app, name="audit")
     app.add_typer(policy.app, name="policy")
 

@@ -58,7 +58,7 @@ class Exit(IntEnum):
     CONFIGURATION = 3
     NOT_ENROLLED = 4
     REFUSED = 5
-    PARTIAL = 7  # somebody could not be reached
+    PARTIAL = 7  # somebody could not be reached, or something is not proved
     CHECK_FAILED = 8
     HIT = 10  # only with --exit-code
     INTERRUPTED = 130

@@ -52,6 +52,7 @@ class Manifest:
     contact_desks: tuple[str, ...]
     made_at: int
     digest: bytes = b""
+    pages_root: bytes = b""
 
     @property
     def line(self) -> bytes:
@@ -214,6 +215,7 @@ def _read(content: pb.BlindManifest, digest: bytes) -> Manifest:
         contact_desks=tuple(content.contact_desks),
         made_at=content.made_at,
         digest=digest,
+        pages_root=content.pages_root,
     )
 
 
@@ -227,6 +229,7 @@ def _check_content(manifest: Manifest) -> None:
         0 < manifest.serial < 2**63
         and len(manifest.predecessor) == (0 if first else DIGEST_SIZE)
         and len(manifest.snapshot_digest) == DIGEST_SIZE
+        and len(manifest.pages_root) in (0, DIGEST_SIZE)
         and 0 <= times[0] < times[1] <= times[2] <= times[0] + MAX_LIFE_S
         and 0 <= manifest.made_at < manifest.answers_until
         and _desks_fit(manifest.contact_desks)

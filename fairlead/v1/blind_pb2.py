@@ -24,23 +24,23 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61irlead/v1/blind.proto\x12\x0b\x66\x61irlead.v1\"J\n\rBlindAudience\x12\x10\n\x08partners\x18\x01 \x03(\t\x12\x10\n\x08purposes\x18\x02 \x03(\t\x12\x15\n\rpolicy_serial\x18\x03 \x01(\x04\"\xed\x02\n\rBlindManifest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12,\n\x08\x61udience\x18\x04 \x01(\x0b\x32\x1a.fairlead.v1.BlindAudience\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x11\n\tbegins_at\x18\x06 \x01(\x03\x12\x0f\n\x07\x65nds_at\x18\x07 \x01(\x03\x12\x15\n\ranswers_until\x18\x08 \x01(\x03\x12\x0e\n\x06scheme\x18\t \x01(\t\x12\x14\n\x0cnorm_version\x18\n \x01(\r\x12\x0e\n\x06serial\x18\x0b \x01(\x04\x12\x13\n\x0bpredecessor\x18\x0c \x01(\x0c\x12\x12\n\npublic_key\x18\r \x01(\x0c\x12\x13\n\x0b\x65ntry_count\x18\x0e \x01(\x04\x12\x17\n\x0fsnapshot_digest\x18\x0f \x01(\x0c\x12\x15\n\rcontact_desks\x18\x10 \x03(\t\x12\x0f\n\x07made_at\x18\x11 \x01(\x03\":\n\x13SignedBlindManifest\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"O\n\x05Piece\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.fairlead.v1.PieceKind\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"+\n\x0bSealedPiece\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04*m\n\tPieceKind\x12\x1a\n\x16PIECE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PIECE_KIND_SNAPSHOT\x10\x01\x12\x14\n\x10PIECE_KIND_DELTA\x10\x02\x12\x15\n\x11PIECE_KIND_DECOYS\x10\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17\x66\x61irlead/v1/blind.proto\x12\x0b\x66\x61irlead.v1\"J\n\rBlindAudience\x12\x10\n\x08partners\x18\x01 \x03(\t\x12\x10\n\x08purposes\x18\x02 \x03(\t\x12\x15\n\rpolicy_serial\x18\x03 \x01(\x04\"\x81\x03\n\rBlindManifest\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\r\n\x05owner\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12,\n\x08\x61udience\x18\x04 \x01(\x0b\x32\x1a.fairlead.v1.BlindAudience\x12\r\n\x05\x65poch\x18\x05 \x01(\r\x12\x11\n\tbegins_at\x18\x06 \x01(\x03\x12\x0f\n\x07\x65nds_at\x18\x07 \x01(\x03\x12\x15\n\ranswers_until\x18\x08 \x01(\x03\x12\x0e\n\x06scheme\x18\t \x01(\t\x12\x14\n\x0cnorm_version\x18\n \x01(\r\x12\x0e\n\x06serial\x18\x0b \x01(\x04\x12\x13\n\x0bpredecessor\x18\x0c \x01(\x0c\x12\x12\n\npublic_key\x18\r \x01(\x0c\x12\x13\n\x0b\x65ntry_count\x18\x0e \x01(\x04\x12\x17\n\x0fsnapshot_digest\x18\x0f \x01(\x0c\x12\x15\n\rcontact_desks\x18\x10 \x03(\t\x12\x0f\n\x07made_at\x18\x11 \x01(\x03\x12\x12\n\npages_root\x18\x12 \x01(\x0c\":\n\x13SignedBlindManifest\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"O\n\x05Piece\x12\x10\n\x08manifest\x18\x01 \x01(\x0c\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.fairlead.v1.PieceKind\x12\x0e\n\x06offset\x18\x03 \x01(\x04\"+\n\x0bSealedPiece\x12\x0e\n\x06sealed\x18\x01 \x01(\x0c\x12\x0c\n\x04size\x18\x02 \x01(\x04*m\n\tPieceKind\x12\x1a\n\x16PIECE_KIND_UNSPECIFIED\x10\x00\x12\x17\n\x13PIECE_KIND_SNAPSHOT\x10\x01\x12\x14\n\x10PIECE_KIND_DELTA\x10\x02\x12\x15\n\x11PIECE_KIND_DECOYS\x10\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.blind_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PIECEKIND']._serialized_start=670
-  _globals['_PIECEKIND']._serialized_end=779
+  _globals['_PIECEKIND']._serialized_start=690
+  _globals['_PIECEKIND']._serialized_end=799
   _globals['_BLINDAUDIENCE']._serialized_start=40
   _globals['_BLINDAUDIENCE']._serialized_end=114
   _globals['_BLINDMANIFEST']._serialized_start=117
-  _globals['_BLINDMANIFEST']._serialized_end=482
-  _globals['_SIGNEDBLINDMANIFEST']._serialized_start=484
-  _globals['_SIGNEDBLINDMANIFEST']._serialized_end=542
-  _globals['_PIECE']._serialized_start=544
-  _globals['_PIECE']._serialized_end=623
-  _globals['_SEALEDPIECE']._serialized_start=625
-  _globals['_SEALEDPIECE']._serialized_end=668
+  _globals['_BLINDMANIFEST']._serialized_end=502
+  _globals['_SIGNEDBLINDMANIFEST']._serialized_start=504
+  _globals['_SIGNEDBLINDMANIFEST']._serialized_end=562
+  _globals['_PIECE']._serialized_start=564
+  _globals['_PIECE']._serialized_end=643
+  _globals['_SEALEDPIECE']._serialized_start=645
+  _globals['_SEALEDPIECE']._serialized_end=688
 # @@protoc_insertion_point(module_scope)

@@ -106,6 +106,7 @@ class BlindManifest(_message.Message):
     SNAPSHOT_DIGEST_FIELD_NUMBER: _builtins.int
     CONTACT_DESKS_FIELD_NUMBER: _builtins.int
     MADE_AT_FIELD_NUMBER: _builtins.int
+    PAGES_ROOT_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     owner: _builtins.str
     """Partner id."""
@@ -131,6 +132,10 @@ class BlindManifest(_message.Message):
     """SHA-256 of the snapshot's octets."""
     made_at: _builtins.int
     """Unix seconds."""
+    pages_root: _builtins.bytes
+    """RFC 6962 root over the snapshot's pages of 16 entries: proves what is in it and what is not
+    without the rest; empty where its owner's version states none.
+    """
     @_builtins.property
     def audience(self) -> Global___BlindAudience: ...
     @_builtins.property
@@ -157,10 +162,11 @@ class BlindManifest(_message.Message):
         snapshot_digest: _builtins.bytes = ...,
         contact_desks: _abc.Iterable[_builtins.str] | None = ...,
         made_at: _builtins.int = ...,
+        pages_root: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["audience", b"audience"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_until", b"answers_until", "audience", b"audience", "begins_at", b"begins_at", "contact_desks", b"contact_desks", "ends_at", b"ends_at", "entry_count", b"entry_count", "epoch", b"epoch", "federation", b"federation", "made_at", b"made_at", "node", b"node", "norm_version", b"norm_version", "owner", b"owner", "predecessor", b"predecessor", "public_key", b"public_key", "scheme", b"scheme", "serial", b"serial", "snapshot_digest", b"snapshot_digest"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers_until", b"answers_until", "audience", b"audience", "begins_at", b"begins_at", "contact_desks", b"contact_desks", "ends_at", b"ends_at", "entry_count", b"entry_count", "epoch", b"epoch", "federation", b"federation", "made_at", b"made_at", "node", b"node", "norm_version", b"norm_version", "owner", b"owner", "pages_root", b"pages_root", "predecessor", b"predecessor", "public_key", b"public_key", "scheme", b"scheme", "serial", b"serial", "snapshot_digest", b"snapshot_digest"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -19,7 +19,7 @@ from pathlib import Path
 from fairlead.blinding import encode_terms
 from fairlead.identifiers import NORM_VERSION
 from fairlead.identifiers.matching import held_keys, keys_per_term
-from fairlead.snapshot import padded_count, write_snapshot
+from fairlead.snapshot import padded_count, pages_root_of, write_snapshot
 from node.index import IndexedRecord
 from node.index.codec import index_changed
 from node.publication.claims import Claim, Claims, where_claimed
@@ -44,11 +44,13 @@ much."""
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """A snapshot as written: its terms, its entries with fillers, its SHA-256."""
+    """A snapshot as written: its terms, its entries with fillers, its SHA-256, and the root over
+    its pages."""
 
     terms: int
     entries: int
     digest: bytes
+    pages_root: bytes
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -259,8 +261,9 @@ class Build:
         entries = heapq.merge(file.sorted(number), target.fillers(terms))
         unfinished = self.folder / f"{target.name.hex()}.unfinished"
         digest = write_snapshot(unfinished, entries)
+        root = pages_root_of(unfinished)
         unfinished.replace(self.folder / f"{digest.hex()}{SUFFIX}")
-        return Built(terms=terms, entries=padded_count(terms), digest=digest)
+        return Built(terms=terms, entries=padded_count(terms), digest=digest, pages_root=root)
 
 
 def _shares(target: Target) -> bool:

@@ -64,7 +64,13 @@ def obey(document: Mapping[str, Any], say: Say) -> dict[str, Any]:
             ),
         )
         built = [
-            {"terms": b.terms, "entries": b.entries, "digest": b.digest.hex()} for b in build.run()
+            {
+                "terms": b.terms,
+                "entries": b.entries,
+                "digest": b.digest.hex(),
+                "pages_root": b.pages_root.hex(),
+            }
+            for b in build.run()
         ]
         return {"root": reader.root.hex(), "built": built, "computed": build.computed}
 

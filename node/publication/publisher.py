@@ -257,7 +257,12 @@ class Publisher:
         )  # fmt: skip
         found = await obeyed(ordered, watch, state_dir=self.config.state_dir)
         built = [
-            Built(terms=b["terms"], entries=b["entries"], digest=bytes.fromhex(b["digest"]))
+            Built(
+                terms=b["terms"],
+                entries=b["entries"],
+                digest=bytes.fromhex(b["digest"]),
+                pages_root=bytes.fromhex(b["pages_root"]),
+            )
             for b in found["built"]
         ]
         return bytes.fromhex(found["root"]), built
@@ -339,6 +344,7 @@ class Publisher:
             snapshot_digest=built.digest,
             contact_desks=(owner.contact_desk,) if owner.contact_desk else (),
             made_at=int(plan.now),
+            pages_root=built.pages_root,
         )
 
     def _key(self, seed: EpochSeed, audience: bytes, scheme: str) -> PrivateKey:

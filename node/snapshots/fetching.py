@@ -103,7 +103,10 @@ class Fetcher:
         path = self.path(manifest)
         try:
             return Snapshot.open(
-                path, entries=manifest.entry_count, digest=manifest.snapshot_digest
+                path,
+                entries=manifest.entry_count,
+                digest=manifest.snapshot_digest,
+                pages_root=manifest.pages_root,
             )
         except Forged:
             _remove(path)

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Callable
 from typing import Any
 
+from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.envelope.manifest import Manifest, read_manifest
 from fairlead.errors import NotFound, Stale, Unreachable
@@ -37,6 +38,21 @@ class HeldShelf:
         return [
             read_manifest(blind_pb2.SignedBlindManifest(manifest=m, signature=s)) for m, s in rows
         ]
+
+    def signed(
+        self, manifest: Manifest
+    ) -> tuple[blind_pb2.SignedBlindManifest, audit_pb2.Receipt] | None:
+        """A held manifest as its owner signed it, and the gateway's receipt for it; None where
+        another one took its place since."""
+        rows = self._log.read(
+            "SELECT manifest, signature, receipt FROM snapshot_held WHERE line = ? AND epoch = ?",
+            (manifest.line, manifest.epoch),
+        )
+        for octets, signature, receipt in rows:
+            if signing.digest(octets) == manifest.digest:
+                signed = blind_pb2.SignedBlindManifest(manifest=octets, signature=signature)
+                return signed, audit_pb2.Receipt.FromString(receipt)
+        return None
 
 
 def put_held(

@@ -1,9 +1,11 @@
 """The game of proofs: valid ones are changed, and nothing may accept what they never meant.
 
 What is accepted with the meaning it had (an unknown signature line more, an ``extra`` that nobody
-trusts) is counted apart. The size of a tree is not in an inclusion proof but in the signed
-checkpoint beside it: proofs alone are tried with other hashes, leaves and indices, sizes through
-checkpoints.
+trusts) is counted apart. Proofs and receipts are tried a second time on the verifier that shares no
+code with the product, and a verdict that differs counts as a crash.
+
+The size of a tree is not in an inclusion proof but in the signed checkpoint beside it: proofs alone
+are tried with other hashes, leaves and indices, sizes through checkpoints.
 """
 
 from __future__ import annotations
@@ -13,11 +15,16 @@ import random
 from collections import Counter
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
+from functools import partial
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import cosigning, errors, merkle, receipts, signing
 from fairlead.v1 import audit_pb2
+from fairlead.verifier.finding import EvidenceFailed, require
+from fairlead.verifier.note import checkpoint as second_checkpoint
+from fairlead.verifier.note import proven
+from fairlead.verifier.tree import require_extends, require_included
 from tests.faults import mutation, subject
 
 SIZE, FORKED = 200, 60
@@ -149,7 +156,9 @@ def inclusion(made: World, chance: random.Random, tried: Tried) -> None:
         return leaf, at, root
 
     if tuple(changed) != right:
-        _try("inclusion", verify, {(right[0], right[1], right[3])}, tried, whole=proof == right[2])
+        again = partial(require_included, leaf, at, size, proof, root)
+        meant = {(right[0], right[1], right[3])}
+        _try("inclusion", verify, again, meant, tried, whole=proof == right[2])
 
 
 def consistency(made: World, chance: random.Random, tried: Tried) -> None:
@@ -178,7 +187,8 @@ def consistency(made: World, chance: random.Random, tried: Tried) -> None:
         return old_root, new_root
 
     if tuple(changed) != right:
-        _try("consistency", verify, {right[:2]}, tried, whole=proof == right[2])
+        again = partial(require_extends, old, old_root, new, new_root, proof)
+        _try("consistency", verify, again, {right[:2]}, tried, whole=proof == right[2])
 
 
 def _root(made: World, size: int, chance: random.Random, right: bytes) -> bytes:
@@ -201,7 +211,8 @@ def checkpoint(made: World, chance: random.Random, tried: Tried) -> None:
         return found.size, found.root, made.signed(changed)
 
     if changed not in (text, view.notes[elsewhere]):
-        _try("checkpoint", verify, meant, tried)
+        again = partial(second_checkpoint, changed, subject.ORIGIN, subject.PUBLIC)
+        _try("checkpoint", verify, again, meant, tried)
 
 
 def relabelled(made: World, chance: random.Random, tried: Tried) -> None:
@@ -222,7 +233,7 @@ def relabelled(made: World, chance: random.Random, tried: Tried) -> None:
 
     if changed != made.main.notes[size]:
         meant = {(size, made.main.tree.root(size), True)}
-        _try("relabelled", verify, meant, tried)
+        _try("relabelled", verify, None, meant, tried)
 
 
 def cosignature(made: World, chance: random.Random, tried: Tried) -> None:
@@ -248,7 +259,7 @@ def cosignature(made: World, chance: random.Random, tried: Tried) -> None:
 
     if (changed, under) != (line, note):
         meant = {(line, MOMENT, note.rpartition("\n\n")[0])}
-        _try("cosignature", verify, meant, tried)
+        _try("cosignature", verify, None, meant, tried)
 
 
 def tlog_proof(made: World, chance: random.Random, tried: Tried) -> None:
@@ -303,19 +314,36 @@ def _receipt(
     point = receipts.open_checkpoint(right.checkpoint, subject.ORIGIN, subject.PUBLIC)
 
     def verify() -> object:
-        proven = receipts.verify_receipt(
+        reached = receipts.verify_receipt(
             changed, origin=subject.ORIGIN, public_key=subject.PUBLIC, head=head
         )
         proof = receipts.parse_proof(changed.tlog_proof)
         signed = made.signed(proof.checkpoint)
-        return changed.leaf, proof.index, proven.size, proven.root, signed
+        return changed.leaf, proof.index, reached.size, reached.root, signed
 
-    _try(name, verify, {(valid.leaf, right.index, point.size, point.root, True)}, tried)
+    meant = {(valid.leaf, right.index, point.size, point.root, True)}
+    _try(name, verify, partial(_again, changed, head), meant, tried)
+
+
+def _again(changed: audit_pb2.Receipt, head: receipts.Head | None) -> None:
+    """What the second implementation says of a receipt for whoever holds ``head``."""
+    content = {"leaf": changed.leaf, "tlog_proof": changed.tlog_proof}
+    steps, known = list(changed.consistency), changed.consistency_from
+    require(len(steps) <= 64 and all(len(step) == 32 for step in steps) and known < 2**63, "limit")
+    found = proven(content, subject.ORIGIN, subject.PUBLIC)
+    if head is None:
+        require(not known and not steps, "stale")
+    elif found.size == head.size:
+        require(found.root == head.root, "fork")
+    else:
+        require(found.size > head.size == known, "stale")
+        require_extends(head.size, head.root, found.size, found.root, steps)
 
 
 def _try(
     name: str,
     verify: Callable[[], object],
+    again: Callable[[], object] | None,
     meant: Collection[object],
     tried: Tried,
     *,
@@ -323,6 +351,7 @@ def _try(
 ) -> None:
     """Count one attempt.
 
+    :param again: the same by the second implementation, where it has the same question.
     :param meant: what may be accepted, because somebody signed just that.
     :param whole: false where the proof itself is another one, which no meaning excuses.
     """
@@ -330,14 +359,26 @@ def _try(
     try:
         found = verify()
     except errors.FairleadError:
-        return
+        found = None
     except Exception as error:
         tried.crashed[f"{name}: {type(error).__name__}"] += 1
+        return
+    if again is not None and _passes(again) is not (found is not None):
+        tried.crashed[f"{name}: the two implementations differ"] += 1
+    if found is None:
         return
     if found in meant and whole:
         tried.same[name] += 1
     else:
         tried.accepted[name] += 1
+
+
+def _passes(again: Callable[[], object]) -> bool:
+    try:
+        again()
+    except EvidenceFailed:
+        return False
+    return True
 
 
 GAMES: tuple[Game, ...] = (

@@ -35,10 +35,13 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 README = "README.md"
 ASK, DEPLOY, OPERATE = "docs/ask.md", "docs/deploy.md", "docs/operate.md"
 SOURCES, USERS, OVERSIGHT = "docs/sources.md", "docs/users.md", "docs/oversight.md"
+EVIDENCE = "docs/evidence.md"
 PLATE = "NL:74BXK3"
 
 
-@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT])
+@pytest.mark.parametrize(
+    "page", [README, ASK, EVIDENCE, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT]
+)
 def test_every_command_stands_in_a_block_that_is_typed(page: str) -> None:
     """No ``$`` stands where the typist does not look for one."""
     found = [command for block in blocks(page) for command in block.commands]
@@ -134,6 +137,17 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("When the case is over")
         typist.block("Receipts")
         typist.done()
+
+
+def test_the_page_on_evidence_is_typed(demo: Path, tmp_path: Path) -> None:
+    """From a case that is opened to a file that verifies, and the verifier's fingerprint."""
+    with Machine(tmp_path) as machine:
+        typist = Typist(EVIDENCE, machine, demo, variables=lambda line: profile(demo, line))
+        typist.block("Make it")
+        typist.block("Verify it")
+        typist.block("Verify it")
+        typist.done()
+    assert (demo / "evidence.html").stat().st_size > 100_000
 
 
 def published(demo: Path) -> None:
