@@ -40,6 +40,7 @@ from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import (
     asking_pb2_grpc,
+    audit_reading_pb2_grpc,
     decisions_pb2,
     decisions_pb2_grpc,
     policy_pb2_grpc,
@@ -227,6 +228,7 @@ class NodeClient:
         self.stub = asking_pb2_grpc.AskingServiceStub(self._channel)
         self.officer = policy_pb2_grpc.PolicyServiceStub(self._channel)
         self._officer = decisions_pb2_grpc.DecisionServiceStub(self._channel)
+        self.auditor = audit_reading_pb2_grpc.AuditReadingServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self

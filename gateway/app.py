@@ -26,6 +26,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.releases import Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
+from fairlead.timestamping.stamper import Stamper
 from fairlead.v1 import query_pb2
 from gateway import feedback, manifests, service
 from gateway.federation import Publishing, load_issuer
@@ -203,6 +204,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
     )
     releases.on_change.append(publishing.wake)
+    stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     server = process.bind(
         service.services(tactical, told, publications, publishing, exchanged),
         config=config,
@@ -227,10 +229,13 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             releases.watch(),
             publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
             decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
+            stamper.run(),
         ),
         failed=failed,
         tally=leaves.tally,
-        gauges=process.gauges_of(member, log, config.keys_dir, releases, clock=clock),
+        gauges=process.gauges_of(
+            member, log, config.keys_dir, releases, clock=clock, more=stamper.gauges
+        ),
         drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )
 

@@ -24,11 +24,13 @@ from fairlead.release import ReleaseDesk
 from fairlead.releases import Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
+from fairlead.timestamping.stamper import Stamper
 from node import cases, oversight, service
 from node.answering import Answering
 from node.approvals import Approvals
 from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
+from node.auditing import AuditDesk
 from node.blinded import AskedBlind
 from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
@@ -172,6 +174,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     steering.status.policy_overdue = lambda: releases.overdue(clock())
     offering = open_offering(parts, exchange, steering, refresher)
     server = _bind(parts, answering, asker, offering, follower)
+    stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()
     return NodeApp(
         server=server,
@@ -194,7 +197,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             following,
             asker,
             offering,
-            [outbox.run(), carrier.run(), releases.watch(), follower.run()],
+            [outbox.run(), carrier.run(), releases.watch(), follower.run(), stamper.run()],
             failed,
         ),
         outbox=outbox,
@@ -214,7 +217,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             config.keys_dir,
             releases,
             clock=clock,
-            more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker)],
+            more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker), *stamper.gauges()],
         ),
     )
 
@@ -361,6 +364,7 @@ def _bind(
             offering.delivery,
             follower,
             DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
+            AuditDesk(log=parts.log, leaves=parts.leaves),
         ),
         config=parts.config,
         material=process.material_of(

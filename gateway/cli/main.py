@@ -10,6 +10,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run, say
+from fairlead.cli.streaming import add_audit
 from fairlead.cli.version import add_version
 from gateway.cli.partner import CONFIG, ConfigOption
 
@@ -33,12 +34,15 @@ def check(config: ConfigOption = CONFIG) -> None:
     from fairlead import process, telemetry
     from fairlead.config import GatewayConfig, load
     from fairlead.policy import making
+    from fairlead.timestamping.token import load_authorities
     from fairlead.trust import Trust
     from gateway.app import own_keys
 
     telemetry.configure("error")  # what is wrong is raised
     settings = load(GatewayConfig, config)
     own_keys(settings, process.join(settings, time.time))
+    if settings.timestamps:
+        load_authorities(settings.timestamps.ca)
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
     say(f"decisions are made by {making.told(settings.policy)}")
     say("the configuration, the directory and the policy are in order")
@@ -74,6 +78,15 @@ def _state(config: Path) -> tuple[Path, str]:
 
 app.add_typer(config_app(_model, CONFIG), name="config")
 add_backup(app, "gateway", _state)
+
+
+def _log_file(config: Path) -> Path:
+    from gateway.app import LOG_FILE
+
+    return _state(config)[0] / LOG_FILE
+
+
+add_audit(app, "gateway", _log_file)
 
 
 def _assemble() -> None:

@@ -16,7 +16,7 @@ ID_OCTETS = 16
 
 def check(profile: Path | None, now: float) -> Check:
     """Verifies the receipt of a log with the key that the directory has of it."""
-    from fairlead.cli.audit import key_of
+    from fairlead.cli.audit.verifying import key_of
     from fairlead.profile import load_profile
     from fairlead.receipts import verify_receipt
     from fairlead.trust import Trust

@@ -1,0 +1,101 @@
+"""A log's file in an auditor's hands: read as it lies, also beside the process that writes it."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fairlead import merkle, storage
+from fairlead.auditing import reading
+from fairlead.auditing.selection import Selection
+from fairlead.auditlog import receipt_at
+from fairlead.errors import Forged
+from fairlead.v1 import audit_pb2
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogFile:
+    """One snapshot of a file: what was durable when it was opened."""
+
+    database: sqlite3.Connection
+    origin: str
+    size: int
+
+    def read(self, sql: str, parameters: Sequence[object] = ()) -> Sequence[tuple[Any, ...]]:
+        """See :data:`reading.Read`. :raises Forged: LOG_CORRUPTED."""
+        try:
+            return self.database.execute(sql, parameters).fetchall()
+        except sqlite3.Error:
+            raise _unreadable() from None
+
+    def span(self, selection: Selection) -> range:
+        """See :func:`reading.span`."""
+        return reading.span(self.read, selection, self.size)
+
+    def frontier(self, size: int) -> tuple[bytes, ...]:
+        """The hashes that stand for the first ``size`` leaves: a second for a million."""
+        tree = merkle.Frontier()
+        for low in range(0, size, reading.STEP):
+            for (leaf_hash,) in self.read(
+                "SELECT hash FROM leaf WHERE idx >= ? AND idx < ? ORDER BY idx",
+                (low, min(low + reading.STEP, size)),
+            ):
+                tree.append(leaf_hash)
+        if tree.size != size:
+            raise _unreadable()
+        return tree.hashes
+
+    def receipt(self, index: int) -> audit_pb2.Receipt:
+        """Prove one leaf under the newest head. :raises NotFound: LEAF_UNKNOWN."""
+        if not 0 <= index < self.size:
+            raise reading.unknown()
+        return receipt_at(self.database, index)
+
+
+@contextmanager
+def open_file(path: Path) -> Iterator[LogFile]:
+    """:raises Misconfigured: it cannot be opened. :raises Forged: it holds no log."""
+    database = storage.open_readonly(path)
+    try:
+        database.execute("BEGIN")
+        row = database.execute(
+            "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
+        ).fetchone()
+        if row is None or not isinstance(row[0], int):
+            raise _unreadable()
+        origin = str(row[1]).partition("\n")[0]
+        yield LogFile(database=database, origin=origin, size=row[0])
+    except sqlite3.Error:
+        raise _unreadable() from None
+    finally:
+        database.close()
+
+
+@contextmanager
+def open_live(path: Path) -> Iterator[reading.Read]:
+    """A file that goes on growing: each look sees what is durable by then.
+
+    :raises Misconfigured: it cannot be opened.
+    """
+    database = storage.open_readonly(path)
+
+    def read(sql: str, parameters: Sequence[object] = ()) -> Sequence[tuple[Any, ...]]:
+        try:
+            return database.execute(sql, parameters).fetchall()
+        except sqlite3.Error:
+            raise _unreadable() from None
+
+    try:
+        yield read
+    finally:
+        database.close()
+
+
+def _unreadable() -> Forged:
+    return Forged(
+        "the log cannot be read", reasons=("LOG_CORRUPTED",), remedy="fairlead audit verify FILE"
+    )

@@ -1,0 +1,146 @@
+"""A log's leaves told to a SIEM as they become durable: in their order, each at least once.
+
+Another process reads the log's file and never writes to it. What it has told stands in a cursor:
+the index of the next leaf, replaced only when the lines before it are on the disk. A crash between
+the two repeats lines, which ``event.sequence`` shows; an outage of any length loses none."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from fairlead.auditing.events import line
+from fairlead.auditing.reading import STEP, Read
+from fairlead.errors import Misconfigured, Stale
+
+EVERY_S = 1.0
+"""Seconds between two looks at a log that has not moved."""
+
+
+def pending(read: Read, start: int) -> Iterator[tuple[int, bytes]]:
+    """The lines of the leaves from ``start`` that are durable now; each with the cursor behind it.
+
+    :raises Stale: CURSOR_AHEAD: the log is shorter than what was told of it.
+    """
+    rows = read("SELECT max(size) FROM checkpoint", ())
+    size = int(rows[0][0] or 0)
+    if start > size:
+        raise Stale(
+            "the log is shorter than what was streamed of it",
+            reasons=("CURSOR_AHEAD",),
+            remedy="find out why the log lost its end, then begin anew with another --to FILE",
+        )
+    for low in range(start, size, STEP):
+        for index, body in read(
+            "SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ? ORDER BY idx",
+            (low, min(low + STEP, size)),
+        ):
+            yield index + 1, line(index, bytes(body))
+
+
+@dataclass(slots=True, kw_only=True)
+class Target:
+    """A file of lines that an operator's shipper reads and rotates, and the cursor beside it.
+
+    The file is opened anew for each batch, so whoever renames it gets a new one.
+    """
+
+    path: Path
+
+    @property
+    def cursor_path(self) -> Path:
+        """Where the cursor is."""
+        return self.path.with_name(f"{self.path.name}.cursor")
+
+    def cursor(self) -> int:
+        """The index of the next leaf; 0 where nothing was told yet.
+
+        :raises Misconfigured: CURSOR_UNREADABLE.
+        """
+        try:
+            text = self.cursor_path.read_text("ascii")
+        except FileNotFoundError:
+            return 0
+        except (OSError, UnicodeError):
+            raise _unreadable() from None
+        if not (text.endswith("\n") and text[:-1].isascii() and text[:-1].isdigit()):
+            raise _unreadable()
+        return int(text[:19])
+
+    def put(self, lines: bytes, cursor: int) -> None:
+        """Append lines, and only when they are on the disk move the cursor.
+
+        :raises Misconfigured: STREAM_UNWRITABLE: not told; the next attempt tells them again.
+        """
+        try:
+            # 1. The lines, on the disk; a line that a crash cut is ended first.
+            handle = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                size = os.fstat(handle).st_size
+                torn = size and os.pread(handle, 1, size - 1) != b"\n"
+                _write(handle, b"\n" + lines if torn else lines)
+            finally:
+                os.close(handle)
+            # 2. The cursor, whole or not at all.
+            fresh = self.cursor_path.with_name(f"{self.cursor_path.name}.new")
+            handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+            try:
+                _write(handle, b"%d\n" % cursor)
+            finally:
+                os.close(handle)
+            fresh.replace(self.cursor_path)
+            folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
+        except OSError:
+            raise Misconfigured(
+                "the stream's file cannot be written",
+                reasons=("STREAM_UNWRITABLE",),
+                remedy="make room, or correct the folder and its owner, then start it again",
+            ) from None
+
+
+def run(
+    read: Read,
+    put: Callable[[bytes, int], None],
+    start: int,
+    *,
+    follow: bool,
+    sleep: Callable[[float], None] = time.sleep,
+) -> int:
+    """Tell what there is; with ``follow`` go on for as long as the process lives.
+
+    :param put: takes lines and the cursor behind them. :returns: the cursor.
+    """
+    while True:
+        lines, held = b"", 0
+        for cursor, one in pending(read, start):
+            lines, held, start = lines + one, held + 1, cursor
+            if held == STEP:
+                put(lines, start)
+                lines, held = b"", 0
+        if lines:
+            put(lines, start)
+        if not follow:
+            return start
+        sleep(EVERY_S)
+
+
+def _write(handle: int, data: bytes) -> None:
+    rest = memoryview(data)
+    while rest:
+        rest = rest[os.write(handle, rest) :]
+    os.fsync(handle)
+
+
+def _unreadable() -> Misconfigured:
+    return Misconfigured(
+        "the stream's cursor cannot be read",
+        reasons=("CURSOR_UNREADABLE",),
+        remedy="remove the .cursor file beside the stream's: everything is told again",
+    )
