@@ -88,7 +88,7 @@ def test_a_period_finds_leaves_that_a_clock_misplaced(tmp_path: Path) -> None:
         assert 0 in places(opened, since)
 
 
-@settings(max_examples=150)
+@settings(max_examples=150, deadline=None)
 @given(leaf=any_leaf())
 def test_any_leaf_can_be_read_and_told(leaf: pb.AuditLeaf) -> None:
     """Selecting, naming and summing up never fail, whatever a leaf holds."""
