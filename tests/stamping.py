@@ -10,7 +10,7 @@ import asyncio
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -31,8 +31,8 @@ signer_key = {folder}/{name}.key
 """
 STAMPING = "extendedKeyUsage=critical,timeStamping\nkeyUsage=critical,digitalSignature\n"
 SERVING = "extendedKeyUsage=critical,serverAuth\nkeyUsage=critical,digitalSignature\n"
-Reply = Callable[[bytes], Awaitable[bytes]]
-"""What the server says to a request's body: the whole HTTP response."""
+Reply = Callable[[bytes], AsyncIterator[bytes]]
+"""What the server says to a request's body: the HTTP response, piece by piece."""
 
 
 def openssl() -> str:
@@ -99,9 +99,10 @@ class Authority:
             "-extfile", "extensions", *ends, "-in", f"{name}.csr", "-out", f"{name}.pem",
         )  # fmt: skip
 
-    def stamp(self, request: bytes, *, name: str = "tsa") -> bytes:
-        """What the authority says to a request."""
-        (self.folder / "tsa.cnf").write_text(_CONFIG.format(folder=self.folder, name=name))
+    def stamp(self, request: bytes, *, name: str = "tsa", chain: bool = False) -> bytes:
+        """What the authority says to a request; ``chain``: with its root's certificate too."""
+        more = f"certs = {self.ca}\n" if chain else ""
+        (self.folder / "tsa.cnf").write_text(_CONFIG.format(folder=self.folder, name=name) + more)
         (self.folder / "q.tsq").write_bytes(request)
         self._run(
             "ts", "-reply", "-config", "tsa.cnf", "-section", "own", "-queryfile", "q.tsq", "-out",
@@ -160,22 +161,35 @@ def http(
 async def serving(reply: Reply, *, closes: bool = True) -> AsyncIterator[str]:
     """Serve one kind of reply; yields the address."""
 
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
             length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
             assert b"application/timestamp-query" in head
-            writer.write(await reply(await reader.readexactly(length)))
-            await writer.drain()
+            async for piece in reply(await reader.readexactly(length)):
+                writer.write(piece)
+                await writer.drain()
             if not closes:
                 await asyncio.sleep(60)
-        except (ConnectionError, asyncio.CancelledError):
+            writer.close()
+            await writer.wait_closed()
+        except ConnectionError:
             pass
         finally:
-            writer.close()
+            writer.transport.abort()
+
+    def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.ensure_future(answer(reader, writer))
+        tasks.add(task)
 
     server = await asyncio.start_server(handle, "127.0.0.1", 0)
     try:
         yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/tsa"
     finally:
         server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.sleep(0)  # what was aborted is closed

@@ -27,6 +27,7 @@ from fairlead.errors import FairleadError, Forged, InvalidInput, Misconfigured, 
 from fairlead.leaves import LeafWriter
 from fairlead.timestamping import checking
 from fairlead.timestamping.authority import _body, fetch
+from fairlead.timestamping.order import in_order
 from fairlead.timestamping.stamper import Stamper
 from fairlead.timestamping.token import (
     MAX_RESPONSE,
@@ -52,6 +53,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """One root with honest and dishonest signers."""
     made = Authority.make(tmp_path_factory.mktemp("tsa") / "tsa")
     made.signer("expired", days=-5)
+    made.signer("second")
     made.signer("server", extensions=SERVING)
     made.signer("weak", extensions=STAMPING.replace("=critical,timeStamping", "=timeStamping"))
     return made
@@ -83,6 +85,33 @@ def test_an_honest_token_verifies(authority: Authority) -> None:
     note.write_text(NOTE)
     file.write_bytes(response)
     assert authority.agrees(note, file)
+
+
+def test_a_token_with_its_whole_chain_verifies(authority: Authority) -> None:
+    """OpenSSL sends certificates in an order of its own, which changes nothing that is signed."""
+    orders = set()
+    for name in ("tsa", "second"):
+        asked = request(NOTE)
+        response = authority.stamp(asked.octets, name=name, chain=True)
+        sorted_one = in_order(response)
+        orders.add(sorted_one == response)
+        assert sorted(sorted_one) == sorted(response)
+        assert in_order(sorted_one) == sorted_one
+        roots = load_authorities(authority.ca)
+        assert verify(response, NOTE, roots, nonce=asked.nonce).authority.endswith(name)
+    assert False in orders
+
+
+@settings(max_examples=200, deadline=None)
+@given(changes=st.lists(edits(), max_size=3), junk=st.none() | st.binary(max_size=60))
+def test_sorting_never_fails_and_moves_octets_alone(
+    stamped: bytes, changes: list[Callable[[bytes], bytes]], junk: bytes | None
+) -> None:
+    """Any octets stay the same octets, perhaps in another order."""
+    data = stamped if junk is None else junk
+    for change in changes:
+        data = change(data)
+    assert sorted(in_order(data)) == sorted(data)
 
 
 def test_a_token_of_something_else_is_refused(authority: Authority, stamped: bytes) -> None:
@@ -195,8 +224,8 @@ def test_an_authoritys_time_must_agree_with_the_logs(
 
 
 async def answered(reply: bytes, *, deadline_s: float = 5, closes: bool = True) -> bytes:
-    async def say(_: bytes) -> bytes:
-        return reply
+    async def say(_: bytes) -> AsyncIterator[bytes]:
+        yield reply
 
     async with serving(say, closes=closes) as url:
         return await fetch(url, b"request", deadline_s=deadline_s)
@@ -236,37 +265,28 @@ async def test_what_is_no_timestamp_reply_is_not_read(reply: bytes, code: str) -
 async def test_a_slow_authority_ends_at_the_deadline() -> None:
     """Silence, and octets that drip for ever, both end at one moment."""
 
-    async def silent(_: bytes) -> bytes:
+    async def silent(_: bytes) -> AsyncIterator[bytes]:
         await asyncio.sleep(60)
-        return b""
+        yield b""
 
-    async def drip(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            writer.write(b"HTTP/1.1 200 OK\r\nX: ")
-            while True:
-                writer.write(b"x")
-                await writer.drain()
-                await asyncio.sleep(0.01)
-        except ConnectionError:
-            writer.close()
+    async def drip(_: bytes) -> AsyncIterator[bytes]:
+        yield b"HTTP/1.1 200 OK\r\nX: "
+        while True:
+            yield b"x"
+            await asyncio.sleep(0.01)
 
-    async with serving(silent) as url:
-        with pytest.raises(Unreachable) as error:
-            await fetch(url, b"request", deadline_s=0.2)
-        assert error.value.code == "TIMESTAMP_SLOW"
-    server = await asyncio.start_server(drip, "127.0.0.1", 0)
-    port = server.sockets[0].getsockname()[1]
-    with pytest.raises(Unreachable) as error:
-        await fetch(f"http://127.0.0.1:{port}/", b"request", deadline_s=0.2)
-    assert error.value.code == "TIMESTAMP_SLOW"
-    server.close()
+    for reply in (silent, drip):
+        async with serving(reply) as url:
+            with pytest.raises(Unreachable) as error:
+                await fetch(url, b"request", deadline_s=0.2)
+            assert error.value.code == "TIMESTAMP_SLOW"
 
 
 async def test_nobody_there_is_a_code_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A closed port is absent, and a proxy in the environment is not asked instead."""
 
-    async def proxy(_: bytes) -> bytes:
-        return http(b"from the proxy")
+    async def proxy(_: bytes) -> AsyncIterator[bytes]:
+        yield http(b"from the proxy")
 
     async with serving(proxy) as url:
         monkeypatch.setenv("http_proxy", url)
@@ -478,8 +498,8 @@ async def test_a_stamp_from_before_its_head_or_of_another_time_is_found(
 async def test_a_whole_process_asks_over_http(bench: Bench, authority: Authority) -> None:
     """From the configured address to the durable leaf, with the real client."""
 
-    async def reply(octets: bytes) -> bytes:
-        return http(authority.stamp(octets))
+    async def reply(octets: bytes) -> AsyncIterator[bytes]:
+        yield http(authority.stamp(octets))
 
     async with serving(reply) as url:
         configured = Timestamps(url=url, ca=authority.ca)

@@ -26,6 +26,7 @@ from rfc3161_client import (
 )
 
 from fairlead.errors import FairleadError, Forged, InvalidInput, Misconfigured
+from fairlead.timestamping.order import in_order
 
 MAX_RESPONSE = 64 * 1024
 """Octets of a response: a token with a long chain of certificates has some 10,000."""
@@ -105,7 +106,7 @@ def verify(
     # 1
     if not 0 < len(response) <= MAX_RESPONSE:
         raise _malformed()
-    found: TimeStampResponse = _ours(lambda: decode_timestamp_response(response), _malformed)
+    found = _ours(lambda: decode_timestamp_response(in_order(response)), _malformed)
     if _ours(lambda: found.status, _malformed) != PKIStatus.GRANTED:
         raise _wrong("the timestamp authority granted no token", "TIMESTAMP_REFUSED")
     info = _ours(lambda: found.tst_info, _malformed)
