@@ -69,6 +69,7 @@ def test_every_certificate_is_somebodys(layout: Layout) -> None:
         "u-c01": {Role.ANALYST},
         "u-c02": {Role.APPROVER},
         "u-c03": {Role.ANALYST},
+        "u-c06": {Role.AUDITOR},
         "u-p01": {Role.ANALYST},
         "u-p02": {Role.APPROVER},
     }

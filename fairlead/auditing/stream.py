@@ -101,7 +101,7 @@ class Target:
             raise Misconfigured(
                 "the stream's file cannot be written",
                 reasons=("STREAM_UNWRITABLE",),
-                remedy="make room, or correct the folder and its owner, then start it again",
+                remedy="free some space, or correct the folder and its owner, then start it again",
             ) from None
 
 

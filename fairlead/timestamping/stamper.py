@@ -106,13 +106,13 @@ class Stamper:
         get_logger().info(Event.TIMESTAMP_TAKEN, size=head.size)
 
     def gauges(self) -> list[metrics.Gauge]:
-        """What Prometheus may read; nothing where no authority is configured."""
-        if self._settings is None:
-            return []
-        age = "Seconds since a timestamp authority was last asked with success."
-        failing = "1 while the timestamp authority gives no token."
-        since = self._clock() - self._last
-        return [
-            metrics.Gauge(name="fairlead_timestamp_age_seconds", help=age, value=since),
-            metrics.Gauge(name="fairlead_timestamp_failing", help=failing, value=self.failing),
-        ]
+        """What Prometheus may read; no age where no authority is configured."""
+        failing = "1 while the configured timestamp authority gives no token."
+        found = [metrics.Gauge(name="fairlead_timestamp_failing", help=failing, value=self.failing)]
+        if self._settings is not None:
+            age = "Seconds since the timestamp authority was last asked with success."
+            since = self._clock() - self._last
+            found.append(
+                metrics.Gauge(name="fairlead_timestamp_age_seconds", help=age, value=since)
+            )
+        return found

@@ -35,10 +35,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 README = "README.md"
 ASK, DEPLOY, OPERATE = "docs/ask.md", "docs/deploy.md", "docs/operate.md"
 SOURCES, USERS, OVERSIGHT = "docs/sources.md", "docs/users.md", "docs/oversight.md"
+AUDIT = "docs/audit.md"
 PLATE = "NL:74BXK3"
 
 
-@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT])
+@pytest.mark.parametrize("page", [README, ASK, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT, AUDIT])
 def test_every_command_stands_in_a_block_that_is_typed(page: str) -> None:
     """No ``$`` stands where the typist does not look for one."""
     found = [command for block in blocks(page) for command in block.commands]
@@ -64,9 +65,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def profile(demo: Path, line: str) -> Mapping[str, str]:
-    """Whose profile a line is typed with: an approver's to change a case, else the analyst's."""
+    """Whose profile a line is typed with: an approver's to change a case, an auditor's to read the
+    log, else the analyst's."""
     changes = re.search(r"cases (open|assign|close) ", line)
-    user = "u-c02" if changes else "u-c01"
+    user = "u-c02" if changes else "u-c06" if line.startswith("fairlead audit ") else "u-c01"
     return {"FAIRLEAD_PROFILE": str(demo / ".demo" / "profiles" / f"customs-{user}.toml")}
 
 
@@ -134,6 +136,27 @@ def test_the_page_on_asking_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("When the case is over")
         typist.block("Receipts")
         typist.done()
+
+
+def test_the_page_for_auditors_is_typed(demo: Path, tmp_path: Path) -> None:
+    """The auditor lists, shows, exports, verifies and counts; the operator feeds the SIEM."""
+    with Machine(tmp_path) as machine:
+        typist = Typist(AUDIT, machine, demo, variables=lambda line: profile(demo, line))
+        for block in (
+            "Look",
+            "One leaf",
+            "Export",
+            "Use of the federation",
+            "Another log, from its file",
+            "Timestamps",
+            "To a SIEM",
+        ):
+            typist.block(block)
+        typist.done()
+    for name in ("gateway-audit.jsonl", "audit.jsonl"):
+        told = (demo / name).read_text()
+        assert told.count("\n") > 5
+        assert STORY not in told
 
 
 def published(demo: Path) -> None:
