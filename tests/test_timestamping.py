@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import hashlib
 import io
+import json
 import shutil
 import sqlite3
 import time
@@ -16,6 +18,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from cryptography import x509
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -40,6 +43,7 @@ from fairlead.timestamping.token import (
 )
 from fairlead.v1 import audit_pb2
 from tests.audited import ACTIVE, KEY, ORIGIN, PUBLIC, intent
+from tests.federation import ROOT
 from tests.hostile import edits
 from tests.stamping import SERVING, STAMPING, Authority, http, serving
 
@@ -85,6 +89,15 @@ def test_an_honest_token_verifies(authority: Authority) -> None:
     note.write_text(NOTE)
     file.write_bytes(response)
     assert authority.agrees(note, file)
+
+
+def test_a_token_of_2026_verifies_for_ever() -> None:
+    """A kept response needs no authority any more, and no program beside this one."""
+    kept = json.loads((ROOT / "tests" / "vectors" / "timestamp.json").read_text())
+    roots = [x509.load_pem_x509_certificate(kept["authority"].encode())]
+    token = verify(base64.b64decode(kept["response"]), kept["note"], roots)
+    assert token.authority == "CN=Time by tsa"
+    assert time.gmtime(token.stamped_at).tm_year == 2026
 
 
 def test_a_token_with_its_whole_chain_verifies(authority: Authority) -> None:

@@ -44,6 +44,8 @@ GROUPS = {
     "workbooks": "source-xlsx terms-xlsx",
     "blind": "blind-*",
     "oversight": "notice notice-body decoy-list decoy-list-body",
+    "audit": "audit-*",
+    "timestamps": "timestamp-*",
     "decisions": "decision-batch decision-inputs decision-file replay-report",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
@@ -61,7 +63,17 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
-    from tests.fuzz import blind, decided, enrolling, files, messages, oversight, streams, tables
+    from tests.fuzz import (
+        audited,
+        blind,
+        decided,
+        enrolling,
+        files,
+        messages,
+        oversight,
+        streams,
+        tables,
+    )
 
     yield from enrolling.targets(folder / "enrolling")
     yield from tables.targets(folder / "tables")
@@ -70,6 +82,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from blind.targets()
     yield from oversight.targets()
     yield from decided.targets(folder / "decided")
+    yield from audited.targets(folder / "audited")
     yield from streams.targets(folder / "streams")
 
 
