@@ -46,11 +46,15 @@ class Hands:
     log: Path
     authority: Authority
     options: tuple[str, ...]
+    key: Path
     typed: Callable[..., Typed]
 
 
+Material = tuple[Path, Authority, tuple[str, ...], Path]
+
+
 @pytest.fixture(scope="module")
-def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Authority, tuple[str, ...]]:
+def material(tmp_path_factory: pytest.TempPathFactory) -> Material:
     """Keys of customs, and its log: a story of some days ago, and two stamped heads of today."""
     folder = tmp_path_factory.mktemp("hands")
     specs = [spec for spec in demo_partners() if spec.partner_id == "customs"]
@@ -76,13 +80,12 @@ def material(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Authority,
         opened.close()
 
     asyncio.run(fill())
-    return log, authority, ("--directory", str(layout.directory), "--trust", str(layout.pins))
+    options = ("--directory", str(layout.directory), "--trust", str(layout.pins))
+    return log, authority, options, layout.node("customs") / "signing.key"
 
 
 @pytest.fixture
-def hands(
-    material: tuple[Path, Authority, tuple[str, ...]], capsys: pytest.CaptureFixture[str]
-) -> Hands:
+def hands(material: Material, capsys: pytest.CaptureFixture[str]) -> Hands:
     def typed(*words: str) -> Typed:
         capsys.readouterr()
         with pytest.raises(SystemExit) as ended:
@@ -129,8 +132,31 @@ def test_timestamps_are_listed_and_saved_for_another_verifier(hands: Hands, tmp_
     assert (again.code, "FILE_EXISTS" in again.err) == (Exit.USAGE, True)
 
 
-def test_a_log_rewritten_after_a_timestamp_is_found(hands: Hands, tmp_path: Path) -> None:
-    """A token moved to another leaf, or its head changed, is no head of this log."""
+def test_a_log_rewritten_and_signed_again_contradicts_its_timestamps(
+    hands: Hands, tmp_path: Path
+) -> None:
+    """The operator has the log's key and the old tokens, and still cannot change an older leaf."""
+    with sqlite3.connect(hands.log) as source:
+        rows = source.execute("SELECT body, detail FROM leaf ORDER BY idx").fetchall()
+    source.close()
+    rows[1] = (intent(1, mandate=1, purpose="smuggling"), b"")
+    path = tmp_path / "audit.sqlite"
+
+    async def rewrite() -> None:
+        key = signing.load_signing_key(hands.key)
+        log = AuditLog.open(path, origin=ORIGIN, key=key, clock=time.time, migrations=ACTIVE)
+        for body, detail in rows:
+            await log.append(body, detail=detail)
+        log.close()
+
+    asyncio.run(rewrite())
+    ended = hands.typed("verify", str(path), *hands.options)
+    assert (ended.code, ended.out) == (Exit.CHECK_FAILED, "")
+    assert "CHECKPOINT_FORK" in ended.err
+
+
+def test_a_token_moved_to_another_leaf_is_found(hands: Hands, tmp_path: Path) -> None:
+    """The response beside a leaf is the one whose digest it names."""
     copy = tmp_path / "audit.sqlite"
     with sqlite3.connect(hands.log) as source, sqlite3.connect(copy) as target:
         source.backup(target)
