@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from fairlead import merkle, signing
 from fairlead.auditing.events import EVENTS, FIELDS, TOLD, WITHHELD, event, line
 from fairlead.auditing.file import open_live
-from fairlead.auditing.stream import Target, pending, run
+from fairlead.auditing.stream import Cursor, Target, pending, run
 from fairlead.auditlog import AuditLog
 from fairlead.errors import Misconfigured, Stale
 from fairlead.telemetry import SECRET
@@ -152,12 +152,12 @@ def test_a_stream_goes_on_where_it_ended(log: Path, tmp_path: Path) -> None:
     """A second run tells nothing twice, and a rotated file begins anew without a gap."""
     target = Target(path=tmp_path / "siem.jsonl")
     with open_live(log) as read:
-        assert run(read, target.put, target.cursor(), follow=False) == 10
-        assert run(read, target.put, target.cursor(), follow=False) == 10
+        assert run(read, target.put, target.cursor(), follow=False).index == 10
+        assert run(read, target.put, target.cursor(), follow=False).index == 10
     assert sequences(target.path) == list(range(10))
     target.path.rename(tmp_path / "siem.jsonl.1")
     with open_live(log) as read:
-        target.put(b"".join(one for _, one in pending(read, 9)), 10)
+        target.put(b"".join(one for _, one in pending(read, Cursor(9))), Cursor(10, bytes(32)))
     assert sequences(target.path) == [9]
     assert target.path.stat().st_mode & 0o777 == 0o600
 
@@ -167,8 +167,10 @@ def test_a_line_that_a_crash_cut_is_told_again(log: Path, tmp_path: Path, kept: 
     """The cursor has not moved, so the torn line comes once more, on a line of its own."""
     target = Target(path=tmp_path / "siem.jsonl")
     with open_live(log) as read:
-        whole = b"".join(one for _, one in pending(read, 0))
-        target.put(whole[:kept], 0) if kept else None
+        whole = b"".join(one for _, one in pending(read, Cursor()))
+        if kept:
+            target.put(whole[:kept], Cursor())
+            target.cursor_path.unlink()
         run(read, target.put, target.cursor(), follow=False)
     assert set(sequences(target.path)) == set(range(10))
 
@@ -190,13 +192,15 @@ def test_the_cursor_moves_only_when_the_lines_are_on_the_disk(
     with open_live(log) as read:
         with pytest.raises(Misconfigured):
             run(read, target.put, target.cursor(), follow=False)
-        assert target.cursor() == 0
+        assert target.cursor() == Cursor()
         broken[0] = False
         run(read, target.put, target.cursor(), follow=False)
     assert set(sequences(target.path)) == set(range(10))
 
 
-@pytest.mark.parametrize("text", ["", "x\n", "-1\n", "1", "1 \n", "１\n"])
+@pytest.mark.parametrize(
+    "text", ["", "x\n", "1\n", f"-1 {64 * '0'}\n", f"1 {64 * '0'}", f"１ {64 * '0'}\n", "1 00\n"]
+)
 def test_a_damaged_cursor_is_not_guessed(tmp_path: Path, text: str) -> None:
     """Nothing is skipped because a cursor was misread."""
     target = Target(path=tmp_path / "siem.jsonl")
@@ -208,7 +212,18 @@ def test_a_damaged_cursor_is_not_guessed(tmp_path: Path, text: str) -> None:
 def test_a_log_that_lost_its_end_is_said_to(log: Path) -> None:
     """A cursor ahead of the log is evidence, not an empty stream."""
     with open_live(log) as read, pytest.raises(Stale):
-        list(pending(read, 11))
+        list(pending(read, Cursor(11)))
+
+
+def test_a_log_put_in_the_place_of_another_is_said_to(log: Path, tmp_path: Path) -> None:
+    """A restored copy that has grown past the cursor is another log, and not gone on with."""
+    target = Target(path=tmp_path / "siem.jsonl")
+    with open_live(log) as read:
+        run(read, target.put, target.cursor(), follow=False)
+    other = tmp_path / "other.sqlite"
+    make_log(other, [*story()[:5], *(intent(n, mandate=n) for n in range(50, 60))])
+    with open_live(other) as read, pytest.raises(Stale):
+        run(read, target.put, target.cursor(), follow=False)
 
 
 def test_following_tells_what_becomes_durable(log: Path) -> None:
@@ -228,7 +243,7 @@ def test_following_tells_what_becomes_durable(log: Path) -> None:
         asyncio.run(append(20 + look))
 
     with open_live(log) as read, pytest.raises(KeyboardInterrupt):
-        run(read, lambda lines, _: told.append(lines), 8, follow=True, sleep=sleep)
+        run(read, lambda lines, _: told.append(lines), Cursor(8), follow=True, sleep=sleep)
     assert [chunk.count(b"\n") for chunk in told] == [2, 1, 1, 1]
     numbers = [json.loads(one)["event.sequence"] for one in b"".join(told).splitlines()]
     assert numbers == list(range(8, 13))
@@ -262,7 +277,7 @@ def test_no_leaf_is_lost_when_the_stream_is_killed(tmp_path: Path) -> None:
         process.wait()
         process.stdout.close()
         killed += 1
-    assert target.cursor() <= len(set(sequences(target.path))) < 2001
+    assert target.cursor().index <= len(set(sequences(target.path))) < 2001
     with open_live(log) as read:
         run(read, target.put, target.cursor(), follow=False)
     assert set(sequences(target.path)) == set(range(2000))

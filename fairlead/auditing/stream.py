@@ -7,6 +7,7 @@ the two repeats lines, which ``event.sequence`` shows; an outage of any length l
 from __future__ import annotations
 
 import os
+import re
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -16,29 +17,41 @@ from fairlead.auditing.events import line
 from fairlead.auditing.reading import STEP, Read
 from fairlead.errors import Misconfigured, Stale
 
+_CURSOR = re.compile(r"([0-9]{1,18}) ([0-9a-f]{64})\n", re.ASCII)
 EVERY_S = 1.0
 """Seconds between two looks at a log that has not moved."""
 
 
-def pending(read: Read, start: int) -> Iterator[tuple[int, bytes]]:
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """How far a log was told: the index of the next leaf, and the hash of the one before it, which
+    betrays a log that was put in its place; empty where nobody says."""
+
+    index: int = 0
+    last: bytes = b""
+
+
+def pending(read: Read, start: Cursor) -> Iterator[tuple[Cursor, bytes]]:
     """The lines of the leaves from ``start`` that are durable now; each with the cursor behind it.
 
-    :raises Stale: CURSOR_AHEAD: the log is shorter than what was told of it.
+    :raises Stale: CURSOR_AHEAD: the log is shorter than what was told of it, or another one.
     """
     rows = read("SELECT max(size) FROM checkpoint", ())
     size = int(rows[0][0] or 0)
-    if start > size:
+    before = read("SELECT hash FROM leaf WHERE idx = ?", (start.index - 1,))
+    other = start.last and (not before or bytes(before[0][0]) != start.last)
+    if start.index > size or other:
         raise Stale(
-            "the log is shorter than what was streamed of it",
+            "the log is not the one that was streamed, or it lost its end",
             reasons=("CURSOR_AHEAD",),
-            remedy="find out why the log lost its end, then begin anew with another --to FILE",
+            remedy="find out why, then begin anew with another --to FILE",
         )
-    for low in range(start, size, STEP):
-        for index, body in read(
-            "SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ? ORDER BY idx",
+    for low in range(start.index, size, STEP):
+        for index, leaf_hash, body in read(
+            "SELECT idx, hash, body FROM leaf WHERE idx >= ? AND idx < ? ORDER BY idx",
             (low, min(low + STEP, size)),
         ):
-            yield index + 1, line(index, bytes(body))
+            yield Cursor(index + 1, bytes(leaf_hash)), line(index, bytes(body))
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,22 +68,22 @@ class Target:
         """Where the cursor is."""
         return self.path.with_name(f"{self.path.name}.cursor")
 
-    def cursor(self) -> int:
-        """The index of the next leaf; 0 where nothing was told yet.
+    def cursor(self) -> Cursor:
+        """Where to go on; the begin where nothing was told yet.
 
         :raises Misconfigured: CURSOR_UNREADABLE.
         """
         try:
-            text = self.cursor_path.read_text("ascii")
+            found = _CURSOR.fullmatch(self.cursor_path.read_text("ascii"))
         except FileNotFoundError:
-            return 0
+            return Cursor()
         except (OSError, UnicodeError):
-            raise _unreadable() from None
-        if not (text.endswith("\n") and text[:-1].isascii() and text[:-1].isdigit()):
+            found = None
+        if found is None:
             raise _unreadable()
-        return int(text[:19])
+        return Cursor(int(found[1]), bytes.fromhex(found[2]))
 
-    def put(self, lines: bytes, cursor: int) -> None:
+    def put(self, lines: bytes, cursor: Cursor) -> None:
         """Append lines, and only when they are on the disk move the cursor.
 
         :raises Misconfigured: STREAM_UNWRITABLE: not told; the next attempt tells them again.
@@ -88,7 +101,7 @@ class Target:
             fresh = self.cursor_path.with_name(f"{self.cursor_path.name}.new")
             handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
             try:
-                _write(handle, b"%d\n" % cursor)
+                _write(handle, f"{cursor.index} {cursor.last.hex()}\n".encode("ascii"))
             finally:
                 os.close(handle)
             fresh.replace(self.cursor_path)
@@ -107,12 +120,12 @@ class Target:
 
 def run(
     read: Read,
-    put: Callable[[bytes, int], None],
-    start: int,
+    put: Callable[[bytes, Cursor], None],
+    start: Cursor,
     *,
     follow: bool,
     sleep: Callable[[float], None] = time.sleep,
-) -> int:
+) -> Cursor:
     """Tell what there is; with ``follow`` go on for as long as the process lives.
 
     :param put: takes lines and the cursor behind them. :returns: the cursor.

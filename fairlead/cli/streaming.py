@@ -46,20 +46,21 @@ def add_audit(app: typer.Typer, kind: str, log_file: LogFile) -> None:
         With --to, every leaf is written at least once, whatever is stopped or killed meanwhile.
         """
         from fairlead.auditing.file import open_live
-        from fairlead.auditing.stream import Target, run
+        from fairlead.auditing.stream import Cursor, Target, run
 
         with open_live(log_file(config)) as read:
             if to is None:
-                run(read, _print, since_leaf, follow=follow)
+                run(read, _print, Cursor(since_leaf), follow=follow)
                 return
             target = Target(path=to)
             cursor = run(read, target.put, target.cursor(), follow=follow)
-        say(f"{to}: told up to leaf {cursor - 1}" if cursor else f"{to}: the log is empty")
+        told = f"told up to leaf {cursor.index - 1}" if cursor.index else "the log is empty"
+        say(f"{to}: {told}")
 
     app.add_typer(audit, name="audit")
 
 
-def _print(lines: bytes, _cursor: int) -> None:
+def _print(lines: bytes, _cursor: object) -> None:
     import sys
 
     sys.stdout.write(lines.decode("ascii", "backslashreplace"))
