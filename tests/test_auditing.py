@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import io
 import json
+from base64 import b64decode, b64encode
 from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -225,6 +228,36 @@ def test_a_leaf_cannot_be_passed_off_as_not_selected_by_the_file_alone(log: LogF
     hidden = {"index": document["index"], "hash": receipts._encode(merkle.leaf_hash(body))}
     lines[4] = json.dumps(hidden).encode() + b"\n"
     assert checked(b"".join(lines)).complete is False
+
+
+def test_a_stranger_verifies_an_export_by_the_page_alone(log: LogFile) -> None:
+    """The steps of docs/audit.md, a hash function and a signature are all that it takes."""
+    data, found = exported(log, Selection(first=3, stop=6, types=frozenset({INTENT})))
+    start, *places, last = [json.loads(line) for line in data.splitlines()]
+    kept = [b64decode(value) for value in start["frontier"]]
+    size = start["selection"].get("first", 0)
+    assert len(kept) == size.bit_count()
+    for place in places:
+        assert place["index"] == size
+        hashed = (
+            sha256(b"\0" + b64decode(place["leaf"])).digest()
+            if "leaf" in place
+            else b64decode(place["hash"])
+        )
+        before = size
+        while before % 2:
+            hashed, before = sha256(b"\1" + kept.pop() + hashed).digest(), before // 2
+        kept.append(hashed)
+        size += 1
+    root = kept.pop()
+    while kept:
+        root = sha256(b"\1" + kept.pop() + root).digest()
+    text, _, signatures = last["checkpoint"].rpartition("\n\n")
+    signature = b64decode(signatures.split(" ")[2])[4:]
+    Ed25519PublicKey.from_public_bytes(PUBLIC).verify(signature, f"{text}\n".encode())
+    assert text.split("\n") == [start["origin"], str(size), b64encode(root).decode()]
+    assert size >= start["selection"]["stop"]
+    assert root == found.head.root
 
 
 def test_heads_kept_elsewhere_lie_on_an_exports_way(log: LogFile) -> None:
