@@ -73,7 +73,7 @@ def test_every_certificate_is_somebodys(layout: Layout) -> None:
         "u-p01": {Role.ANALYST},
         "u-p02": {Role.APPROVER},
     }
-    assert len(seen) == 1 + 6 + 5
+    assert len(seen) == 1 + 6 + 6
 
 
 def test_private_halves_match_the_directory(layout: Layout) -> None:
