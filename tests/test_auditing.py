@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import sqlite3
 from base64 import b64decode, b64encode
 from collections.abc import Iterator
 from hashlib import sha256
@@ -18,15 +19,16 @@ from fairlead import merkle, receipts
 from fairlead.auditing import export, reading
 from fairlead.auditing.export import Checker, Exported
 from fairlead.auditing.fields import MEANINGS, gist, iso_ms, values
-from fairlead.auditing.file import LogFile, open_file
+from fairlead.auditing.file import LogFile, open_file, open_live
 from fairlead.auditing.picture import bar, page, with_bars
 from fairlead.auditing.selection import Selection
+from fairlead.auditing.stream import Cursor, pending
 from fairlead.auditing.usage import Usage, period
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound
 from fairlead.v1 import audit_pb2 as pb
 from fairlead.v1 import audit_reading_pb2
 from tests.audited import KEY, ORIGIN, PUBLIC, START, USER, any_leaf, make_log, story
-from tests.hostile import edits
+from tests.hostile import edits, only_ours
 
 INTENT, REFUSAL = pb.LEAF_TYPE_INTENT, pb.LEAF_TYPE_REFUSAL
 
@@ -317,15 +319,53 @@ def test_a_log_without_a_leaf_in_the_middle_is_not_exported(tmp_path: Path) -> N
     """Leaves that are missing in the file are an error, not a shorter export."""
     file = tmp_path / "audit.sqlite"
     make_log(file, story(), commits=1)
-    with open_file(file) as opened:
-        opened.database.execute("COMMIT")
-    import sqlite3
-
     with sqlite3.connect(file) as connection:
         connection.execute("DELETE FROM leaf WHERE idx = 4")
     connection.close()
     with open_file(file) as opened, pytest.raises(Forged):
         exported(opened, Selection())
+
+
+@pytest.mark.parametrize("value", [None, 10**12, "text", b"", b"\xff", -1, 2.5], ids=repr)
+@pytest.mark.parametrize(
+    "column", ["leaf.idx", "leaf.hash", "leaf.body", "checkpoint.size", "checkpoint.note"]
+)
+def test_a_file_full_of_anything_ends_in_our_errors(
+    path: Path, tmp_path: Path, column: str, value: object
+) -> None:
+    """Whatever somebody wrote in place of a number, a hash or a leaf, nothing else gets out."""
+    copy = tmp_path / "audit.sqlite"
+    table, _, name = column.partition(".")
+    source = sqlite3.connect(path)
+    target = sqlite3.connect(copy)
+    for other, columns in (("leaf", 4), ("checkpoint", 3)):
+        rows = source.execute(f"SELECT * FROM {other}").fetchall()  # noqa: S608
+        named = ("idx", "hash", "body", "detail") if other == "leaf" else ("size", "note", "time")
+        target.execute(f"CREATE TABLE {other} ({', '.join(named)})".replace("time", "time_ms"))
+        target.executemany(
+            f"INSERT INTO {other} VALUES ({', '.join('?' * columns)})",  # noqa: S608
+            rows,
+        )
+    target.execute(
+        f"UPDATE {table} SET {name} = ? WHERE rowid = (SELECT max(rowid) FROM {table})",  # noqa: S608
+        (value,),
+    )
+    target.commit()
+    source.close()
+    target.close()
+
+    def look() -> None:
+        with open_file(copy) as opened:
+            places(opened, Selection(since_ms=1, until_ms=2**52))
+            exported(opened, Selection())
+
+    only_ours(look)
+
+    def stream() -> None:
+        with open_live(copy) as read:
+            list(pending(read, Cursor()))
+
+    only_ours(stream)
 
 
 # ── Counted ──────────────────────────────────────────────────────────────────────────────────

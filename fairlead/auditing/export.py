@@ -25,7 +25,7 @@ from google.protobuf.message import DecodeError
 
 from fairlead import merkle, receipts
 from fairlead.auditing.fields import values
-from fairlead.auditing.reading import STEP, Read, leaf_of, rows
+from fairlead.auditing.reading import STEP, Read, damaged, leaf_of, number_of, rows
 from fairlead.auditing.selection import Selection
 from fairlead.errors import Forged, InvalidInput
 from fairlead.v1 import audit_pb2
@@ -53,11 +53,11 @@ def responses(
     found = read(
         "SELECT size, note FROM checkpoint WHERE size >= ? ORDER BY size LIMIT 1", (places.stop,)
     )
-    size, note = found[0] if found else (-1, "")
+    size, note = found[0] if found else (0, "")
+    if not found or not isinstance(note, str) or number_of(size) < places.stop:
+        raise damaged()
     for low in range(places.start, size, STEP):
         yield from _pages(read, selected, range(low, min(low + STEP, size)))
-    if size < places.stop:
-        raise _broken()
     yield pb.ExportLeavesResponse(checkpoint=note)
 
 
@@ -70,8 +70,8 @@ def _pages(read: Read, selected: Selection, step: range) -> Iterator[pb.ExportLe
     bodies = {row.index: row.body for row in rows(read, selected, inside)}
     page, octets = pb.ExportPage(), 0
     for (index, leaf_hash), expected in zip(hashes, step, strict=False):
-        if index != expected:
-            break
+        if index != expected or not isinstance(leaf_hash, bytes):
+            raise damaged()
         body = bodies.get(index)
         octets += len(body or leaf_hash)
         page.leaves.append(
@@ -81,7 +81,7 @@ def _pages(read: Read, selected: Selection, step: range) -> Iterator[pb.ExportLe
             yield pb.ExportLeavesResponse(page=page)
             page, octets = pb.ExportPage(), 0
     if len(hashes) != len(step):
-        raise _broken()
+        raise damaged()
     if page.leaves:
         yield pb.ExportLeavesResponse(page=page)
 
@@ -318,12 +318,4 @@ def _forged() -> Forged:
         "the export is not what the log's signed head covers",
         reasons=("EXPORT_FORGED",),
         remedy="keep the file as evidence; over the log itself: fairlead audit verify FILE",
-    )
-
-
-def _broken() -> Forged:
-    return Forged(
-        "the log cannot be read",
-        reasons=("LOG_CORRUPTED",),
-        remedy="fairlead audit verify FILE",
     )

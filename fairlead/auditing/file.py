@@ -13,7 +13,6 @@ from fairlead import merkle, storage
 from fairlead.auditing import reading
 from fairlead.auditing.selection import Selection
 from fairlead.auditlog import receipt_at
-from fairlead.errors import Forged
 from fairlead.v1 import audit_pb2
 
 
@@ -29,8 +28,8 @@ class LogFile:
         """See :data:`reading.Read`. :raises Forged: LOG_CORRUPTED."""
         try:
             return self.database.execute(sql, parameters).fetchall()
-        except sqlite3.Error:
-            raise _unreadable() from None
+        except storage.DAMAGED:
+            raise reading.damaged() from None
 
     def span(self, selection: Selection) -> range:
         """See :func:`reading.span`."""
@@ -46,7 +45,7 @@ class LogFile:
             ):
                 tree.append(leaf_hash)
         if tree.size != size:
-            raise _unreadable()
+            raise reading.damaged()
         return tree.hashes
 
     def receipt(self, index: int) -> audit_pb2.Receipt:
@@ -65,12 +64,14 @@ def open_file(path: Path) -> Iterator[LogFile]:
         row = database.execute(
             "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
         ).fetchone()
-        if row is None or not isinstance(row[0], int):
-            raise _unreadable()
+        ((last,),) = database.execute("SELECT max(idx) FROM leaf").fetchall()
+        last = -1 if last is None else reading.number_of(last)
+        if row is None or not 0 <= reading.number_of(row[0]) <= last + 1:
+            raise reading.damaged()
         origin = str(row[1]).partition("\n")[0]
         yield LogFile(database=database, origin=origin, size=row[0])
-    except sqlite3.Error:
-        raise _unreadable() from None
+    except storage.DAMAGED:
+        raise reading.damaged() from None
     finally:
         database.close()
 
@@ -86,16 +87,10 @@ def open_live(path: Path) -> Iterator[reading.Read]:
     def read(sql: str, parameters: Sequence[object] = ()) -> Sequence[tuple[Any, ...]]:
         try:
             return database.execute(sql, parameters).fetchall()
-        except sqlite3.Error:
-            raise _unreadable() from None
+        except storage.DAMAGED:
+            raise reading.damaged() from None
 
     try:
         yield read
     finally:
         database.close()
-
-
-def _unreadable() -> Forged:
-    return Forged(
-        "the log cannot be read", reasons=("LOG_CORRUPTED",), remedy="fairlead audit verify FILE"
-    )

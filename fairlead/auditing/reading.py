@@ -47,12 +47,12 @@ def span(read: Read, selection: Selection, size: int) -> range:
         later = read(
             "SELECT 1 FROM checkpoint WHERE time_ms >= ? LIMIT 1", (selection.since_ms - CLOCK_MS,)
         )
-        first = max(first, int(rows[0][0] or 0) if later else size)
+        first = max(first, number_of(rows[0][0]) if later else size)
     if selection.until_ms:
         rows = read(
             "SELECT max(size) FROM checkpoint WHERE time_ms < ?", (selection.until_ms + CLOCK_MS,)
         )
-        stop = min(stop, int(rows[0][0] or 0))
+        stop = min(stop, number_of(rows[0][0]))
     return range(min(first, size), max(min(first, size), stop))
 
 
@@ -74,7 +74,7 @@ def rows(read: Read, selection: Selection, places: range) -> list[Row]:
         f"SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ?{only} ORDER BY idx",  # noqa: S608
         (places.start, places.stop, *wanted),
     )
-    made = [Row(index=index, body=bytes(body), leaf=leaf_of(body)) for index, body in found]
+    made = [Row(index=index, leaf=leaf_of(body), body=body) for index, body in found]
     return [row for row in made if selection.takes(row.leaf)]
 
 
@@ -88,9 +88,24 @@ def leaf_of(body: object) -> pb.AuditLeaf:
             return signing.parse_canonical(pb.AuditLeaf, body, limit=MAX_LEAF)
     except FairleadError:
         pass
-    raise Forged(
+    raise damaged()
+
+
+def damaged() -> Forged:
+    """The error for a log that is none, or not one any more."""
+    return Forged(
         "the log cannot be read", reasons=("LOG_CORRUPTED",), remedy="fairlead audit verify FILE"
     )
+
+
+def number_of(value: object) -> int:
+    """A size or index out of a log; nothing is 0.
+
+    :raises Forged: LOG_CORRUPTED: something else than a number.
+    """
+    if value is None or isinstance(value, int):
+        return value or 0
+    raise damaged()
 
 
 def find(read: Read, leaf_hash: bytes) -> int:
@@ -101,7 +116,7 @@ def find(read: Read, leaf_hash: bytes) -> int:
     found = read("SELECT idx FROM leaf WHERE hash = ?", (leaf_hash,))
     if not found:
         raise unknown()
-    return int(found[0][0])
+    return number_of(found[0][0])
 
 
 def unknown() -> NotFound:

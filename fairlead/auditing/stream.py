@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fairlead.auditing.events import line
-from fairlead.auditing.reading import STEP, Read
+from fairlead.auditing.reading import STEP, Read, damaged, number_of
 from fairlead.errors import Misconfigured, Stale
 
 _CURSOR = re.compile(r"([0-9]{1,18}) ([0-9a-f]{64})\n", re.ASCII)
@@ -37,9 +37,9 @@ def pending(read: Read, start: Cursor) -> Iterator[tuple[Cursor, bytes]]:
     :raises Stale: CURSOR_AHEAD: the log is shorter than what was told of it, or another one.
     """
     rows = read("SELECT max(size) FROM checkpoint", ())
-    size = int(rows[0][0] or 0)
+    size = number_of(rows[0][0])
     before = read("SELECT hash FROM leaf WHERE idx = ?", (start.index - 1,))
-    other = start.last and (not before or bytes(before[0][0]) != start.last)
+    other = start.last and (not before or before[0][0] != start.last)
     if start.index > size or other:
         raise Stale(
             "the log is not the one that was streamed, or it lost its end",
@@ -47,11 +47,15 @@ def pending(read: Read, start: Cursor) -> Iterator[tuple[Cursor, bytes]]:
             remedy="find out why, then begin anew with another --to FILE",
         )
     for low in range(start.index, size, STEP):
-        for index, leaf_hash, body in read(
+        found = read(
             "SELECT idx, hash, body FROM leaf WHERE idx >= ? AND idx < ? ORDER BY idx",
             (low, min(low + STEP, size)),
-        ):
-            yield Cursor(index + 1, bytes(leaf_hash)), line(index, bytes(body))
+        )
+        if not found:
+            raise damaged()
+        for index, leaf_hash, body in found:
+            told = line(number_of(index), body)
+            yield Cursor(index + 1, leaf_hash), told
 
 
 @dataclass(slots=True, kw_only=True)

@@ -39,7 +39,13 @@ def stamps_of(read: Read, size: int) -> list[Stamp]:
     for rows in newest_first(read, selection, range(size)):
         for row in rows:
             ((detail,),) = read("SELECT detail FROM leaf WHERE idx = ?", (row.index,))
-            found.append(Stamp(index=row.index, leaf=row.leaf, response=bytes(detail)))
+            found.append(
+                Stamp(
+                    index=row.index,
+                    leaf=row.leaf,
+                    response=detail if isinstance(detail, bytes) else b"",
+                )
+            )
     return found[::-1]
 
 
