@@ -15,11 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from bench.federation import ANALYST, ASKER, LEGAL_BASIS, PURPOSE, SCHEME, Federation
 from fairlead import sealing, signing
+from fairlead.detail import Bound, seal_detail
 from fairlead.envelope.query import commit_terms, draft_mandate, sign_query, uuid7
 from fairlead.envelope.question import seal_part
 from fairlead.v1 import gateway_pb2, query_pb2
 
 TERM = "MSCU6639870"
+DETAIL_SIZE = 3 * 1024
+"""Octets that an asker seals of one term, or so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,15 +61,19 @@ class Questions:
     def prepare(self, owners: int, count: int) -> list[Question]:
         """``count`` different queries to the first ``owners`` owners.
 
-        They share their sealed parts and their reply key: no gateway opens either.
+        They share their sealed parts, their sealed detail and their reply key: no gateway opens
+        any of them.
         """
         asked = self._federation.owners(owners)
         nonce = os.urandom(32)
         salts = {p: os.urandom(32) for p in self._directory.partners}
         parts = {p: self._part(p, salts[p], nonce) for p in asked}
         addressed = [query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()]
-        tail = gateway_pb2.QueryRequest(parts=addressed).SerializeToString()
-        return [self._question(nonce, salts, parts, tail) for _ in range(count)]
+        bound = Bound(query_id=uuid7(time.time()), maker=self._asker)
+        detail = seal_detail(self._directory, bound, bytes(DETAIL_SIZE))
+        tail = gateway_pb2.QueryRequest(parts=addressed, detail=detail).SerializeToString()
+        named = signing.digest(detail)
+        return [self._question(nonce, salts, parts, named, tail) for _ in range(count)]
 
     def _part(self, owner: str, salt: bytes, nonce: bytes) -> bytes:
         return seal_part(
@@ -78,9 +85,15 @@ class Questions:
         )
 
     def _question(
-        self, nonce: bytes, salts: dict[str, bytes], parts: dict[str, bytes], tail: bytes
+        self,
+        nonce: bytes,
+        salts: dict[str, bytes],
+        parts: dict[str, bytes],
+        detail: bytes,
+        tail: bytes,
     ) -> Question:
-        """Two encodings of one message type, one behind the other, are the merged message."""
+        """Two encodings of one message type, one behind the other, are the merged message;
+        ``detail`` is a digest."""
         now, session, user = time.time(), Ed25519PrivateKey.generate(), next(self._users)
         mandate = draft_mandate(
             directory=self._directory,
@@ -109,6 +122,7 @@ class Questions:
             directory=self._directory,
             policy_serial=1,
             now=now,
+            detail=lambda _header: detail,
         )
         head = gateway_pb2.QueryRequest(query=signed).SerializeToString()
         return Question(

@@ -4,10 +4,10 @@ An archive is a gzipped tar of the state folder: every SQLite file as a consiste
 beside the running process (SQLite's online backup), every other small file as it is, and a
 manifest with sizes and SHA-256 digests. Left out: the index (it is rebuilt from its sources),
 what is published for blind queries with the seeds behind it (an old seed in a backup would open
-what its epoch kept closed), the key of what watches look up again, locks and sockets. Private keys
-of the identity are not in it: they are kept in ``keys_dir``, which is backed up once, offline. The
-archive holds secrets all the same (the keys of answers and of the index), so it is written with
-mode 0600.
+what its epoch kept closed), the key of what watches look up again, the mark by which a witness
+knows that it lost nothing, locks and sockets. Private keys of the identity are not in it: they are
+kept in ``keys_dir``, which is backed up once, offline. The archive holds secrets all the same (the
+keys of answers and of the index), so it is written with mode 0600.
 
 An audit log that comes back shorter contradicts what others have seen of it. Owners then refuse
 its receipts, and are right; so a restore refuses to replace a log by an older one.
@@ -37,7 +37,9 @@ from fairlead.errors import Conflict, Forged, InvalidInput, Misconfigured
 SCHEMA = 1
 MANIFEST = "manifest.json"
 LOG = "audit.sqlite"
-EXCLUDED = frozenset({"index.sqlite", "index.sqlite.stage", "control.sock", "watches.secret"})
+EXCLUDED = frozenset(
+    {"index.sqlite", "index.sqlite.stage", "control.sock", "watches.secret", "witness.mark"}
+)
 EXCLUDED_FOLDERS = frozenset({"blind", "oversight", "snapshots"})
 """Folders of the state that no archive holds."""
 EXCLUDED_SUFFIXES = (".lock", "-wal", "-shm", "-journal", ".sock", ".new")

@@ -65,7 +65,8 @@ def asked_at(evidence: asking_pb2.Evidence) -> int:
 def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Verified:
     """Verify everything a receipt claims.
 
-    1. The query: user, session and node signed it, at the time it was made.
+    1. The query: user, session and node signed it, at the time it was made; a sealed detail beside
+       it is the one that its header names.
     2. The INTENT leaf is of this query and in the gateway's log.
     3. The gateway's outcome is of this query and names that leaf.
     4. The OUTCOME leaf says the same, in a later state of the same log.
@@ -76,6 +77,8 @@ def verify_evidence(evidence: asking_pb2.Evidence, directory: Directory) -> Veri
     # 1
     header = signing.parse_canonical(query_pb2.QueryHeader, evidence.query.header)
     query = verify_query(evidence.query, directory=directory, deny_lists=None, now=header.issued_at)
+    if evidence.detail and signing.digest(evidence.detail) != query.detail_digest:
+        raise Forged("a detail is not the one the header names", reasons=("DETAIL_DIGEST",))
     gateway = directory.gateway
     # 2
     check_intent(evidence.intent.leaf, query)

@@ -1,8 +1,9 @@
 """Key rings: the keys of one key folder, each found by its public half.
 
 While a key is being rotated the folder holds the old and the new one, and the directory of a
-query's serial says which of them speaks: ``signing*.key`` (Ed25519, PKCS #8 PEM) and
-``sealing*.seed`` (96 raw octets). A new file is seen at the first key asked for in vain.
+query's serial says which of them speaks: ``signing*.key`` and, at a node, ``witness*.key``
+(Ed25519, PKCS #8 PEM) and ``sealing*.seed`` (96 raw octets). A new file is seen at the first key
+asked for in vain.
 """
 
 from __future__ import annotations
@@ -24,12 +25,13 @@ K = TypeVar("K")
 
 
 class KeyRing:
-    """The signing and sealing keys of one key folder."""
+    """The signing, witness and sealing keys of one key folder."""
 
     def __init__(self, folder: Path) -> None:
         """:raises Misconfigured: a key file is unreadable, or there are too many."""
         self._folder = folder
         self._signing: dict[bytes, Ed25519PrivateKey] = {}
+        self._witness: dict[bytes, Ed25519PrivateKey] = {}
         self._sealing: dict[bytes, SealingKey] = {}
         self.read()
 
@@ -40,6 +42,9 @@ class KeyRing:
         """
         self._signing = _keys(
             self._folder, "signing*.key", signing.load_signing_key, signing.public_bytes
+        )
+        self._witness = _keys(
+            self._folder, "witness*.key", signing.load_signing_key, signing.public_bytes
         )
         self._sealing = _keys(
             self._folder, "sealing*.seed", SealingKey.load, SealingKey.public_bytes
@@ -54,6 +59,18 @@ class KeyRing:
             self.read()
         try:
             return self._signing[public]
+        except KeyError:
+            raise _missing() from None
+
+    def witness(self, public: bytes) -> Ed25519PrivateKey:
+        """The private half of a key that cosigns.
+
+        :raises Misconfigured: KEY_MISMATCH, the folder does not hold it.
+        """
+        if public not in self._witness:
+            self.read()
+        try:
+            return self._witness[public]
         except KeyError:
             raise _missing() from None
 

@@ -50,13 +50,15 @@ class LeafWriter:
         rules: Iterable[str],
         policy_serial: int,
         commits_to: bytes,
-        detail_digest: bytes = b"",
+        detail_digest: bytes | None = None,
         intent_leaf_hash: bytes = b"",
     ) -> tuple[bytes, bytes]:
         """The leaf written before anything is asked or answered.
 
         :param commits_to: octets the leaf commits to without showing them (at the gateway, who
             is asked; owners see this leaf and must not learn it).
+        :param detail_digest: of the detail beside the leaf; None is the asker's, as its header
+            names it.
         :returns: the leaf and the nonce that opens its commitment.
         """
         nonce = self.random(32)
@@ -76,7 +78,7 @@ class LeafWriter:
             policy_serial=policy_serial,
             rules=sorted(set(rules)),
             commitment=signing.commit(nonce, commits_to),
-            detail_digest=detail_digest,
+            detail_digest=query.detail_digest if detail_digest is None else detail_digest,
             intent_leaf_hash=intent_leaf_hash,
             signatures=query.signatures,
             approvers=query.approvers,
@@ -327,6 +329,44 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def opening(
+        self,
+        subject: str,
+        *,
+        user: str,
+        partner_id: str,
+        ground: str,
+        request_digest: bytes,
+        count: int,
+        query_id: bytes = b"",
+        since: int = 0,
+        until: int = 0,
+        by: str = "",
+    ) -> bytes:
+        """The leaf of sealed detail on its way to be opened.
+
+        :param subject: ``opening-asked``, ``detail-opened`` or ``details-searched`` (an auditor's
+            log), ``shares-released`` (an oversight's).
+        :param user: the auditor's SPIFFE id. :param partner_id: whose auditor it is.
+        :param ground: why, as a code. :param count: of leaves. :param query_id: of a single one.
+        :param since: of a search, with ``until``, in unix seconds.
+        :param by: the officer who released shares, as the command was told; nobody verified it.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_OPENING,
+            subject=subject,
+            user=user,
+            partner_id=partner_id,
+            legal_basis=ground,
+            request_digest=request_digest,
+            opened_count=count,
+            query_id=query_id,
+            opened_since=since,
+            opened_until=until,
+            approvers=[by] if by else [],
+        )
+        return signing.canonical(leaf)
+
     def activation(self, subject: str, *, serial: int, digest: bytes) -> bytes:
         """The leaf of a directory or policy that became active."""
         leaf = self._leaf(
@@ -335,6 +375,15 @@ class LeafWriter:
             policy_serial=serial,
             detail_digest=digest,
         )
+        return signing.canonical(leaf)
+
+    def witness(self, subject: str, checkpoints: Sequence[str]) -> bytes:
+        """The leaf of what became of a log's heads.
+
+        :param subject: ``new-origin`` (gateway, node) or ``witness-lost`` (node).
+        :param checkpoints: the signed notes it is about.
+        """
+        leaf = self._leaf(pb.LEAF_TYPE_WITNESS, subject=subject, checkpoints=list(checkpoints))
         return signing.canonical(leaf)
 
     def certificate(self, spiffe_id: str, *, not_after: int, digest: bytes) -> bytes:

@@ -163,6 +163,8 @@ class Gateway:
     signing_key: bytes
     log_key: bytes
     log_origin: str
+    former_checkpoint: str = ""
+    """Of the log before this one, where it had to begin anew under another origin."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -385,6 +387,7 @@ def _gateway(entry: pb.GatewayEntry) -> Gateway:
         signing_key=entry.signing_key,
         log_key=entry.log_key,
         log_origin=entry.log_origin,
+        former_checkpoint=entry.former_checkpoint,
     )
 
 

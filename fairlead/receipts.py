@@ -23,16 +23,18 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from fairlead import errors, merkle
+from fairlead.appointed import MAX_WITNESSES
 from fairlead.v1 import audit_pb2
 
 MAX_LEAF = 64 * 1024
 """Octets of a leaf."""
-MAX_TEXT = 16 * 1024
-"""Octets of a note or a proof in UTF-8."""
+MAX_TEXT = 32 * 1024
+"""Octets of a note or a proof in UTF-8: every witness under the longest name, and then some."""
 MAX_HASHES = 64
 """Hashes in one proof: enough for any 64-bit tree size."""
-MAX_FOREIGN_SIGNATURES = 16
-"""Signature lines by unknown keys that a note may carry beside ours (witnesses, rotation)."""
+MAX_FOREIGN_SIGNATURES = MAX_WITNESSES + 16
+"""Signature lines by other keys that a note may carry beside ours: of all witnesses, and of keys
+that are being rotated."""
 MAX_SIZE = 2**63 - 1
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 
@@ -101,9 +103,12 @@ class TlogProof:
     extra: bytes | None = None
 
 
-def key_id(name: str, public_key: bytes) -> bytes:
-    """The 4-byte id of an Ed25519 note key (c2sp.org/signed-note, "Signatures")."""
-    return hashlib.sha256(name.encode() + b"\n" + _ED25519 + public_key).digest()[:4]
+def key_id(name: str, public_key: bytes, kind: bytes = _ED25519) -> bytes:
+    """The 4-byte id of a note key (c2sp.org/signed-note, "Signatures").
+
+    :param kind: the signature's type, one octet.
+    """
+    return hashlib.sha256(name.encode() + b"\n" + kind + public_key).digest()[:4]
 
 
 def require_origin(origin: str) -> None:
@@ -121,7 +126,7 @@ def sign_note(text: str, *, name: str, private_key: Ed25519PrivateKey) -> str:
     """Return ``text`` (which ends in a newline) as a note signed under the key name ``name``."""
     public_key = private_key.public_key().public_bytes_raw()
     blob = key_id(name, public_key) + private_key.sign(text.encode())
-    return f"{text}\n{_DASH} {name} {_encode(blob)}\n"
+    return f"{text}\n{signature_line(name, blob)}\n"
 
 
 def open_note(note: str, *, name: str, public_key: bytes) -> str:
@@ -130,20 +135,10 @@ def open_note(note: str, *, name: str, public_key: bytes) -> str:
     :raises InvalidInput: malformed or beyond the limits.
     :raises Forged: not signed by this key under this name, or the signature is wrong.
     """
-    # 1. Limits and characters.
-    _require_text(note)
-    # 2. The last empty line parts text and signatures.
-    text, separator, tail = note.rpartition("\n\n")
-    lines = tail.split("\n")
-    if not text or not separator or lines.pop() != "" or not lines:
-        raise _malformed_note()
-    # 3. Every signature line is well formed; those of other keys are ignored.
+    # 1. Limits and characters; 2. text and signatures; 3. every signature line is well formed.
+    text, lines = read_note(note)
     wanted = key_id(name, public_key)
-    signatures: list[bytes] = []
-    for line in lines:
-        signer, blob = _signature_line(line)
-        if signer == name and blob[:4] == wanted:
-            signatures.append(blob[4:])
+    signatures = [blob[4:] for signer, blob in lines if signer == name and blob[:4] == wanted]
     if len(lines) - len(signatures) > MAX_FOREIGN_SIGNATURES or len(signatures) > 1:
         raise errors.InvalidInput("a note has too many signatures", reasons=("NOTE_SIGNATURES",))
     if not signatures:
@@ -151,12 +146,42 @@ def open_note(note: str, *, name: str, public_key: bytes) -> str:
     # 4. The one signature by the known key verifies.
     try:
         key = Ed25519PublicKey.from_public_bytes(public_key)
-        key.verify(signatures[0], f"{text}\n".encode())
+        key.verify(signatures[0], text.encode())
     except (InvalidSignature, ValueError):
         raise errors.Forged(
             "the note's signature does not verify", reasons=("NOTE_SIGNATURE",)
         ) from None
-    return f"{text}\n"
+    return text
+
+
+def read_note(note: str) -> tuple[str, list[tuple[str, bytes]]]:
+    """A note's text, and name and octets of each signature line; nothing is verified.
+
+    :raises InvalidInput: malformed or beyond the limits.
+    """
+    # 1. Limits and characters.
+    _require_text(note)
+    # 2. The last empty line parts text and signatures.
+    text, separator, tail = note.rpartition("\n\n")
+    lines = tail.split("\n")
+    if not text or not separator or lines.pop() != "" or not lines:
+        raise _malformed_note()
+    # 3. Every signature line is well formed.
+    return f"{text}\n", [_signature_line(line) for line in lines]
+
+
+def own_note(note: str, *, name: str, public_key: bytes) -> str:
+    """A verified note with the signature of this key alone: what is kept as evidence is small,
+    however many lines of others came with it."""
+    text, lines = read_note(note)
+    wanted = key_id(name, public_key)
+    own = [signature_line(n, blob) for n, blob in lines if n == name and blob[:4] == wanted]
+    return "\n".join([text, *own, ""])
+
+
+def signature_line(name: str, blob: bytes) -> str:
+    """A signature as a line of a note, without its newline (c2sp.org/signed-note)."""
+    return f"{_DASH} {name} {_encode(blob)}"
 
 
 def sign_checkpoint(checkpoint: Checkpoint, private_key: Ed25519PrivateKey) -> str:
@@ -266,6 +291,7 @@ def verify_receipt(
     proof = parse_proof(receipt.tlog_proof)
     # 3. Signature, and 4. origin, of the checkpoint.
     offered = open_checkpoint(proof.checkpoint, origin, public_key)
+    checkpoint = own_note(proof.checkpoint, name=origin, public_key=public_key)
     # 5. Inclusion of the leaf.
     merkle.verify_inclusion(
         leaf=merkle.leaf_hash(receipt.leaf),
@@ -279,9 +305,11 @@ def verify_receipt(
         if receipt.consistency_from or receipt.consistency:
             raise CheckpointStale(0)
     else:
-        _require_extension(receipt, offered, head, proof.checkpoint)
-    # 7. The new head.
-    return Head(origin=origin, size=offered.size, root=offered.root, checkpoint=proof.checkpoint)
+        _require_extension(receipt, offered, head, checkpoint)
+    # 7. The new head; what was proved under an older one, which witnesses cosigned, moves nothing.
+    if head is not None and offered.size < head.size:
+        return head
+    return Head(origin=origin, size=offered.size, root=offered.root, checkpoint=checkpoint)
 
 
 def _require_extension(
@@ -289,22 +317,23 @@ def _require_extension(
 ) -> None:
     if head.origin != offered.origin:
         raise errors.Forged("the head is of another log", reasons=("CHECKPOINT_ORIGIN",))
-    if offered.size < head.size:
-        raise CheckpointStale(head.size)
     if offered.size == head.size:
         # Equal roots are the strongest consistency there is, whatever the receipt starts from:
         # answers of one group commit share a head.
         if offered.root != head.root:
             raise CheckpointFork(accepted=head.checkpoint, offered=checkpoint)
         return
-    if receipt.consistency_from != head.size:
+    unproved = offered.size < head.size and not receipt.consistency
+    if receipt.consistency_from != head.size or unproved:
         raise CheckpointStale(head.size)
+    known = Checkpoint(origin=head.origin, size=head.size, root=head.root)
+    older, newer = (known, offered) if head.size < offered.size else (offered, known)
     try:
         merkle.verify_consistency(
-            old_size=head.size,
-            old_root=head.root,
-            new_size=offered.size,
-            new_root=offered.root,
+            old_size=older.size,
+            old_root=older.root,
+            new_size=newer.size,
+            new_root=newer.root,
             proof=receipt.consistency,
         )
     except errors.Forged:

@@ -44,6 +44,10 @@ SEED_SIZE = 64 + 32
 _SUITE = hpke.Suite(hpke.KEM.MLKEM768_X25519, hpke.KDF.HKDF_SHA256, hpke.AEAD.AES_256_GCM)
 _KEY_SIZE = 32
 _NONCE_SIZE = 12
+SECRET_SIZE = _KEY_SIZE + _NONCE_SIZE
+"""Octets of a content key with its nonce."""
+WRAPPED_SIZE = 1088 + 32 + _KEY_SIZE + 16
+"""Octets of a wrapped content key: two encapsulations, the key, a tag."""
 
 
 class SealingKey:
@@ -161,13 +165,22 @@ def seal(plaintext: bytes, public: bytes, *, info: bytes) -> bytes:
         raise InvalidInput("a sealing key is not usable", reasons=("SEALING_KEY",)) from None
 
 
-def wrap(plaintext: bytes, public: bytes, *, info: bytes) -> tuple[bytes, bytes]:
-    """Encrypt under a fresh content key and wrap that key to ``public``.
+def wrap(
+    plaintext: bytes, public: bytes, *, info: bytes, secret: bytes | None = None
+) -> tuple[bytes, bytes]:
+    """Encrypt under a content key and wrap that key to ``public``.
 
+    :param secret: content key and nonce, of 44 octets and used for nothing else; None draws them.
     :returns: the wrapped key and the ciphertext (nonce, AES-256-GCM).
     """
-    key, nonce = os.urandom(_KEY_SIZE), os.urandom(_NONCE_SIZE)
-    return seal(key, public, info=info), nonce + AESGCM(key).encrypt(nonce, plaintext, info)
+    secret = os.urandom(SECRET_SIZE) if secret is None else secret
+    return seal(secret[:_KEY_SIZE], public, info=info), encrypt(plaintext, secret, info=info)
+
+
+def encrypt(plaintext: bytes, secret: bytes, *, info: bytes) -> bytes:
+    """The ciphertext that :func:`wrap` makes with ``secret``: nonce, AES-256-GCM."""
+    key, nonce = secret[:_KEY_SIZE], secret[_KEY_SIZE:]
+    return nonce + AESGCM(key).encrypt(nonce, plaintext, info)
 
 
 def unwrap(wrapped: bytes, ciphertext: bytes, private: SealingKey, *, info: bytes) -> bytes:

@@ -130,6 +130,11 @@ class Server:
         states = health_pb2.HealthCheckResponse
         await self._health.set("", states.SERVING if serving else states.NOT_SERVING)
 
+    async def set_degraded(self, name: str, degraded: bool) -> None:
+        """Answer health checks of ``name`` so: it serves on, and somebody should look."""
+        states = health_pb2.HealthCheckResponse
+        await self._health.set(name, states.NOT_SERVING if degraded else states.SERVING)
+
     async def stop(self, grace_s: float) -> None:
         """Say NOT_SERVING, accept nothing new, and cancel what still runs after the grace."""
         await self._health.enter_graceful_shutdown()

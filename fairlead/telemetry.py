@@ -65,6 +65,8 @@ class Event(StrEnum):
     GATEWAY_FOLLOWED = "gateway-followed"
     GATEWAY_LOST = "gateway-lost"
     LOG_FAILED = "log-failed"
+    LOG_FORKED = "log-forked"
+    LOG_ORIGIN_CHANGED = "log-origin-changed"
     MEMBERSHIP_PROBLEM = "membership-problem"
     OPA_ENDED = "opa-ended"
     OPA_STARTED = "opa-started"
@@ -88,6 +90,9 @@ class Event(StrEnum):
     QUERY_ANSWERED = "query-answered"
     QUERY_CLOSED = "query-closed"
     QUERY_REFUSED = "query-refused"
+    QUORUM_BACK = "quorum-back"
+    QUORUM_LATE = "quorum-late"
+    QUORUM_OVERDUE = "quorum-overdue"
     REVIEW_ALARM = "review-alarm"
     RPC_FAILED = "rpc-failed"
     RPC_REFUSED = "rpc-refused"
@@ -108,6 +113,8 @@ class Event(StrEnum):
     WATCHES_NOT_CHECKED = "watches-not-checked"
     WATCH_NEWS = "watch-news"
     WATCH_OVER = "watch-over"
+    WITNESS_INVALID = "witness-invalid"
+    WITNESS_LOST = "witness-lost"
 
 
 class Class(StrEnum):

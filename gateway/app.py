@@ -17,7 +17,7 @@ from fairlead import admission, decisions, metrics, process, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig
-from fairlead.errors import Misconfigured
+from fairlead.errors import LogUnavailable, Misconfigured
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
@@ -28,13 +28,14 @@ from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
 from fairlead.timestamping.stamper import Stamper
 from fairlead.v1 import query_pb2
-from gateway import feedback, manifests, service
+from gateway import feedback, manifests, service, standing
 from gateway.federation import Publishing, load_issuer
 from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.publications import Publications
 from gateway.releases import ReleaseExchange
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
+from gateway.witnesses import Witnesses
 
 LOG_FILE = "audit.sqlite"
 MIGRATIONS = (
@@ -42,6 +43,7 @@ MIGRATIONS = (
     *admission.MIGRATIONS,
     *feedback.MIGRATIONS,
     *manifests.MIGRATIONS,
+    *standing.MIGRATIONS,
 )
 """Tables of the gateway in its log's file, in the order in which they were invented."""
 CLOSING_S = 2.0
@@ -89,6 +91,7 @@ class GatewayApp:
     tactical: Tactical
     publishing: Publishing
     transport: Transport
+    witnesses: Witnesses
     member: Membership
     releases: Releases
     tasks: process.Tasks
@@ -107,6 +110,7 @@ class GatewayApp:
         await self.tasks.cancel()
         await self.tactical.drain()
         await self.transport.close()
+        await self.witnesses.close()
         await asyncio.to_thread(self.log.close)
 
 
@@ -142,17 +146,37 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     )
     get_logger().info(Event.LOG_OPENED, size=log.head.size)
     leaves = LeafWriter(log=f"gateway/{config.name}", clock=clock)
+    if not log.head.size and entry.former_checkpoint:
+        await log.append(leaves.witness("new-origin", [entry.former_checkpoint]))
     releases = await process.activate(config, member, log=log, leaves=leaves, clock=clock)
     releases.live.record_by(
         decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
     )
     material = process.material_of(config.keys_dir, member.directory)
-    transport = UnaryTransport(
-        _connector(member.directory, material),
-        clock=time.monotonic,
-        version=lambda partner: (_node(member.directory, partner), material()),
-        places=config.limits.max_concurrent_queries,
+    transport, beside = (
+        UnaryTransport(
+            _connector(member.directory, material),
+            clock=time.monotonic,
+            version=lambda partner: (_node(member.directory, partner), material()),
+            places=config.limits.max_concurrent_queries,
+        )
+        for _ in range(2)  # a witness in trouble stands in nobody's way as an owner
     )
+    stopping, known_heads = _Stopping(failed), dict[str, int]()
+    try:
+        collector = Witnesses(
+            log=log,
+            leaves=leaves,
+            directory=member.directory,
+            gateway=entry.spiffe_id,
+            transport=beside,
+            known_heads=known_heads,
+            clock=clock,
+            on_fork=stopping,
+        )
+    except LogUnavailable:  # forked: nobody serves from it
+        log.close()
+        raise
     exchange = Exchange(
         gateway=entry.spiffe_id,
         keys=keys,
@@ -161,6 +185,8 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         desk=ReleaseDesk(log, leaves, tick_s=0),
         deny_lists=member.deny_lists,
         transport=transport,
+        witnesses=collector,
+        known_heads=known_heads,
         clock=clock,
         deadline_s=config.limits.deadline_ms / 1000,
     )
@@ -214,6 +240,8 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         log=log,
         leaves=leaves,
     )
+    stopping.server = server
+    collector.on_late = server.set_degraded
 
     return GatewayApp(
         server=server,
@@ -221,6 +249,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         tactical=tactical,
         publishing=publishing,
         transport=transport,
+        witnesses=collector,
         member=member,
         releases=releases,
         tasks=process.Tasks(
@@ -228,16 +257,36 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             member.watch(),
             releases.watch(),
             publishing.keep_certificate(config.keys_dir, entry.spiffe_id),
+            collector.run(),
             decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
             stamper.run(),
         ),
         failed=failed,
         tally=leaves.tally,
         gauges=process.gauges_of(
-            member, log, config.keys_dir, releases, clock=clock, more=stamper.gauges
+            member,
+            log,
+            config.keys_dir,
+            releases,
+            clock=clock,
+            more=lambda: [*collector.gauges(), *stamper.gauges()],
         ),
         drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )
+
+
+@dataclass(slots=True)
+class _Stopping:
+    """Stops the process for good when its log was forked: readiness first."""
+
+    failed: process.Failed
+    server: Server | None = None
+    task: asyncio.Task[None] | None = None
+
+    def __call__(self) -> None:
+        if self.server is not None:
+            self.task = asyncio.ensure_future(self.server.set_serving(False))
+        self.failed.event.set()
 
 
 def _node(directory: Directories, partner_id: str) -> Node:

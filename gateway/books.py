@@ -22,7 +22,7 @@ from fairlead.enrolment.invitation import Invitation
 from fairlead.errors import NotFound
 from fairlead.keyfile import private_folder, write_private
 from fairlead.lists import OPERATORS, deny_list
-from fairlead.partners import Partner, verify_operators
+from fairlead.partners import Directory, Partner, verify_operators
 from fairlead.policy.bundle import Bundle
 from fairlead.policy.manifest import MANIFEST, approved, parse_manifest
 from fairlead.trust import Trust
@@ -101,17 +101,25 @@ class Books:
 
         :raises NotFound: the directory does not list this gateway.
         """
+        gateway = self.gateway()
+        return Invitation(
+            federation=self.trust.federation,
+            gateway=gateway.endpoint,
+            gateway_id=gateway.spiffe_id,
+            operators=self.trust.operators,
+            policy_officers=self.trust.policy_officers,
+            federation_ca=signing.digest(self.directory.federation_ca),
+        )
+
+    def gateway(self) -> pb.GatewayEntry:
+        """The entry of the gateway whose books these are.
+
+        :raises NotFound: the directory does not list this gateway.
+        """
         gateway_id = f"spiffe://{self.trust.federation}/gateway/{self.config.name}"
         for gateway in self.directory.gateways:
             if gateway.spiffe_id == gateway_id:
-                return Invitation(
-                    federation=self.trust.federation,
-                    gateway=gateway.endpoint,
-                    gateway_id=gateway_id,
-                    operators=self.trust.operators,
-                    policy_officers=self.trust.policy_officers,
-                    federation_ca=signing.digest(self.directory.federation_ca),
-                )
+                return gateway
         raise NotFound(
             "the directory does not list this gateway",
             reasons=("UNKNOWN_GATEWAY",),
@@ -125,6 +133,13 @@ class Books:
     def gateway_certificate(self) -> x509.Certificate:
         """The gateway's own certificate."""
         return load_certificate(self.config.keys_dir / "tls.pem")
+
+    def verified(self, *, now: float) -> Directory:
+        """The directory as a participant sees it.
+
+        :raises FairleadError: it does not verify, or has expired.
+        """
+        return self.trust.directory(self.config.directory, now=now)
 
     def policy_files(self) -> dict[str, bytes]:
         """The policy bundle as files, verified first.
@@ -161,14 +176,18 @@ class Books:
         at: int,
         entries: Mapping[str, pb.SignedPartnerEntry] | None = None,
         appointed: Appointed | None = None,
+        gateway: pb.GatewayEntry | None = None,
     ) -> bytes:
-        """The next directory's octets, unsigned: other entries, others appointed, or the same for
-        longer."""
+        """The next directory's octets, unsigned: other entries, others appointed, another entry of
+        a gateway, or the same for longer."""
         listed = self.entries() if entries is None else entries
         content = pb.Directory()
         content.CopyFrom(self.directory)
         if appointed is not None:
             appointed.put(content)
+        for listed_gateway in content.gateways:
+            if gateway is not None and listed_gateway.spiffe_id == gateway.spiffe_id:
+                listed_gateway.CopyFrom(gateway)
         content.serial += 1
         content.issued_at = at
         content.expires_at = at + DIRECTORY_LIFETIME_S

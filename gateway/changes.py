@@ -90,7 +90,7 @@ def admit(
         _hand_out(books, partner_id, signed)
         books.publish_directory(signed)
         books.desk().drop(change)
-    return _outcome(books, signed), request
+    return outcome(books, signed), request
 
 
 def update(books: Books, data: bytes, key: Ed25519PrivateKey, *, now: float) -> Outcome:
@@ -120,7 +120,7 @@ def update(books: Books, data: bytes, key: Ed25519PrivateKey, *, now: float) -> 
     if signed.complete:
         books.publish_directory(signed)
         books.desk().drop(change)
-    return _outcome(books, signed)
+    return outcome(books, signed)
 
 
 def suspend(
@@ -160,7 +160,7 @@ def suspend(
     if signed.complete:
         books.publish_deny_list(signed)
         books.desk().drop(change)
-    return _outcome(books, signed, serial=books.denied.serial + 1)
+    return outcome(books, signed, serial=books.denied.serial + 1)
 
 
 def renew(books: Books, key: Ed25519PrivateKey, *, now: float) -> Outcome:
@@ -175,7 +175,7 @@ def renew(books: Books, key: Ed25519PrivateKey, *, now: float) -> Outcome:
         books.publish_deny_list(signed)
         books.publish_directory(signed)
         books.desk().drop(change)
-    return _outcome(books, signed)
+    return outcome(books, signed)
 
 
 def appoint(books: Books, wanted: Appointed, key: Ed25519PrivateKey, *, now: float) -> Outcome:
@@ -196,10 +196,14 @@ def appoint(books: Books, wanted: Appointed, key: Ed25519PrivateKey, *, now: flo
     if signed.complete:
         books.publish_directory(signed)
         books.desk().drop(change)
-    return _outcome(books, signed)
+    return outcome(books, signed)
 
 
-def _outcome(books: Books, signed: Signed, *, serial: int | None = None) -> Outcome:
+def outcome(books: Books, signed: Signed, *, serial: int | None = None) -> Outcome:
+    """What a command did, as it tells the operator.
+
+    :param serial: of what is signed; by default the next directory's.
+    """
     following = books.directory.serial + 1 if serial is None else serial
     return Outcome(published=signed.complete, again=signed.again, serial=following)
 

@@ -12,12 +12,13 @@ from google.protobuf.message import DecodeError, Message
 
 from fairlead.door import REASON_KEY
 from fairlead.envelope.piece import PIECE_SIZE
-from fairlead.v1 import owner_pb2, query_pb2
+from fairlead.v1 import owner_pb2, query_pb2, witness_pb2
 from gateway.breaker import Breaker, Passage
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
 FEEDBACK = "/fairlead.v1.OwnerService/Feedback"
 DELIVER = "/fairlead.v1.OwnerService/Deliver"
+ADD_CHECKPOINT = "/fairlead.v1.WitnessService/AddCheckpoint"
 PLACES = 256
 """Calls to one partner at a time, while it answers."""
 QUIET_S = 2.0
@@ -26,16 +27,20 @@ QUIET_PLACES = 16
 """... and further queries do not wait for it beyond so many: they are told OVERLOADED at once."""
 MAX_RESPONSE = 256 * 1024
 """Octets; an answer about 512 terms, the most there can be, takes about 135 KiB."""
+MAX_WITNESSED = 64 * 1024
+"""Octets of what a witness says: a line, or a checkpoint."""
 MAX_PIECE = PIECE_SIZE + 4 * 1024
 """Octets of a response with a sealed piece of a publication."""
 DRAIN_S = 30.0
 """Seconds the calls on a replaced channel may still take."""
-PASSED_ON = frozenset({"DIRECTORY_MISMATCH", "QUERY_WINDOW", "ROOT_UNPINNED"})
+PASSED_ON = frozenset({"DIRECTORY_MISMATCH", "QUERY_WINDOW", "QUORUM_MISSING", "ROOT_UNPINNED"})
 """Reasons of an owner's own door that tell the asker what to do; any other stays a fixed code."""
 DELIVERY_PASSED_ON = frozenset(
     {"EPOCH_OVER", "NOT_IN_AUDIENCE", "OWNER_PAUSED", "PIECE", "SEALING_KEY", "UNKNOWN_PARTNER"}
 )
 """The same, of an owner that delivers no piece."""
+WITNESS_PASSED_ON = frozenset({"NOT_A_WITNESS"})
+"""The same, of a witness that cosigns nothing."""
 
 
 M = TypeVar("M", bound=Message)
@@ -73,6 +78,14 @@ class Transport(Protocol):
         self, partner_id: str, request: owner_pb2.DeliverRequest, *, timeout_s: float
     ) -> owner_pb2.DeliverResponse:
         """Fetch one sealed piece of a publication from its owner.
+
+        :raises LegFailed: unreachable, timed out, overloaded, refused, or the reply is garbage.
+        """
+
+    async def add_checkpoint(
+        self, partner_id: str, request: witness_pb2.AddCheckpointRequest, *, timeout_s: float
+    ) -> witness_pb2.AddCheckpointResponse:
+        """Have one witness cosign.
 
         :raises LegFailed: unreachable, timed out, overloaded, refused, or the reply is garbage.
         """
@@ -199,6 +212,19 @@ class UnaryTransport:
         )
         reply = await self._asked(member, take, request, timeout_s, DELIVERY_PASSED_ON)
         return _parse(owner_pb2.DeliverResponse, reply, MAX_PIECE)
+
+    async def add_checkpoint(
+        self, partner_id: str, request: witness_pb2.AddCheckpointRequest, *, timeout_s: float
+    ) -> witness_pb2.AddCheckpointResponse:
+        """See :class:`Transport`."""
+        member = self._member(partner_id)
+        take: _Call = member.channel.unary_unary(
+            ADD_CHECKPOINT,
+            request_serializer=witness_pb2.AddCheckpointRequest.SerializeToString,
+            response_deserializer=None,
+        )
+        reply = await self._asked(member, take, request, timeout_s, WITNESS_PASSED_ON)
+        return _parse(witness_pb2.AddCheckpointResponse, reply, MAX_WITNESSED)
 
     async def _asked(
         self,

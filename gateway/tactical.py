@@ -9,10 +9,14 @@ from dataclasses import dataclass
 from fairlead import decisions, signing
 from fairlead.admission import Admission, Intent, Replayed
 from fairlead.certificates import Identity
+from fairlead.detail import SealedDetail
 from fairlead.envelope.answer import body_size
+from fairlead.envelope.asked import detail_limit
+from fairlead.envelope.part import part_digest
 from fairlead.envelope.query import Query
 from fairlead.errors import Forged, Stale
 from fairlead.facts import party_facts, query_facts, refusal_of, user_facts
+from fairlead.partners import directory_mismatch
 from fairlead.policy.live import LivePolicy
 from fairlead.v1 import gateway_pb2, query_pb2
 from gateway.runs import ANSWER_OVERHEAD, Run, Runs
@@ -130,6 +134,9 @@ class Tactical:
         now = int(self._exchange.clock())
         facts, asker, user = query_facts(query), party_facts(query.asker), user_facts(query.user)
         policy = self._policy.current
+        self._check_log(query)
+        sensitive = policy.highly_sensitive(query.purpose)
+        self._exchange.witnesses.check(sensitive=sensitive)
         decision = policy.admission(
             now=now,
             query=facts,
@@ -142,6 +149,7 @@ class Tactical:
         if not decision.permit:
             raise refusal_of(decision)
         parts = self._parts(request, query)
+        _check_detail(request.detail, query, owners=len(parts))
         known = query.directory.partners
         candidates = {p: party_facts(known[p]) for p in parts if p in known}
         routed = policy.routing(
@@ -165,8 +173,16 @@ class Tactical:
             decision_id=occasion.ids.get("routing", b""),
             unpinned=frozenset(unpinned),
             policy_serial=policy.serial,
+            witnessed=sensitive,
         )
-        return routing, Intent(leaf=leaf, nonce=nonce)
+        return routing, Intent(leaf=leaf, nonce=nonce, detail=request.detail)
+
+    def _check_log(self, query: Query) -> None:
+        """:raises Stale: DIRECTORY_MISMATCH: its directory names another log of this gateway, whose
+        receipts its asker and owners wait for."""
+        listed = query.directory.gateways.get(self._exchange.gateway)
+        if listed is None or listed.log_origin != self._exchange.log.origin:
+            raise directory_mismatch()
 
     def _parts(self, request: gateway_pb2.QueryRequest, query: Query) -> dict[str, bytes]:
         """The parts by partner, each the one its header names.
@@ -180,7 +196,7 @@ class Tactical:
             known = place is not None and item.partner_id not in parts
             if not known or item.partner_id == query.asker.partner_id:
                 raise Forged("a part is addressed to nobody", reasons=("PART_ADDRESS",))
-            if place is None or signing.digest(item.part) != query.part_digests[place]:
+            if place is None or part_digest(item.part) != query.part_digests[place]:
                 raise Forged("a part is not the one the header names", reasons=("PART_DIGEST",))
             parts[item.partner_id] = item.part
         if not parts:
@@ -217,3 +233,17 @@ class Tactical:
             reasons=("QUERY_INTERRUPTED",),
             remedy="ask again: a new query gets a new id",
         )
+
+
+def _check_detail(detail: bytes, query: Query, *, owners: int) -> None:
+    """What the asker sealed is what its header names, no larger than honest, and for the audit
+    committee of its directory. Whether it says the truth, only an opening shows.
+
+    :raises Forged: DETAIL_DIGEST or DETAIL_READERS. :raises InvalidInput: TOO_LARGE …
+    """
+    if signing.digest(detail) != query.detail_digest:
+        raise Forged("a detail is not the one the header names", reasons=("DETAIL_DIGEST",))
+    partners = len(query.directory.listed)
+    limit = detail_limit(terms=query.term_count, owners=owners, partners=partners)
+    read = SealedDetail.parse(detail, limit=limit)
+    read.check_readers(query.directory.appointed, query.asker.partner_id)

@@ -21,14 +21,20 @@ from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists
 from fairlead.policy.decision import Decision
+from fairlead.quorum import NoQuorum
+from fairlead.receipts import Head
 from fairlead.release import ReleaseDesk
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2, gateway_pb2, owner_pb2, query_pb2
 from gateway.fanout import Leg, ask_one, fan_out
 from gateway.members import LegFailed, Transport
 from gateway.runs import Run
+from gateway.witnesses import Witnesses
 
 GRANT_LIFETIME_S = 120
+QUORUM_SHARE = 0.5
+"""Of a query's deadline, what it waits for the witnesses at most: owners need the rest."""
+QUORUM_MISSING = "QUORUM_MISSING"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +45,8 @@ class Routing:
     parts: Mapping[str, bytes]
     policy_serial: int
     decision_id: bytes
+    witnessed: bool = False
+    """Whether a quorum of witnesses cosigns the INTENT before anybody is asked."""
     unpinned: frozenset[str] = frozenset()
     """Partners asked for whose root key this gateway has not pinned; they are told apart."""
 
@@ -55,6 +63,7 @@ class Exchange:
     desk: ReleaseDesk
     deny_lists: DenyLists
     transport: Transport
+    witnesses: Witnesses
     clock: Callable[[], float]
     deadline_s: float
     known_heads: dict[str, int] = field(default_factory=dict)
@@ -72,6 +81,7 @@ class Walk:
         self._intent = admitted.intent
         self._request = request
         self._accepted_size = 0
+        self._cosigned: Head | None = None
         self.reason = "DEADLINE"
         """Why partners without a state have none."""
         self._states = {
@@ -102,14 +112,14 @@ class Walk:
 
     async def _ask_owners(self, run: Run) -> None:
         exchange = self._exchange
-        self._accepted_size = exchange.log.head.size
-        known = min(self._request.head_size, self._accepted_size)
-        receipt = exchange.log.receipt(self._intent.index, known)
-        run.add(gateway_pb2.QueryResponse(accepted=gateway_pb2.Accepted(intent=receipt)))
+        deadline = asyncio.get_running_loop().time() + exchange.deadline_s
+        asked = await self._witnessed()
+        self._accept(run)
         for state in self._states.values():
             run.add(_event(state, None))
+        if not asked:
+            return
         issue = self._issuer()
-        deadline = asyncio.get_running_loop().time() + exchange.deadline_s
 
         async def ask(partner_id: str) -> None:
             try:
@@ -135,6 +145,40 @@ class Walk:
             run.add(_event(state, answer))
 
         await fan_out(self._routing.parts.keys(), ask)
+
+    def _accept(self, run: Run) -> None:
+        """Show the asker its INTENT, under the cosigned checkpoint if there had to be one."""
+        log = self._exchange.log
+        head = self._cosigned or log.head
+        self._accepted_size = head.size
+        known = min(self._request.head_size, self._accepted_size)
+        receipt = log.receipt(self._intent.index, known, under=head)
+        run.add(gateway_pb2.QueryResponse(accepted=gateway_pb2.Accepted(intent=receipt)))
+
+    async def _witnessed(self) -> bool:
+        """Whether anybody may be asked: for a highly sensitive purpose, once a quorum has cosigned
+        a checkpoint with the INTENT in it; else nobody is, and every partner's line says why."""
+        if not self._routing.witnessed:
+            return True
+        exchange = self._exchange
+        try:
+            self._cosigned = await exchange.witnesses.covering(
+                self._intent.index,
+                self._query.directory,
+                within_s=exchange.deadline_s * QUORUM_SHARE,
+            )
+        except NoQuorum as error:
+            get_logger().warning(
+                Event.QUERY_REFUSED, error=error, partner=self._query.asker.partner_id
+            )
+            self._states |= {
+                p: PartnerState(
+                    partner_id=p, status=query_pb2.STATUS_NOT_ASKED, reason=QUORUM_MISSING
+                )
+                for p in self._routing.parts
+            }
+            return False
+        return True
 
     def _key(self) -> Ed25519PrivateKey:
         """The key that the directory of this query's serial names for this gateway."""
@@ -172,10 +216,13 @@ class Walk:
                 get_logger().error(Event.LOG_BEHIND, partner=partner_id, size=size)
                 raise LegFailed(query_pb2.STATUS_INVALID, "LOG_BEHIND")
             known = exchange.known_heads.get(partner_id, 0) if stale is None else stale
-            receipt = exchange.log.receipt(self._intent.index, min(known, size))
+            receipt = exchange.log.receipt(
+                self._intent.index, min(known, size), under=self._cosigned
+            )
             # Optimistic: legs on one connection arrive in order, so the next one may build on
             # this one's checkpoint; when they do not, the owner says STALE and we build again.
-            exchange.known_heads[partner_id] = size
+            if self._cosigned is None:
+                exchange.known_heads[partner_id] = size
             return owner_pb2.AnswerRequest(
                 query=self._request.query,
                 part=routing.parts[partner_id],
@@ -216,12 +263,14 @@ class Walk:
         return state, leg.answer
 
     async def close(self, run: Run, *, reason: str) -> None:
-        """Write the OUTCOME; partners without a state are TIMEOUT for ``reason``."""
+        """Write the OUTCOME; partners without a state are TIMEOUT, or NOT_ASKED, for ``reason``."""
         exchange, states = self._exchange, self._states
+        asked = bool(self._accepted_size)
+        status = query_pb2.STATUS_TIMEOUT if asked else query_pb2.STATUS_NOT_ASKED
         for partner_id in self._routing.parts:
             if partner_id not in states:
                 states[partner_id] = PartnerState(
-                    partner_id=partner_id, status=query_pb2.STATUS_TIMEOUT, reason=reason
+                    partner_id=partner_id, status=status, reason=reason
                 )
         outcome = make_outcome(
             query_id=self._query.query_id,
@@ -234,6 +283,10 @@ class Walk:
         )
         signature = signing.sign(self._key(), "outcome", outcome)
         try:
+            if not asked:  # the gateway stops while this one waits: the asker hears all of it
+                self._accept(run)
+                for state in states.values():
+                    run.add(_event(state, None))
             appended = await exchange.log.append(
                 exchange.leaves.outcome(self._query, states),
                 also=lambda connection: _store(connection, self._query, outcome, signature),

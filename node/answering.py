@@ -16,10 +16,11 @@ from fairlead.admission import Admission, Intent, Replayed
 from fairlead.auditlog import AuditLog
 from fairlead.budgets import BudgetExhausted, Charge
 from fairlead.certificates import Identity
-from fairlead.detail import seal_detail
+from fairlead.detail import Bound, seal_detail
 from fairlead.envelope.answer import sign_answer
 from fairlead.envelope.blinded import BlindedTerms, open_blind_part, sign_blind_answer
 from fairlead.envelope.grant import Grant, verify_grant
+from fairlead.envelope.owned import owned_detail
 from fairlead.envelope.query import ANY, Query, Scope
 from fairlead.envelope.question import Question, open_part
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Refused, Stale
@@ -220,14 +221,13 @@ class Answering:
         Nothing is awaited between verifying the receipt and advancing the accepted head.
         """
         owner, directory = self._partner_id, query.directory
-        me = directory.partner(owner)
         if query.asker.partner_id == owner:
             raise Forged("an owner is asked in its own name", reasons=("ASKS_ITSELF",))
         gateway = directory.gateways.get(peer.spiffe_id)
         if gateway is None:
             raise Forged("a query is brought by no gateway", reasons=("WRONG_PEER",))
         await self._heads.reach(request.receipt.consistency_from, within_s=EARLY_S)
-        now = self._clock()
+        now, policy = self._clock(), self._policy.current
         grant = verify_grant(
             request,
             query,
@@ -236,17 +236,24 @@ class Answering:
             gateway=gateway,
             head=self._heads.head,
             now=now,
+            witnessed=policy.highly_sensitive(query.purpose),
         )
         self.skew_s = grant.issued_at - now
         self._heads.advance(grant.head)
         decisions.about(query.query_id)
         question, blinded = self._open(request.part, query)
         facts = _facts(query, question.scope, now)
-        policy = self._policy.current
         decision = self._rule(policy, query, facts, grant, int(now))
         decision, keyed = self._keyed(decision, query, blinded)
         decision, charges = self._afford(decision, query, question, blinded)
-        detail = seal_detail(me, query.query_id, _detail(question, blinded))
+        content, slack = owned_detail(
+            request.query,
+            question,
+            blinded,
+            notice_delay_s=decision.obligations.notice_delay_s,
+        )
+        bound = Bound(query_id=query.query_id, maker=owner)
+        detail = seal_detail(directory, bound, content, slack=slack)
         leaf, nonce = self._leaves.intent(
             query,
             rules=decision.rules,
@@ -470,16 +477,6 @@ def _facts(query: Query, scope: Scope, now: float) -> QueryFacts:
     may reach was decided when it was published, so here the shortest question is judged."""
     days = window_days(scope.since, scope.until, now)
     return query_facts(query, window_days=1 if query.element_count else days, events=scope.events)
-
-
-def _detail(question: Question, blinded: Sequence[BlindedTerms]) -> dict[str, object]:
-    if blinded:
-        return {"blinded": [(item.scheme, item.terms) for item in blinded]}
-    return {
-        "terms": [(term.scheme, term.value) for term in question.terms],
-        "tlp": question.scope.tlp,
-        "pap": question.scope.pap,
-    }
 
 
 def _claimed_serial(request: owner_pb2.AnswerRequest) -> int:

@@ -16,6 +16,7 @@ from fairlead import admission, decisions, metrics, process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
 from fairlead.errors import FairleadError
+from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
 from fairlead.notice import Asked
@@ -60,6 +61,7 @@ from node.spending import OwnerBudgets
 from node.steering import Steering
 from node.vault import Vault
 from node.watches import Watches
+from node.witness import Witness
 
 REACH_S = 2.0
 """Seconds a gateway has to open its door before it counts as out of reach."""
@@ -152,6 +154,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     await record_index(log, leaves, index)
     heads = HeadKeeper(log, member.directory.current.gateway)
+    witness = await _witness(config, member, keys, log, leaves, heads, clock)
     parts = Parts(
         config=config, member=member, keys=keys, log=log, leaves=leaves, policy=releases.live,
         heads=heads, clock=clock,
@@ -173,7 +176,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     steering.snapshots = asker.snapshots.report
     steering.status.policy_overdue = lambda: releases.overdue(clock())
     offering = open_offering(parts, exchange, steering, refresher)
-    server = _bind(parts, answering, asker, offering, follower)
+    server = _bind(parts, answering, asker, offering, follower, witness)
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()
     return NodeApp(
@@ -220,6 +223,31 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             more=lambda: [*_index_gauges(index, clock), _overdue_gauge(asker), *stamper.gauges()],
         ),
     )
+
+
+async def _witness(
+    config: NodeConfig,
+    member: Membership,
+    keys: KeyRing,
+    log: AuditLog,
+    leaves: LeafWriter,
+    heads: HeadKeeper,
+    clock: Callable[[], float],
+) -> Witness:
+    """The node as a witness; it follows a gateway whose log begins anew under another origin."""
+    found = Witness(
+        partner_id=config.partner,
+        keys=keys,
+        log=log,
+        leaves=leaves,
+        heads=heads,
+        directory=member.directory,
+        state=config.state_dir,
+        clock=clock,
+    )
+    await found.open()
+    member.on_change.append(lambda _before, after: found.follow(after.gateway))
+    return found
 
 
 def _line(parts: Parts) -> GatewayLine:
@@ -348,6 +376,7 @@ def _bind(
     asker: Asker,
     offering: Offering,
     follower: ReleaseFollower,
+    witness: Witness,
 ) -> Server:
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
@@ -364,6 +393,7 @@ def _bind(
             offering.delivery,
             follower,
             DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
+            witness,
             AuditDesk(log=parts.log, leaves=parts.leaves),
         ),
         config=parts.config,

@@ -195,6 +195,7 @@ class Asking:
             watch_signature=request.watch_signature,
             instrument=made.case.vouched(),
             reference=made.case.instrument.reference if made.case.instrument else "",
+            case_nonce=made.case.nonce,
         )
 
     async def resume(self, query_id: bytes, user: Identity) -> Events:

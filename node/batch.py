@@ -52,6 +52,8 @@ class Batch:
     """The legal instrument of its case, as the node vouches for it."""
     reference: str = ""
     """Under which whoever issued the instrument knows it."""
+    case_nonce: bytes = b""
+    """Keys what the mandate commits to of its case."""
 
     @property
     def chunks(self) -> int:
@@ -135,6 +137,7 @@ class Batch:
                 "watch_signature": _text(self.watch_signature),
                 "instrument": _instrument(self.instrument),
                 "reference": self.reference,
+                "case_nonce": _text(self.case_nonce),
             }
         )
 
@@ -167,6 +170,7 @@ class Batch:
             watch_signature=_octets(kept.get("watch_signature", "")),
             instrument=_instrument_of(kept.get("instrument")),
             reference=kept.get("reference", ""),
+            case_nonce=_octets(kept.get("case_nonce", "")),
         )
 
 

@@ -14,14 +14,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from fairlead import blinding, ristretto
+from fairlead import blinding
 from fairlead.blinding import Blinded
 from fairlead.entries import EntryCodec, Payload
 from fairlead.envelope.blinded import BlindedTerms, EvaluatedTerms
+from fairlead.envelope.elements import Place, Terms, blind_for, element_count
 from fairlead.envelope.manifest import Manifest
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError
-from fairlead.identifiers import NORM_VERSION
 from fairlead.identifiers.matching import asked_keys, keys_per_term
 from fairlead.snapshot import Snapshot
 from fairlead.v1 import handling_pb2, query_pb2
@@ -34,8 +34,6 @@ PACE_S, PACE_PER_ELEMENT_S, PACE_PER_EVALUATION_S = 0.1, 0.000_4, 0.000_4
 """More than asking a chunk and looking up its answers usually takes, for each of its elements and
 for each of those at each owner. A hit takes longer than none (about 25 µs), and whoever sees when
 the next chunk is sent could count them."""
-
-Terms = Sequence[tuple[str, str]]
 
 
 class Usable(Protocol):
@@ -59,15 +57,6 @@ class Library(Protocol):
     def of_class(self, owner: str, *, audience: bytes, epoch: int, scheme: str) -> Usable:
         """:raises NotFound: it is not held. :raises Stale: ``EPOCH_OVER``."""
         ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Place:
-    """Where the terms of one scheme are looked up at one owner: class (32 octets) and epoch."""
-
-    scheme: str
-    audience: bytes
-    epoch: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -139,36 +128,20 @@ class BlindChunk:
     @property
     def element_count(self) -> int:
         """Elements that each owner is sent."""
-        return sum(keys_per_term(scheme) for scheme, _ in self.terms)
+        return element_count(self.terms)
 
     def for_owner(self, owner: str) -> list[tuple[BlindedTerms, Blinded]]:
         """The elements of each scheme for one owner, and what unblinds their evaluations.
 
         About 75 µs an element, so for a thread of its own.
         """
-        blinds = blinding.derive_blinds(
-            self.plan.seed, owner=owner, chunk=self.number, count=self.element_count
+        return blind_for(
+            owner,
+            seed=self.plan.seed,
+            chunk=self.number,
+            terms=self.terms,
+            places=self.plan.places[owner],
         )
-        made, at = [], 0
-        for place in self.plan.places[owner]:
-            values = [
-                key.value
-                for scheme, value in self.terms
-                if scheme == place.scheme
-                for key in asked_keys(scheme, value)
-            ]
-            size = len(values) * ristretto.SIZE
-            inputs = blinding.encode_terms(NORM_VERSION, place.scheme, values)
-            blinded = blinding.blind(inputs, blinds[at : at + size])
-            at += size
-            asked = BlindedTerms(
-                scheme=place.scheme,
-                audience=place.audience,
-                epoch=place.epoch,
-                elements=blinded.elements,
-            )
-            made.append((asked, blinded))
-        return made
 
 
 def pace_s(terms: Terms, owners: int) -> float:

@@ -61,8 +61,9 @@ from node.spending import AskerBudgets
 from node.termlist import PAGE, TermList, TermLists
 
 PREPARATION_S = 600
-ROOM = signing.MAX_MESSAGE - 64 * 1024
-"""Octets of all sealed parts of one message: what a gateway takes, without the query's front."""
+ROOM = signing.MAX_MESSAGE - 512 * 1024
+"""Octets of all sealed parts of one message: what a gateway takes, without the query's front and
+its sealed detail."""
 PART_OVERHEAD = 2048
 """Octets of a sealed part beyond the padded question, at most: wrapped key, tags, address."""
 MAX_DRAFTS = 32

@@ -26,13 +26,29 @@ class HeadKeeper:
     """
 
     def __init__(self, log: AuditLog, gateway: Gateway) -> None:
+        self._log = log
+        self._begin(gateway)
+
+    def follow(self, gateway: Gateway) -> None:
+        """Keep the heads of this gateway's log from now on; those of another origin stay in the
+        file, and what was asked or answered under them is not accepted any more."""
+        if gateway.log_origin != self.origin:
+            self._begin(gateway)
         self._gateway = gateway
-        self.head: Head | None = log.foreign_head(gateway.log_origin)
+
+    def _begin(self, gateway: Gateway) -> None:
+        self._gateway = gateway
+        self.head: Head | None = self._log.foreign_head(gateway.log_origin)
         self._durable = self.head
         self._recent: OrderedDict[int, Head] = OrderedDict()
         self._moved = asyncio.Event()
         if self.head is not None:
             self._recent[self.head.size] = self.head
+
+    @property
+    def origin(self) -> str:
+        """Origin of the log whose heads are kept."""
+        return self._gateway.log_origin
 
     @property
     def size(self) -> int:
@@ -74,14 +90,16 @@ class HeadKeeper:
 
         :raises CheckpointFork: another head of its size was seen since.
         """
-        if head is not None:
+        if head is not None and head.origin == self.origin:
             self._see(head)
 
     def persist(self, head: Head | None) -> Callable[[sqlite3.Connection], None]:
         """Work for the transaction of a leaf, its last step: make ``head`` the durable one."""
 
         def put(connection: sqlite3.Connection) -> None:
-            if head is None or (self._durable is not None and head.size <= self._durable.size):
+            if head is None or head.origin != self.origin:
+                return
+            if self._durable is not None and head.size <= self._durable.size:
                 return
             put_foreign_head(connection, head, after=self._durable)
             self._durable = head

@@ -27,6 +27,7 @@ from node import (
     snapshots,
     termlist,
     watches,
+    witness,
 )
 from node.exposure import acceptance
 from node.index import Index
@@ -47,6 +48,7 @@ MIGRATIONS = (
     *reviews.MIGRATIONS[:1],
     *decoys.MIGRATIONS,
     *reviews.MIGRATIONS[1:],
+    *witness.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 VAULT_MIGRATIONS = (
@@ -157,6 +159,7 @@ def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
     keys = KeyRing(config.keys_dir)
     keys.signing(partner.signing_key)
     keys.sealing(partner.sealing_key)
+    keys.witness(partner.witness_key)
     process.material_of(config.keys_dir, member.directory)()
     return partner, keys
 

@@ -24,6 +24,7 @@ class Kind(StrEnum):
 
     SIGNING = "signing"
     SEALING = "sealing"
+    WITNESS = "witness"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,11 +65,15 @@ def rotate(keys: Path, listed: bytes, kind: Kind) -> Rotated:
         if pending.previous_digest == signing.digest(listed):
             base = pending
     base.sequence, base.previous_digest = sequence, signing.digest(listed)
-    if kind is Kind.SIGNING:
-        path = keys / f"signing-{sequence}.key"
+    if kind in {Kind.SIGNING, Kind.WITNESS}:
+        path = keys / f"{kind}-{sequence}.key"
         if not path.exists():
             write_private(path, _pem(Ed25519PrivateKey.generate()))
-        base.signing_key = signing.public_bytes(signing.load_signing_key(path))
+        public = signing.public_bytes(signing.load_signing_key(path))
+        if kind is Kind.SIGNING:
+            base.signing_key = public
+        else:
+            base.witness_key = public
     else:
         path = keys / f"sealing-{sequence}.seed"
         if not path.exists():

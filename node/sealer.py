@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import orjson
 
-from fairlead import sealing
+from fairlead import sealing, signing
 from fairlead.blinding import Blinded
+from fairlead.detail import Bound, seal_detail
+from fairlead.envelope.asked import AskedParts, CaseWords, asked_detail
 from fairlead.envelope.blinded import BlindedTerms, seal_blind_part
 from fairlead.envelope.chunk import Chunk
+from fairlead.envelope.part import SEED_SIZE
 from fairlead.envelope.query import Query, partner_digest, sign_query, uuid7, verify_query
 from fairlead.envelope.question import seal_part
 from fairlead.errors import Refused
@@ -94,14 +98,22 @@ class Sealer:
         now, directory = self._clock(), self._directory_of(batch)
         node_key = self._keys.signing(directory.partner(self._partner_id).signing_key)
         query_id, reply_key = query_id or uuid7(now), sealing.SealingKey.generate()
-        plan, elements = None, 0
+        plan, elements, seed = None, 0, os.urandom(SEED_SIZE)
         blinded: Mapping[str, Elements] = {}
         if batch.mode == query_pb2.MODE_BLIND:
             chunk, blinded = await self._blinded(batch, number)
             plan, elements = chunk.plan, chunk.element_count
-            parts = _blind_parts(batch, blinded, query_id, directory)
+            parts = _blind_parts(batch, blinded, query_id, directory, seed)
         else:
-            parts = _sealed_parts(batch, number, query_id, directory)
+            parts = _sealed_parts(batch, number, query_id, directory, seed)
+        asked = AskedParts(
+            seed=seed,
+            salts=batch.salts,
+            parts=parts,
+            blind_seed=plan.seed if plan else b"",
+            places=plan.places if plan else None,
+        )
+        detail = _Detail(directory, Bound(query_id=query_id, maker=self._partner_id))
         signed = sign_query(
             mandate=batch.mandate,
             mandate_signature=batch.signature,
@@ -118,6 +130,7 @@ class Sealer:
             approvals=batch.signed_approvals(),
             instrument=batch.instrument,
             now=now,
+            detail=lambda header: detail.seal(batch, number, header, asked),
         )
         # The deny list was consulted when this user's connection was checked; an approver's is not
         # there to be checked.
@@ -128,6 +141,7 @@ class Sealer:
             query=signed,
             parts=[query_pb2.AddressedPart(partner_id=p, part=part) for p, part in parts.items()],
             head_size=self._heads.size,
+            detail=detail.octets,
         )
         base = self._heads.head
         return Sealed(
@@ -219,8 +233,41 @@ def no_snapshots(left_out: Mapping[str, str]) -> Refused:
     )
 
 
+@dataclass(slots=True)
+class _Detail:
+    """The sealed detail of one query, once its header is drafted."""
+
+    directory: Directory
+    bound: Bound
+    octets: bytes = b""
+
+    def seal(self, batch: Batch, number: int, header: bytes, parts: AskedParts) -> bytes:
+        """Seal everything that the signed parts follow from; its digest."""
+        terms, nonces = batch.of_chunk(number)
+        content, slack = asked_detail(
+            header=header,
+            mandate=batch.mandate,
+            user_certificate=batch.certificate,
+            policy_serial=batch.policy_serial,
+            case=CaseWords(
+                case_id=batch.case_id,
+                nonce=batch.case_nonce,
+                instrument=batch.instrument,
+                reference=batch.reference,
+            ),
+            terms=terms,
+            nonces=nonces,
+            scope=batch.scope,
+            parts=parts,
+            watch=batch.watch,
+            watch_signature=batch.watch_signature,
+        )
+        self.octets = seal_detail(self.directory, self.bound, content, slack=slack)
+        return signing.digest(self.octets)
+
+
 def _sealed_parts(
-    batch: Batch, number: int, query_id: bytes, directory: Directory
+    batch: Batch, number: int, query_id: bytes, directory: Directory, seed: bytes
 ) -> dict[str, bytes]:
     terms, nonces = batch.of_chunk(number)
     return {
@@ -231,6 +278,7 @@ def _sealed_parts(
             terms=terms,
             nonces=nonces,
             scope=batch.scope,
+            seed=seed,
         )
         for p, salt in batch.salts.items()
     }
@@ -243,7 +291,11 @@ def _looked_at(ahead: Ahead) -> None:
 
 
 def _blind_parts(
-    batch: Batch, blinded: Mapping[str, Elements], query_id: bytes, directory: Directory
+    batch: Batch,
+    blinded: Mapping[str, Elements],
+    query_id: bytes,
+    directory: Directory,
+    seed: bytes,
 ) -> dict[str, bytes]:
     return {
         p: seal_blind_part(
@@ -251,6 +303,7 @@ def _blind_parts(
             owner=directory.partner(p),
             salt=batch.salts[p],
             blinded=[asked for asked, _ in elements],
+            seed=seed,
         )
         for p, elements in blinded.items()
     }

@@ -9,11 +9,10 @@ from dataclasses import dataclass, field
 
 import grpc
 
-from fairlead import merkle, signing
+from fairlead import merkle
 from fairlead.admission import remember
 from fairlead.auditlog import AuditLog
 from fairlead.budgets import BudgetExhausted
-from fairlead.detail import seal_detail
 from fairlead.envelope.answer import open_body, verify_answer
 from fairlead.envelope.blinded import open_blind_body
 from fairlead.envelope.grant import check_intent
@@ -186,7 +185,7 @@ class Sending:
         opened = _Opened(
             batch=batch,
             sealed=sealed,
-            evidence=pb.Evidence(query=sealed.request.query),
+            evidence=pb.Evidence(query=sealed.request.query, detail=sealed.request.detail),
             asked=sealed.asked,
             asked_from=sealed.request.head_size,
             again=again,
@@ -213,7 +212,7 @@ class Sending:
         return lines
 
     async def _intent(self, batch: Batch, sealed: Sealed) -> None:
-        """Write the INTENT leaf, once, with its detail sealed to the oversight key.
+        """Write the INTENT leaf, once, with the sealed detail that its header commits to.
 
         A chunk made anew takes the place of octets that the gateway said it never saw; owners
         hold every (session, chunk) to one query, whatever the gateway says. The first INTENT of
@@ -225,22 +224,12 @@ class Sending:
         query = sealed.query
         if self._log.read("SELECT 1 FROM queries WHERE query_id = ?", (query.query_id,)):
             return
-        terms, _ = batch.of_chunk(query.chunk)
-        content: dict[str, object] = {"case": batch.case_id, "terms": list(terms)}
-        if batch.instrument is not None:
-            content["instrument"] = [batch.instrument.kind, batch.reference]
-        if sealed.plan is not None:
-            content["blind"] = sealed.plan.to_document()
-        if batch.watch:
-            content["watch"] = [batch.watch.hex(), batch.watch_signature.hex()]
-        detail = seal_detail(query.asker, query.query_id, content)
         drawn = not self._budgets.paid(batch) and self._reviews.draw()
         leaf, nonce = self._leaves.intent(
             query,
             rules=(),
             policy_serial=query.policy_serial,
             commits_to=",".join(sorted(sealed.asked)).encode() + (b"\x00sample" if drawn else b""),
-            detail_digest=signing.digest(detail),
         )
         record = remember(query, nonce, self._first(batch, query, drawn=drawn))
         place = query.session_key, query.chunk
@@ -250,6 +239,7 @@ class Sending:
             record(connection)
 
         try:
+            detail = sealed.request.detail
             await self._log.append(leaf, detail=detail, also=replace_record)
         except BudgetExhausted as error:
             refusal = self._leaves.refusal(
@@ -556,6 +546,9 @@ _REMEDIES = {
     "DIRECTORY_MISMATCH": "ask again: the directory has just changed",
     "NOT_YET_VALID": CLOCK_REMEDY,
     "QUERY_WINDOW": CLOCK_REMEDY,
+    "QUORUM_IMPOSSIBLE": "tell the operators: the directory's witnesses cannot be a quorum",
+    "QUORUM_MISSING": "too few witnesses have cosigned the gateway's log: ask again in minutes",
+    "QUORUM_OVERDUE": "the operators see which witness is missing: fairlead-gateway status",
     "ROOT_UNPINNED": "the gateway's operator must pin this partner's root: "
     "read your check phrase to them",
 }

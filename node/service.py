@@ -27,6 +27,8 @@ from fairlead.v1 import (
     owner_pb2_grpc,
     policy_pb2,
     policy_pb2_grpc,
+    witness_pb2,
+    witness_pb2_grpc,
 )
 from node.answering import Answering
 from node.approvals import Approvals
@@ -39,6 +41,7 @@ from node.officials import AuditReadingServicer, DecisionServicer, PolicyService
 from node.publication.delivery import Delivery
 from node.releases import ReleaseFollower
 from node.watches import Watches
+from node.witness import Witness
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -77,6 +80,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.AuditReadingService/ShowLeaf": users(Role.AUDITOR),
     "/fairlead.v1.AuditReadingService/ExportLeaves": users(Role.AUDITOR),
     "/fairlead.v1.AuditReadingService/ListTimestamps": users(Role.AUDITOR),
+    "/fairlead.v1.WitnessService/AddCheckpoint": GATEWAYS,
 }
 
 
@@ -287,6 +291,19 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         return asking_pb2.RemoveWatchResponse()
 
 
+class WitnessServicer(witness_pb2_grpc.WitnessServiceServicer):
+    """Hands the gateways' checkpoints to the witness."""
+
+    def __init__(self, witness: Witness) -> None:
+        self._witness = witness
+
+    async def AddCheckpoint(  # noqa: N802
+        self, request: witness_pb2.AddCheckpointRequest, _context: Context
+    ) -> witness_pb2.AddCheckpointResponse:
+        """See :meth:`Witness.add`."""
+        return await self._witness.add(request, current_identity())
+
+
 def _certificate(context: Context) -> bytes:
     """The caller's certificate (DER), as TLS verified it."""
     return der_of(next(iter(context.auth_context()["x509_pem_cert"])))
@@ -304,6 +321,7 @@ def services(
     delivery: Delivery,
     releases: ReleaseFollower,
     decided: DecisionDesk,
+    witness: Witness,
     audited: AuditDesk,
 ) -> list[Service]:
     """All services, ready to be offered."""
@@ -312,6 +330,7 @@ def services(
     officer = policy_pb2_grpc.add_PolicyServiceServicer_to_server
     reader = decisions_pb2_grpc.add_DecisionServiceServicer_to_server
     auditor = audit_reading_pb2_grpc.add_AuditReadingServiceServicer_to_server
+    cosigner = witness_pb2_grpc.add_WitnessServiceServicer_to_server
     return [
         Service(
             descriptor=owner_pb2.DESCRIPTOR.services_by_name["OwnerService"],
@@ -335,5 +354,9 @@ def services(
         Service(
             descriptor=audit_reading_pb2.DESCRIPTOR.services_by_name["AuditReadingService"],
             register=partial(auditor, AuditReadingServicer(partner_id, audited)),
+        ),
+        Service(
+            descriptor=witness_pb2.DESCRIPTOR.services_by_name["WitnessService"],
+            register=partial(cosigner, WitnessServicer(witness)),
         ),
     ]

@@ -97,12 +97,18 @@ class Federation:
     node_configs: dict[str, NodeConfig]
     gateway: GatewayApp | None = None
     nodes: dict[str, NodeApp] = field(default_factory=dict)
+    cosigned: bool = False
+    """Whether the gateway has its log cosigned. Where an attacker is to show the owners histories
+    of its own, the honest gateway has not shown them its own before."""
 
     # ── Processes ────────────────────────────────────────────────────────────────────────────
 
     async def start_gateway(self) -> GatewayApp:
         """Assemble and start the gateway (again, after :meth:`stop_gateway`)."""
         self.gateway = await assemble_gateway(self.gateway_config)
+        for task in asyncio.all_tasks():
+            if not self.cosigned and task.get_coro().__qualname__ == "Witnesses.run":  # type: ignore[union-attr]
+                task.cancel()
         await self.gateway.server.start()
         return self.gateway
 
@@ -160,14 +166,16 @@ class Federation:
         """A user's connection to the own node."""
         return NodeClient(self.profile(partner, user), self.directory)
 
-    async def open_case(self, case: str = CASE, members: Sequence[str] = ("u-c01",)) -> None:
+    async def open_case(
+        self, case: str = CASE, members: Sequence[str] = ("u-c01",), purpose: str = PURPOSE
+    ) -> None:
         """Open a case for customs' analyst."""
         async with self.client(*APPROVER) as client:
             await client.stub.OpenCase(
                 asking_pb2.OpenCaseRequest(
                     case=asking_pb2.Case(
                         case_id=case,
-                        purpose=PURPOSE,
+                        purpose=purpose,
                         legal_basis="eu-ucc-art-46",
                         schemes=["container", "vehicle-plate", "vessel-imo"],
                         members=members,
@@ -242,6 +250,7 @@ async def federation(
     more_users: Mapping[str, Sequence[UserSpec]] | None = None,
     second_person_above: int | None = None,
     base_terms: str = "",
+    cosigned: bool = False,
 ) -> AsyncIterator[Federation]:
     """Make and run a federation of some of the demo's partners.
 
@@ -249,7 +258,8 @@ async def federation(
     :param unaccepted: owners where nobody has accepted what they could release.
     :param more_users: people beside the demo's. :param second_person_above: terms, where policy
         is to want a second person sooner than the baseline. :param base_terms: lines of YAML that
-        the agreement has more which those of public partners extend.
+        the agreement has more which those of public partners extend. :param cosigned: whether the
+        gateway has its log cosigned.
     """
     made = build(
         folder,
@@ -263,6 +273,7 @@ async def federation(
         second_person_above=second_person_above,
         base_terms=base_terms,
     )
+    made.cosigned = cosigned
     try:
         if start:
             await made.start_gateway()

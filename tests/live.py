@@ -73,10 +73,17 @@ def content(path: Path) -> directory_pb2.Directory:
 
 
 def directory(made: Federation, **changes: object) -> bytes:
-    """The gateway's directory with some fields replaced, under both operators' signatures."""
+    """The gateway's directory with some fields replaced, under both operators' signatures; whoever
+    is not listed any more is not appointed either."""
     keys = [signing.load_signing_key(made.layout.federation / f"operator-{n}.key") for n in (1, 2)]
     now = content(made.gateway_config.directory)
-    return sign_directory(changed(now, **{"serial": now.serial + 1, **changes}), keys)
+    wanted = changed(now, **{"serial": now.serial + 1, **changes})
+    listed = {_id(item) for item in wanted.partners}
+    seats = [member for member in now.audit_committee if member in listed]
+    del wanted.audit_committee[:]
+    wanted.audit_committee.extend(seats if len(seats) > 1 else ())
+    wanted.audit_threshold = min(now.audit_threshold, len(wanted.audit_committee))
+    return sign_directory(wanted, keys)
 
 
 def publish(made: Federation, **changes: object) -> int:

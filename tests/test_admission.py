@@ -51,7 +51,9 @@ class Place:
     async def decide(self, query: Query) -> tuple[str, Intent]:
         """Permit and write an intent down."""
         self.decided.append(query.query_id)
-        leaf, nonce = self.leaves.intent(query, rules=[], policy_serial=1, commits_to=b"x")
+        leaf, nonce = self.leaves.intent(
+            query, rules=[], policy_serial=1, commits_to=b"x", detail_digest=b""
+        )
         return "decision", Intent(leaf=leaf, nonce=nonce)
 
     async def admit(self, walk: Walk, decide: Decide | None = None) -> Admitted[str]:

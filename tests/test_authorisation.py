@@ -18,6 +18,7 @@ from fairlead.v1 import (
     gateway_pb2,
     owner_pb2,
     policy_pb2,
+    witness_pb2,
 )
 from gateway.service import AUTHORISATION as GATEWAY
 from node.service import AUTHORISATION as NODE
@@ -72,6 +73,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AuditReadingService/ShowLeaf": frozenset({"user:auditor"}),
     "/fairlead.v1.AuditReadingService/ExportLeaves": frozenset({"user:auditor"}),
     "/fairlead.v1.AuditReadingService/ListTimestamps": frozenset({"user:auditor"}),
+    "/fairlead.v1.WitnessService/AddCheckpoint": frozenset({"gateway"}),
     "/fairlead.v1.AskingService/ListCases": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -87,6 +89,7 @@ SERVICES = [
         (authority_pb2, "AuthorityService"),
         (decisions_pb2, "DecisionService"),
         (audit_reading_pb2, "AuditReadingService"),
+        (witness_pb2, "WitnessService"),
     )
 ]
 
@@ -110,6 +113,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             decisions_pb2,
             policy_pb2,
             audit_reading_pb2,
+            witness_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods

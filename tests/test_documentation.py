@@ -81,6 +81,7 @@ OURS = (
     "docs/reasons.md",
     "docs/policy-replay.md",
     "docs/policy-tools.md",
+    "docs/audit.md",
 )
 
 

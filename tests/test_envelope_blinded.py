@@ -20,6 +20,7 @@ from fairlead.envelope.blinded import (
     seal_blind_part,
     sign_blind_answer,
 )
+from fairlead.envelope.part import part_digest
 from fairlead.envelope.question import open_part, part_info
 from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.policy.decision import Onward
@@ -106,7 +107,7 @@ def renamed(walk: Walk, change: Callable[[pb.Question], object]) -> Walk:
     place = list(walk.world.directory.partners).index(OWNER)
 
     def header(message: pb.QueryHeader) -> None:
-        message.part_digests[place] = signing.digest(part)
+        message.part_digests[place] = part_digest(part)
 
     changed = walk.resigned(header=header)
     changed.parts = {OWNER: part}

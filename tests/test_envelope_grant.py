@@ -314,6 +314,7 @@ INTENT_FIELDS: dict[str, Any] = {
     "legal_basis": "gdpr-art-6-1-e",
     "mode": pb.MODE_BLIND,
     "term_count": 2,
+    "detail_digest": bytes(32),
 }
 
 

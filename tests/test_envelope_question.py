@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead import identifiers, sealing, signing
+from fairlead.envelope.part import part_digest
 from fairlead.envelope.query import ANY, Query, Scope, partner_digest, term_leaf, terms_root
 from fairlead.envelope.question import MAX_EVENTS, Question, open_part, part_info, seal_part
 from fairlead.errors import FairleadError, Forged, InvalidInput
@@ -115,7 +116,7 @@ def naming(walk: Walk, part: bytes) -> Walk:
     place = list(walk.world.directory.partners).index(OWNER)
 
     def header(message: pb.QueryHeader) -> None:
-        message.part_digests[place] = signing.digest(part)
+        message.part_digests[place] = part_digest(part)
 
     changed = walk.resigned(header=header)
     changed.parts = {OWNER: part}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from fairlead import errors, merkle, receipts, signing
+from fairlead import cosigning, errors, merkle, receipts, signing
 from fairlead.auditlog import verification
 from fairlead.leaves import LeafWriter
 from fairlead.v1 import audit_pb2
@@ -219,6 +219,7 @@ def test_no_changed_proof_is_accepted() -> None:
     assert (tried.accepted, tried.crashed) == (Counter(), Counter())
     assert all(tried.mutated[name] > 500 for name in ("inclusion", "consistency", "checkpoint"))
     assert all(tried.mutated[name] > 500 for name in ("tlog-proof", "receipt", "fork"))
+    assert all(tried.mutated[name] > 500 for name in ("relabelled", "cosignature"))
 
 
 @pytest.mark.parametrize(
@@ -234,6 +235,14 @@ def test_a_verifier_without_one_check_accepts(
     """The control: with one proof not verified, changed ones are accepted."""
     monkeypatch.setattr(merkle, check, lambda **_: None)
     assert games <= accepting.play(1500, 1).accepted.keys()
+
+
+def test_a_cosignature_that_does_not_bind_its_checkpoint_is_caught(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The control: witnesses who sign only the time are taken to vouch for anything."""
+    monkeypatch.setattr(cosigning, "_message", lambda _text, moment: str(moment).encode())
+    assert "cosignature" in accepting.play(1500, 1).accepted
 
 
 def test_a_verifier_without_signatures_accepts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -252,6 +261,57 @@ def test_a_verifier_without_signatures_accepts(monkeypatch: pytest.MonkeyPatch) 
 
 
 # ── What else can go wrong with a file ───────────────────────────────────────────────────────
+
+
+DAMAGE = {
+    "batch points to another leaf": "UPDATE decision_batch SET leaf = leaf + 1 WHERE number = 4",
+    "sealed key is none": "UPDATE decision_key SET sealed = NULL",
+    "batch is a number": "UPDATE decision_batch SET body = 7 WHERE number = 4",
+    "detail is a number": "UPDATE leaf SET detail = 7 WHERE idx = 5",
+    "detail is none": "UPDATE leaf SET detail = NULL WHERE length(detail) = 0",
+    "hash is none": "UPDATE leaf SET hash = NULL WHERE idx = 5",
+    "note is a number": "UPDATE checkpoint SET note = 7",
+    "text is none": "UPDATE checkpoint SET note = CAST(x'a0a1a2' AS TEXT)",
+}
+
+
+@pytest.mark.parametrize("script", DAMAGE.values(), ids=DAMAGE.keys())
+def test_values_of_another_kind_are_found(
+    made: verifying.Original, tmp_path: Path, script: str
+) -> None:
+    """A file without its own rules may hold anything in any column: it is an error of ours."""
+    path = Path(shutil.copy(made.path, tmp_path))
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA writable_schema=ON")
+        database.execute(
+            "UPDATE sqlite_master SET sql = replace(replace(sql, ' STRICT', ''), 'NOT NULL', '')"
+            " WHERE type = 'table' AND name IN ('leaf', 'checkpoint', 'decision_batch')"
+        )
+        database.execute(
+            "UPDATE sqlite_master SET sql = replace(replace(sql, 'STRICT, ', ''), 'NOT NULL', '')"
+            " WHERE name = 'decision_key'"
+        )
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute(script)
+    with pytest.raises(errors.Forged):
+        subject.verify(path)
+    with contextlib.suppress(errors.FairleadError):
+        subject.open_log(path).close()
+
+
+def test_a_file_whose_own_names_are_damaged_is_unusable(
+    made: verifying.Original, tmp_path: Path
+) -> None:
+    """Where SQLite quotes in its message what was text once, that is an error of ours too."""
+    path = tmp_path / "log.sqlite"
+    octets = made.path.read_bytes()
+    assert octets.count(b"tableleafleaf") == octets.count(b"CREATE TABLE leaf") == 1
+    octets = octets.replace(b"tableleafleaf", b"table\xa0\xa1\xa2\xa3leaf")
+    path.write_bytes(octets.replace(b"CREATE TABLE leaf", b"CREATE TABLX leaf"))
+    for use in (subject.verify, subject.open_log):
+        with pytest.raises(errors.Misconfigured) as caught:
+            use(path)
+        assert caught.value.code == "DATABASE_UNUSABLE"
 
 
 async def test_a_clock_that_steps_changes_no_order(tmp_path: Path) -> None:

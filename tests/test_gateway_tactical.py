@@ -46,6 +46,7 @@ def walk_of(world: World, **changes: Any) -> Walk:
 def request(walk: Walk, **changes: object) -> gateway_pb2.QueryRequest:
     parts = [query_pb2.AddressedPart(partner_id=p, part=d) for p, d in walk.parts.items()]
     fields: dict[str, object] = {"query": walk.signed, "parts": parts, "head_size": 0}
+    fields["detail"] = walk.detail
     return gateway_pb2.QueryRequest(**{**fields, **changes})  # type: ignore[arg-type]
 
 

@@ -24,6 +24,7 @@ from fairlead.config import Limits
 from fairlead.envelope.answer import SEAL_OVERHEAD, answer_info, open_answer, verify_answer
 from fairlead.envelope.grant import verify_grant
 from fairlead.envelope.outcome import verify_outcome
+from fairlead.envelope.part import part_digest
 from fairlead.envelope.query import Query, verify_query
 from fairlead.envelope.question import open_part, part_info
 from fairlead.evidence import load_evidence, verify_evidence
@@ -168,7 +169,7 @@ def test_resigned_queries(
 def _open(world: World, part: bytes) -> None:
     places = list(world.made.directory.partners)
     digests = [
-        signing.digest(part) if p == OWNER else d
+        part_digest(part) if p == OWNER else d
         for p, d in zip(places, world.query.part_digests, strict=True)
     ]
     query = dataclasses.replace(world.query, part_digests=tuple(digests))

@@ -25,19 +25,21 @@ def writer(nonce: bytes = b"\x01" * 32) -> LeafWriter:
     return LeafWriter(log="gateway/gw-1", clock=lambda: NOW + 0.25, random=lambda n: nonce[:n])
 
 
-def read(leaf: bytes) -> pb.AuditLeaf:
-    """As the log would: canonical and typed."""
-    return parse_leaf(leaf, b"")
+def read(leaf: bytes, detail: bytes = b"") -> pb.AuditLeaf:
+    """As the log would: canonical and typed, with its detail."""
+    return parse_leaf(leaf, detail)
 
 
 def test_an_intent_records_the_query_and_commits_to_who_is_asked(world: World) -> None:
     """Everything that was signed is in the leaf; who is asked is only committed to."""
-    query = world.walk().verify()
+    walk = world.walk()
+    query = walk.verify()
     leaf, nonce = writer().intent(
         query, rules=["b", "a", "b"], policy_serial=3, commits_to=b"police,terminal-north"
     )
-    found = read(leaf)
+    found = read(leaf, walk.detail)
     assert (found.type, found.log) == (pb.LEAF_TYPE_INTENT, "gateway/gw-1")
+    assert found.detail_digest == query.detail_digest
     assert found.time_ms == int(NOW * 1000) + 250
     assert (found.query_id, found.header_digest) == (query.query_id, query.header_digest)
     assert list(found.rules) == ["a", "b"]
@@ -65,9 +67,14 @@ def test_no_leaf_of_a_query_holds_its_term_or_case(world: World) -> None:
 
 def test_the_same_commitment_under_two_nonces_looks_different(world: World) -> None:
     """Two intents of the same decision do not show that they asked the same partners."""
-    query = world.walk().verify()
+    walk = world.walk()
     one, two = (
-        read(writer(bytes([n]) * 32).intent(query, rules=[], policy_serial=1, commits_to=b"x")[0])
+        read(
+            writer(bytes([n]) * 32).intent(
+                walk.verify(), rules=[], policy_serial=1, commits_to=b"x"
+            )[0],
+            walk.detail,
+        )
         for n in (1, 2)
     )
     assert one.commitment != two.commitment
@@ -110,3 +117,21 @@ def test_release_outcome_alarm_case_and_activation_are_typed(world: World) -> No
     assert (active.type, active.policy_serial) == (pb.LEAF_TYPE_ACTIVATION, 7)
     case = read(made.case(subject="case-opened", user="u", purpose="p", commits_to=b"c"))
     assert (case.type, len(case.commitment)) == (pb.LEAF_TYPE_CASE, 32)
+
+
+def test_an_opening_says_who_asked_and_why_and_not_about_whom() -> None:
+    """The auditor, the ground, the request and how many leaves; of a search its period."""
+    leaf = writer().opening(
+        "details-searched",
+        user="spiffe://fairlead.demo/partner/police/user/u-p09",
+        partner_id="police",
+        ground="data-subject-request",
+        request_digest=bytes(32),
+        count=7,
+        since=1,
+        until=2,
+    )
+    found = read(leaf)
+    assert (found.type, found.subject) == (pb.LEAF_TYPE_OPENING, "details-searched")
+    assert (found.legal_basis, found.opened_count) == ("data-subject-request", 7)
+    assert (found.opened_since, found.opened_until, found.query_id) == (1, 2, b"")

@@ -188,6 +188,33 @@ def test_a_receipt_from_another_head_is_stale() -> None:
         assert caught.value.size == 4
 
 
+def behind(log: Log, index: int, size: int, head: int) -> audit_pb2.Receipt:
+    """Leaf ``index`` under an older checkpoint, which is proved to be a beginning of ``head``."""
+    receipt = log.receipt(index, size)
+    receipt.consistency_from = head
+    receipt.consistency.extend(log.tree.consistency(size, head))
+    return receipt
+
+
+def test_an_older_checkpoint_may_be_proved_to_be_a_beginning_of_the_head() -> None:
+    """A leaf under the checkpoint that witnesses cosigned is in the longer head, which stays."""
+    log = Log(9)
+    head = log.head(9)
+    for size in range(3, 9):
+        assert verify(behind(log, 2, size, 9), head) == head
+
+
+def test_an_older_checkpoint_of_another_history_is_a_fork() -> None:
+    """What is not a beginning of the accepted head contradicts it, and both are kept."""
+    log, fork = Log(9), Log(9, leaf=lambda index: b"fork" if index == 4 else str(index).encode())
+    with pytest.raises(receipts.CheckpointFork) as caught:
+        verify(behind(fork, 4, 6, 9), log.head(9))
+    assert caught.value.checkpoints == (log.checkpoint(9), fork.checkpoint(6))
+    with pytest.raises(receipts.CheckpointStale):
+        verify(behind(log, 2, 6, 8), log.head(9))
+    assert verify(behind(fork, 2, 4, 9), fork.head(9)) == fork.head(9)
+
+
 def test_first_contact_wants_no_consistency() -> None:
     """A reader without a head refuses a receipt that claims it has one."""
     with pytest.raises(receipts.CheckpointStale) as caught:
@@ -256,13 +283,14 @@ def test_a_proof_of_too_many_hashes_is_refused() -> None:
 
 
 def test_witness_signatures_are_ignored_up_to_a_limit() -> None:
-    """Sixteen unknown signature lines are ignored, a seventeenth is refused."""
-    text = Log(3).checkpoint(3)
+    """Lines of 64 witnesses and of 16 other keys are ignored, one more is refused."""
+    text, most = Log(3).checkpoint(3), receipts.MAX_FOREIGN_SIGNATURES
     line = f"— witness.example {base64.b64encode(bytes(76)).decode()}\n"
-    opened = receipts.open_checkpoint(text + line * 16, ORIGIN, PUBLIC)
+    assert most == 80
+    opened = receipts.open_checkpoint(text + line * most, ORIGIN, PUBLIC)
     assert opened.size == 3
     with pytest.raises(errors.InvalidInput):
-        receipts.open_checkpoint(text + line * 17, ORIGIN, PUBLIC)
+        receipts.open_checkpoint(text + line * (most + 1), ORIGIN, PUBLIC)
 
 
 def test_control_characters_are_refused_in_any_line() -> None:

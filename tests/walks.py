@@ -22,7 +22,10 @@ from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
 from fairlead import merkle, receipts, sealing, signing
 from fairlead.certificates import Identity, identity_from_certificate
+from fairlead.detail import Bound, seal_detail
+from fairlead.envelope.asked import AskedParts, CaseWords, asked_detail
 from fairlead.envelope.blinded import BlindedTerms, seal_blind_part
+from fairlead.envelope.elements import Place
 from fairlead.envelope.query import (
     ANY,
     Query,
@@ -35,7 +38,7 @@ from fairlead.envelope.query import (
 )
 from fairlead.envelope.question import seal_part
 from fairlead.partners import Directory, Gateway
-from fairlead.v1 import audit_pb2
+from fairlead.v1 import audit_pb2, opening_pb2
 from fairlead.v1 import query_pb2 as pb
 
 NOW = 1_795_000_000.0
@@ -100,8 +103,10 @@ class World:
         now: float | None = None,
         scope: Scope = ANY,
         blinded: Sequence[BlindedTerms] | None = None,
+        blind_seed: bytes = b"",
+        change: Callable[[opening_pb2.AskedDetail], object] = lambda _: None,
     ) -> Walk:
-        """Draft, sign and seal one query of customs' analyst."""
+        """Draft, sign and seal one query of customs' analyst; ``change`` makes its detail lie."""
         return make_walk(
             self,
             terms or (TERM,),
@@ -110,6 +115,8 @@ class World:
             now=self.now if now is None else now,
             scope=scope,
             blinded=blinded,
+            blind_seed=blind_seed,
+            change=change,
         )
 
 
@@ -127,6 +134,8 @@ class Walk:
     terms: tuple[tuple[str, str], ...]
     now: float
     query_id: bytes = field(default=b"")
+    detail: bytes = field(default=b"")
+    """The sealed detail that the header names."""
 
     def verify(self, now: float | None = None) -> Query:
         """Verify the query as a stranger would."""
@@ -179,7 +188,43 @@ class Walk:
             terms=self.terms,
             now=self.now,
             query_id=h.query_id,
+            detail=self.detail,
         )
+
+
+@dataclass(slots=True, kw_only=True)
+class Detail:
+    """What an honest asker's node seals, once the header is drafted. ``change`` makes it lie."""
+
+    world: World
+    bound: Bound
+    terms: Sequence[tuple[str, str]]
+    nonces: Sequence[bytes]
+    parts: AskedParts
+    case: CaseWords
+    mandate: bytes
+    scope: Scope
+    change: Callable[[opening_pb2.AskedDetail], object] = lambda _: None
+    octets: bytes = b""
+
+    def __call__(self, header: bytes) -> bytes:
+        """The digest of the detail of a header."""
+        content, slack = asked_detail(
+            header=header,
+            mandate=self.mandate,
+            user_certificate=self.world.certificate(),
+            policy_serial=1,
+            case=self.case,
+            terms=self.terms,
+            nonces=self.nonces,
+            scope=self.scope,
+            parts=self.parts,
+        )
+        wire = opening_pb2.AskedDetail.FromString(content)
+        self.change(wire)
+        content = signing.canonical(wire)
+        self.octets = seal_detail(self.world.directory, self.bound, content, slack=slack)
+        return signing.digest(self.octets)
 
 
 def make_walk(
@@ -191,18 +236,21 @@ def make_walk(
     now: float,
     scope: Scope,
     blinded: Sequence[BlindedTerms] | None = None,
+    blind_seed: bytes = b"",
+    change: Callable[[opening_pb2.AskedDetail], object] = lambda _: None,
 ) -> Walk:
     """See :meth:`World.walk`; with ``blinded`` elements it is a blind query."""
     session, reply = Ed25519PrivateKey.generate(), sealing.SealingKey.generate()
     salts = {p: os.urandom(32) for p in world.directory.partners}
     nonces = [os.urandom(32) for _ in terms]
+    case = CaseWords(case_id=CASE, nonce=os.urandom(32))
     mandate = draft_mandate(
         directory=world.directory,
         partner_id=ASKER,
         user_certificate=world.certificate(),
         purpose=purpose,
         legal_basis="eu-ucc-art-46",
-        case_commitment=signing.commit(os.urandom(32), CASE.encode()),
+        case_commitment=signing.commit(case.nonce, case.case_id.encode()),
         mode=pb.MODE_SEALED if blinded is None else pb.MODE_BLIND,
         committed=commit_terms(terms, nonces, scope),
         salts=salts,
@@ -211,16 +259,36 @@ def make_walk(
         now=now,
     )
     query_id = uuid7(now)
-    parts, elements = {}, 0
+    parts, elements, seed = {}, 0, os.urandom(32)
     for p in asked:
         owner, salt = world.directory.partner(p), salts[p]
         if blinded is not None:
             elements = sum(len(item.elements) for item in blinded) // 32
-            parts[p] = seal_blind_part(query_id=query_id, owner=owner, salt=salt, blinded=blinded)
+            parts[p] = seal_blind_part(
+                query_id=query_id, owner=owner, salt=salt, blinded=blinded, seed=seed
+            )
             continue
         parts[p] = seal_part(
-            query_id=query_id, owner=owner, salt=salt, terms=terms, nonces=nonces, scope=scope
-        )
+            query_id=query_id, owner=owner, salt=salt, terms=terms, nonces=nonces, scope=scope,
+            seed=seed,
+        )  # fmt: skip
+    detail = Detail(
+        world=world,
+        bound=Bound(query_id=query_id, maker=ASKER),
+        terms=terms,
+        nonces=nonces,
+        parts=AskedParts(
+            seed=seed,
+            salts=salts,
+            parts=parts,
+            blind_seed=blind_seed,
+            places={p: [_place(item) for item in blinded or ()] for p in asked},
+        ),
+        case=case,
+        mandate=mandate,
+        scope=scope,
+        change=change,
+    )
     key = signing.load_user_key(world.opened.layout.user(ASKER, "u-c01") / "user.key")
     signed = sign_query(
         mandate=mandate,
@@ -235,6 +303,7 @@ def make_walk(
         policy_serial=1,
         element_count=elements,
         now=now,
+        detail=detail,
     )
     return Walk(
         world=world,
@@ -247,7 +316,12 @@ def make_walk(
         terms=tuple(terms),
         now=now,
         query_id=query_id,
+        detail=detail.octets,
     )
+
+
+def _place(item: BlindedTerms) -> Place:
+    return Place(scheme=item.scheme, audience=item.audience, epoch=item.epoch)
 
 
 def world_of(layout: Layout, *, now: float) -> World:
@@ -310,6 +384,10 @@ class PaperLog:
             receipts.Checkpoint(origin=self._origin, size=size, root=root), self._key
         )
         return receipts.Head(origin=self._origin, size=size, root=root, checkpoint=note)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """Proof from one size to a later one; none from nothing."""
+        return self._tree.consistency(old, new) if old else []
 
     def receipt(self, index: int, size: int | None = None, known: int = 0) -> audit_pb2.Receipt:
         """Leaf ``index`` under the head of ``size``, consistent with the head of ``known``."""

@@ -52,6 +52,7 @@ FIELDS: Mapping[str, str] = {
     "fairlead.released": "a list of each answer's `query_id`, `partner_id` and `status`",
     "fairlead.approvers": "second persons' SPIFFE ids",
     "fairlead.decision_batch": "the number of the batch of decision records",
+    "fairlead.opened": "how many leaves' sealed details were asked for or opened",
     "fairlead.read.first": "the first leaf an auditor could see",
     "fairlead.read.stop": "the leaf before which that ended",
 }
@@ -72,6 +73,8 @@ EVENTS: Mapping[int, tuple[str, str]] = {
     pb.LEAF_TYPE_PUBLICATION: ("database", "info"),
     pb.LEAF_TYPE_APPROVAL: ("iam", "info"),
     pb.LEAF_TYPE_DECISION: ("configuration", "info"),
+    pb.LEAF_TYPE_WITNESS: ("intrusion_detection", "info"),
+    pb.LEAF_TYPE_OPENING: ("database", "access"),
     pb.LEAF_TYPE_READ: ("database", "access"),
     pb.LEAF_TYPE_TIMESTAMP: ("database", "info"),
 }
@@ -92,6 +95,7 @@ _PLAIN: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
     "policy_serial": ("fairlead.policy_serial", None),
     "approvers": ("fairlead.approvers", Shape.SPIFFE.value),
     "decision_batch": ("fairlead.decision_batch", None),
+    "opened_count": ("fairlead.opened", None),
 }
 _NESTED: Mapping[str, tuple[str, Mapping[str, re.Pattern[str] | None]]] = {
     "partners": (
@@ -115,6 +119,7 @@ _HANDLED = frozenset({"type", "time_ms", "selection"})
 WITHHELD = frozenset(
     {
         "mandate_digest", "header_digest", "rules", "commitment", "detail_digest",
+        "request_digest", "opened_since", "opened_until",
         "intent_leaf_hash", "signatures", "checkpoints", "manifest_digest",
     }
 )  # fmt: skip

@@ -39,6 +39,10 @@ MEANINGS: Mapping[str, str] = {
     "manifest_digest": "SHA-256 of the manifest of a blind index",
     "approvers": "the pseudonyms of the second persons who let the query go",
     "decision_batch": "the number of the batch of decision records",
+    "request_digest": "SHA-256 of the signed request to open sealed detail",
+    "opened_count": "how many leaves' details it is about",
+    "opened_since": "where a search begins (Unix seconds)",
+    "opened_until": "where it ends",
     "selection": "what an auditor looked for, and among which leaves",
 }
 """Every field of a leaf, in words; a test keeps this whole."""

@@ -8,7 +8,7 @@ last bytes reached the disk, it stops, and whoever serves from it stops too.
 
 from fairlead.auditlog.heads import put_foreign_head
 from fairlead.auditlog.log import AuditLog
-from fairlead.auditlog.proving import receipt_at
+from fairlead.auditlog.proving import receipt_at, receipts_of
 from fairlead.auditlog.verification import LogReport, claimed_origin, verify_log
 from fairlead.auditlog.writer import BATCH, Also, Appended, Beside, Companion
 
@@ -23,5 +23,6 @@ __all__ = [
     "claimed_origin",
     "put_foreign_head",
     "receipt_at",
+    "receipts_of",
     "verify_log",
 ]

@@ -62,7 +62,7 @@ class AuditLog:
         self._writer = writer
         self._tree = tree
         self._recent: dict[int, bytes] = {}
-        self._proven: dict[tuple[int, int, int], audit_pb2.Receipt] = {}
+        self._proven: dict[tuple[int, str, int], audit_pb2.Receipt] = {}
         self._reader = reader
         self._reading = threading.Lock()
 
@@ -161,6 +161,20 @@ class AuditLog:
         :raises LogUnavailable: the log failed or was closed; nothing may be answered.
         """
         parse_leaf(leaf, detail)
+        appended = await self._written(leaf, detail, also)
+        if len(leaf) <= RECENT_OCTETS:
+            _keep(self._recent, appended.index, leaf, RECENT_LEAVES)
+        return appended
+
+    async def keep(self, also: Also) -> None:
+        """Do work in this file that needs no leaf, in the order of appends; returns when it is
+        durable. What it raises undoes it, and is raised here.
+
+        :raises LogUnavailable: the log failed or was closed.
+        """
+        await self._written(b"", b"", also)
+
+    async def _written(self, leaf: bytes, detail: bytes, also: Also | None) -> Appended:
         loop = asyncio.get_running_loop()
         entry = Entry(
             body=leaf,
@@ -171,27 +185,39 @@ class AuditLog:
             future=loop.create_future(),
         )
         self._writer.put(entry)
-        appended = await entry.future
-        if len(leaf) <= RECENT_OCTETS:
-            _keep(self._recent, appended.index, leaf, RECENT_LEAVES)
-        return appended
+        return await entry.future
 
-    def receipt(self, index: int, consistency_from: int = 0) -> audit_pb2.Receipt:
+    def root(self, size: int) -> bytes:
+        """The root of the first ``size`` leaves. :raises InvalidInput: no such size."""
+        return self._tree.root(size)
+
+    def consistency(self, old: int, new: int) -> list[bytes]:
+        """Proof that the first ``old`` leaves begin the first ``new`` ones; none from 0.
+
+        :raises InvalidInput: no such sizes.
+        """
+        return self._tree.consistency(old, new) if old else []
+
+    def receipt(
+        self, index: int, consistency_from: int = 0, *, under: receipts.Head | None = None
+    ) -> audit_pb2.Receipt:
         """Prove leaf ``index`` under the last durable checkpoint.
 
         :param consistency_from: size of the head the reader accepted last; 0 for none.
+        :param under: a head of this log to prove it under instead, its note perhaps cosigned. A
+            reader that has accepted more is proved that it is a beginning of that.
         :raises NotFound: no such durable leaf.
         :raises InvalidInput: ``HEAD_UNKNOWN``: the reader's head is ahead of this log, so either
             this log has lost its tail or the reader trusts another.
         """
-        head = self._writer.head
-        if not 0 <= consistency_from <= head.size:
+        if not 0 <= consistency_from <= self._writer.head.size:
             raise errors.InvalidInput(
                 "the reader's log head is ahead of this log", reasons=("HEAD_UNKNOWN",)
             )
+        head = under or self._writer.head
         if not 0 <= index < head.size:
             raise errors.NotFound("the log has no such leaf", reasons=("LEAF_UNKNOWN",))
-        key = (index, head.size, consistency_from)
+        key = (index, head.checkpoint, consistency_from)
         proven = self._proven.get(key)
         if proven is None:
             # A query's owners get the same leaf under the same head, and most of them know the
@@ -202,9 +228,7 @@ class AuditLog:
                 inclusion=self._tree.inclusion(index, head.size),
                 checkpoint=head.checkpoint,
                 consistency_from=consistency_from,
-                consistency=(
-                    self._tree.consistency(consistency_from, head.size) if consistency_from else ()
-                ),
+                consistency=self.consistency(*sorted((consistency_from, head.size))),
             )
             _keep(self._proven, key, proven, PROVEN)
         receipt = audit_pb2.Receipt()

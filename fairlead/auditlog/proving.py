@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Collection
 
 from fairlead import errors, merkle, receipts
 from fairlead.v1 import audit_pb2
 
 
 def receipt_at(database: sqlite3.Connection, index: int) -> audit_pb2.Receipt:
-    """Prove leaf ``index`` under the file's last checkpoint, for a reader who knows no head.
+    """Prove leaf ``index`` under the file's last checkpoint; see :func:`receipts_of`."""
+    return receipts_of(database, [index])[index]
+
+
+def receipts_of(
+    database: sqlite3.Connection, indices: Collection[int]
+) -> dict[int, audit_pb2.Receipt]:
+    """Prove leaves under the file's last checkpoint, for a reader who knows no head.
 
     The tree is built anew: a second for a million leaves.
 
@@ -21,13 +29,16 @@ def receipt_at(database: sqlite3.Connection, index: int) -> audit_pb2.Receipt:
     tree = merkle.Tree()
     for (leaf_hash,) in database.execute("SELECT hash FROM leaf ORDER BY idx"):
         tree.append(leaf_hash)
-    found = database.execute("SELECT body FROM leaf WHERE idx = ?", (index,)).fetchone()
-    if row is None or found is None or not index < row[0] <= tree.size:
-        raise errors.Forged(
-            "the log cannot be read",
-            reasons=("LOG_CORRUPTED",),
-            remedy="fairlead audit verify FILE",
+    found = {}
+    for index in indices:
+        leaf = database.execute("SELECT body FROM leaf WHERE idx = ?", (index,)).fetchone()
+        if row is None or leaf is None or not index < row[0] <= tree.size:
+            raise errors.Forged(
+                "the log cannot be read",
+                reasons=("LOG_CORRUPTED",),
+                remedy="fairlead audit verify FILE",
+            )
+        found[index] = receipts.make_receipt(
+            leaf=leaf[0], index=index, inclusion=tree.inclusion(index, row[0]), checkpoint=row[1]
         )
-    return receipts.make_receipt(
-        leaf=found[0], index=index, inclusion=tree.inclusion(index, row[0]), checkpoint=row[1]
-    )
+    return found

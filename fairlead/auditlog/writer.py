@@ -57,7 +57,8 @@ class Appended:
 
 @dataclass(slots=True, kw_only=True)
 class Entry:
-    """One append on its way: what to write, and who waits for it."""
+    """One append on its way: what to write, and who waits for it. Without a body it is work alone,
+    durable like a leaf and on no record."""
 
     body: bytes
     leaf_hash: bytes
@@ -66,6 +67,10 @@ class Entry:
     loop: asyncio.AbstractEventLoop
     future: asyncio.Future[Appended]
     result: Appended | Exception | None = None
+
+
+NOTHING = Appended(index=-1, leaf_hash=b"")
+"""What became of work without a leaf."""
 
 
 class _Wake:
@@ -193,9 +198,9 @@ class Writer:
         self._database.execute("BEGIN IMMEDIATE")
         rows = self._accompanied()
         written = [entry for entry in batch if self._accept(entry)]
-        rows += [self._row(entry) for entry in written]
+        rows += [self._row(entry) for entry in written if entry.body]
         if not rows:
-            self._database.execute("ROLLBACK")
+            self._database.execute("COMMIT" if written else "ROLLBACK")
             return
         self._database.executemany(
             "INSERT INTO leaf (idx, hash, body, detail) VALUES (?, ?, ?, ?)", rows
@@ -231,6 +236,9 @@ class Writer:
             entry.result = RuntimeError() if isinstance(error, StopIteration) else error
             self._database.execute("ROLLBACK TO entry")
         self._database.execute("RELEASE entry")
+        if entry.result is None and not entry.body:
+            entry.result = NOTHING
+            return True
         return entry.result is None
 
     def _row(self, entry: Entry) -> tuple[int, bytes, bytes, bytes]:

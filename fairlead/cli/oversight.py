@@ -14,6 +14,7 @@ from fairlead.cli.telling import explanations
 from fairlead.cli.version import add_version
 
 if TYPE_CHECKING:
+    from fairlead.opening.request import Request
     from fairlead.oversight.config import OversightConfig
     from fairlead.oversight.register import Register
 
@@ -77,6 +78,43 @@ def serve(config: ConfigOption = CONFIG) -> int:
     settings = _load(config)
     telemetry.configure(settings.log_level)
     return Exit.ANSWERED if asyncio.run(run_oversight(settings)) else Exit.INTERNAL
+
+
+@app.command("share")
+def share(
+    request: Annotated[Path, typer.Argument(help="An auditor's request: request.opening.")],
+    by: Annotated[
+        str | None,
+        typer.Option("--by", help="Your pseudonym; without it the request is only shown."),
+    ] = None,
+    to: Annotated[
+        Path | None, typer.Option("--to", help="The file of shares; default: PARTNER.shares.")
+    ] = None,
+    config: ConfigOption = CONFIG,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Decide about an auditor's request to open sealed detail: look at it, then release.
+
+    Verifies the request and shows who asks, why, and for what. With --by it is put on the record
+    in your oversight's own log, and then your shares are sealed to the auditor's key, for this
+    request alone. What you hold is a share: it says nothing to you, nor to anybody alone.
+    """
+    import time
+
+    from fairlead.names import check_code
+    from fairlead.opening.files import directories, read_request
+    from fairlead.oversight.sharing import share as release
+
+    with _opened(config) as (settings, register):
+        known = directories(settings.directory, settings.trust, now=time.time())
+        wanted = read_request(request, known, now=time.time())
+        emit([_wanted(wanted)], columns=tuple(_wanted(wanted)), output=output)
+        if by is None:
+            say(f"next: fairlead-oversight share {request} --by USER --config {config}")
+            return
+        target = to or Path(f"{settings.partner}.shares")
+        release(settings, register, wanted, target, by=check_code(by))
+    say(f"give this file to the auditor: {target}")
 
 
 @app.command("status")
@@ -172,6 +210,27 @@ def acknowledge(
                 register.record(leaf)
         drain(settings, register)
     say(f"alert {number} is acknowledged")
+
+
+def _wanted(request: Request) -> dict[str, Any]:
+    """What an officer decides about."""
+    from fairlead.cli.options import when
+
+    alone = None if request.search else request.sought[0]
+    leaf = alone and alone.leaf
+    return {
+        "auditor": request.auditor.spiffe_id.partition("/partner/")[2],
+        "ground": request.ground,
+        "reference": request.reference,
+        "made_at": when(request.issued_at),
+        "leaves": len(request.sought),
+        "from": when(request.since or request.sought[0].at),
+        "to": when(request.until) if request.search else None,
+        "query": leaf.query_id.hex() if leaf else None,
+        "asked_by": leaf.user.partition("/partner/")[2] if leaf else None,
+        "purpose": leaf.purpose if leaf else None,
+        "sealed_by": alone.bound.maker if alone else None,
+    }
 
 
 def _row(alert: dict[str, Any]) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import ristretto, sealing, signing
 from fairlead.blinding import Evaluation, check_audience, check_epoch
 from fairlead.envelope.answer import answer_info, header_of, open_framed
+from fairlead.envelope.part import part_secret
 from fairlead.envelope.query import MAX_SCHEMES, Query, partner_digest
 from fairlead.envelope.question import part_info, unsealed
 from fairlead.errors import Forged, InvalidInput
@@ -49,13 +50,36 @@ class EvaluatedTerms:
 
 
 def seal_blind_part(
-    *, query_id: bytes, owner: Partner, salt: bytes, blinded: Sequence[BlindedTerms]
+    *,
+    query_id: bytes,
+    owner: Partner,
+    salt: bytes,
+    blinded: Sequence[BlindedTerms],
+    seed: bytes | None = None,
 ) -> bytes:
-    """Seal one owner's elements; the size depends on their number alone."""
+    """Seal one owner's elements; the size depends on their number alone.
+
+    :param seed: of the query's content keys; None draws one that nobody can make again.
+    """
+    owner_id = owner.partner_id
+    wrapped, ciphertext = sealing.wrap(
+        padded_blind(query_id=query_id, owner=owner_id, salt=salt, blinded=blinded),
+        owner.sealing_key,
+        info=part_info(query_id, owner_id),
+        secret=None if seed is None else part_secret(seed, owner_id),
+    )
+    return signing.canonical(pb.SealedPart(wrapped_key=wrapped, ciphertext=ciphertext))
+
+
+def padded_blind(
+    *, query_id: bytes, owner: str, salt: bytes, blinded: Sequence[BlindedTerms]
+) -> bytes:
+    """What is sealed to an owner, framed to its fixed size. So many zeroes end it that no other
+    key opens the same octets as another list of elements."""
     count = sum(len(item.elements) for item in blinded) // ristretto.SIZE
     question = pb.Question(
         query_id=query_id,
-        partner_id=owner.partner_id,
+        partner_id=owner,
         partner_salt=salt,
         blinded=[
             pb.BlindedTerms(
@@ -67,11 +91,7 @@ def seal_blind_part(
             for item in blinded
         ],
     )
-    padded = sealing.pad(signing.canonical(question), sealing.blind_question_size(count))
-    wrapped, ciphertext = sealing.wrap(
-        padded, owner.sealing_key, info=part_info(query_id, owner.partner_id)
-    )
-    return signing.canonical(pb.SealedPart(wrapped_key=wrapped, ciphertext=ciphertext))
+    return sealing.pad(signing.canonical(question), sealing.blind_question_size(count))
 
 
 def open_blind_part(

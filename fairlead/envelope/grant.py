@@ -10,12 +10,13 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from fairlead import merkle, signing
+from fairlead import merkle, quorum, signing
+from fairlead.cosigning import cosigners
 from fairlead.envelope.query import Query, Random
 from fairlead.errors import Forged, Stale
 from fairlead.partners import Directory, Gateway
 from fairlead.policy.decision import Decision, Obligations, Onward
-from fairlead.receipts import Head, verify_receipt
+from fairlead.receipts import Head, parse_proof, verify_receipt
 from fairlead.v1 import audit_pb2, owner_pb2
 from fairlead.v1 import query_pb2 as pb
 
@@ -107,6 +108,7 @@ def verify_grant(
     gateway: Gateway,
     head: Head | None,
     now: float,
+    witnessed: bool = False,
 ) -> Grant:
     """Verify grant and receipt as the owner.
 
@@ -115,9 +117,13 @@ def verify_grant(
     3. The grant is for this owner, this query and this mode, and in force.
     4. The receipt proves the INTENT leaf the statement names, consistent with the last head.
     5. That leaf records this query and nothing else.
+    6. Where the purpose is highly sensitive, a quorum of the directory's witnesses has cosigned the
+       checkpoint that proves it.
 
     :param head: the head of the gateway's log this owner last accepted.
+    :param witnessed: whether step 6 is needed.
     :raises Forged: any binding is wrong. :raises Stale: the grant expired, or CHECKPOINT_STALE.
+    :raises NoQuorum: QUORUM_MISSING.
     :raises Forked: the receipt contradicts ``head``.
     """
     # 1
@@ -144,6 +150,10 @@ def verify_grant(
     )
     # 5
     check_intent(request.receipt.leaf, query)
+    # 6
+    if witnessed:
+        checkpoint = parse_proof(request.receipt.tlog_proof).checkpoint
+        quorum.require(cosigners(checkpoint, directory), directory)
     return Grant(
         mode=grant.mode,
         facets=frozenset(grant.facets),
@@ -173,6 +183,7 @@ def check_intent(leaf: bytes, query: Query) -> None:
         and tuple(content.schemes) == query.schemes
         and list(content.signatures) == query.signatures
         and tuple(content.approvers) == query.approvers
+        and content.detail_digest == query.detail_digest
     )
     if not bound:
         raise Forged("the logged intent is of another query", reasons=("INTENT_BINDING",))

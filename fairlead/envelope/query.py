@@ -20,6 +20,7 @@ from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
 from fairlead.envelope.approval import MAX_APPROVALS, Approved, verify_approvals
 from fairlead.envelope.chunk import Chunk, check_chunk, max_terms, root_of
+from fairlead.envelope.part import part_digest
 from fairlead.errors import Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
@@ -81,6 +82,8 @@ class Query:
     mandate_id: bytes
     partner_digests: tuple[bytes, ...]
     part_digests: tuple[bytes, ...]
+    detail_digest: bytes
+    """SHA-256 of the asker's sealed detail, which lies with the asker and the gateway."""
     reply_key: bytes
     session_key: bytes
     required_approvals: int
@@ -269,6 +272,7 @@ def sign_query(
     directory: Directory,
     policy_serial: int,
     now: float,
+    detail: Callable[[bytes], bytes],
     chunk: Chunk | None = None,
     element_count: int = 0,
     approvals: Sequence[pb.SignedApproval] = (),
@@ -277,6 +281,8 @@ def sign_query(
 ) -> pb.SignedQuery:
     """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
 
+    :param detail: the octets of a header that does not name its sealed detail yet, which holds
+        them → SHA-256 of that detail.
     :param chunk: which of the mandate's terms; None when one chunk holds them all.
     :param element_count: blinded elements in each part; 0 in sealed mode.
     :param instrument: that of the case, where it has one.
@@ -284,38 +290,24 @@ def sign_query(
     content = signing.parse_canonical(pb.Mandate, mandate)
     if chunk is None:
         chunk = Chunk(number=0, term_count=content.term_count, root=content.terms_root, path=())
-    header = signing.canonical(
-        pb.QueryHeader(
-            query_id=query_id,
-            mandate_digest=signing.digest(mandate),
-            chunk=chunk.number,
-            term_count=chunk.term_count,
-            chunk_root=chunk.root,
-            chunk_path=chunk.path,
-            element_count=element_count,
-            issued_at=int(now),
-            reply_key=reply_key,
-            part_digests=[
-                signing.digest(parts[p]) if p in parts else random(_HASH) for p in directory.listed
-            ],
-            directory_serial=directory.serial,
-        )
+    drafted = pb.QueryHeader(
+        query_id=query_id,
+        mandate_digest=signing.digest(mandate),
+        chunk=chunk.number,
+        term_count=chunk.term_count,
+        chunk_root=chunk.root,
+        chunk_path=chunk.path,
+        element_count=element_count,
+        issued_at=int(now),
+        reply_key=reply_key,
+        part_digests=[
+            part_digest(parts[p]) if p in parts else random(_HASH) for p in directory.listed
+        ],
+        directory_serial=directory.serial,
     )
-    statement = signing.canonical(
-        pb.NodeStatement(
-            query_id=query_id,
-            header_digest=signing.digest(header),
-            mandate_digest=signing.digest(mandate),
-            partner_id=content.partner_id,
-            case_commitment=content.case_commitment,
-            case_open=True,
-            user_assigned=True,
-            guard_passed=True,
-            policy_serial=policy_serial,
-            issued_at=int(now),
-            instrument=_instrument_to_wire(instrument),
-        )
-    )
+    drafted.detail_digest = detail(signing.canonical(drafted))
+    header = signing.canonical(drafted)
+    statement = node_statement(header, content, policy_serial=policy_serial, instrument=instrument)
     return pb.SignedQuery(
         mandate=mandate,
         mandate_signature=mandate_signature,
@@ -325,6 +317,28 @@ def sign_query(
         statement=statement,
         statement_signature=signing.sign(node_key, "statement", statement),
         approvals=approvals,
+    )
+
+
+def node_statement(
+    header: bytes, mandate: pb.Mandate, *, policy_serial: int, instrument: Instrument | None
+) -> bytes:
+    """The octets by which an asker's node vouches for a query, made when its header was."""
+    content = pb.QueryHeader.FromString(header)
+    return signing.canonical(
+        pb.NodeStatement(
+            query_id=content.query_id,
+            header_digest=signing.digest(header),
+            mandate_digest=content.mandate_digest,
+            partner_id=mandate.partner_id,
+            case_commitment=mandate.case_commitment,
+            case_open=True,
+            user_assigned=True,
+            guard_passed=True,
+            policy_serial=policy_serial,
+            issued_at=content.issued_at,
+            instrument=instrument_to_wire(instrument),
+        )
     )
 
 
@@ -347,7 +361,7 @@ def verify_query(
     4. The mandate is in force and within its limits.
     5. The mandate's session key signed the header, which is fresh and of this mandate: a chunk
        of exactly the terms that stand at its place under the mandate's root, and of as many
-       blinded elements as its mode allows.
+       blinded elements as its mode allows; and it commits to a sealed detail.
     6. The asker's node signed that the case is open and the user assigned to it, and, where the
        case has a legal instrument, which; policy says whether it has to have one.
     7. It signed as well that its guard against enumeration let the mandate's terms pass.
@@ -419,6 +433,7 @@ def verify_query(
         mandate_id=mandate.mandate_id,
         partner_digests=tuple(mandate.partner_digests),
         part_digests=tuple(header.part_digests),
+        detail_digest=header.detail_digest,
         reply_key=header.reply_key,
         session_key=mandate.session_key,
         required_approvals=mandate.required_approvals,
@@ -514,6 +529,7 @@ def _check_header(
     check_chunk(header, mandate)
     _check_elements(header, mandate.mode)
     _check_hashes(header.part_digests, len(directory.listed))
+    _check_hashes([header.detail_digest], 1)
     sealing.check_public_key(header.reply_key)
 
 
@@ -555,7 +571,7 @@ def _check_statement(
         )
 
 
-def _instrument_to_wire(instrument: Instrument | None) -> pb.Instrument | None:
+def instrument_to_wire(instrument: Instrument | None) -> pb.Instrument | None:
     if instrument is None:
         return None
     return pb.Instrument(

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fairlead import identifiers, sealing, signing
+from fairlead.envelope.part import part_digest, part_secret
 from fairlead.envelope.query import (
     ANY,
     Query,
@@ -28,6 +29,10 @@ class Question:
 
     terms: tuple[identifiers.Identifier, ...]
     scope: Scope
+    salt: bytes = field(default=b"", repr=False, compare=False)
+    """Opens this owner's place in the mandate."""
+    nonces: tuple[bytes, ...] = field(default=(), repr=False, compare=False)
+    """Open the terms' leaves under the mandate's root, in order."""
 
 
 def part_info(query_id: bytes, owner: str) -> bytes:
@@ -43,11 +48,38 @@ def seal_part(
     terms: Sequence[tuple[str, str]],
     nonces: Sequence[bytes],
     scope: Scope = ANY,
+    seed: bytes | None = None,
 ) -> bytes:
-    """Seal one owner's question; the size depends on the number of terms alone."""
+    """Seal one owner's question; the size depends on the number of terms alone.
+
+    :param seed: of the query's content keys; None draws one that nobody can make again.
+    """
+    owner_id = owner.partner_id
+    padded = padded_question(
+        query_id=query_id, owner=owner_id, salt=salt, terms=terms, nonces=nonces, scope=scope
+    )
+    wrapped, ciphertext = sealing.wrap(
+        padded,
+        owner.sealing_key,
+        info=part_info(query_id, owner_id),
+        secret=None if seed is None else part_secret(seed, owner_id),
+    )
+    return signing.canonical(pb.SealedPart(wrapped_key=wrapped, ciphertext=ciphertext))
+
+
+def padded_question(
+    *,
+    query_id: bytes,
+    owner: str,
+    salt: bytes,
+    terms: Sequence[tuple[str, str]],
+    nonces: Sequence[bytes],
+    scope: Scope,
+) -> bytes:
+    """What is sealed to an owner, framed to its fixed size."""
     question = pb.Question(
         query_id=query_id,
-        partner_id=owner.partner_id,
+        partner_id=owner,
         partner_salt=salt,
         terms=[
             pb.QuestionTerm(scheme=s, value=v, nonce=n)
@@ -59,11 +91,7 @@ def seal_part(
         tlp=scope.tlp,  # type: ignore[arg-type]
         pap=scope.pap,  # type: ignore[arg-type]
     )
-    padded = sealing.pad(signing.canonical(question), sealing.question_size(len(terms)))
-    wrapped, ciphertext = sealing.wrap(
-        padded, owner.sealing_key, info=part_info(query_id, owner.partner_id)
-    )
-    return signing.canonical(pb.SealedPart(wrapped_key=wrapped, ciphertext=ciphertext))
+    return sealing.pad(signing.canonical(question), sealing.question_size(len(terms)))
 
 
 def open_part(
@@ -106,6 +134,8 @@ def open_part(
     return Question(
         terms=tuple(_term(term, query.schemes) for term in question.terms),
         scope=scope,
+        salt=question.partner_salt,
+        nonces=tuple(term.nonce for term in question.terms),
     )
 
 
@@ -123,7 +153,7 @@ def unsealed(
     :param size: octets of the padded content.
     :raises Forged: another part, not this owner's, or of another size.
     """
-    if signing.digest(part) != query.part_digests[directory.place(owner)]:
+    if part_digest(part) != query.part_digests[directory.place(owner)]:
         raise Forged("a part is not the one the header names", reasons=("PART_DIGEST",))
     sealed = signing.parse_canonical(pb.SealedPart, part)
     info = part_info(query.query_id, owner)

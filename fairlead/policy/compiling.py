@@ -24,7 +24,11 @@ def registry_data(registry: Registry) -> Json:
         "kinds": KINDS,
         "limits": registry.limits.model_dump(),
         "purposes": {
-            name: {"approvals": p.approvals, "legal_bases": _set(p.legal_bases)}
+            name: {
+                "approvals": p.approvals,
+                "legal_bases": _set(p.legal_bases),
+                "highly_sensitive": p.highly_sensitive,
+            }
             for name, p in registry.purposes.items()
         },
         "legal_bases": {n: {"kinds": _set(b.kinds)} for n, b in registry.legal_bases.items()},

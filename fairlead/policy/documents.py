@@ -80,6 +80,8 @@ class Purpose(_Row):
 
     title: Title
     covert: bool
+    highly_sensitive: bool = False
+    """A quorum of witnesses cosigns that it is asked before anybody is asked."""
     legal_bases: Annotated[list[Id], Field(min_length=1)]
     approvals: Annotated[int, Field(ge=0, le=5)]
 

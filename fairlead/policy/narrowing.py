@@ -148,6 +148,10 @@ def _unread(before: Policy, after: Policy) -> Iterator[str]:
     for name, field in after["fields"].items():
         if before["fields"].get(name, {"facet": field["facet"]})["facet"] != field["facet"]:
             yield "a field of records is called by another facet"
+    for name, purpose in after["purposes"].items():
+        was = before["purposes"].get(name, purpose).get("highly_sensitive", False)
+        if was and not purpose.get("highly_sensitive", False):
+            yield f"questions for {name} go out before witnesses have cosigned them"
     yield from _handling(before["handling"], after["handling"])
 
 

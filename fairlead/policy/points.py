@@ -91,6 +91,15 @@ class PolicyPoints:
         points.origin = self  # the engines are shared: they live as long as any of the points does
         return points
 
+    def highly_sensitive(self, purpose: str) -> bool:
+        """Whether witnesses cosign a question for this purpose before anybody is asked. A policy
+        without words says so of everything; of a word it does not know it permits nothing anyway.
+        """
+        if self.registry is None:
+            return True
+        known = self.registry.purposes.get(purpose)
+        return known is not None and known.highly_sensitive
+
     def asking(
         self,
         *,

@@ -655,8 +655,11 @@ class Evidence(_message.Message):
     OUTCOME_SIGNATURE_FIELD_NUMBER: _builtins.int
     CLOSING_FIELD_NUMBER: _builtins.int
     ANSWERS_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     outcome: _builtins.bytes
     outcome_signature: _builtins.bytes
+    detail: _builtins.bytes
+    """The asker's sealed detail: with it an audit committee can open the query without any log."""
     @_builtins.property
     def query(self) -> _query_pb2.SignedQuery: ...
     @_builtins.property
@@ -674,10 +677,11 @@ class Evidence(_message.Message):
         outcome_signature: _builtins.bytes = ...,
         closing: _audit_pb2.Receipt | None = ...,
         answers: _abc.Iterable[_query_pb2.SignedAnswer] | None = ...,
+        detail: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["closing", b"closing", "intent", b"intent", "query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "closing", b"closing", "intent", b"intent", "outcome", b"outcome", "outcome_signature", b"outcome_signature", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answers", b"answers", "closing", b"closing", "detail", b"detail", "intent", b"intent", "outcome", b"outcome", "outcome_signature", b"outcome_signature", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

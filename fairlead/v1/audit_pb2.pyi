@@ -55,6 +55,10 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
     LEAF_TYPE_DECISION: _LeafType.ValueType  # 40
     """Decisions were recorded, read, or are kept no longer."""
+    LEAF_TYPE_WITNESS: _LeafType.ValueType  # 50
+    """A log begins anew under another origin, or a witness has lost what it accepted."""
+    LEAF_TYPE_OPENING: _LeafType.ValueType  # 51
+    """Sealed detail was asked for, its shares were released, or it was opened or searched."""
     LEAF_TYPE_READ: _LeafType.ValueType  # 54
     """An auditor read leaves of this log."""
     LEAF_TYPE_TIMESTAMP: _LeafType.ValueType  # 55
@@ -92,6 +96,10 @@ LEAF_TYPE_APPROVAL: LeafType.ValueType  # 23
 """A second person was asked, approved, denied or looked; a supervisor confirmed or objected."""
 LEAF_TYPE_DECISION: LeafType.ValueType  # 40
 """Decisions were recorded, read, or are kept no longer."""
+LEAF_TYPE_WITNESS: LeafType.ValueType  # 50
+"""A log begins anew under another origin, or a witness has lost what it accepted."""
+LEAF_TYPE_OPENING: LeafType.ValueType  # 51
+"""Sealed detail was asked for, its shares were released, or it was opened or searched."""
 LEAF_TYPE_READ: LeafType.ValueType  # 54
 """An auditor read leaves of this log."""
 LEAF_TYPE_TIMESTAMP: LeafType.ValueType  # 55
@@ -134,6 +142,10 @@ class AuditLeaf(_message.Message):
     MANIFEST_DIGEST_FIELD_NUMBER: _builtins.int
     APPROVERS_FIELD_NUMBER: _builtins.int
     DECISION_BATCH_FIELD_NUMBER: _builtins.int
+    REQUEST_DIGEST_FIELD_NUMBER: _builtins.int
+    OPENED_COUNT_FIELD_NUMBER: _builtins.int
+    OPENED_SINCE_FIELD_NUMBER: _builtins.int
+    OPENED_UNTIL_FIELD_NUMBER: _builtins.int
     SELECTION_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
@@ -166,6 +178,13 @@ class AuditLeaf(_message.Message):
     """Number of the batch of decision records that a DECISION leaf is about, counted from 1; of those
     kept no longer, the last one.
     """
+    request_digest: _builtins.bytes
+    """SHA-256 of the signed request that an OPENING leaf is about."""
+    opened_count: _builtins.int
+    """How many leaves' details it is about."""
+    opened_since: _builtins.int
+    """The period of a search in unix seconds, half-open; of a single leaf 0."""
+    opened_until: _builtins.int
     @_builtins.property
     def schemes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
@@ -232,11 +251,15 @@ class AuditLeaf(_message.Message):
         manifest_digest: _builtins.bytes = ...,
         approvers: _abc.Iterable[_builtins.str] | None = ...,
         decision_batch: _builtins.int = ...,
+        request_digest: _builtins.bytes = ...,
+        opened_count: _builtins.int = ...,
+        opened_since: _builtins.int = ...,
+        opened_until: _builtins.int = ...,
         selection: Global___LeafSelection | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

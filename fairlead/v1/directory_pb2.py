@@ -24,33 +24,33 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/directory.proto\x12\x0b\x66\x61irlead.v1\"0\n\tNodeEntry\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"\xa6\x03\n\x0cPartnerEntry\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.fairlead.v1.PartnerKind\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12%\n\x05nodes\x18\x05 \x03(\x0b\x32\x16.fairlead.v1.NodeEntry\x12\x13\n\x0bsigning_key\x18\x06 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x07 \x01(\x0c\x12\x10\n\x08mask_key\x18\x08 \x01(\x0c\x12\x13\n\x0bwitness_key\x18\t \x01(\x0c\x12\x16\n\x0euser_authority\x18\n \x01(\x0c\x12\x15\n\roversight_key\x18\x0b \x01(\x0c\x12\x0f\n\x07schemes\x18\x0c \x03(\t\x12\r\n\x05\x63ubes\x18\r \x03(\t\x12\x19\n\x11protocol_versions\x18\x0e \x03(\r\x12\x10\n\x08sequence\x18\x0f \x01(\x04\x12\x17\n\x0fprevious_digest\x18\x10 \x01(\x0c\x12\x10\n\x08root_key\x18\x11 \x01(\x0c\x12\x14\n\x0c\x63ontact_desk\x18\x12 \x01(\t\";\n\x12SignedPartnerEntry\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\x16\n\x0eroot_signature\x18\x02 \x01(\x0c\"m\n\x0cGatewayEntry\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x13\n\x0bsigning_key\x18\x03 \x01(\x0c\x12\x0f\n\x07log_key\x18\x04 \x01(\x0c\x12\x12\n\nlog_origin\x18\x05 \x01(\t\"\xc8\x02\n\tDirectory\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\x11\n\tissued_at\x18\x03 \x01(\x03\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12\x31\n\x08partners\x18\x05 \x03(\x0b\x32\x1f.fairlead.v1.SignedPartnerEntry\x12+\n\x08gateways\x18\x06 \x03(\x0b\x32\x19.fairlead.v1.GatewayEntry\x12\x15\n\rfederation_ca\x18\x07 \x01(\x0c\x12\x17\n\x0frelease_tick_ms\x18\x08 \x01(\r\x12\x17\n\x0f\x61udit_committee\x18\t \x03(\t\x12\x17\n\x0f\x61udit_threshold\x18\n \x01(\r\x12\x11\n\twitnesses\x18\x0b \x03(\t\x12\x1b\n\x13tolerated_witnesses\x18\x0c \x01(\r\"6\n\x11OperatorSignature\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"X\n\x0fSignedDirectory\x12\x11\n\tdirectory\x18\x01 \x01(\x0c\x12\x32\n\nsignatures\x18\x02 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignature\"e\n\x08\x44\x65nyList\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\x11\n\tissued_at\x18\x03 \x01(\x03\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12\x12\n\nspiffe_ids\x18\x05 \x03(\t\"W\n\x0eSignedDenyList\x12\x11\n\tdeny_list\x18\x01 \x01(\x0c\x12\x32\n\nsignatures\x18\x02 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignature\"<\n\x0e\x44\x65nyListBundle\x12*\n\x05lists\x18\x01 \x03(\x0b\x32\x1b.fairlead.v1.SignedDenyList*\xb3\x02\n\x0bPartnerKind\x12\x1c\n\x18PARTNER_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14PARTNER_KIND_CUSTOMS\x10\x01\x12\x17\n\x13PARTNER_KIND_POLICE\x10\x02\x12\x1f\n\x1bPARTNER_KIND_PORT_AUTHORITY\x10\x03\x12\x1c\n\x18PARTNER_KIND_INLAND_PORT\x10\x04\x12\x1a\n\x16PARTNER_KIND_EU_AGENCY\x10\x05\x12\x19\n\x15PARTNER_KIND_TERMINAL\x10\x06\x12\x1e\n\x1aPARTNER_KIND_SHIPPING_LINE\x10\x07\x12\x1a\n\x16PARTNER_KIND_FORWARDER\x10\x08\x12!\n\x1dPARTNER_KIND_SECURITY_COMPANY\x10\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/directory.proto\x12\x0b\x66\x61irlead.v1\"0\n\tNodeEntry\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\"\xa6\x03\n\x0cPartnerEntry\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x14\n\x0c\x64isplay_name\x18\x02 \x01(\t\x12&\n\x04kind\x18\x03 \x01(\x0e\x32\x18.fairlead.v1.PartnerKind\x12\x0f\n\x07\x63ountry\x18\x04 \x01(\t\x12%\n\x05nodes\x18\x05 \x03(\x0b\x32\x16.fairlead.v1.NodeEntry\x12\x13\n\x0bsigning_key\x18\x06 \x01(\x0c\x12\x13\n\x0bsealing_key\x18\x07 \x01(\x0c\x12\x10\n\x08mask_key\x18\x08 \x01(\x0c\x12\x13\n\x0bwitness_key\x18\t \x01(\x0c\x12\x16\n\x0euser_authority\x18\n \x01(\x0c\x12\x15\n\roversight_key\x18\x0b \x01(\x0c\x12\x0f\n\x07schemes\x18\x0c \x03(\t\x12\r\n\x05\x63ubes\x18\r \x03(\t\x12\x19\n\x11protocol_versions\x18\x0e \x03(\r\x12\x10\n\x08sequence\x18\x0f \x01(\x04\x12\x17\n\x0fprevious_digest\x18\x10 \x01(\x0c\x12\x10\n\x08root_key\x18\x11 \x01(\x0c\x12\x14\n\x0c\x63ontact_desk\x18\x12 \x01(\t\";\n\x12SignedPartnerEntry\x12\r\n\x05\x65ntry\x18\x01 \x01(\x0c\x12\x16\n\x0eroot_signature\x18\x02 \x01(\x0c\"\x88\x01\n\x0cGatewayEntry\x12\x11\n\tspiffe_id\x18\x01 \x01(\t\x12\x10\n\x08\x65ndpoint\x18\x02 \x01(\t\x12\x13\n\x0bsigning_key\x18\x03 \x01(\x0c\x12\x0f\n\x07log_key\x18\x04 \x01(\x0c\x12\x12\n\nlog_origin\x18\x05 \x01(\t\x12\x19\n\x11\x66ormer_checkpoint\x18\x06 \x01(\t\"\xc8\x02\n\tDirectory\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\x11\n\tissued_at\x18\x03 \x01(\x03\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12\x31\n\x08partners\x18\x05 \x03(\x0b\x32\x1f.fairlead.v1.SignedPartnerEntry\x12+\n\x08gateways\x18\x06 \x03(\x0b\x32\x19.fairlead.v1.GatewayEntry\x12\x15\n\rfederation_ca\x18\x07 \x01(\x0c\x12\x17\n\x0frelease_tick_ms\x18\x08 \x01(\r\x12\x17\n\x0f\x61udit_committee\x18\t \x03(\t\x12\x17\n\x0f\x61udit_threshold\x18\n \x01(\r\x12\x11\n\twitnesses\x18\x0b \x03(\t\x12\x1b\n\x13tolerated_witnesses\x18\x0c \x01(\r\"6\n\x11OperatorSignature\x12\x0e\n\x06key_id\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"X\n\x0fSignedDirectory\x12\x11\n\tdirectory\x18\x01 \x01(\x0c\x12\x32\n\nsignatures\x18\x02 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignature\"e\n\x08\x44\x65nyList\x12\x0e\n\x06issuer\x18\x01 \x01(\t\x12\x0e\n\x06serial\x18\x02 \x01(\x04\x12\x11\n\tissued_at\x18\x03 \x01(\x03\x12\x12\n\nexpires_at\x18\x04 \x01(\x03\x12\x12\n\nspiffe_ids\x18\x05 \x03(\t\"W\n\x0eSignedDenyList\x12\x11\n\tdeny_list\x18\x01 \x01(\x0c\x12\x32\n\nsignatures\x18\x02 \x03(\x0b\x32\x1e.fairlead.v1.OperatorSignature\"<\n\x0e\x44\x65nyListBundle\x12*\n\x05lists\x18\x01 \x03(\x0b\x32\x1b.fairlead.v1.SignedDenyList*\xb3\x02\n\x0bPartnerKind\x12\x1c\n\x18PARTNER_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14PARTNER_KIND_CUSTOMS\x10\x01\x12\x17\n\x13PARTNER_KIND_POLICE\x10\x02\x12\x1f\n\x1bPARTNER_KIND_PORT_AUTHORITY\x10\x03\x12\x1c\n\x18PARTNER_KIND_INLAND_PORT\x10\x04\x12\x1a\n\x16PARTNER_KIND_EU_AGENCY\x10\x05\x12\x19\n\x15PARTNER_KIND_TERMINAL\x10\x06\x12\x1e\n\x1aPARTNER_KIND_SHIPPING_LINE\x10\x07\x12\x1a\n\x16PARTNER_KIND_FORWARDER\x10\x08\x12!\n\x1dPARTNER_KIND_SECURITY_COMPANY\x10\tb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.directory_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PARTNERKIND']._serialized_start=1423
-  _globals['_PARTNERKIND']._serialized_end=1730
+  _globals['_PARTNERKIND']._serialized_start=1451
+  _globals['_PARTNERKIND']._serialized_end=1758
   _globals['_NODEENTRY']._serialized_start=44
   _globals['_NODEENTRY']._serialized_end=92
   _globals['_PARTNERENTRY']._serialized_start=95
   _globals['_PARTNERENTRY']._serialized_end=517
   _globals['_SIGNEDPARTNERENTRY']._serialized_start=519
   _globals['_SIGNEDPARTNERENTRY']._serialized_end=578
-  _globals['_GATEWAYENTRY']._serialized_start=580
-  _globals['_GATEWAYENTRY']._serialized_end=689
-  _globals['_DIRECTORY']._serialized_start=692
-  _globals['_DIRECTORY']._serialized_end=1020
-  _globals['_OPERATORSIGNATURE']._serialized_start=1022
-  _globals['_OPERATORSIGNATURE']._serialized_end=1076
-  _globals['_SIGNEDDIRECTORY']._serialized_start=1078
-  _globals['_SIGNEDDIRECTORY']._serialized_end=1166
-  _globals['_DENYLIST']._serialized_start=1168
-  _globals['_DENYLIST']._serialized_end=1269
-  _globals['_SIGNEDDENYLIST']._serialized_start=1271
-  _globals['_SIGNEDDENYLIST']._serialized_end=1358
-  _globals['_DENYLISTBUNDLE']._serialized_start=1360
-  _globals['_DENYLISTBUNDLE']._serialized_end=1420
+  _globals['_GATEWAYENTRY']._serialized_start=581
+  _globals['_GATEWAYENTRY']._serialized_end=717
+  _globals['_DIRECTORY']._serialized_start=720
+  _globals['_DIRECTORY']._serialized_end=1048
+  _globals['_OPERATORSIGNATURE']._serialized_start=1050
+  _globals['_OPERATORSIGNATURE']._serialized_end=1104
+  _globals['_SIGNEDDIRECTORY']._serialized_start=1106
+  _globals['_SIGNEDDIRECTORY']._serialized_end=1194
+  _globals['_DENYLIST']._serialized_start=1196
+  _globals['_DENYLIST']._serialized_end=1297
+  _globals['_SIGNEDDENYLIST']._serialized_start=1299
+  _globals['_SIGNEDDENYLIST']._serialized_end=1386
+  _globals['_DENYLISTBUNDLE']._serialized_start=1388
+  _globals['_DENYLISTBUNDLE']._serialized_end=1448
 # @@protoc_insertion_point(module_scope)

@@ -199,6 +199,7 @@ class GatewayEntry(_message.Message):
     SIGNING_KEY_FIELD_NUMBER: _builtins.int
     LOG_KEY_FIELD_NUMBER: _builtins.int
     LOG_ORIGIN_FIELD_NUMBER: _builtins.int
+    FORMER_CHECKPOINT_FIELD_NUMBER: _builtins.int
     spiffe_id: _builtins.str
     """spiffe://<federation>/gateway/<id>"""
     endpoint: _builtins.str
@@ -208,6 +209,10 @@ class GatewayEntry(_message.Message):
     """Ed25519: checkpoints of the gateway's audit log."""
     log_origin: _builtins.str
     """Origin line of the gateway's audit log."""
+    former_checkpoint: _builtins.str
+    """The last cosigned checkpoint of the log before this one, where a log had to begin anew under
+    another origin; empty for the first.
+    """
     def __init__(
         self,
         *,
@@ -216,10 +221,11 @@ class GatewayEntry(_message.Message):
         signing_key: _builtins.bytes = ...,
         log_key: _builtins.bytes = ...,
         log_origin: _builtins.str = ...,
+        former_checkpoint: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "log_key", b"log_key", "log_origin", b"log_origin", "signing_key", b"signing_key", "spiffe_id", b"spiffe_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["endpoint", b"endpoint", "former_checkpoint", b"former_checkpoint", "log_key", b"log_key", "log_origin", b"log_origin", "signing_key", b"signing_key", "spiffe_id", b"spiffe_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

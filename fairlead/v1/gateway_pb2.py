@@ -27,41 +27,41 @@ from fairlead.v1 import blind_pb2 as fairlead_dot_v1_dot_blind__pb2
 from fairlead.v1 import query_pb2 as fairlead_dot_v1_dot_query__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61irlead/v1/gateway.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/blind.proto\x1a\x17\x66\x61irlead/v1/query.proto\"u\n\x0cQueryRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.fairlead.v1.AddressedPart\x12\x11\n\thead_size\x18\x03 \x01(\x04\"\x8a\x01\n\rQueryResponse\x12\'\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.fairlead.v1.Accepted\x12+\n\x08partners\x18\x02 \x03(\x0b\x32\x19.fairlead.v1.PartnerEvent\x12#\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.fairlead.v1.Closed\"0\n\x08\x41\x63\x63\x65pted\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"\x82\x01\n\x0cPartnerEvent\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12)\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswer\"S\n\x06\x43losed\x12\x0f\n\x07outcome\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"N\n\x1dGatewayServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\" \n\x1eGatewayServiceFeedbackResponse\"_\n\x16PublishManifestRequest\x12\x32\n\x08manifest\x18\x01 \x01(\x0b\x32 .fairlead.v1.SignedBlindManifest\x12\x11\n\thead_size\x18\x02 \x01(\x04\"\x80\x01\n\x17PublishManifestResponse\x12\'\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.ReceiptH\x00\x12\x32\n\x06newest\x18\x02 \x01(\x0b\x32 .fairlead.v1.SignedBlindManifestH\x00\x42\x08\n\x06result\"8\n\x14ListManifestsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\x11\n\thead_size\x18\x02 \x01(\x04\"X\n\x15ListManifestsResponse\x12\x31\n\tmanifests\x18\x01 \x03(\x0b\x32\x1e.fairlead.v1.PublishedManifest\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x80\x01\n\x11PublishedManifest\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x32\n\x08manifest\x18\x02 \x01(\x0b\x32 .fairlead.v1.SignedBlindManifest\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"K\n\x17\x46\x65tchPublicationRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12!\n\x05piece\x18\x02 \x01(\x0b\x32\x12.fairlead.v1.Piece\"C\n\x18\x46\x65tchPublicationResponse\x12\'\n\x05piece\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SealedPiece2\xce\x03\n\x0eGatewayService\x12@\n\x05Query\x12\x19.fairlead.v1.QueryRequest\x1a\x1a.fairlead.v1.QueryResponse0\x01\x12\x63\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12*.fairlead.v1.GatewayServiceFeedbackRequest\x1a+.fairlead.v1.GatewayServiceFeedbackResponse\x12\\\n\x0fPublishManifest\x12#.fairlead.v1.PublishManifestRequest\x1a$.fairlead.v1.PublishManifestResponse\x12V\n\rListManifests\x12!.fairlead.v1.ListManifestsRequest\x1a\".fairlead.v1.ListManifestsResponse\x12_\n\x10\x46\x65tchPublication\x12$.fairlead.v1.FetchPublicationRequest\x1a%.fairlead.v1.FetchPublicationResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x66\x61irlead/v1/gateway.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\x1a\x17\x66\x61irlead/v1/blind.proto\x1a\x17\x66\x61irlead/v1/query.proto\"\x85\x01\n\x0cQueryRequest\x12\'\n\x05query\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SignedQuery\x12)\n\x05parts\x18\x02 \x03(\x0b\x32\x1a.fairlead.v1.AddressedPart\x12\x11\n\thead_size\x18\x03 \x01(\x04\x12\x0e\n\x06\x64\x65tail\x18\x04 \x01(\x0c\"\x8a\x01\n\rQueryResponse\x12\'\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32\x15.fairlead.v1.Accepted\x12+\n\x08partners\x18\x02 \x03(\x0b\x32\x19.fairlead.v1.PartnerEvent\x12#\n\x06\x63losed\x18\x03 \x01(\x0b\x32\x13.fairlead.v1.Closed\"0\n\x08\x41\x63\x63\x65pted\x12$\n\x06intent\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"\x82\x01\n\x0cPartnerEvent\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12#\n\x06status\x18\x02 \x01(\x0e\x32\x13.fairlead.v1.Status\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12)\n\x06\x61nswer\x18\x04 \x01(\x0b\x32\x19.fairlead.v1.SignedAnswer\"S\n\x06\x43losed\x12\x0f\n\x07outcome\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"N\n\x1dGatewayServiceFeedbackRequest\x12-\n\x08\x66\x65\x65\x64\x62\x61\x63k\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.SignedFeedback\" \n\x1eGatewayServiceFeedbackResponse\"_\n\x16PublishManifestRequest\x12\x32\n\x08manifest\x18\x01 \x01(\x0b\x32 .fairlead.v1.SignedBlindManifest\x12\x11\n\thead_size\x18\x02 \x01(\x04\"\x80\x01\n\x17PublishManifestResponse\x12\'\n\x07receipt\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.ReceiptH\x00\x12\x32\n\x06newest\x18\x02 \x01(\x0b\x32 .fairlead.v1.SignedBlindManifestH\x00\x42\x08\n\x06result\"8\n\x14ListManifestsRequest\x12\r\n\x05\x61\x66ter\x18\x01 \x01(\x04\x12\x11\n\thead_size\x18\x02 \x01(\x04\"X\n\x15ListManifestsResponse\x12\x31\n\tmanifests\x18\x01 \x03(\x0b\x32\x1e.fairlead.v1.PublishedManifest\x12\x0c\n\x04more\x18\x02 \x01(\x08\"\x80\x01\n\x11PublishedManifest\x12\x10\n\x08position\x18\x01 \x01(\x04\x12\x32\n\x08manifest\x18\x02 \x01(\x0b\x32 .fairlead.v1.SignedBlindManifest\x12%\n\x07receipt\x18\x03 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"K\n\x17\x46\x65tchPublicationRequest\x12\r\n\x05owner\x18\x01 \x01(\t\x12!\n\x05piece\x18\x02 \x01(\x0b\x32\x12.fairlead.v1.Piece\"C\n\x18\x46\x65tchPublicationResponse\x12\'\n\x05piece\x18\x01 \x01(\x0b\x32\x18.fairlead.v1.SealedPiece2\xce\x03\n\x0eGatewayService\x12@\n\x05Query\x12\x19.fairlead.v1.QueryRequest\x1a\x1a.fairlead.v1.QueryResponse0\x01\x12\x63\n\x08\x46\x65\x65\x64\x62\x61\x63k\x12*.fairlead.v1.GatewayServiceFeedbackRequest\x1a+.fairlead.v1.GatewayServiceFeedbackResponse\x12\\\n\x0fPublishManifest\x12#.fairlead.v1.PublishManifestRequest\x1a$.fairlead.v1.PublishManifestResponse\x12V\n\rListManifests\x12!.fairlead.v1.ListManifestsRequest\x1a\".fairlead.v1.ListManifestsResponse\x12_\n\x10\x46\x65tchPublication\x12$.fairlead.v1.FetchPublicationRequest\x1a%.fairlead.v1.FetchPublicationResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.gateway_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_QUERYREQUEST']._serialized_start=117
-  _globals['_QUERYREQUEST']._serialized_end=234
-  _globals['_QUERYRESPONSE']._serialized_start=237
-  _globals['_QUERYRESPONSE']._serialized_end=375
-  _globals['_ACCEPTED']._serialized_start=377
-  _globals['_ACCEPTED']._serialized_end=425
-  _globals['_PARTNEREVENT']._serialized_start=428
-  _globals['_PARTNEREVENT']._serialized_end=558
-  _globals['_CLOSED']._serialized_start=560
-  _globals['_CLOSED']._serialized_end=643
-  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_start=645
-  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_end=723
-  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_start=725
-  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_end=757
-  _globals['_PUBLISHMANIFESTREQUEST']._serialized_start=759
-  _globals['_PUBLISHMANIFESTREQUEST']._serialized_end=854
-  _globals['_PUBLISHMANIFESTRESPONSE']._serialized_start=857
-  _globals['_PUBLISHMANIFESTRESPONSE']._serialized_end=985
-  _globals['_LISTMANIFESTSREQUEST']._serialized_start=987
-  _globals['_LISTMANIFESTSREQUEST']._serialized_end=1043
-  _globals['_LISTMANIFESTSRESPONSE']._serialized_start=1045
-  _globals['_LISTMANIFESTSRESPONSE']._serialized_end=1133
-  _globals['_PUBLISHEDMANIFEST']._serialized_start=1136
-  _globals['_PUBLISHEDMANIFEST']._serialized_end=1264
-  _globals['_FETCHPUBLICATIONREQUEST']._serialized_start=1266
-  _globals['_FETCHPUBLICATIONREQUEST']._serialized_end=1341
-  _globals['_FETCHPUBLICATIONRESPONSE']._serialized_start=1343
-  _globals['_FETCHPUBLICATIONRESPONSE']._serialized_end=1410
-  _globals['_GATEWAYSERVICE']._serialized_start=1413
-  _globals['_GATEWAYSERVICE']._serialized_end=1875
+  _globals['_QUERYREQUEST']._serialized_start=118
+  _globals['_QUERYREQUEST']._serialized_end=251
+  _globals['_QUERYRESPONSE']._serialized_start=254
+  _globals['_QUERYRESPONSE']._serialized_end=392
+  _globals['_ACCEPTED']._serialized_start=394
+  _globals['_ACCEPTED']._serialized_end=442
+  _globals['_PARTNEREVENT']._serialized_start=445
+  _globals['_PARTNEREVENT']._serialized_end=575
+  _globals['_CLOSED']._serialized_start=577
+  _globals['_CLOSED']._serialized_end=660
+  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_start=662
+  _globals['_GATEWAYSERVICEFEEDBACKREQUEST']._serialized_end=740
+  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_start=742
+  _globals['_GATEWAYSERVICEFEEDBACKRESPONSE']._serialized_end=774
+  _globals['_PUBLISHMANIFESTREQUEST']._serialized_start=776
+  _globals['_PUBLISHMANIFESTREQUEST']._serialized_end=871
+  _globals['_PUBLISHMANIFESTRESPONSE']._serialized_start=874
+  _globals['_PUBLISHMANIFESTRESPONSE']._serialized_end=1002
+  _globals['_LISTMANIFESTSREQUEST']._serialized_start=1004
+  _globals['_LISTMANIFESTSREQUEST']._serialized_end=1060
+  _globals['_LISTMANIFESTSRESPONSE']._serialized_start=1062
+  _globals['_LISTMANIFESTSRESPONSE']._serialized_end=1150
+  _globals['_PUBLISHEDMANIFEST']._serialized_start=1153
+  _globals['_PUBLISHEDMANIFEST']._serialized_end=1281
+  _globals['_FETCHPUBLICATIONREQUEST']._serialized_start=1283
+  _globals['_FETCHPUBLICATIONREQUEST']._serialized_end=1358
+  _globals['_FETCHPUBLICATIONRESPONSE']._serialized_start=1360
+  _globals['_FETCHPUBLICATIONRESPONSE']._serialized_end=1427
+  _globals['_GATEWAYSERVICE']._serialized_start=1430
+  _globals['_GATEWAYSERVICE']._serialized_end=1892
 # @@protoc_insertion_point(module_scope)

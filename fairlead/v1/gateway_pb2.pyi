@@ -30,8 +30,11 @@ class QueryRequest(_message.Message):
     QUERY_FIELD_NUMBER: _builtins.int
     PARTS_FIELD_NUMBER: _builtins.int
     HEAD_SIZE_FIELD_NUMBER: _builtins.int
+    DETAIL_FIELD_NUMBER: _builtins.int
     head_size: _builtins.int
     """Size of the last head of the gateway's log this node accepted; 0 for none."""
+    detail: _builtins.bytes
+    """The asker's sealed detail, which the header commits to. It stays here; no owner gets it."""
     @_builtins.property
     def query(self) -> _query_pb2.SignedQuery: ...
     @_builtins.property
@@ -42,10 +45,11 @@ class QueryRequest(_message.Message):
         query: _query_pb2.SignedQuery | None = ...,
         parts: _abc.Iterable[_query_pb2.AddressedPart] | None = ...,
         head_size: _builtins.int = ...,
+        detail: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["query", b"query"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["head_size", b"head_size", "parts", b"parts", "query", b"query"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "head_size", b"head_size", "parts", b"parts", "query", b"query"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

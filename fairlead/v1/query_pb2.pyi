@@ -285,6 +285,7 @@ class QueryHeader(_message.Message):
     CHUNK_ROOT_FIELD_NUMBER: _builtins.int
     CHUNK_PATH_FIELD_NUMBER: _builtins.int
     ELEMENT_COUNT_FIELD_NUMBER: _builtins.int
+    DETAIL_DIGEST_FIELD_NUMBER: _builtins.int
     query_id: _builtins.bytes
     """UUIDv7, 16 bytes."""
     mandate_digest: _builtins.bytes
@@ -303,10 +304,13 @@ class QueryHeader(_message.Message):
     """RFC 6962 root over this chunk's leaves."""
     element_count: _builtins.int
     """Blinded elements that each owner is sent, the same number for all; 0 in sealed mode."""
+    detail_digest: _builtins.bytes
+    """SHA-256 of the asker's sealed detail, which lies beside its own and the gateway's INTENT leaf."""
     @_builtins.property
     def part_digests(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """One per directory partner in the order of their ids: SHA-256 of the part for an asked
-        partner, 32 random bytes otherwise.
+        """One per directory partner in the order of their ids: the digest of the part for an asked
+        partner (SHA-256 over the SHA-256 of its first 1,171 octets, which wrap the content key, and
+        that of all others), 32 random bytes otherwise.
         """
 
     @_builtins.property
@@ -327,10 +331,11 @@ class QueryHeader(_message.Message):
         chunk_root: _builtins.bytes = ...,
         chunk_path: _abc.Iterable[_builtins.bytes] | None = ...,
         element_count: _builtins.int = ...,
+        detail_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "chunk_path", b"chunk_path", "chunk_root", b"chunk_root", "directory_serial", b"directory_serial", "element_count", b"element_count", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "part_digests", b"part_digests", "query_id", b"query_id", "reply_key", b"reply_key", "term_count", b"term_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chunk", b"chunk", "chunk_path", b"chunk_path", "chunk_root", b"chunk_root", "detail_digest", b"detail_digest", "directory_serial", b"directory_serial", "element_count", b"element_count", "issued_at", b"issued_at", "mandate_digest", b"mandate_digest", "part_digests", b"part_digests", "query_id", b"query_id", "reply_key", b"reply_key", "term_count", b"term_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,13 +1,15 @@
-"""``fairlead-gateway directory``: renew what two operators signed, and whom it appoints."""
+"""``fairlead-gateway directory``: renew what two operators signed, whom it appoints, and a log that
+has to begin anew."""
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from gateway.cli.partner import CONFIG, ConfigOption, OperatorOption, signing_over, told
+from gateway.cli.partner import CONFIG, ConfigOption, OperatorOption, read, signing_over, told
 
 app = typer.Typer(help="The signed directory.", no_args_is_help=True)
 
@@ -62,3 +64,26 @@ def appoint(
     with signing_over(config, operator) as books:
         outcome = changes.appoint(books, wanted, load_signing_key(operator), now=time.time())
     told(outcome, "directory", "fairlead-gateway directory appoint")
+
+
+@app.command("new-origin")
+def new_origin(
+    last: Annotated[
+        Path, typer.Argument(help="The last cosigned checkpoint of the log as it was: a text file.")
+    ],
+    operator: OperatorOption,
+    config: ConfigOption = CONFIG,
+) -> None:
+    """Let a log that lost its tail begin anew under another origin, which names the last cosigned
+    checkpoint of the old one. Move the old log's file away before the gateway starts again."""
+    from fairlead.cli.output import say
+    from fairlead.signing import load_signing_key
+    from gateway.restarting import new_origin as begin_anew
+
+    with signing_over(config, operator) as books:
+        note = read(last).decode(errors="replace")
+        outcome = begin_anew(books, note, load_signing_key(operator), now=time.time())
+        state = books.config.state_dir
+    told(outcome, "directory", f"fairlead-gateway directory new-origin {last}")
+    if outcome.published:
+        say(f"move {state / 'audit.sqlite'} to where evidence is kept, then start the gateway")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -25,18 +26,30 @@ REMEDIES = {
 }
 
 
+WITNESS_REMEDIES = {
+    "no quorum is possible": "enrol a public and a private partner, or appoint other witnesses: "
+    "fairlead-gateway directory appoint --help",
+    "late": "look below which witness stays behind, and ask its operator",
+    "overdue: queries are refused": "look below which witness stays behind, and ask its operator",
+    "forked: the log has stopped": "docs/operate.md, A log begins anew",
+}
+
+
 def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """Show certificates, signed lists, partners and drafts, with their ends."""
     from fairlead.cli.options import iso, when
 
     books = open_books(config)
     now = time.time()
-    records = [*_signed(books, now), *_partners(books), *_drafts(books)]
+    records = [*_signed(books, now), *_partners(books), *_witnesses(books, now), *_drafts(books)]
     if output is Format.JSON:
         emit_json([{**record, "expires": iso(int(record["expires"]))} for record in records])
     else:
         shown = [{**record, "expires": when(int(record["expires"]))} for record in records]
         emit(shown, columns=COLUMNS, output=output)
+    for record in records:
+        if record["what"] == "witnesses" and record["state"] in WITNESS_REMEDIES:
+            say(f"next: {WITNESS_REMEDIES[record['state']]}")
     ending = [r["what"] for r in records if r["state"] in {"expired", "expires soon"}]
     for remedy in dict.fromkeys(REMEDIES[what] for what in ending):
         say(f"next: {remedy}")
@@ -87,6 +100,40 @@ def _partners(books: Books) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _witnesses(books: Books, now: float) -> list[dict[str, Any]]:
+    """The quorum, and how far each witness is; ``serial`` is the size that is cosigned."""
+    from fairlead import quorum, storage
+    from fairlead.errors import FairleadError
+    from gateway.app import LOG_FILE
+    from gateway.standing import standing
+
+    path = books.config.state_dir / LOG_FILE
+    try:
+        directory = books.verified(now=now)
+        database = storage.open_readonly(path) if path.exists() else None
+    except FairleadError:  # what is wrong is said where it ends
+        return []
+    if database is None:
+        return []
+    try:
+        found = standing(lambda sql, values: database.execute(sql, values).fetchall(), directory)
+    except sqlite3.Error:  # a log that an older version wrote last
+        return []
+    finally:
+        database.close()
+    needed = quorum.required(directory.appointed)
+    total = len(directory.appointed.witnesses)
+    state = found.told(now)
+    lines = [("witnesses", f"quorum {needed} of {total}", found.size, state)]
+    for partner in directory.appointed.witnesses:
+        size = found.heads.get(partner, 0)
+        lines.append(("witness", partner, size, "cosigned" if size else "has cosigned nothing"))
+    return [
+        {"what": what, "name": name, "serial": size, "state": said, "expires": 0}
+        for what, name, size, said in lines
+    ]
 
 
 def _drafts(books: Books) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ from node.cli import (
     snapshots,
     source,
     status,
+    witness,
 )
 from node.cli.act import CONFIG, ConfigOption
 from node.cli.index import app as index_app
@@ -53,6 +54,7 @@ app.command("pause")(pause.pause)
 app.command("resume")(pause.resume)
 app.command("status")(status.status)
 app.command("snapshots")(snapshots.snapshots)
+app.command("witness")(witness.witness)
 app.command("doctor")(doctor.doctor)
 app.command("check")(check.check)
 

@@ -41,6 +41,14 @@ def sealing_key(
     _rotate("sealing", config, root_key, out)
 
 
+@app.command("witness")
+def witness_key(
+    config: ConfigOption = CONFIG, root_key: RootOption = None, out: OutOption = None
+) -> None:
+    """Make the next key of cosignatures: also what a restored node needs to cosign again."""
+    _rotate("witness", config, root_key, out)
+
+
 @app.command("sign")
 def sign_entry(
     entry: Annotated[Path, typer.Argument(help="The entry that rotate wrote.")],

@@ -5,8 +5,9 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Sequence
 
+from fairlead.envelope.elements import Place
 from fairlead.errors import Misconfigured, NotFound
-from node.blinded import Outputs, Place
+from node.blinded import Outputs
 from node.vault import Cipher, Vault
 from node.watches.watch import Watch, Watched
 

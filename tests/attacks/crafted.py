@@ -25,6 +25,7 @@ from fairlead.envelope.query import (
 )
 from fairlead.envelope.question import seal_part
 from fairlead.v1 import gateway_pb2, query_pb2
+from tests.details import naming, some_detail
 from tests.federation import CASE, PURPOSE, STORY, Federation
 
 OWNER, OTHER_OWNER = "terminal-north", "oceanic-line"
@@ -40,11 +41,13 @@ class Crafted:
     session: Ed25519PrivateKey
     reply_key: sealing.SealingKey
     query_id: bytes
+    detail: bytes = b""
 
     def request(self, **changes: object) -> gateway_pb2.QueryRequest:
         """What goes to the gateway."""
         parts = [query_pb2.AddressedPart(partner_id=p, part=b) for p, b in self.parts.items()]
-        settings: dict[str, Any] = {"query": self.signed, "parts": parts, **changes}
+        settings: dict[str, Any] = {"query": self.signed, "parts": parts, "detail": self.detail}
+        settings |= changes
         return gateway_pb2.QueryRequest(**settings)
 
     def open(self, answer: query_pb2.SignedAnswer, owner: str) -> Sequence[query_pb2.TermAnswer]:
@@ -169,6 +172,7 @@ def craft(
             for p in (asked if sent_to is None else sent_to)
         }
     node = signs or node_key(made, partner)
+    detail = some_detail(made.directory, partner, query_id)
     signed = sign_query(
         mandate=mandate,
         mandate_signature=signature,
@@ -183,11 +187,13 @@ def craft(
         approvals=approve(mandate),
         instrument=instrument,
         now=now,
+        detail=naming(detail),
     )
     if statement_before:
         content = query_pb2.NodeStatement.FromString(signed.statement)
         signed.statement = signing.canonical(changed(content, **statement_before))
         signed.statement_signature = signing.sign(node, "statement", signed.statement)
     return Crafted(
-        signed=signed, parts=parts, session=session, reply_key=reply_key, query_id=query_id
-    )
+        signed=signed, parts=parts, session=session, reply_key=reply_key, query_id=query_id,
+        detail=detail,
+    )  # fmt: skip

@@ -208,7 +208,8 @@ class EvilGateway:
             leaf, _ = self._leaves.intent(
                 self.verified(crafted), rules=(), policy_serial=1, commits_to=b""
             )
-            self._intents[key] = await self.history(name).append(leaf)
+            log = self.history(name)
+            self._intents[key] = await log.append(leaf, detail=crafted.detail)
         return self._intents[key]
 
     async def request(

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from fairlead.detail import seal_detail
+from fairlead.detail import Bound, seal_detail
 from fairlead.envelope.query import Instrument
-from fairlead.partners import Partner
-from fairlead.v1 import asking_pb2, query_pb2
-from node import sending
+from fairlead.partners import Directory
+from fairlead.v1 import asking_pb2, opening_pb2, query_pb2
+from node import sealer
 from tests.approvers import MORE_USERS, SECOND
 from tests.attacks.crafted import OTHER_OWNER, OWNER, Crafted, craft
 from tests.attacks.evil import EvilGateway, EvilNode, intents, refused
@@ -113,14 +113,14 @@ async def test_a_case_with_an_order_asks_after_somebody_else_agreed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The node holds the query for the agreement's second approver; approved, it is answered, and
-    nobody but the partner's own oversight is told the order's reference."""
-    details: list[Mapping[str, object]] = []
+    nobody but the audit committee can learn the order's reference."""
+    details: list[opening_pb2.AskedDetail] = []
 
-    def sealed(partner: Partner, query_id: bytes, content: Mapping[str, object]) -> bytes:
-        details.append(content)
-        return seal_detail(partner, query_id, content)
+    def sealed(directory: Directory, bound: Bound, content: bytes, **settings: Any) -> bytes:
+        details.append(opening_pb2.AskedDetail.FromString(content))
+        return seal_detail(directory, bound, content, **settings)
 
-    monkeypatch.setattr(sending, "seal_detail", sealed)
+    monkeypatch.setattr(sealer, "seal_detail", sealed)
     async with federation(
         tmp_path, partners=PARTNERS, more_users=MORE_USERS, base_terms=f"{STEP_UP}\n{DEMANDED}"
     ) as made:
@@ -138,10 +138,11 @@ async def test_a_case_with_an_order_asks_after_somebody_else_agreed(
         assert lines[OWNER].answers[0].hit
         assert lines[OWNER].onward == "with-consent"
         assert made.gateway is not None
-        assert [detail["instrument"] for detail in details] == [["court-order", "ROT 26/417"]]
+        assert {detail.instrument.kind for detail in details} == {"court-order"}
+        assert {detail.instrument_reference for detail in details} == {"ROT 26/417"}
         for log in (made.gateway.log, *(node.log for node in made.nodes.values())):
-            rows = log.read("SELECT body FROM leaf")
-            assert not any(b"ROT 26/417" in body for (body,) in rows)
+            rows = log.read("SELECT body, detail FROM leaf")
+            assert not any(b"ROT 26/417" in octets for row in rows for octets in row)
 
 
 async def test_a_case_without_an_order_is_told_what_it_would_need(tmp_path: Path) -> None:

@@ -31,6 +31,7 @@ from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.v1 import asking_pb2, query_pb2
 from tests.attacks.crafted import Crafted
 from tests.attacks.evil import EvilNode, intents, refused
+from tests.details import naming, some_detail
 from tests.federation import OTHER, STORY, federation, request
 from tests.test_node_batches import container
 from tests.walks import ASKER, OWNER, World, make_world, world_of
@@ -86,6 +87,7 @@ class Batch:
                 nonces=self.nonces[part],
             )
         }
+        detail = some_detail(self.world.directory, ASKER, query_id)
         key = signing.load_user_key(self.world.opened.layout.user(ASKER, "u-c01") / "user.key")
         signed = sign_query(
             mandate=self.mandate,
@@ -100,10 +102,12 @@ class Batch:
             policy_serial=1,
             chunk=chunk,
             now=self.now,
+            detail=naming(detail),
         )
         return Crafted(
-            signed=signed, parts=parts, session=self.session, reply_key=reply, query_id=query_id
-        )
+            signed=signed, parts=parts, session=self.session, reply_key=reply, query_id=query_id,
+            detail=detail,
+        )  # fmt: skip
 
     def verify(self, crafted: Crafted) -> Query:
         """As gateway and owner do."""

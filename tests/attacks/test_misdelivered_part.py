@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fairlead import signing
+from fairlead.envelope.part import part_digest
 from fairlead.v1 import query_pb2
 from tests.attacks.crafted import OTHER_OWNER, OWNER, changed, craft
 from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused
@@ -103,6 +103,6 @@ async def test_a_part_with_unsigned_fields_is_refused(tmp_path: Path) -> None:
             with refused("PART_DIGEST"):
                 await gateway.send(changed(request, part=longer))
         assert (
-            signing.digest(part)
+            part_digest(part)
             in query_pb2.QueryHeader.FromString(crafted.signed.header).part_digests
         )

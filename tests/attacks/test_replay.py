@@ -14,6 +14,7 @@ from fairlead.envelope.query import sign_query
 from fairlead.v1 import gateway_pb2, query_pb2
 from tests.attacks.crafted import OTHER_OWNER, OWNER, Crafted, craft, node_key
 from tests.attacks.evil import EvilGateway, EvilNode, intents, refusals, refused, tap
+from tests.details import naming
 from tests.federation import Federation, federation
 
 EXISTS = grpc.StatusCode.ALREADY_EXISTS
@@ -40,6 +41,7 @@ def again(made: Federation, crafted: Crafted) -> Crafted:
         directory=made.directory,
         policy_serial=1,
         now=time.time(),
+        detail=naming(fresh.detail),
     )
     return replace(fresh, signed=signed)
 

@@ -8,6 +8,7 @@ checkpoints.
 
 from __future__ import annotations
 
+import base64
 import random
 from collections import Counter
 from collections.abc import Callable, Collection
@@ -15,12 +16,14 @@ from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import errors, merkle, receipts
+from fairlead import cosigning, errors, merkle, receipts, signing
 from fairlead.v1 import audit_pb2
 from tests.faults import mutation, subject
 
 SIZE, FORKED = 200, 60
 """Leaves of the log, and of those the ones that its fork shares."""
+WITNESS, MOMENT = "example/witness/customs", 1_760_000_000
+WITNESS_KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(1, 33)))
 ORIGINS = (subject.ORIGIN, "other.example/log")
 
 
@@ -201,6 +204,53 @@ def checkpoint(made: World, chance: random.Random, tried: Tried) -> None:
         _try("checkpoint", verify, meant, tried)
 
 
+def relabelled(made: World, chance: random.Random, tried: Tried) -> None:
+    """A checkpoint that the log's key signed for another log, under this one's name; a signature
+    covers the text alone."""
+    size = chance.randrange(1, SIZE + 1)
+    text, _, line = made.other.notes[size].rpartition("\n\n")
+    signature = base64.b64decode(line.split(" ")[2])[4:]
+    blob = receipts.key_id(subject.ORIGIN, subject.PUBLIC) + signature
+    named = f"{mutation.DASH} {subject.ORIGIN} {base64.b64encode(blob).decode()}\n"
+    changed = f"{text}\n\n{named}"
+    if chance.random() < 0.5:
+        changed = chance.choice(mutation.TEXTS)(changed, made.main.notes[size], chance)
+
+    def verify() -> object:
+        found = receipts.open_checkpoint(changed, subject.ORIGIN, subject.PUBLIC)
+        return found.size, found.root, made.signed(changed)
+
+    if changed != made.main.notes[size]:
+        meant = {(size, made.main.tree.root(size), True)}
+        _try("relabelled", verify, meant, tried)
+
+
+def cosignature(made: World, chance: random.Random, tried: Tried) -> None:
+    """A witness's line, changed or spliced, or under another checkpoint than it was made for."""
+    size = chance.randrange(1, SIZE + 1)
+    elsewhere = (size + chance.randrange(SIZE - 1)) % SIZE + 1
+    note, other = made.main.notes[size], made.any(chance).notes[elsewhere]
+    line = cosigning.cosign(note, WITNESS, WITNESS_KEY, MOMENT)
+    name, key = chance.choice([WITNESS, WITNESS + "s"]), chance.choice([WITNESS_KEY, subject.KEY])
+    kind, changed, under = chance.randrange(3), line, note
+    if kind == 0:
+        under = other
+    elif kind == 1:
+        under = chance.choice(mutation.TEXTS)(note, other, chance)
+    else:
+        foreign = cosigning.cosign(other, name, key, MOMENT + 1)
+        changed = chance.choice(mutation.TEXTS)(line, foreign, chance)
+
+    def verify() -> object:
+        public = signing.public_bytes(WITNESS_KEY)
+        moment = cosigning.verify_cosignature(changed, under, name=WITNESS, public_key=public)
+        return changed, moment, under.rpartition("\n\n")[0]
+
+    if (changed, under) != (line, note):
+        meant = {(line, MOMENT, note.rpartition("\n\n")[0])}
+        _try("cosignature", verify, meant, tried)
+
+
 def tlog_proof(made: World, chance: random.Random, tried: Tried) -> None:
     """A tlog-proof's text, changed or spliced, for the leaf it was made for."""
     size = chance.randrange(2, SIZE + 1)
@@ -232,7 +282,7 @@ def receipt(made: World, chance: random.Random, tried: Tried) -> None:
 def forked(made: World, chance: random.Random, tried: Tried) -> None:
     """A whole receipt of the fork, signed by the log, for somebody who holds a head of the log."""
     size = chance.randrange(FORKED + 2, SIZE + 1)
-    known = chance.randrange(FORKED + 1, size)
+    known = chance.randrange(FORKED + 1, size + 1)
     changed = made.fork.receipt(chance.randrange(FORKED, size), size, known)
     if chance.random() < 0.5:
         del changed.consistency[:]
@@ -290,7 +340,9 @@ def _try(
         tried.accepted[name] += 1
 
 
-GAMES: tuple[Game, ...] = (inclusion, consistency, checkpoint, tlog_proof, receipt, forked)
+GAMES: tuple[Game, ...] = (
+    *(inclusion, consistency, checkpoint, relabelled, cosignature, tlog_proof, receipt, forked),
+)
 
 
 def play(count: int, seed: int) -> Tried:

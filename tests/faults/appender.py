@@ -49,8 +49,8 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=64)
     parser.add_argument("--queries", type=int, default=0, help="of each task; 0: until killed")
     parser.add_argument("--paused", action="store_true", help="wait for a line before each part")
-    parser.add_argument("--synchronous", default="FULL", help="NORMAL: the control of power loss")
-    parser.add_argument("--autocheckpoint", type=int, default=1000, help="pages")
+    parser.add_argument("--synchronous", help="NORMAL: the control of power loss")
+    parser.add_argument("--autocheckpoint", type=int, help="pages; the product's if not given")
     parser.add_argument("--early", action="store_true", help="the control: promise, then commit")
     options = parser.parse_args()
     if options.paused:
@@ -65,8 +65,10 @@ def main() -> int:
         return 0
     try:
         database = subject.database(log)
-        database.execute(f"PRAGMA synchronous={options.synchronous}")
-        database.execute(f"PRAGMA wal_autocheckpoint={options.autocheckpoint}")
+        if options.synchronous:
+            database.execute(f"PRAGMA synchronous={options.synchronous}")
+        if options.autocheckpoint:
+            database.execute(f"PRAGMA wal_autocheckpoint={options.autocheckpoint}")
         say("T", log._writer._thread.native_id)
         if options.paused:
             _wait()

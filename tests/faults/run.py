@@ -176,7 +176,7 @@ def kill_lane(folder: Path, count: int, seed: int, lines: int) -> kills.Killed:
 
 
 def _kill_gateway(shop: Shop, scale: Scale, result: Result) -> None:
-    """In a process of its own: gRPC wants its settings before it is imported, and nodes talk."""
+    """In a process of its own, because nodes talk."""
     if not scale.gateway_kills:
         return
     said = shop.folder / "gateway.txt"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, cast
 
-from fairlead import authority, door, sealing, signing
+from fairlead import authority, cosigning, door, quorum, sealing, signing
 from fairlead.approving import check_pending
 from fairlead.certificates import SpiffeId, identity_from_certificate
 from fairlead.config import Limits
@@ -29,6 +29,7 @@ from fairlead.envelope.manifest import (
     verify_manifest,
 )
 from fairlead.envelope.outcome import verify_outcome
+from fairlead.envelope.part import part_digest
 from fairlead.envelope.piece import check_piece, open_piece, seal_piece
 from fairlead.envelope.query import ANY, Query, verify_query
 from fairlead.envelope.question import open_part, part_info
@@ -42,7 +43,9 @@ from fairlead.v1 import (
     gateway_pb2,
     owner_pb2,
     query_pb2,
+    witness_pb2,
 )
+from gateway import members
 from node.batch import Batch
 from node.termlist import TermList
 from node.vault import Vault
@@ -197,7 +200,7 @@ class World:
         """Any part in the place that the header names it in."""
         header = query_pb2.QueryHeader.FromString(self.crafted.signed.header)
         place = list(self.made.directory.partners).index(OWNER)
-        header.part_digests[place] = signing.digest(part)
+        header.part_digests[place] = part_digest(part)
         octets = signing.canonical(header)
         statement = query_pb2.NodeStatement.FromString(self.crafted.signed.statement)
         statement.header_digest = signing.digest(octets)
@@ -465,6 +468,7 @@ def targets(folder: Path) -> Iterator[Target]:
         checkpoint.encode(),
         text(lambda note: open_checkpoint(note, gateway.log_origin, gateway.log_key)),
     )
+    yield from _cosigned(world, checkpoint)
     honest = bytes(answer_size)
     yield one("answer-header", world.answer_header(honest), lambda data: world.answer(data, honest))
     body = query_pb2.AnswerBody(
@@ -511,6 +515,45 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from _requests(world)
 
 
+def _cosigned(world: World, checkpoint: str) -> Iterator[Target]:
+    """What a witness says, and what a gateway shows to it or to an owner."""
+    directory = world.made.directory
+    name = cosigning.witness_name(directory.federation, OWNER)
+    public = directory.partner(OWNER).witness_key
+    line = cosigning.cosign(checkpoint, name, world.owner_key, world.now)
+    yield Target(
+        name="cosignature",
+        seeds=[line.encode()],
+        attempt=text(
+            lambda data: cosigning.verify_cosignature(
+                data, checkpoint, name=name, public_key=public
+            )
+        ),
+    )
+    whole = cosigning.with_lines(checkpoint, [line])
+
+    def counted(note: str) -> object:
+        return quorum.require(cosigning.cosigners(note, directory), directory)
+
+    yield Target(name="cosigned-note", seeds=[whole.encode()], attempt=text(counted))
+    yield Target(
+        name="witness-answer",
+        seeds=[witness_pb2.AddCheckpointResponse(cosignature=line).SerializeToString()],
+        attempt=lambda data: _witness_answer(data, checkpoint, name, public),
+    )
+
+
+def _witness_answer(data: bytes, checkpoint: str, name: str, public: bytes) -> object:
+    """What the gateway does with a witness's octets."""
+    try:
+        response = members._parse(witness_pb2.AddCheckpointResponse, data, members.MAX_WITNESSED)
+    except members.LegFailed:
+        return None
+    return cosigning.verify_cosignature(
+        response.cosignature, checkpoint, name=name, public_key=public
+    )
+
+
 def _requests(world: World) -> Iterator[Target]:
     """What the door decodes before anything of a service runs."""
     request = world.crafted.request().SerializeToString()
@@ -521,6 +564,7 @@ def _requests(world: World) -> Iterator[Target]:
         (gateway_pb2.ListManifestsRequest, b"\x08\x01"),
         (gateway_pb2.FetchPublicationRequest, b"\x0a\x01x"),
         (owner_pb2.DeliverRequest, b"\x0a\x01x"),
+        (witness_pb2.AddCheckpointRequest, b"\x08\x01\x1a\x01x"),
     ):
         name = f"/fairlead.v1.X/{kind.DESCRIPTOR.name}"
 

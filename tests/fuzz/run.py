@@ -30,7 +30,8 @@ GROUPS = {
     "words": "recognise event handling moment phrase spiffe-id",
     "query": "mandate header statement approval pending-approval question sealed-part watch-order",
     "answer": "grant grant-statement answer-* outcome feedback feedback-body",
-    "receipt": "receipt-proof tlog-proof checkpoint evidence",
+    "receipt": "receipt-proof tlog-proof checkpoint evidence cosignature cosigned-note "
+    "witness-answer",
     "membership": "directory signed-directory partner-entry deny-list deny-lists",
     "certificates": "certificate certificate-request",
     "requests": "request-* stream-*",
@@ -46,6 +47,7 @@ GROUPS = {
     "oversight": "notice notice-body decoy-list decoy-list-body",
     "audit": "audit-*",
     "timestamps": "timestamp-*",
+    "openings": "sealed-detail key-share asked-detail owned-detail opening-*",
     "decisions": "decision-batch decision-inputs decision-file replay-report",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
@@ -70,6 +72,7 @@ def targets(folder: Path) -> Iterator[Target]:
         enrolling,
         files,
         messages,
+        openings,
         oversight,
         streams,
         tables,
@@ -81,6 +84,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from files.targets(folder / "files")
     yield from blind.targets()
     yield from oversight.targets()
+    yield from openings.targets(folder / "openings")
     yield from decided.targets(folder / "decided")
     yield from audited.targets(folder / "audited")
     yield from streams.targets(folder / "streams")
@@ -103,6 +107,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
             enrolling,
             files,
             messages,
+            openings,
             oversight,
             streams,
             tables,

@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import typer
 
-app = typer.Typer(help="Read, prove and verify audit logs.", no_args_is_help=True)
+app = typer.Typer(
+    help="Read, prove and verify audit logs, and open what is sealed.", no_args_is_help=True
+)
 
 
 def _assemble() -> None:
+    from fairlead.cli import opening
     from fairlead.cli.audit import counting, exporting, listing, showing, stamps, verifying
 
     app.command("list")(listing.list_leaves)
@@ -19,6 +22,8 @@ def _assemble() -> None:
     app.command("usage")(counting.usage)
     app.command("timestamps")(stamps.timestamps)
     app.command("verify")(verifying.verify)
+    app.command("open")(opening.opening)
+    app.command("search")(opening.search)
 
 
 _assemble()

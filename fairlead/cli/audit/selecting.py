@@ -102,7 +102,7 @@ def keys_of(directory: Path | None, trust: Path | None, profile: Path | None) ->
 
     :raises FairleadError: the directory does not verify.
     """
-    from fairlead.cli.audit.verifying import former_keys, key_of
+    from fairlead.cli.audit.verifying import keys_listed
     from fairlead.profile import load_profile
     from fairlead.trust import Trust
 
@@ -113,7 +113,7 @@ def keys_of(directory: Path | None, trust: Path | None, profile: Path | None) ->
     members = anchors.directory(file, now=time.time())
 
     def keys(origin: str) -> list[bytes]:
-        return [key_of(origin, members), *former_keys(origin, anchors, file)]
+        return keys_listed(origin, [members, *anchors.former(file)])
 
     return keys
 

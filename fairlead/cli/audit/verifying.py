@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from fairlead.partners import Directory
     from fairlead.receipts import Head
     from fairlead.timestamping.checking import Stamp
-    from fairlead.trust import Trust
 
 COLUMNS = (
     "log", "leaves", "checkpoints", "root", "by_type", "open_queries", "decision_batches",
@@ -194,15 +193,19 @@ def _beginning(path: Path) -> bytes:
         return b""
 
 
-def former_keys(origin: str, anchors: Trust, directory: Path) -> list[bytes]:
-    """The keys that signed a log before they were rotated, as earlier directories have them."""
+def keys_listed(origin: str, listed: Sequence[Directory]) -> list[bytes]:
+    """The keys that signed a log, as these directories have them: an origin may have ended, and a
+    key been turned.
+
+    :raises Forged: LOG_ORIGIN: it is of nobody in any of them.
+    """
     found = []
-    for old in anchors.former(directory):
+    for one in listed:
         try:
-            found.append(key_of(origin, old))
+            found.append(key_of(origin, one))
         except Forged:  # it was nobody's then
             continue
-    return found
+    return found or [key_of(origin, listed[0])]
 
 
 def key_of(origin: str, directory: Directory) -> bytes:
@@ -210,14 +213,6 @@ def key_of(origin: str, directory: Directory) -> bytes:
 
     :raises Forged: the log is of nobody in the directory.
     """
-    for gateway in directory.gateways.values():
-        if gateway.log_origin == origin:
-            return gateway.log_key
-    for partner in directory.partners.values():
-        if f"{directory.federation}/partner/{partner.partner_id}" == origin:
-            return partner.signing_key
-    raise Forged(
-        "the log is of nobody in the directory",
-        reasons=("LOG_ORIGIN",),
-        remedy="use the directory of the federation the log belongs to: --directory, --trust",
-    )
+    from fairlead.opening.sought import key_of as found
+
+    return found(origin, directory)[0]

@@ -1,0 +1,74 @@
+"""A log that lost its tail begins anew: another origin, signed by two operators.
+
+The log that witnesses hold cannot be continued, and must not be: whatever was written after the
+last checkpoint that is left would stand beside what others have seen. So the old origin ends with
+the last checkpoint that a quorum cosigned, and the new one begins by naming it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from fairlead import quorum, receipts, signing
+from fairlead.cosigning import cosigners
+from fairlead.partners import Directory
+from fairlead.v1 import directory_pb2 as pb
+from fairlead.v1 import enrolment_pb2
+from gateway.books import Books
+from gateway.changes import Outcome, outcome
+from gateway.drafts import Change
+
+_NUMBERED = re.compile(r"(?P<name>.+)/(?P<number>[1-9][0-9]{0,5})\Z")
+LOG_KEY = "log.key"
+
+
+def new_origin(books: Books, last: str, key: Ed25519PrivateKey, *, now: float) -> Outcome:
+    """List this gateway's log under the next origin, and under the log key that lies in its folder.
+
+    1. The note is the old log's own, and a quorum of the witnesses of the directory in force has
+       cosigned it, where they can be one at all.
+    2. Two operators sign the entry with the next origin, which names it.
+
+    :param last: the last cosigned checkpoint: a note as a witness, a receipt or a backup holds it.
+    :raises Forged: :raises InvalidInput: not this log's checkpoint. :raises NoQuorum: too few.
+    """
+    # 1
+    entry, directory = books.gateway(), books.verified(now=now)
+    checkpoint = _last(last, entry, directory)
+    # 2
+    following = pb.GatewayEntry()
+    following.CopyFrom(entry)
+    following.log_origin = next_origin(entry.log_origin)
+    following.log_key = signing.public_bytes(
+        signing.load_signing_key(books.config.keys_dir / LOG_KEY)
+    )
+    following.former_checkpoint = checkpoint
+
+    def derive(at: int, _: enrolment_pb2.Draft | None) -> Mapping[str, bytes]:
+        return {"directory": books.next_directory(at, gateway=following)}
+
+    basis = signing.digest(signing.canonical(following))
+    change = Change(kind="new-origin", subject="", basis=basis, derive=derive)
+    signed = books.desk().sign(change, key, now=now)
+    if signed.complete:
+        books.publish_directory(signed)
+        books.desk().drop(change)
+    return outcome(books, signed)
+
+
+def next_origin(origin: str) -> str:
+    """``federation/gateway/gw-1`` → ``…/gw-1/2`` → ``…/gw-1/3``."""
+    found = _NUMBERED.match(origin)
+    name, number = (found["name"], int(found["number"])) if found else (origin, 1)
+    return f"{name}/{number + 1}"
+
+
+def _last(note: str, entry: pb.GatewayEntry, directory: Directory) -> str:
+    """The note, verified."""
+    receipts.open_checkpoint(note, entry.log_origin, entry.log_key)
+    if quorum.possible(directory):
+        quorum.require(cosigners(note, directory), directory)
+    return note
