@@ -40,6 +40,7 @@ from fairlead.profile import Profile
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import (
     asking_pb2_grpc,
+    audit_reading_pb2_grpc,
     decisions_pb2,
     decisions_pb2_grpc,
     evidence_pb2,
@@ -231,6 +232,7 @@ class NodeClient:
         self.officer = policy_pb2_grpc.PolicyServiceStub(self._channel)
         self._officer = decisions_pb2_grpc.DecisionServiceStub(self._channel)
         self._files = evidence_pb2_grpc.EvidenceServiceStub(self._channel)
+        self.auditor = audit_reading_pb2_grpc.AuditReadingServiceStub(self._channel)
 
     async def __aenter__(self) -> Self:
         return self

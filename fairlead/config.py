@@ -112,6 +112,18 @@ def _reference(value: str, info: ValidationInfo) -> str:
     return f"file:{_path(rest, info)}" if kind == "file" else value
 
 
+def _authority_url(value: str) -> str:
+    try:
+        parts = urlsplit(value)
+        whole = parts.scheme in {"http", "https"} and parts.hostname and parts.port != 0
+    except ValueError:
+        whole = False
+    plain = value.isascii() and value.isprintable() and " " not in value and len(value) <= 1024
+    if not (whole and plain) or parts.fragment or "@" in parts.netloc:
+        raise PydanticCustomError("url", "not the address of a timestamp authority")
+    return value
+
+
 def _opa_url(value: str) -> str:
     try:
         parts = urlsplit(value)
@@ -134,6 +146,7 @@ Existing = Annotated[_PathLike, AfterValidator(_existing)]
 """A path that must be there before the process starts."""
 Listen = Annotated[str, AfterValidator(lambda value: _address(value, 0))]
 Endpoint = Annotated[str, AfterValidator(lambda value: _address(value, 1))]
+AuthorityUrl = Annotated[str, AfterValidator(_authority_url)]
 OpaUrl = Annotated[str, AfterValidator(_opa_url)]
 PartnerId = Annotated[str, AfterValidator(_partner)]
 SecretReference = NewType("SecretReference", str)
@@ -321,6 +334,17 @@ class LocalPolicy(Table):
     )
 
 
+class Timestamps(Table):
+    """Who signs once an hour that the log's head was there (RFC 3161)."""
+
+    url: AuthorityUrl = Field(
+        description='the "http://" or "https://" address of a timestamp authority (RFC 3161)'
+    )
+    ca: Existing = Field(
+        description="a path to the certificates (PEM) that issued the authority's own"
+    )
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -351,6 +375,9 @@ class _Process(Table):
         description="a whole number of days that decision records are kept for",
     )
     limits: Limits = Field(default=Limits(), description="a table of limits")
+    timestamps: Timestamps | None = Field(
+        default=None, description="a table of the timestamp authority: url and ca"
+    )
 
 
 class GatewayConfig(_Process):

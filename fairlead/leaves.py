@@ -341,6 +341,26 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def reading(self, subject: str, *, user: str, selection: pb.LeafSelection) -> bytes:
+        """The leaf of an auditor who reads this log: who, what for, and among which leaves.
+
+        :param subject: ``audit-listed``, ``audit-shown``, ``audit-exported`` or
+            ``timestamps-listed``.
+        """
+        leaf = self._leaf(pb.LEAF_TYPE_READ, subject=subject, user=user, selection=selection)
+        return signing.canonical(leaf)
+
+    def timestamp(self, *, checkpoint: str, token_digest: bytes) -> bytes:
+        """The leaf of a head of this log that a timestamp authority signed; the token is its
+        detail."""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_TIMESTAMP,
+            subject="checkpoint-stamped",
+            checkpoints=[checkpoint],
+            detail_digest=token_digest,
+        )
+        return signing.canonical(leaf)
+
     def opening(
         self,
         subject: str,

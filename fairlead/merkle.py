@@ -120,6 +120,19 @@ class Tree:
         proof.reverse()
         return proof
 
+    def frontier(self, size: int) -> list[bytes]:
+        """What a :class:`Frontier` of the first ``size`` leaves begins with.
+
+        :raises InvalidInput: no such size.
+        """
+        self._require(0 <= size <= self._size)
+        hashes, low = [], 0
+        for level in reversed(range(size.bit_length())):
+            if size >> level & 1:
+                hashes.append(self._node(level, low >> level))
+                low += 1 << level
+        return hashes
+
     def _node(self, level: int, position: int) -> bytes:
         start = position * HASH_SIZE
         return bytes(self._levels[level][start : start + HASH_SIZE])
@@ -136,6 +149,52 @@ class Tree:
     def _require(possible: bool) -> None:
         if not possible:
             raise errors.InvalidInput("no such leaf or tree size", reasons=("MERKLE_RANGE",))
+
+
+class Frontier:
+    """A tree that can only grow: of its leaves it keeps the hashes of the complete subtrees that
+    the next ones are joined to, the largest first.
+
+    A signed root that it reaches proves its hashes and every leaf hash appended, each in its place:
+    what is hashed with what follows from the sizes alone.
+    """
+
+    def __init__(self, size: int = 0, hashes: Sequence[bytes] = ()) -> None:
+        """:raises InvalidInput: not as many hashes as a tree of this size has such subtrees."""
+        if size < 0 or len(hashes) != size.bit_count() or not _hashes(hashes):
+            raise errors.InvalidInput("a frontier is malformed", reasons=("MERKLE_RANGE",))
+        self._size = size
+        self._hashes = [bytes(value) for value in hashes]
+
+    @property
+    def size(self) -> int:
+        """How many leaves the tree has."""
+        return self._size
+
+    @property
+    def hashes(self) -> tuple[bytes, ...]:
+        """What it can be begun with again."""
+        return tuple(self._hashes)
+
+    def append(self, leaf: bytes) -> None:
+        """Append a leaf *hash*. :raises InvalidInput: not 32 bytes."""
+        if len(leaf) != HASH_SIZE:
+            raise errors.InvalidInput("a leaf hash has 32 bytes", reasons=("MERKLE_HASH",))
+        position, node = self._size, bytes(leaf)
+        while position & 1:
+            node = node_hash(self._hashes.pop(), node)
+            position >>= 1
+        self._hashes.append(node)
+        self._size += 1
+
+    def root(self) -> bytes:
+        """Root of all its leaves."""
+        if not self._hashes:
+            return EMPTY_ROOT
+        node = self._hashes[-1]
+        for left in reversed(self._hashes[:-1]):
+            node = node_hash(left, node)
+        return node
 
 
 def root_from_inclusion(*, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes:

@@ -110,6 +110,8 @@ class Event(StrEnum):
     SOURCE_RECOVERED = "source-recovered"
     SOURCE_UNUSABLE = "source-unusable"
     TASK_ENDED = "task-ended"
+    TIMESTAMP_NOT_TAKEN = "timestamp-not-taken"
+    TIMESTAMP_TAKEN = "timestamp-taken"
     UNHANDLED = "unhandled"
     UNREGISTERED = "unregistered"
     WATCHES_NOT_CHECKED = "watches-not-checked"

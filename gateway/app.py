@@ -29,6 +29,7 @@ from fairlead.release import ReleaseDesk
 from fairlead.releases import SUBJECT, Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
+from fairlead.timestamping.stamper import Stamper
 from fairlead.v1 import query_pb2
 from gateway import feedback, manifests, reconciled, service, standing
 from gateway.abreast import keep_abreast
@@ -267,6 +268,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         config, entry, keys, log, leaves, ledger, member, collector, clock
     )
     overdue = Overdue(reconciliations.shelf, ledger, member.directory, clock=clock)
+    stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     server = process.bind(
         service.services(tactical, told, publications, publishing, exchanged, reconciliations),
         config=config,
@@ -298,6 +300,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             decisions.keep_house(log, leaves, days=config.decision_days, clock=clock),
             *([keep_abreast(log, lambda: _serials(member, releases))] if log.shared else []),
             overdue.watch(),
+            stamper.run(),
         ),
         failed=failed,
         tally=leaves.tally,
@@ -307,7 +310,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             config.keys_dir,
             releases,
             clock=clock,
-            more=lambda: [*collector.gauges(), *overdue.gauges()],
+            more=lambda: [*collector.gauges(), *overdue.gauges(), *stamper.gauges()],
         ),
         drain_s=min(config.limits.deadline_ms / 1000 + CLOSING_S, MAX_DRAIN_S),
     )

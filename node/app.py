@@ -28,11 +28,13 @@ from fairlead.release import ReleaseDesk
 from fairlead.releases import Releases
 from fairlead.server import Server
 from fairlead.telemetry import Event, get_logger
+from fairlead.timestamping.stamper import Stamper
 from node import cases, oversight, service
 from node.answering import Answering
 from node.approvals import Approvals
 from node.asker import Asker, open_asker, open_snapshots
 from node.asking import Asking
+from node.auditing import AuditDesk
 from node.blinded import AskedBlind
 from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
@@ -191,6 +193,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     steering.reconcile = reconciler.reconcile
     server = _bind(parts, answering, asker, offering, follower, witness)
+    stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()
     return NodeApp(
         server=server,
@@ -215,7 +218,14 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
             following,
             asker,
             offering,
-            [outbox.run(), carrier.run(), releases.watch(), follower.run(), reconciler.run()],
+            [
+                outbox.run(),
+                carrier.run(),
+                releases.watch(),
+                follower.run(),
+                reconciler.run(),
+                stamper.run(),
+            ],
             failed,
         ),
         outbox=outbox,
@@ -239,6 +249,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
                 *_index_gauges(index, clock),
                 _overdue_gauge(asker),
                 _reconciled_gauge(reconciler),
+                *stamper.gauges(),
             ],
         ),
     )
@@ -422,6 +433,7 @@ def _bind(
             DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
             witness,
             asker.files,
+            AuditDesk(log=parts.log, leaves=parts.leaves),
         ),
         config=parts.config,
         material=process.material_of(

@@ -14,6 +14,7 @@ from fairlead.errors import FairleadError, OwnerError
 from fairlead.keyfile import require_private
 from fairlead.membership import Membership
 from fairlead.policy.points import PolicyPoints
+from fairlead.timestamping.token import load_authorities
 from fairlead.trust import Trust
 from node.exposure.acceptance import stored_in, widened
 from node.exposure.gate import accepts
@@ -46,7 +47,7 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
 
     1. Private files are their owner's alone. 2. Directory, deny lists and the node's own keys
     verify. 3. The policy does. 4. Every mapping fits its source. 5. What could leave was
-    accepted. 6. The index opens.
+    accepted. 6. The index opens. 7. The timestamp authority's certificates are there.
     """
     # 1
     yield _try("private files", lambda: require_private(*_private(config)))
@@ -71,6 +72,9 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     # 6
     if (config.state_dir / INDEX_FILE).exists():
         yield _try("index", lambda: open_index(config).close())
+    # 7
+    if authority := config.timestamps:
+        yield _try("timestamp authority", lambda: load_authorities(authority.ca))
 
 
 def _try(what: str, look: Callable[[], object]) -> Finding:

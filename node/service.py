@@ -1,6 +1,4 @@
-"""``OwnerService``, ``AskingService``, ``PolicyService``, ``DecisionService`` and
-``EvidenceService`` over gRPC, and who may call them.
-"""
+"""``OwnerService`` and ``AskingService`` over gRPC, and who may call these and the others."""
 
 from __future__ import annotations
 
@@ -17,11 +15,12 @@ import grpc.aio
 from fairlead.authorisation import GATEWAYS, Authorisation, Service, users
 from fairlead.certificates import Identity, Role, der_of
 from fairlead.door import current_identity
-from fairlead.errors import Refused
 from fairlead.partners import Directories
 from fairlead.v1 import (
     asking_pb2,
     asking_pb2_grpc,
+    audit_reading_pb2,
+    audit_reading_pb2_grpc,
     decisions_pb2,
     decisions_pb2_grpc,
     evidence_pb2,
@@ -36,10 +35,18 @@ from fairlead.v1 import (
 from node.answering import Answering
 from node.approvals import Approvals
 from node.asking import Asking
+from node.auditing import AuditDesk
 from node.casefile import CaseFiles
 from node.cases import CaseRegister
 from node.decisions import DecisionDesk
 from node.feedback import Feedback
+from node.officials import (
+    AuditReadingServicer,
+    DecisionServicer,
+    EvidenceServicer,
+    PolicyServicer,
+    own_user,
+)
 from node.publication.delivery import Delivery
 from node.releases import ReleaseFollower
 from node.watches import Watches
@@ -78,6 +85,10 @@ AUTHORISATION: Authorisation = {
         Role.SECURITY_OFFICER, Role.AUDITOR, Role.OPERATOR
     ),
     "/fairlead.v1.DecisionService/ReadDecisions": users(Role.SECURITY_OFFICER),
+    "/fairlead.v1.AuditReadingService/ListLeaves": users(Role.AUDITOR),
+    "/fairlead.v1.AuditReadingService/ShowLeaf": users(Role.AUDITOR),
+    "/fairlead.v1.AuditReadingService/ExportLeaves": users(Role.AUDITOR),
+    "/fairlead.v1.AuditReadingService/ListTimestamps": users(Role.AUDITOR),
     "/fairlead.v1.WitnessService/AddCheckpoint": GATEWAYS,
     "/fairlead.v1.EvidenceService/CollectEvidence": users(
         Role.ANALYST, Role.APPROVER, Role.AUDITOR
@@ -135,7 +146,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self._directory = directory
 
     def _user(self) -> Identity:
-        return _own_user(self._partner_id)
+        return own_user(self._partner_id)
 
     async def Prepare(  # noqa: N802
         self, requests: AsyncIterator[asking_pb2.PrepareRequest], context: Context
@@ -292,51 +303,6 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         return asking_pb2.RemoveWatchResponse()
 
 
-class PolicyServicer(policy_pb2_grpc.PolicyServiceServicer):
-    """Hands the own security officers' calls to what follows the gateway's policy."""
-
-    def __init__(self, partner_id: str, releases: ReleaseFollower) -> None:
-        self._partner_id = partner_id
-        self._releases = releases
-
-    async def GetPolicy(  # noqa: N802
-        self, request: policy_pb2.GetPolicyRequest, _context: Context
-    ) -> policy_pb2.GetPolicyResponse:
-        """See :meth:`ReleaseFollower.get`."""
-        _own_user(self._partner_id)
-        return self._releases.get(request.serial)
-
-    async def PublishPolicy(  # noqa: N802
-        self, request: policy_pb2.PublishPolicyRequest, _context: Context
-    ) -> policy_pb2.PublishPolicyResponse:
-        """See :meth:`ReleaseFollower.publish`."""
-        serial = await self._releases.publish(request.release, _own_user(self._partner_id))
-        return policy_pb2.PublishPolicyResponse(serial=serial)
-
-    async def PolicyStatus(  # noqa: N802
-        self, _request: policy_pb2.PolicyStatusRequest, _context: Context
-    ) -> policy_pb2.PolicyStatusResponse:
-        """See :meth:`ReleaseFollower.status`."""
-        _own_user(self._partner_id)
-        return await self._releases.status()
-
-
-class DecisionServicer(decisions_pb2_grpc.DecisionServiceServicer):
-    """Hands the own officers' calls to what was decided."""
-
-    def __init__(self, partner_id: str, desk: DecisionDesk) -> None:
-        self._partner_id = partner_id
-        self._desk = desk
-
-    async def ReadDecisions(  # noqa: N802
-        self, request: decisions_pb2.ReadDecisionsRequest, _context: Context
-    ) -> AsyncGenerator[decisions_pb2.ReadDecisionsResponse, None]:
-        """See :meth:`DecisionDesk.read`."""
-        async with aclosing(self._desk.read(request, _own_user(self._partner_id))) as items:
-            async for item in items:
-                yield item
-
-
 class WitnessServicer(witness_pb2_grpc.WitnessServiceServicer):
     """Hands the gateways' checkpoints to the witness."""
 
@@ -348,35 +314,6 @@ class WitnessServicer(witness_pb2_grpc.WitnessServiceServicer):
     ) -> witness_pb2.AddCheckpointResponse:
         """See :meth:`Witness.add`."""
         return await self._witness.add(request, current_identity())
-
-
-class EvidenceServicer(evidence_pb2_grpc.EvidenceServiceServicer):
-    """Hands the own people's calls to what is kept of cases."""
-
-    def __init__(self, partner_id: str, files: CaseFiles) -> None:
-        self._partner_id = partner_id
-        self._files = files
-
-    async def CollectEvidence(  # noqa: N802
-        self, request: evidence_pb2.CollectEvidenceRequest, _context: Context
-    ) -> AsyncGenerator[evidence_pb2.CollectEvidenceResponse, None]:
-        """See :meth:`CaseFiles.collect`."""
-        pieces = self._files.collect(request.case_id, _own_user(self._partner_id))
-        async with aclosing(pieces):
-            async for piece in pieces:
-                yield evidence_pb2.CollectEvidenceResponse(octets=piece)
-
-
-def _own_user(partner_id: str) -> Identity:
-    """The caller, who must be a user of this node's own partner.
-
-    :raises Refused: somebody else's user; the trusted roots make this unreachable, and a
-        directory change must not make it reachable.
-    """
-    user = current_identity()
-    if user.partner_id != partner_id:
-        raise Refused("this node serves its own partner's users", reasons=("OTHER_PARTNER",))
-    return user
 
 
 def _certificate(context: Context) -> bytes:
@@ -398,12 +335,14 @@ def services(
     decided: DecisionDesk,
     witness: Witness,
     files: CaseFiles,
+    audited: AuditDesk,
 ) -> list[Service]:
     """All services, ready to be offered."""
     owner = owner_pb2_grpc.add_OwnerServiceServicer_to_server
     user = asking_pb2_grpc.add_AskingServiceServicer_to_server
     officer = policy_pb2_grpc.add_PolicyServiceServicer_to_server
     reader = decisions_pb2_grpc.add_DecisionServiceServicer_to_server
+    auditor = audit_reading_pb2_grpc.add_AuditReadingServiceServicer_to_server
     cosigner = witness_pb2_grpc.add_WitnessServiceServicer_to_server
     court = evidence_pb2_grpc.add_EvidenceServiceServicer_to_server
     return [
@@ -425,6 +364,10 @@ def services(
         Service(
             descriptor=decisions_pb2.DESCRIPTOR.services_by_name["DecisionService"],
             register=partial(reader, DecisionServicer(partner_id, decided)),
+        ),
+        Service(
+            descriptor=audit_reading_pb2.DESCRIPTOR.services_by_name["AuditReadingService"],
+            register=partial(auditor, AuditReadingServicer(partner_id, audited)),
         ),
         Service(
             descriptor=witness_pb2.DESCRIPTOR.services_by_name["WitnessService"],

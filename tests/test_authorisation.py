@@ -11,6 +11,7 @@ from fairlead.errors import Misconfigured
 from fairlead.user_authority.service import AUTHORISATION as AUTHORITY
 from fairlead.v1 import (
     asking_pb2,
+    audit_reading_pb2,
     authority_pb2,
     decisions_pb2,
     evidence_pb2,
@@ -72,6 +73,10 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
+    "/fairlead.v1.AuditReadingService/ListLeaves": frozenset({"user:auditor"}),
+    "/fairlead.v1.AuditReadingService/ShowLeaf": frozenset({"user:auditor"}),
+    "/fairlead.v1.AuditReadingService/ExportLeaves": frozenset({"user:auditor"}),
+    "/fairlead.v1.AuditReadingService/ListTimestamps": frozenset({"user:auditor"}),
     "/fairlead.v1.WitnessService/AddCheckpoint": frozenset({"gateway"}),
     "/fairlead.v1.EvidenceService/CollectEvidence": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
@@ -91,6 +96,7 @@ SERVICES = [
         (policy_pb2, "PolicyService"),
         (authority_pb2, "AuthorityService"),
         (decisions_pb2, "DecisionService"),
+        (audit_reading_pb2, "AuditReadingService"),
         (witness_pb2, "WitnessService"),
         (evidence_pb2, "EvidenceService"),
     )
@@ -116,6 +122,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             decisions_pb2,
             evidence_pb2,
             policy_pb2,
+            audit_reading_pb2,
             witness_pb2,
             reconcile_pb2,
         )

@@ -69,10 +69,11 @@ def test_every_certificate_is_somebodys(layout: Layout) -> None:
         "u-c01": {Role.ANALYST},
         "u-c02": {Role.APPROVER},
         "u-c03": {Role.ANALYST},
+        "u-c06": {Role.AUDITOR},
         "u-p01": {Role.ANALYST},
         "u-p02": {Role.APPROVER},
     }
-    assert len(seen) == 1 + 6 + 5
+    assert len(seen) == 1 + 6 + 6
 
 
 def test_private_halves_match_the_directory(layout: Layout) -> None:

@@ -32,6 +32,7 @@ from fairlead.config import (
     Opa,
     Policy,
     Reviews,
+    Timestamps,
     load,
 )
 from fairlead.envelope.answer import SEAL_OVERHEAD
@@ -72,6 +73,7 @@ OURS = (
     "docs/join.md",
     "docs/sources.md",
     "docs/deploy.md",
+    "docs/audit.md",
     "docs/operate.md",
     "docs/protocol.md",
     "docs/users.md",
@@ -274,6 +276,7 @@ KEYS = [
     ("docs/deploy.md", "limits", fields_of(Limits)),
     ("docs/deploy.md", "policy", fields_of(Policy)),
     ("docs/deploy.md", "policy.opa", fields_of(Opa)),
+    ("docs/deploy.md", "timestamps", fields_of(Timestamps)),
     ("docs/deploy.md", "budgets", fields_of(Budgets)),
     ("docs/deploy.md", "guard", fields_of(Guard)),
     ("docs/deploy.md", "reviews", fields_of(Reviews)),
@@ -316,7 +319,7 @@ def place_example(name: str, folder: Path) -> Path:
     (folder / "keys").mkdir()
     (folder / "public").mkdir()
     (folder / "policy").mkdir()
-    for file in ("directory.bin", "deny-lists.bin", "pins.toml"):
+    for file in ("directory.bin", "deny-lists.bin", "pins.toml", "timestamp-ca.pem"):
         (folder / "public" / file).touch()
     (folder / "own-policy").mkdir()
     (folder / "replay.pub").touch()

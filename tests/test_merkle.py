@@ -271,3 +271,29 @@ def test_sizes_and_hashes_outside_the_tree_are_refused() -> None:
     ):
         with pytest.raises(errors.InvalidInput):
             call()
+
+
+@given(size=st.integers(0, 70), more=st.integers(0, 40))
+def test_a_frontier_grows_to_the_same_roots(size: int, more: int) -> None:
+    """What stands for a tree's first leaves grows with the next ones exactly as the tree does."""
+    tree = numbered(size + more)
+    frontier = merkle.Frontier(size, tree.frontier(size))
+    assert frontier.root() == tree.root(size)
+    for index in range(size, size + more):
+        frontier.append(tree.leaf(index))
+        assert frontier.root() == tree.root(index + 1)
+    assert (frontier.size, list(frontier.hashes)) == (size + more, tree.frontier(size + more))
+
+
+@given(
+    size=st.integers(-2, 2**64), hashes=st.lists(st.binary(min_size=30, max_size=33), max_size=6)
+)
+def test_a_frontier_of_another_shape_is_refused(size: int, hashes: list[bytes]) -> None:
+    """A tree has one number of complete subtrees, each with a hash of 32 bytes."""
+    right = size >= 0 and len(hashes) == size.bit_count() and {len(h) for h in hashes} <= {32}
+    try:
+        merkle.Frontier(size, hashes)
+    except errors.InvalidInput:
+        assert not right
+    else:
+        assert right

@@ -54,7 +54,8 @@ class Lifetimes:
 
 
 def demo_partners(first_port: int = 7401) -> Sequence[PartnerSpec]:
-    """The demo's six, on consecutive ports; ``u-c03`` is the analyst without any case."""
+    """The demo's six, on consecutive ports; ``u-c03`` is the analyst without any case,
+    ``u-c06`` the auditor."""
     rows: tuple[tuple[str, str, PartnerKind, str, tuple[UserSpec, ...]], ...] = (
         (
             "customs",
@@ -65,6 +66,7 @@ def demo_partners(first_port: int = 7401) -> Sequence[PartnerSpec]:
                 UserSpec(pseudonym="u-c01", roles=(Role.ANALYST,)),
                 UserSpec(pseudonym="u-c02", roles=(Role.APPROVER,)),
                 UserSpec(pseudonym="u-c03", roles=(Role.ANALYST,)),
+                UserSpec(pseudonym="u-c06", roles=(Role.AUDITOR,)),
             ),
         ),
         (

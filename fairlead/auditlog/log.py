@@ -210,6 +210,13 @@ class AuditLog:
         receipt.CopyFrom(proven)
         return receipt
 
+    def frontier(self, size: int) -> list[bytes]:
+        """The hashes that stand for the first ``size`` leaves (:class:`merkle.Frontier`).
+
+        :raises InvalidInput: more than are durable.
+        """
+        return self._tree.frontier(size)
+
     def _body(self, index: int) -> bytes:
         """A durable leaf, from memory when it was appended lately."""
         body = self._recent.get(index)

@@ -61,6 +61,10 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """Sealed detail was asked for, its shares were released, or it was opened or searched."""
     LEAF_TYPE_RECONCILED: _LeafType.ValueType  # 53
     """A node's log and its gateway's agree on what was done since the last time."""
+    LEAF_TYPE_READ: _LeafType.ValueType  # 54
+    """An auditor read leaves of this log."""
+    LEAF_TYPE_TIMESTAMP: _LeafType.ValueType  # 55
+    """A timestamp authority signed that a head of this log was there."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -100,6 +104,10 @@ LEAF_TYPE_OPENING: LeafType.ValueType  # 51
 """Sealed detail was asked for, its shares were released, or it was opened or searched."""
 LEAF_TYPE_RECONCILED: LeafType.ValueType  # 53
 """A node's log and its gateway's agree on what was done since the last time."""
+LEAF_TYPE_READ: LeafType.ValueType  # 54
+"""An auditor read leaves of this log."""
+LEAF_TYPE_TIMESTAMP: LeafType.ValueType  # 55
+"""A timestamp authority signed that a head of this log was there."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
@@ -145,6 +153,7 @@ class AuditLeaf(_message.Message):
     ENTRIES_LISTED_FIELD_NUMBER: _builtins.int
     ENTRIES_MET_FIELD_NUMBER: _builtins.int
     ENTRIES_EXCUSED_FIELD_NUMBER: _builtins.int
+    SELECTION_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
     time_ms: _builtins.int
@@ -211,13 +220,19 @@ class AuditLeaf(_message.Message):
 
     @_builtins.property
     def checkpoints(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Signed log heads kept as evidence with an ALARM leaf."""
+        """Signed log heads kept as evidence with an ALARM leaf; in a TIMESTAMP leaf this log's own head
+        that was stamped.
+        """
 
     @_builtins.property
     def approvers(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The pseudonymous SPIFFE ids of the second persons who let an INTENT's query go, in the order of
         their approvals.
         """
+
+    @_builtins.property
+    def selection(self) -> Global___LeafSelection:
+        """What a READ leaf's auditor looked for, and among which leaves."""
 
     def __init__(
         self,
@@ -256,14 +271,76 @@ class AuditLeaf(_message.Message):
         entries_listed: _builtins.int = ...,
         entries_met: _builtins.int = ...,
         entries_excused: _builtins.int = ...,
+        selection: Global___LeafSelection | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AuditLeaf: _TypeAlias = AuditLeaf  # noqa: Y015
+
+@_typing.final
+class LeafSelection(_message.Message):
+    """Some leaves of a log: those of a span that have one of the named values of each kind; a kind
+    that names none takes all. Names and codes only.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIRST_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
+    SINCE_MS_FIELD_NUMBER: _builtins.int
+    UNTIL_MS_FIELD_NUMBER: _builtins.int
+    TYPES_FIELD_NUMBER: _builtins.int
+    PARTNERS_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    QUERY_ID_FIELD_NUMBER: _builtins.int
+    REASONS_FIELD_NUMBER: _builtins.int
+    first: _builtins.int
+    """Indexes, half open; stop 0 is the end."""
+    stop: _builtins.int
+    since_ms: _builtins.int
+    """Unix milliseconds, half open; 0 is unbounded."""
+    until_ms: _builtins.int
+    query_id: _builtins.bytes
+    @_builtins.property
+    def types(self) -> _containers.RepeatedScalarFieldContainer[Global___LeafType.ValueType]: ...
+    @_builtins.property
+    def partners(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Who asked, was asked or answered."""
+
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def users(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Pseudonyms, or whole SPIFFE ids."""
+
+    @_builtins.property
+    def reasons(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        first: _builtins.int = ...,
+        stop: _builtins.int = ...,
+        since_ms: _builtins.int = ...,
+        until_ms: _builtins.int = ...,
+        types: _abc.Iterable[Global___LeafType.ValueType] | None = ...,
+        partners: _abc.Iterable[_builtins.str] | None = ...,
+        purposes: _abc.Iterable[_builtins.str] | None = ...,
+        users: _abc.Iterable[_builtins.str] | None = ...,
+        query_id: _builtins.bytes = ...,
+        reasons: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["first", b"first", "partners", b"partners", "purposes", b"purposes", "query_id", b"query_id", "reasons", b"reasons", "since_ms", b"since_ms", "stop", b"stop", "types", b"types", "until_ms", b"until_ms", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LeafSelection: _TypeAlias = LeafSelection  # noqa: Y015
 
 @_typing.final
 class ReleasedAnswer(_message.Message):

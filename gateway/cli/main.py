@@ -10,10 +10,12 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run, say
+from fairlead.cli.streaming import add_audit
 from fairlead.cli.version import add_version
 from gateway.cli.partner import CONFIG, ConfigOption
 
 if TYPE_CHECKING:
+    from fairlead.auditlog import Place
     from fairlead.config import GatewayConfig
 
 app = typer.Typer(
@@ -33,12 +35,15 @@ def check(config: ConfigOption = CONFIG) -> None:
     from fairlead import process, telemetry
     from fairlead.config import GatewayConfig, load
     from fairlead.policy import making
+    from fairlead.timestamping.token import load_authorities
     from fairlead.trust import Trust
     from gateway.app import own_keys
 
     telemetry.configure("error")  # what is wrong is raised
     settings = load(GatewayConfig, config)
     own_keys(settings, process.join(settings, time.time))
+    if settings.timestamps:
+        load_authorities(settings.timestamps.ca)
     process.load_policy(settings, Trust.load(settings.pins), now=time.time())
     say(f"decisions are made by {making.told(settings.policy)}")
     say("the configuration, the directory and the policy are in order")
@@ -82,6 +87,16 @@ def _state(config: Path) -> tuple[Path, str]:
 
 app.add_typer(config_app(_model, CONFIG), name="config")
 add_backup(app, "gateway", _state)
+
+
+def _log_place(config: Path) -> Place:
+    from fairlead.config import GatewayConfig, load
+    from gateway.app import log_place
+
+    return log_place(load(GatewayConfig, config))
+
+
+add_audit(app, "gateway", _log_place)
 
 
 def _assemble() -> None:

@@ -9,6 +9,7 @@ import typer
 from fairlead.cli.backup import add_backup
 from fairlead.cli.configuration import config_app
 from fairlead.cli.output import Exit, run
+from fairlead.cli.streaming import add_audit
 from fairlead.cli.version import add_version
 from node.cli import (
     blind,
@@ -94,6 +95,15 @@ def _state(config: Path) -> tuple[Path, str]:
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(config_app(_model, CONFIG), name="config")
 add_backup(app, "node", _state)
+
+
+def _log_file(config: Path) -> Path:
+    from node.indexing import LOG_FILE
+
+    return _state(config)[0] / LOG_FILE
+
+
+add_audit(app, "node", _log_file)
 
 
 def _assemble() -> None:

@@ -45,6 +45,8 @@ GROUPS = {
     "workbooks": "source-xlsx terms-xlsx",
     "blind": "blind-*",
     "oversight": "notice notice-body decoy-list decoy-list-body",
+    "audit": "audit-*",
+    "timestamps": "timestamp-*",
     "openings": "sealed-detail key-share asked-detail owned-detail opening-*",
     "reconciliation": "reconcile-*",
     "decisions": "decision-batch decision-inputs decision-file replay-report",
@@ -65,6 +67,7 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
     from tests.fuzz import (
+        audited,
         blind,
         decided,
         enrolling,
@@ -86,6 +89,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from openings.targets(folder / "openings")
     yield from reconciled.targets()
     yield from decided.targets(folder / "decided")
+    yield from audited.targets(folder / "audited")
     yield from streams.targets(folder / "streams")
 
 

@@ -36,11 +36,12 @@ README = "README.md"
 ASK, DEPLOY, OPERATE = "docs/ask.md", "docs/deploy.md", "docs/operate.md"
 SOURCES, USERS, OVERSIGHT = "docs/sources.md", "docs/users.md", "docs/oversight.md"
 EVIDENCE = "docs/evidence.md"
+AUDIT = "docs/audit.md"
 PLATE = "NL:74BXK3"
 
 
 @pytest.mark.parametrize(
-    "page", [README, ASK, EVIDENCE, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT]
+    "page", [README, ASK, EVIDENCE, DEPLOY, OPERATE, SOURCES, USERS, OVERSIGHT, AUDIT]
 )
 def test_every_command_stands_in_a_block_that_is_typed(page: str) -> None:
     """No ``$`` stands where the typist does not look for one."""
@@ -67,9 +68,10 @@ def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def profile(demo: Path, line: str) -> Mapping[str, str]:
-    """Whose profile a line is typed with: an approver's to change a case, else the analyst's."""
+    """Whose profile a line is typed with: an approver's to change a case, an auditor's to read the
+    log, else the analyst's."""
     changes = re.search(r"cases (open|assign|close) ", line)
-    user = "u-c02" if changes else "u-c01"
+    user = "u-c02" if changes else "u-c06" if line.startswith("fairlead audit ") else "u-c01"
     return {"FAIRLEAD_PROFILE": str(demo / ".demo" / "profiles" / f"customs-{user}.toml")}
 
 
@@ -148,6 +150,27 @@ def test_the_page_on_evidence_is_typed(demo: Path, tmp_path: Path) -> None:
         typist.block("Verify it")
         typist.done()
     assert (demo / "evidence.html").stat().st_size > 100_000
+
+
+def test_the_page_for_auditors_is_typed(demo: Path, tmp_path: Path) -> None:
+    """The auditor lists, shows, exports, verifies and counts; the operator feeds the SIEM."""
+    with Machine(tmp_path) as machine:
+        typist = Typist(AUDIT, machine, demo, variables=lambda line: profile(demo, line))
+        for block in (
+            "Look",
+            "One leaf",
+            "Export",
+            "Use of the federation",
+            "Another log, from its file",
+            "Timestamps",
+            "To a SIEM",
+        ):
+            typist.block(block)
+        typist.done()
+    for name in ("gateway-audit.jsonl", "audit.jsonl"):
+        told = (demo / name).read_text()
+        assert told.count("\n") > 5
+        assert STORY not in told
 
 
 def published(demo: Path) -> None:

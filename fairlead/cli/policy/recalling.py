@@ -16,7 +16,7 @@ ID_OCTETS = 16
 
 def check(profile: Path | None, now: float) -> Check:
     """Verifies the receipt of a log with the key that the directory has of it."""
-    from fairlead.cli.audit import key_of
+    from fairlead.opening.sought import key_of
     from fairlead.profile import load_profile
     from fairlead.receipts import verify_receipt
     from fairlead.trust import Trust
@@ -26,7 +26,7 @@ def check(profile: Path | None, now: float) -> Check:
 
     def verify(log: str, receipt: Any) -> None:
         origin = f"{members.federation}/{log}"
-        verify_receipt(receipt, origin=origin, public_key=key_of(origin, members), head=None)
+        verify_receipt(receipt, origin=origin, public_key=key_of(origin, members)[0], head=None)
 
     return verify
 
