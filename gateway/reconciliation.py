@@ -105,6 +105,7 @@ class Reconciliations:
         try:
             self._enter(peer)
             try:
+                await self._log.follow()  # other gateways write this log too
                 # 1
                 partner, pair = self._partner(peer)
                 statement = open_statement(

@@ -212,6 +212,7 @@ class Witnesses:
     async def look(self) -> None:
         """One round if anything is new, one more with the same once it has a quorum, so that late
         witnesses cosign it and all of them hold its note; and how long there has been none."""
+        await self._log.follow()  # other gateways write this log too
         directory, head = self._directory.current, self._log.head
         await self._note_possible(directory)
         if quorum.possible(directory) and head.size > (self.cosigned.size if self.cosigned else 0):

@@ -46,7 +46,7 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     """Look at everything; what fails does not keep the rest from being looked at.
 
     1. Private files are their owner's alone. 2. Directory, deny lists and the node's own keys
-    verify. 3. The policy does. 4. Every mapping fits its source. 5. What could leave was
+    verify, and whoever opens sealed details is pinned. 3. The policy does. 4. Every mapping fits its source. 5. What could leave was
     accepted. 6. The index opens. 7. The timestamp authority's certificates are there.
     """
     # 1
@@ -56,6 +56,7 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     yield _try("directory and deny lists", lambda: member.append(process.join(config, clock)))
     if member:
         yield _try("own keys and certificate", lambda: _keys(config, member[0]))
+        yield _try("audit committee", lambda: _committee(member[0]))
     # 3
     policy: list[PolicyPoints] = []
     yield _try("policy", lambda: policy.append(_policy(config, clock)))
@@ -93,6 +94,12 @@ def _private(config: NodeConfig) -> list[Path]:
 
 def _keys(config: NodeConfig, member: Membership) -> None:
     own_keys(config, member)
+
+
+def _committee(member: Membership) -> None:
+    """:raises NotFound: ROOT_UNPINNED: what is sealed to all of them cannot be sealed to one."""
+    for partner in member.directory.current.appointed.committee:
+        member.directory.current.partner(partner)
 
 
 def _policy(config: NodeConfig, clock: Callable[[], float]) -> PolicyPoints:

@@ -30,13 +30,13 @@ def test_the_partner_types_at_most_twelve_commands() -> None:
     assert sum("serve" in line.split() for line in lines) == 1
 
 
-def customs_phrase(folder: Path) -> str:
-    """What customs' people read out: the phrase of their root, from their own node's list."""
+def phrase(folder: Path, partner: str) -> str:
+    """What a partner's people read out: the phrase of their root, from their own node's list."""
     from fairlead.phrases import check_phrase
     from fairlead.trust import Trust
 
-    trust = Trust.load(folder / ".demo" / "public" / "customs" / "pins.toml")
-    return check_phrase(trust.roots["customs"])
+    trust = Trust.load(folder / ".demo" / "public" / partner / "pins.toml")
+    return check_phrase(trust.roots[partner])
 
 
 def test_a_seventh_partner_joins_with_the_documented_commands(tmp_path: Path) -> None:
@@ -61,7 +61,9 @@ def test_a_seventh_partner_joins_with_the_documented_commands(tmp_path: Path) ->
             values={
                 "$INVITED": lambda: machine.heard("its check phrase[^\n]*?: ([^\n]+)"),
                 "$ROOT": lambda: machine.heard("your root's check phrase[^\n]*?: ([^\n]+)"),
-                "$CUSTOMS": lambda: customs_phrase(tmp_path),
+                "$CUSTOMS": lambda: phrase(tmp_path, "customs"),
+                "$INLAND": lambda: phrase(tmp_path, "inland-port"),
+                "$OCEANIC": lambda: phrase(tmp_path, "oceanic-line"),
                 "127.0.0.1:7591": f"127.0.0.1:{own}",
                 "127.0.0.1:7590": f"127.0.0.1:{authority}",
             },
