@@ -66,7 +66,8 @@ demo-down: $(STAMP) ## stop what demo-up started
 test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
 ifeq ($(strip $(ARGS)),)
 	@$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --ignore tests/scenarios tests
-	@$(PY) -m pytest -q tests/scenarios
+	@$(PY) -m pytest -q -n auto --maxprocesses 2 --dist loadfile -m 'not alone' tests/scenarios
+	@$(PY) -m pytest -q -m alone tests/scenarios
 else
 	@$(PY) -m pytest -q $(ARGS)
 endif

@@ -46,8 +46,9 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     """Look at everything; what fails does not keep the rest from being looked at.
 
     1. Private files are their owner's alone. 2. Directory, deny lists and the node's own keys
-    verify, and whoever opens sealed details is pinned. 3. The policy does. 4. Every mapping fits its source. 5. What could leave was
-    accepted. 6. The index opens. 7. The timestamp authority's certificates are there.
+    verify, and whoever opens sealed details is pinned. 3. The policy does. 4. Every mapping fits
+    its source. 5. What could leave was accepted. 6. The index opens. 7. The timestamp authority's
+    certificates are there.
     """
     # 1
     yield _try("private files", lambda: require_private(*_private(config)))

@@ -53,6 +53,9 @@ FIELDS: Mapping[str, str] = {
     "fairlead.approvers": "second persons' SPIFFE ids",
     "fairlead.decision_batch": "the number of the batch of decision records",
     "fairlead.opened": "how many leaves' sealed details were asked for or opened",
+    "fairlead.entries.listed": "what this log said of the other end of the line",
+    "fairlead.entries.met": "what the other end said",
+    "fairlead.entries.excused": "what of it needed no counterpart",
     "fairlead.read.first": "the first leaf an auditor could see",
     "fairlead.read.stop": "the leaf before which that ended",
 }
@@ -75,6 +78,7 @@ EVENTS: Mapping[int, tuple[str, str]] = {
     pb.LEAF_TYPE_DECISION: ("configuration", "info"),
     pb.LEAF_TYPE_WITNESS: ("intrusion_detection", "info"),
     pb.LEAF_TYPE_OPENING: ("database", "access"),
+    pb.LEAF_TYPE_RECONCILED: ("intrusion_detection", "info"),
     pb.LEAF_TYPE_READ: ("database", "access"),
     pb.LEAF_TYPE_TIMESTAMP: ("database", "info"),
 }
@@ -96,6 +100,9 @@ _PLAIN: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
     "approvers": ("fairlead.approvers", Shape.SPIFFE.value),
     "decision_batch": ("fairlead.decision_batch", None),
     "opened_count": ("fairlead.opened", None),
+    "entries_listed": ("fairlead.entries.listed", None),
+    "entries_met": ("fairlead.entries.met", None),
+    "entries_excused": ("fairlead.entries.excused", None),
 }
 _NESTED: Mapping[str, tuple[str, Mapping[str, re.Pattern[str] | None]]] = {
     "partners": (

@@ -43,6 +43,9 @@ MEANINGS: Mapping[str, str] = {
     "opened_count": "how many leaves' details it is about",
     "opened_since": "where a search begins (Unix seconds)",
     "opened_until": "where it ends",
+    "entries_listed": "what this log said it did with the other one, since the last time",
+    "entries_met": "what the other log said",
+    "entries_excused": "what of it needs no counterpart: the other log is younger or shorter",
     "selection": "what an auditor looked for, and among which leaves",
 }
 """Every field of a leaf, in words; a test keeps this whole."""

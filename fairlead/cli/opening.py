@@ -94,7 +94,14 @@ def opening(
     if share:
         return _open(desk, Path(leaf), share, output)
     found = _found(leaf, log, receipt)
-    _ask(desk, found, to, ground=ground, reference=reference, again=f"open {to / REQUEST}")
+    _ask(
+        desk,
+        found,
+        to,
+        ground=ground,
+        reference=reference,
+        again=f"fairlead audit open {to / REQUEST}",
+    )
     return Exit.ANSWERED
 
 
@@ -148,7 +155,8 @@ def search(
     found = in_log(log, since=since, until=until)
     wanted = _subject(subject, scheme)
     _ask(
-        desk, found, to, ground=ground, reference=reference, again=f"search {to / REQUEST}",
+        desk, found, to, ground=ground, reference=reference,
+        again=f"fairlead audit search {to / REQUEST}",
         since=since, until=until, subject=wanted,
     )  # fmt: skip
     return Exit.ANSWERED
@@ -225,7 +233,10 @@ def _ask(
     )  # fmt: skip
     request = verify_request(signed, directories=desk.known, now=now)
     if to.exists() and any(to.iterdir()):
-        raise _usage("the folder for the request is not empty", f"audit {again} … --to FOLDER")
+        raise _usage(
+            "the folder for the request is not empty",
+            f"{again} … --to FOLDER".removeprefix("fairlead "),
+        )
     with _recording(desk, request) as log:
         log.put(request, ASKED)
         private_folder(to)
@@ -236,7 +247,7 @@ def _ask(
     members = ", ".join(partner for partner, _ in request.challenges)
     say(f"who may release a share: the oversight of {members}")
     say(f"next: each of them: fairlead-oversight share {REQUEST} --config oversight.toml")
-    say(f"next: fairlead audit {again} --share FILE --share FILE …")
+    say(f"next: {again} --share FILE --share FILE …")
 
 
 def _period(text: str) -> tuple[int, int]:

@@ -133,7 +133,13 @@ TABLES: dict[str, dict[int, tuple[str, str]]] = {
         24: ("checkpoints", "*string"), 25: ("manifest_digest", "bytes"),
         26: ("approvers", "*string"), 40: ("decision_batch", "u64"),
         55: ("request_digest", "bytes"), 56: ("opened_count", "u32"), 57: ("opened_since", "i64"),
-        58: ("opened_until", "i64"),
+        58: ("opened_until", "i64"), 65: ("entries_listed", "u64"), 66: ("entries_met", "u64"),
+        67: ("entries_excused", "u64"), 70: ("selection", "LeafSelection"),
+    },
+    "LeafSelection": {
+        1: ("first", "u64"), 2: ("stop", "u64"), 3: ("since_ms", "i64"), 4: ("until_ms", "i64"),
+        5: ("types", "*enum"), 6: ("partners", "*string"), 7: ("purposes", "*string"),
+        8: ("users", "*string"), 9: ("query_id", "bytes"), 10: ("reasons", "*string"),
     },
     "ReleasedAnswer": {
         1: ("query_id", "bytes"), 2: ("partner_id", "string"), 3: ("status", "enum"),

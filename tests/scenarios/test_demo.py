@@ -22,7 +22,7 @@ KEYS = {
 }  # fmt: skip
 PROCESSES = 7
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow, pytest.mark.alone, pytest.mark.timeout(300)]
 
 
 def demo(folder: Path, *options: str) -> subprocess.CompletedProcess[str]:

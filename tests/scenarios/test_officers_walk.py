@@ -25,6 +25,8 @@ from tests.federation import APPROVER, STORY, Federation, federation, record
 from tests.live import apart, start, until
 from tests.typist import Machine, Typist
 
+pytestmark = pytest.mark.alone
+
 PAGE = "docs/policy-walkthrough.md"
 OFFICERS = {"customs": "u-so1", "terminal-north": "u-so2"}
 CASE = "C-2026-0815"

@@ -22,6 +22,8 @@ from tests.federation import ANALYST, Federation, evidence, federation, free_por
 from tests.owners import Behaviour, answered, impostor
 from tests.processes import gateway_process
 
+pytestmark = pytest.mark.alone
+
 BAD, GOOD = "oceanic-line", "terminal-north"
 AT_ONCE, QUERIES = 24, 72
 Trouble = Callable[[Federation], AbstractAsyncContextManager[None]]

@@ -24,6 +24,8 @@ from tests.federation import Federation, federation, states
 from tests.live import alarms, apart, leaves, load, reason_of, refusals, start, until
 from tests.releases import POLICIES, files_of
 
+pytestmark = pytest.mark.alone
+
 OWNERS = ("oceanic-line", "terminal-north")
 OFFICER = UserSpec(pseudonym="u-so1", roles=(Role.SECURITY_OFFICER,))
 PEOPLE: Mapping[str, tuple[UserSpec, ...]] = {"customs": (OFFICER,)}
