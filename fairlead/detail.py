@@ -36,6 +36,8 @@ _SEALED_SHARE = 1088 + 32 + 16
 """What HPKE adds: two encapsulations and a tag."""
 _DIGEST = 32
 _TAG = 16
+QUERY_ID = 16
+"""Octets of a query's id."""
 _NONCE = bytes(12)
 """A key seals one content, so its only nonce may be a fixed one."""
 
@@ -46,6 +48,13 @@ class Bound:
 
     query_id: bytes
     maker: str
+
+    def __post_init__(self) -> None:
+        """:raises InvalidInput: QUERY_ID or PARTNER_ID: together they would not say where one ends
+        and the other begins."""
+        if len(self.query_id) != QUERY_ID:
+            raise InvalidInput("a query id has not 16 octets", reasons=("QUERY_ID",))
+        check_partner_id(self.maker)
 
     def info(self, domain: str, *more: str) -> bytes:
         """Octets that bind something to both."""

@@ -113,7 +113,7 @@ class Witnesses:
         :raises LogUnavailable: LOG_FORKED.
         :raises NoQuorum: QUORUM_OVERDUE, QUORUM_IMPOSSIBLE or QUORUM_MISSING.
         """
-        if self.stopped:
+        if self.stopped or self._standing.forked:  # here, or at a gateway beside this one
             raise _forked()
         if self.late_s() >= OVERDUE_S:
             raise quorum.NoQuorum(

@@ -28,6 +28,7 @@ from fairlead.facts import party_facts, query_facts, requester_code, window_days
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import LiveDirectory
+from fairlead.partners import directory_mismatch
 from fairlead.policy.decision import Decision, denial, meet
 from fairlead.policy.inputs import GrantFacts, QueryFacts
 from fairlead.policy.live import LivePolicy
@@ -226,6 +227,8 @@ class Answering:
         gateway = directory.gateways.get(peer.spiffe_id)
         if gateway is None:
             raise Forged("a query is brought by no gateway", reasons=("WRONG_PEER",))
+        if gateway.log_origin != self._heads.origin:  # a log that ended: its heads bind nobody now
+            raise directory_mismatch()
         await self._heads.reach(request.receipt.consistency_from, within_s=EARLY_S)
         now, policy = self._clock(), self._policy.current
         grant = verify_grant(

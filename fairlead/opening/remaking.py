@@ -29,6 +29,7 @@ from fairlead.envelope.query import (
 from fairlead.envelope.question import padded_question, part_info
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound
 from fairlead.identifiers import NORM_VERSION
+from fairlead.names import check_partner_id
 from fairlead.opening.sought import Sought
 from fairlead.partners import Directory
 from fairlead.v1 import opening_pb2 as pb
@@ -50,6 +51,8 @@ def read_asked(content: bytes) -> pb.AskedDetail:
     """:raises InvalidInput: it is no asker's detail, or has too many terms."""
     found = signing.parse_canonical(pb.AskedDetail, content)
     _check_terms(found.terms)
+    for owner in found.owners:
+        check_partner_id(owner.partner_id)
     return found
 
 

@@ -52,10 +52,13 @@ class Listing:
         require(partner_id in self.partners, "names a partner whose root is none of the anchors")
         return self.partners[partner_id]
 
-    def gateway(self) -> Content:
-        """The one whose log everything stands in. :raises EvidenceFailed: there is none."""
-        require(self.gateways, "is under a directory without a gateway")
-        return self.gateways[0]
+    def gateway(self, spiffe_id: str = "") -> Content:
+        """The one of that name, or any: their log, in which everything stands, is one.
+
+        :raises EvidenceFailed: there is none."""
+        found = [one for one in self.gateways if spiffe_id in {"", one["spiffe_id"]}]
+        require(found, "is under a directory without that gateway")
+        return found[0]
 
     def place(self, partner_id: str) -> int:
         """A partner's place in every list of digests."""

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead.verifier.anchors import require_signed, sha256, unpacked
+from fairlead.verifier.anchors import SKEW, require_signed, sha256, unpacked
 from fairlead.verifier.asked import Front
 from fairlead.verifier.finding import naming, require
 from fairlead.verifier.note import LogHead, cosigned_by, proven
@@ -18,6 +18,8 @@ ANSWERED, REFUSED, OVERLOADED = 1, 2, 6
 _SILENT = {3, 4, 5, 6, 7}
 """Statuses without an owner's signature: not asked, unreachable, timeout, overloaded, invalid."""
 _INTENT_LEAF, _OUTCOME_LEAF = 1, 3
+_LOGGED_WITHIN = 2 * SKEW
+"""Seconds between a query's own time and that of its INTENT."""
 
 
 @dataclass(frozen=True)
@@ -91,13 +93,15 @@ def _require_intent(leaf: Content, front: Front) -> None:
                        *(item["signature"] for item in signed["approvals"])],
     }  # fmt: skip
     require(all(leaf[key] == value for key, value in meant.items()), "is of another query")
+    late = abs(leaf["time_ms"] // 1000 - header["issued_at"]) > _LOGGED_WITHIN
+    require(not late, "was logged at another time than the query says")
 
 
 def _outcome(front: Front, chunk: Mapping[str, Any], intent_leaf: bytes) -> Content:
-    gateway, octets = front.listing.gateway(), unpacked(chunk["outcome"])
-    signature = unpacked(chunk["outcome_signature"])
-    require_signed(gateway["signing_key"], "outcome", octets, signature, "the gateway")
+    octets, signature = unpacked(chunk["outcome"]), unpacked(chunk["outcome_signature"])
     outcome = read_message("Outcome", octets)
+    gateway = front.listing.gateway(outcome["gateway"])
+    require_signed(gateway["signing_key"], "outcome", octets, signature, "the gateway")
     bound = (outcome["query_id"], outcome["header_digest"], outcome["gateway"])
     meant = (front.header["query_id"], front.header_digest, gateway["spiffe_id"])
     require(bound == meant, "is of another query")
@@ -120,9 +124,10 @@ def _require_later(opened: LogHead, ended: LogHead, closing: Content) -> None:
     require(ended.size >= opened.size, "stands in an earlier state of the log than its INTENT")
     if ended.size == opened.size:
         require(ended.root == opened.root, "stands in another history than its INTENT")
-    elif closing["consistency_from"] == opened.size:
-        path = closing["consistency"]
-        require_extends(opened.size, opened.root, ended.size, ended.root, path)
+        return
+    begins = closing["consistency_from"] == opened.size
+    require(begins, "does not extend the state of the log that its INTENT stands in")
+    require_extends(opened.size, opened.root, ended.size, ended.root, closing["consistency"])
 
 
 def _answers(

@@ -84,7 +84,11 @@ def _trusted(items: Mapping[str, Any], anchors: Anchors | None, findings: Findin
     with naming("anchors"):
         claimed: Anchors = reading(lambda: anchors_of(items["anchors"]), MISSHAPEN)
     if anchors is not None:
-        findings.proved.append("the trust anchors are those that were given")
+        findings.proved.append("everything rests on the trust anchors that were given")
+        if claimed.fingerprint() != anchors.fingerprint():
+            findings.unproved.append(
+                "the trust anchors that the page shows: they are not those that were given"
+            )
         return anchors
     findings.unproved.append(
         f"the trust anchors: compare their fingerprint {claimed.fingerprint()} with one that "

@@ -61,7 +61,7 @@ def somebody(der: bytes, listing: Listing, moment: int) -> Somebody:
     """
     # 1
     certificate = _certificate(der)
-    key = certificate.public_key()
+    key = _public_key(certificate)
     p256 = isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1)
     require(p256 and der.endswith(b"\x00" + certificate.signature), _CERTIFICATE)
     found = _extensions(certificate)
@@ -92,7 +92,14 @@ def _certificate(der: bytes) -> x509.Certificate:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             return x509.load_der_x509_certificate(der)
-    except (ValueError, Warning, UnsupportedAlgorithm):
+    except (ValueError, Warning, UnsupportedAlgorithm, x509.InvalidVersion):
+        raise EvidenceFailed(_CERTIFICATE) from None
+
+
+def _public_key(certificate: x509.Certificate) -> object:
+    try:
+        return certificate.public_key()
+    except (ValueError, UnsupportedAlgorithm):
         raise EvidenceFailed(_CERTIFICATE) from None
 
 

@@ -323,7 +323,8 @@ class Reconciler:
 
     @property
     def _gateway_id(self) -> str:
-        return self._parts.directory.current.gateway.spiffe_id
+        here = self._parts.config.gateway
+        return self._parts.directory.current.gateway_at(here).spiffe_id
 
     def _now_ms(self) -> int:
         return int(self._parts.clock() * 1000)

@@ -64,8 +64,9 @@ class Stating:
         directory = self._parts.directory.current
         partner = directory.partner(self._parts.config.partner)
         pair = Pair(federation=directory.federation, partner_id=partner.partner_id, node=self._node)
-        state = state_of(self._parts.log, directory.gateway.log_origin)
-        return Round(pair=pair, partner=partner, gateway=directory.gateway, state=state)
+        gateway = directory.gateway_at(self._parts.config.gateway)
+        state = state_of(self._parts.log, gateway.log_origin)
+        return Round(pair=pair, partner=partner, gateway=gateway, state=state)
 
     async def stated(self, at: Round) -> Said:
         """Make a statement, and get the gateway's; once more from where the gateway wants it.

@@ -599,7 +599,7 @@ ANSWERS: dict[str, tuple[Forgery, grpc.StatusCode, str]] = {
     "receipt of another leaf": (_receipt(leaf=b"x"), DENIED, "RECEIPT_BINDING"),
     "receipt without a proof": (_receipt(tlog_proof=""), INVALID, "TLOG_PROOF"),
     "receipt of noise": (_receipt(tlog_proof="\x00" * 64), INVALID, "NOTE_TEXT"),
-    "receipt of 20 KiB": (_receipt(tlog_proof="x" * 20_000), INVALID, "NOTE_TEXT"),
+    "receipt of 40 KiB": (_receipt(tlog_proof="x" * 40_000), INVALID, "NOTE_TEXT"),
     "receipt with endless hashes": (
         _receipt(consistency=[bytes(32)] * 65),
         INVALID,

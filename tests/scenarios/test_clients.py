@@ -24,7 +24,8 @@ from tests.owners import impostor
 PATIENCE_S = 30
 
 
-GATEWAYS = {"fairlead.v1.GatewayService", "fairlead.v1.FederationService"}
+GATEWAYS = {f"fairlead.v1.{name}Service" for name in ("Federation", "Gateway", "Reconcile")}
+NODES = ("Asking", "AuditReading", "Decision", "Evidence", "Owner", "Policy", "Witness")
 """What a gateway offers beside the standard services."""
 
 
@@ -73,10 +74,7 @@ async def test_a_foreign_client_reaches_gateway_and_node(tmp_path: Path, grpcurl
             (node, "tls", gateway_port, GATEWAYS),
             (
                 *(user, "user", made.ports["customs"]),
-                {
-                    f"fairlead.v1.{name}Service"
-                    for name in ("Asking", "Decision", "Owner", "Policy")
-                },
+                {f"fairlead.v1.{name}Service" for name in NODES},
             ),
         )
         for who, stem, port, services in servers:
