@@ -173,6 +173,7 @@ class Both:
         )  # fmt: skip
         self.heads = HeadKeeper(self.node.log, world.gateway)
         config = SimpleNamespace(
+            gateway=self.world.gateway.endpoint,
             partner=self.partner,
             limits=Limits(max_message_bytes=4_194_304 if self.limit is None else 65_536),
         )
