@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import grpc.aio
 import pytest
 
 from bench import pg_kill
@@ -128,7 +129,8 @@ async def test_two_gateways_are_one_log(pair: Pair, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_query_brought_to_both_at_once_is_admitted_once(pair: Pair) -> None:
-    """One gateway asks the owners, the other waits for it and shows its outcome."""
+    """One gateway, whichever, asks the owners; the other waits for it and shows its outcome. To the
+    asker, who brought it there alone, an outcome without an intent is no answer."""
     brought: list[asyncio.Task[list[gateway_pb2.QueryResponse]]] = []
 
     def meanwhile() -> None:
@@ -136,10 +138,13 @@ async def test_a_query_brought_to_both_at_once_is_admitted_once(pair: Pair) -> N
         brought.append(asyncio.create_task(pair.bring("gw-2")))
 
     pair.meanwhile = meanwhile
-    found = await pair.ask("gw-1")
+    try:
+        found = set(await pair.ask("gw-1"))
+    except grpc.aio.AioRpcError:
+        found = {event.partners[0].partner_id for event in await brought[0] if event.partners}
     shown = (await brought[0])[-1]
     assert shown.HasField("closed")
-    assert {"terminal-north", "oceanic-line"} <= found.keys()
+    assert found >= {"terminal-north", "oceanic-line"}
     assert pair.verify().leaves["INTENT"] == pair.verify().leaves["OUTCOME"] == 1
 
 
