@@ -129,8 +129,8 @@ async def test_two_gateways_are_one_log(pair: Pair, monkeypatch: pytest.MonkeyPa
 
 
 async def test_a_query_brought_to_both_at_once_is_admitted_once(pair: Pair) -> None:
-    """One gateway, whichever, asks the owners; the other waits for it and shows its outcome. To the
-    asker, who brought it there alone, an outcome without an intent is no answer."""
+    """Whichever gateway is first asks the owners, and the other shows its outcome, which is no
+    answer to an asker who saw no intent."""
     brought: list[asyncio.Task[list[gateway_pb2.QueryResponse]]] = []
 
     def meanwhile() -> None:
