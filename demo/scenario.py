@@ -130,14 +130,16 @@ class Scenario:
         forms = {term: spellings([term])}
         memory = sum(len(holds(pid, forms)) for pid in federation.processes(HOLDER))
         control = holds(os.getpid(), forms)  # this process knows the term: the search must find it
+        told = {"purpose": [PURPOSE.encode()]}  # which the partner does learn
+        seen = any(holds(pid, told) for pid in federation.processes(HOLDER))
         own = count_terms(federation.folder / "data" / HOLDER, [term])
         say(
             f"\n── Every file, log and process of {HOLDER} was searched for that container: found "
             f"{files + memory} times (the same search finds it {own} time in the partner's own "
-            "data, and in the memory of this demonstration)."
+            "data and in the memory of this demonstration, and the purpose in the partner's)."
         )
-        if not own or not control:
-            raise AssertionError("the search for the term finds nothing even where it is")
+        if not (own and control and seen):
+            raise AssertionError("the search finds nothing even where it is")
         self.tally.found_at_holder = files + memory
 
     def verify(self) -> int:

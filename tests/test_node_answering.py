@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
@@ -128,6 +129,17 @@ async def test_a_stale_receipt_is_answered_with_the_size_to_start_from(place: Pl
     index = place.log.size - 1
     request.receipt.CopyFrom(place.log.receipt(index, known=response.stale.size))
     assert (await place.answer(request)).HasField("answer")
+
+
+async def test_a_receipt_that_overtook_the_one_before_is_answered(place: Place) -> None:
+    """The gateway builds each receipt on the last; the other way round on the wire, both hold."""
+    await place.ask(place.walk())
+    first = place.request(place.walk())
+    second = place.request(place.walk(), known=place.log.size)
+    early = asyncio.ensure_future(place.answer(second))
+    await asyncio.sleep(0)
+    assert (await place.answer(first)).HasField("answer")
+    assert (await early).HasField("answer")
 
 
 async def test_another_history_is_refused_with_an_alarm(place: Place) -> None:

@@ -20,6 +20,8 @@ FORMS = {
     if secret.encode() not in PROGRAM
 }  # shorter forms stand somewhere in any process by chance, and words of the program in its own
 assert {STORY, OTHER} <= FORMS.keys()
+PATIENCE_MS = 60_000
+"""A query waits longer than two memories take to be read, on whatever machine."""
 
 
 async def ask_around(made: Federation) -> None:
@@ -46,7 +48,7 @@ async def during(made: Federation, owner: Serving, look: Callable[[], bool]) -> 
 async def test_the_running_gateways_memory_holds_no_term_and_no_record(tmp_path: Path) -> None:
     """What passed through stands nowhere in it; the same search finds it at the asker."""
     async with (
-        federation(tmp_path, records=RECORDS, start=False) as made,
+        federation(tmp_path, records=RECORDS, start=False, deadline_ms=PATIENCE_MS) as made,
         gateway_process(made) as gateway,
         node_process(made, "customs") as asker,
         node_process(made, OWNER) as owner,
