@@ -14,6 +14,8 @@ STAMP := $(VENV)/.ready
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 export PIP_NO_INPUT := 1
+# Modules are compiled once, not at every one of the thousands of starts that the tests make.
+unexport PYTHONDONTWRITEBYTECODE
 
 # The first Python on PATH that is 3.11 or newer and can make virtual environments;
 # `make setup PYTHON=/path/to/python3` chooses another.
@@ -22,6 +24,9 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11 p
 	>/dev/null 2>&1 && { echo "$$p"; break; }; done)
 # With none, any Python can still run the doctor, which says what is missing.
 ANY_PYTHON := $(or $(PYTHON),$(shell command -v python3 || echo python3))
+
+# Test workers: one more than there are cores, because tests wait for processes and for disks.
+WORKERS = $(shell $(ANY_PYTHON) -c 'import os; print(min(4, 1 + os.cpu_count()))')
 
 PROTOS := $(sort $(wildcard protos/fairlead/v1/*.proto))
 PROTOC = $(PY) -m grpc_tools.protoc -Iprotos --python_out=$(1) --grpc_python_out=$(1) \
@@ -65,8 +70,8 @@ demo-down: $(STAMP) ## stop what demo-up started
 
 test: $(STAMP) ## every test that needs no tool beyond Python (ARGS="-k name" to choose)
 ifeq ($(strip $(ARGS)),)
-	@$(PY) -m pytest -q -n auto --maxprocesses 4 --dist loadfile --ignore tests/scenarios tests
-	@$(PY) -m pytest -q -n auto --maxprocesses 2 --dist loadfile -m 'not alone' tests/scenarios
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile --ignore tests/scenarios tests
+	@$(PY) -m pytest -q -n $(WORKERS) --dist loadfile -m 'not alone' tests/scenarios
 	@$(PY) -m pytest -q -m alone tests/scenarios
 else
 	@$(PY) -m pytest -q $(ARGS)
