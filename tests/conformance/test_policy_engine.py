@@ -312,4 +312,3 @@ def test_engines_that_share_a_module_share_no_data() -> None:
     assert decided(second, "routing", other["input"]) == other["expect"]
     second.close()
     assert decided(first, "routing", one["input"]) == one["expect"]
-
