@@ -1,8 +1,9 @@
 """Two gateways on one log in PostgreSQL, both asked without a pause, one killed again and again.
 
 ``python -m bench.pg_kill``: kill -9 every 5 s, 20 times, in turns. Real gateway processes, real
-nodes, a real server. Whatever an asker was told under a signed head is in the log afterwards, and
-the log re-derives and extends every head that anybody was shown.
+nodes, a real server. Whatever an asker was told under a signed head is in the log afterwards, no
+answer arrived without its RELEASE, and the log re-derives and extends every head that anybody was
+shown.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ import grpc.aio
 from fairlead import merkle, receipts, telemetry
 from fairlead.auditlog import DatabaseUrl, LogReport, snapshot, verify_log
 from fairlead.errors import Unreachable
-from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2
+from fairlead.signing import digest
+from fairlead.v1 import asking_pb2, audit_pb2, gateway_pb2, query_pb2
 from node.app import NodeApp
 from tests.audited import audit_server
 from tests.federation import CASE, PURPOSE, Federation, apart, federation
@@ -47,6 +49,8 @@ class Found:
     told: int
     """Leaves that an asker was shown under a signed head."""
     lost: int
+    unbacked: int
+    """Answers that arrived without a RELEASE of their query, owner and octets in the log."""
     closed: dict[str, int]
     """Gateway → queries that were answered through it."""
     heads: int
@@ -56,7 +60,8 @@ class Found:
     @property
     def ok(self) -> bool:
         """Nothing that was acknowledged is missing, and both gateways served."""
-        return self.lost == 0 and self.told > 0 and all(self.closed.values())
+        kept = self.lost == self.unbacked == 0
+        return kept and self.told > 0 and all(self.closed.values())
 
 
 @dataclass(slots=True)
@@ -65,6 +70,8 @@ class Told:
 
     leaves: set[bytes] = field(default_factory=set)
     notes: set[str] = field(default_factory=set)
+    answers: set[tuple[bytes, str, bytes]] = field(default_factory=set)
+    """Query, owner, and digest of the header of every answer that arrived."""
     closed: dict[str, int] = field(default_factory=lambda: dict.fromkeys(ASKERS, 0))
     heard: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -75,10 +82,15 @@ class Told:
         async def watched(
             request: gateway_pb2.QueryRequest,
         ) -> AsyncIterator[gateway_pb2.QueryResponse]:
+            query_id = query_pb2.QueryHeader.FromString(request.query.header).query_id
             async for response in send(request):
                 for event in apart(response):
                     if event.HasField("accepted"):
                         self._note(event.accepted.intent)
+                    for line in event.partners:
+                        if line.HasField("answer"):
+                            found = query_id, line.partner_id, digest(line.answer.header)
+                            self.answers.add(found)
                     if event.HasField("closed") and event.closed.HasField("receipt"):
                         self._note(event.closed.receipt)
                         self.closed[gateway] += 1
@@ -202,12 +214,20 @@ def _look(made: Federation, address: DatabaseUrl, told: Told, kills: int) -> Fou
             )
         )
     report = verify_log(address, origin=gateway.log_origin, public_key=gateway.log_key, known=known)
+    stored: set[bytes] = set()
+    released: set[tuple[bytes, str, bytes]] = set()
     with snapshot(address) as log:
-        stored = {leaf_hash for (leaf_hash,) in log.execute("SELECT hash FROM leaf")}
+        for leaf_hash, body in log.execute("SELECT hash, body FROM leaf"):
+            stored.add(leaf_hash)
+            released |= {
+                (item.query_id, item.partner_id, item.answer_digest)
+                for item in audit_pb2.AuditLeaf.FromString(body).released
+            }
     return Found(
         kills=kills,
         told=len(told.leaves),
         lost=len(told.leaves - stored),
+        unbacked=len(told.answers - released),
         closed=dict(told.closed),
         heads=len(known),
         report=report,
@@ -229,6 +249,7 @@ def main() -> int:
         "leaves in the log, gapless": found.report.size,
         "leaves an asker was told of": found.told,
         "of these lost": found.lost,
+        "answers without their RELEASE": found.unbacked,
         "signed heads the log extends": found.heads,
         "queries left open by a kill": len(found.report.open_queries),
         **{f"queries answered through {name}": count for name, count in found.closed.items()},
@@ -239,7 +260,8 @@ def main() -> int:
         json.dumps(
             {
                 "schema": 1, "bench": "pg_kill", "ok": found.ok, "kills": found.kills,
-                "acked": found.told, "lost": found.lost, "leaves": found.report.size,
+                "acked": found.told, "lost": found.lost,
+                "unbacked": found.unbacked, "leaves": found.report.size,
                 "heads": found.heads, "closed": found.closed,
                 "open_queries": len(found.report.open_queries),
                 "seconds": round(time.monotonic() - begun, 1),

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from fairlead import process
@@ -46,7 +47,8 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     """Look at everything; what fails does not keep the rest from being looked at.
 
     1. Private files are their owner's alone. 2. Directory, deny lists and the node's own keys
-    verify, and whoever opens sealed details is pinned. 3. The policy does. 4. Every mapping fits
+    verify, and each who opens sealed details is pinned, for what is sealed to all of them cannot be
+    sealed to fewer (``ROOT_UNPINNED``). 3. The policy does. 4. Every mapping fits
     its source. 5. What could leave was accepted. 6. The index opens. 7. The timestamp authority's
     certificates are there.
     """
@@ -57,7 +59,9 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     yield _try("directory and deny lists", lambda: member.append(process.join(config, clock)))
     if member:
         yield _try("own keys and certificate", lambda: _keys(config, member[0]))
-        yield _try("audit committee", lambda: _committee(member[0]))
+        current = member[0].directory.current
+        for partner in current.appointed.committee:
+            yield _try(f"audit committee: {partner}", partial(current.partner, partner))
     # 3
     policy: list[PolicyPoints] = []
     yield _try("policy", lambda: policy.append(_policy(config, clock)))
@@ -95,12 +99,6 @@ def _private(config: NodeConfig) -> list[Path]:
 
 def _keys(config: NodeConfig, member: Membership) -> None:
     own_keys(config, member)
-
-
-def _committee(member: Membership) -> None:
-    """:raises NotFound: ROOT_UNPINNED: what is sealed to all of them cannot be sealed to one."""
-    for partner in member.directory.current.appointed.committee:
-        member.directory.current.partner(partner)
 
 
 def _policy(config: NodeConfig, clock: Callable[[], float]) -> PolicyPoints:

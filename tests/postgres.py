@@ -88,12 +88,20 @@ class Postgres:
         return [entry for entry in plain if entry.startswith(f"{of}: ")]
 
 
-def programs() -> Path:
-    """The folder of PostgreSQL's own programs; skips, or fails when everything is required."""
+def installed() -> Path | None:
+    """The folder of PostgreSQL's own programs, if they are here."""
     found = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: path.parts[-2])
     beside = shutil.which("initdb")
-    if found or beside:
-        return found[-1] if found else Path(str(beside)).resolve().parent
+    if found:
+        return found[-1]
+    return Path(beside).resolve().parent if beside else None
+
+
+def programs() -> Path:
+    """The folder of PostgreSQL's own programs; skips, or fails when everything is required."""
+    found = installed()
+    if found is not None:
+        return found
     if os.environ.get("FAIRLEAD_REQUIRE_ALL") == "1":
         pytest.fail(f"PostgreSQL is required here (next: {NEXT})")
     pytest.skip(f"no PostgreSQL on this machine (next: {NEXT})")

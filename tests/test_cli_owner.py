@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
 from fairlead.config import Limits, NodeConfig
+from fairlead.trust import Trust
 from node.cli.main import app
 from node.indexing import index_keys
 from tests import processes
@@ -96,6 +98,23 @@ def test_check_finds_everything_wrong_at_once(node: Path, tmp_path: Path) -> Non
     assert f"chmod 600 {key}" in found.stderr
     key.chmod(0o600)
     assert "KEY_PERMISSIONS" not in typed(node, "check").stdout
+
+
+def test_check_names_who_of_the_audit_committee_is_not_pinned(node: Path, tmp_path: Path) -> None:
+    """A newcomer that has not telephoned a member cannot seal to the committee: `check` says to
+    whom, and which command comes next; once pinned, all is in order."""
+    typed(node, "exposure", "accept", "--by", "u-dpo")
+    pins = tmp_path / "keys" / "public" / "pins.toml"
+    whole = Trust.load(pins)
+    fewer = {partner: root for partner, root in whole.roots.items() if partner != "customs"}
+    replace(whole, roots=fewer).save(pins)
+    found = typed(node, "check")
+    assert found.exit_code != 0
+    assert re.search(r"^audit committee: customs +ROOT_UNPINNED", found.stdout, re.MULTILINE)
+    assert re.search(rf"^audit committee: {OWNER} +in order", found.stdout, re.MULTILINE)
+    assert "next: fairlead-node partner pin" in found.stderr
+    whole.save(pins)
+    assert typed(node, "check").exit_code == 0
 
 
 def test_pause_status_resume_at_rest(node: Path, tmp_path: Path) -> None:

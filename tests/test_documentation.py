@@ -82,7 +82,6 @@ OURS = (
     "docs/evidence.md",
     "docs/policy-replay.md",
     "docs/policy-tools.md",
-    "docs/audit.md",
 )
 
 
@@ -138,7 +137,22 @@ def options_of(command: Any) -> set[str]:
     return {name for parameter in command.params for name in parameter.opts if name[0] == "-"}
 
 
-COMMANDS = sorted({(name, tuple(words)) for name in OURS for words in typed(text_of(name))})
+def shown(text: str) -> Iterator[list[str]]:
+    """Every command in the blocks of what is shown and not typed, as words."""
+    for block in blocks(text, "text"):
+        for line in re.sub(r"\\\n\s*", " ", block).splitlines():
+            if line.partition(" ")[0] in PROGRAMS:
+                yield shlex.split(line, comments=True)
+
+
+COMMANDS = sorted(
+    {
+        (name, tuple(words))
+        for name in OURS
+        for found in (typed, shown)
+        for words in found(text_of(name))
+    }
+)
 
 
 @pytest.mark.parametrize(
@@ -463,6 +477,15 @@ def test_every_link_leads_somewhere(page: Path) -> None:
         if not known or (anchor and anchor not in anchors(file.read_text(encoding="utf-8"))):
             broken.append(target)
     assert broken == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    """Whoever is told which test shows something finds it, by its path or by its name."""
+    for name in re.findall(r"`((?:[\w/]+/)?test_\w+\.py)`", page.read_text(encoding="utf-8")):
+        found = ROOT / name if "/" in name else next((ROOT / "tests").rglob(name), None)
+        assert found is not None, name
+        assert found.is_file(), name
 
 
 def test_the_index_lists_every_document() -> None:

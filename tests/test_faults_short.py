@@ -11,19 +11,35 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType, SimpleNamespace
+from typing import cast
 
 import pytest
 
 from fairlead import cosigning, errors, merkle, receipts, signing
 from fairlead.auditlog import verification
-from fairlead.leaves import LeafWriter
-from fairlead.v1 import audit_pb2
-from tests.faults import accepting, injections, kills, power, strace, subject, tampering, verifying
+from fairlead.partners import Directory
+from fairlead.v1 import audit_pb2, witness_pb2
+from tests import postgres
+from tests.faults import (
+    accepting,
+    injections,
+    kills,
+    power,
+    run,
+    strace,
+    subject,
+    tampering,
+    verifying,
+)
 from tests.faults.appending import ROOT
 from tests.faults.disk import Disk, File, Tearing, Write
-from tests.faults.run import QUICK, Result, judge
+from tests.faults.verdict import FULL, QUICK, SHARED, Result, judge, table
 from tests.processes import unprivileged
+from tests.walks import make_world
+from tests.witnessing import Place, Town, opened
 
 pytestmark = pytest.mark.timeout(240)
 traced = pytest.mark.usefixtures("strace_is_here")
@@ -180,6 +196,53 @@ def test_every_tampering_is_found(made: verifying.Original, tmp_path: Path) -> N
     assert {kind.__name__ for kind in tampering.FILE} <= found.alone.keys()
 
 
+class Watched(Town):
+    """Witnesses whose directory names the log under test."""
+
+    @property
+    def directory(self) -> Directory:
+        """See :attr:`Town.directory`."""
+        found = super().directory
+        entry = replace(found.gateway, log_origin=subject.ORIGIN, log_key=subject.PUBLIC)
+        return replace(found, gateways=MappingProxyType({entry.spiffe_id: entry}))
+
+
+async def next_round(place: Place, town: Town, path: Path) -> str:
+    """A log goes on until it is longer than what a witness cosigned last, and is shown to it."""
+    log, known = subject.open_log(path), place.heads.size
+    try:
+        while log.head.size <= known:
+            await log.append(subject.leaf(audit_pb2.LEAF_TYPE_CASE, os.urandom(16)))
+        request = witness_pb2.AddCheckpointRequest(
+            old_size=known,
+            consistency=log.consistency(known, log.head.size),
+            checkpoint=log.checkpoint(),
+        )
+    finally:
+        log.close()
+    return str((await place.witness.add(request, town.gateway)).WhichOneof("result"))
+
+
+async def test_a_witness_finds_at_its_next_cosignature_what_the_file_hides(
+    made: verifying.Original, tmp_path: Path
+) -> None:
+    """A log that was rolled back, restored or rewritten under its own key, and went on, is a fork
+    to whoever cosigned before; the same log untouched is cosigned."""
+    town = Watched.of(make_world(tmp_path / "keys"), 4)
+    with opened(tmp_path / "witness", town, "w-00") as place:
+        await place.witness.open()
+        honest = Path(shutil.copy(made.path, tmp_path / "honest.sqlite"))
+        for _ in range(2):
+            assert await next_round(place, town, honest) == "cosignature"
+        hidden = (tampering.rolled_back, tampering.older_file, tampering.rewritten)
+        for seed, kind in enumerate(hidden):
+            path = Path(shutil.copy(made.path, tmp_path / f"{seed}.sqlite"))
+            verifying.tamper(kind, path, made, random.Random(seed))
+            subject.verify(path)
+            assert await next_round(place, town, path) == "fork"
+        assert len(place.leaves(audit_pb2.LEAF_TYPE_ALARM)) == len(hidden)
+
+
 def test_every_column_of_a_log_is_bound_or_said_not_to_be(made: verifying.Original) -> None:
     """A column that verification does not look at is one that nothing rests on, and is listed."""
     log = subject.open_log(made.path)
@@ -324,27 +387,6 @@ def test_a_file_whose_own_names_are_damaged_is_unusable(
         assert caught.value.code == "DATABASE_UNUSABLE"
 
 
-async def test_a_clock_that_steps_changes_no_order(tmp_path: Path) -> None:
-    """Five minutes forth and back, also across a restart: leaves stand as they were appended."""
-    path, moment = tmp_path / "log.sqlite", [1_760_000_000.0]
-    heads = []
-    for step in (0, 300, -300, -300, 300, 600):
-        moment[0] += step
-        log = subject.open_log(path, clock=lambda: moment[0])
-        leaves = LeafWriter(log=subject.LOG, clock=lambda: moment[0])
-        for _ in range(2):
-            await log.append(leaves.decision("decisions-read", user="u-sec01"))
-        heads.append(log.head)
-        log.close()
-    assert subject.verify(path, heads).size == 12
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        bodies = [body for (body,) in database.execute("SELECT body FROM leaf ORDER BY idx")]
-    times = [
-        audit_pb2.AuditLeaf.FromString(body).time_ms // 1000 - 1_760_000_000 for body in bodies
-    ]
-    assert times[::2] == times[1::2] == [0, 300, 0, -300, 0, 600]
-
-
 def test_a_file_on_a_read_only_medium_is_verified_and_not_written(tmp_path: Path) -> None:
     """A log that lies read-only is proved from and verified, and does not start."""
     made = verifying.original(tmp_path / "made")
@@ -392,6 +434,30 @@ def test_the_last_line_says_no_when_anything_is_wrong() -> None:
     result.troubles.append("anything else")
     judge(result, QUICK)
     assert result.line["faults"] == "failed"
+
+
+def test_without_a_server_the_run_says_so_and_fails_where_all_is_required(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """What was left out stands in the table, and is a trouble for whoever demands everything."""
+    monkeypatch.setattr(postgres, "installed", lambda: None)
+    shop = SimpleNamespace(folder=tmp_path, seed=1)
+    for demanded, troubles in (("", 0), ("1", 1)):
+        monkeypatch.setenv("FAIRLEAD_REQUIRE_ALL", demanded)
+        result = Result()
+        run._kill_shared(cast("run.Shop", shop), FULL, result)
+        assert "LEFT OUT: no PostgreSQL" in table(result)
+        assert (result.left_out, len(result.troubles)) == ([SHARED], troubles)
+        result.line |= {
+            "kills": FULL.kills + FULL.gateway_kills, "acked": 100_000, "injected": 200,
+            "recovered": 200, "power_rounds": 20, "control_lost": 1, "tampered": FULL.tampered,
+            "detected": FULL.tampered, "proofs_mutated": 500_000,
+        }  # fmt: skip
+        judge(result, FULL)
+        assert result.line["faults"] == ("failed" if demanded else "ok")
+        result.left_out.clear()
+        judge(result, FULL)
+        assert result.line["faults"] == "failed", "twenty kills are missing"
 
 
 def verdict(line: dict[str, int]) -> str:

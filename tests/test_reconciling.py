@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
 from collections.abc import Iterator
 from dataclasses import replace
@@ -10,7 +11,9 @@ from typing import Any
 
 import pytest
 
+from fairlead.errors import Unreachable
 from fairlead.reconciling import Ledger, require_in_log
+from fairlead.v1 import reconcile_pb2
 from gateway.overdue import Overdue
 from node.reconciling import reconciler as reconciling
 from tests.reconciled import ALARM, RECONCILED, Both
@@ -228,6 +231,37 @@ async def test_what_another_node_of_the_partner_did_is_no_incident(
     )
     await both.reconcile()
     assert both.gateway.reasons() == [["RECONCILE_MISSING"]]
+
+
+async def test_a_node_reconciles_by_itself_hour_after_hour(
+    both: Both, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After its start and after every hour, in minutes after a gateway that was silent, until it is
+    stopped; here without the waiting."""
+    assert (reconciling.EVERY_S, reconciling.RETRY_S) == (3_600, 600)
+    for name in ("START_S", "EVERY_S", "RETRY_S"):
+        monkeypatch.setattr(reconciling, name, 0.005)
+    silent = 3
+
+    def bend(response: reconcile_pb2.ReconcileResponse) -> reconcile_pb2.ReconcileResponse:
+        nonlocal silent
+        if silent:
+            silent -= 1
+            raise Unreachable("the gateway is silent")
+        return response
+
+    both.line.bend = bend
+    await both.hour()
+    task = asyncio.create_task(both.reconciler.run(lambda: 0.0))
+    async with asyncio.timeout(10):
+        while len(both.node.of(RECONCILED)) < 3:
+            await asyncio.sleep(0.005)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert silent == 0
+    assert both.node.of(ALARM) == both.gateway.of(ALARM) == []
+    assert both.node.of(RECONCILED)[0].entries_listed == 5
 
 
 async def test_a_partner_that_reconciles_no_more_is_overdue(both: Both) -> None:

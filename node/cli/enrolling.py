@@ -125,6 +125,10 @@ def enrol(
     say(f"enrolled: {enrolled.request.node}, directory {found.directory.serial}")
     for partner in sorted(found.vouched.keys() - enrolled.pins.keys()):
         say(f"{partner} is not pinned: it is neither asked nor answered before you telephoned it")
+        if partner in found.directory.appointed.committee:
+            say(
+                f"{partner} is of the audit committee: until then this node asks and answers nobody"
+            )
         say(f'next: fairlead-node partner pin {partner} --phrase "…" --config {place.config}')
     say(f"next: fairlead-node check --config {place.config}")
 

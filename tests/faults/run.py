@@ -1,13 +1,15 @@
 """``make faults``: the audit log under kills, failing calls, power cuts and forgery.
 
 Progress goes to standard error, a table and, as the last line, one JSON object to standard output.
-docs/operate.md says how to read it, docs/adr/0030-fault-suite.md what is simulated, and how.
+docs/benchmarks.md says how to read it, docs/adr/0030-fault-suite.md what is simulated, and how.
 ``--quick`` is a short form: does it run at all?
 """
 
 from __future__ import annotations
 
 import argparse
+import asyncio
+import io
 import itertools
 import json
 import multiprocessing
@@ -19,71 +21,20 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fairlead import telemetry
+from tests import postgres
+from tests.attacks.games import forks
 from tests.faults import accepting, injections, kills, power, tampering, verifying
 from tests.faults.appending import ROOT
 from tests.faults.promises import Kept
+from tests.faults.verdict import FULL, QUICK, SHARED, Result, Scale, judge, say, table
+from tests.walks import make_world
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Scale:
-    """How much of each."""
-
-    kills: int
-    lines: int
-    gateway_kills: int
-    points: int
-    other_calls: int
-    records: int
-    control_records: int
-    cuts: int
-    tampered: int
-    mutated: int
-
-
-FULL = Scale(
-    kills=220, lines=kills.LINES, gateway_kills=20, points=10**6, other_calls=60, records=10,
-    control_records=3, cuts=10, tampered=1000, mutated=520_000,
-)  # fmt: skip
-QUICK = Scale(
-    kills=4, lines=400, gateway_kills=0, points=12, other_calls=4, records=1, control_records=1,
-    cuts=6, tampered=80, mutated=4000,
-)  # fmt: skip
-
-
-@dataclass(slots=True)
-class Result:
-    """The last line, and what the table says besides."""
-
-    line: dict[str, Any] = field(
-        default_factory=lambda: {
-            "schema": 1, "faults": "failed", "kills": 0, "acked": 0, "lost": 0, "injected": 0,
-            "recovered": 0, "power_rounds": 0, "control_lost": 0, "tampered": 0, "detected": 0,
-            "proofs_mutated": 0, "accepted": 0,
-        }
-    )  # fmt: skip
-    rows: list[tuple[str, str]] = field(default_factory=list)
-    troubles: list[str] = field(default_factory=list)
-
-    def tell(self, what: str, found: str) -> None:
-        """One row of the table."""
-        self.rows.append((what, found))
-        say(f"{what}: {found}")
-
-    def keep(self, kept: Kept) -> None:
-        """What a stage found in the files."""
-        self.line["lost"] += kept.lost
-        self.troubles += sorted(kept.troubles)
-        if kept.unbacked:
-            self.troubles.append(f"{kept.unbacked} bytes out without INTENT and RELEASE")
-
-
-def say(text: str) -> None:
-    """Progress."""
-    print(f"faults: {text}", file=sys.stderr, flush=True)
+SEEDS = 1000
+"""Between the seeds of two processes that each play several games."""
 
 
 class Shop:
@@ -124,7 +75,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="fairlead-faults-") as folder:
         shop = Shop(Path(folder), seed)
         try:
-            for stage in (_kill, _kill_gateway, _inject, _cut, _tamper, _mutate):
+            for stage in STAGES:
                 with _failing(stage.__name__.strip("_"), result):
                     stage(shop, scale, result)
         finally:
@@ -176,22 +127,10 @@ def kill_lane(folder: Path, count: int, seed: int, lines: int) -> kills.Killed:
 
 
 def _kill_gateway(shop: Shop, scale: Scale, result: Result) -> None:
-    """In a process of its own, because nodes talk."""
     if not scale.gateway_kills:
         return
-    said = shop.folder / "gateway.txt"
-    with said.open("wb") as stream:
-        done = subprocess.run(
-            [
-                *(sys.executable, "-m", "tests.killed_gateway"),
-                *(str(shop.folder / "gateway"), str(scale.gateway_kills)),
-            ],
-            cwd=ROOT, stdout=subprocess.PIPE, stderr=stream, check=False,
-        )  # fmt: skip
-    if done.returncode:
-        say(said.read_text()[-3000:])
-        raise RuntimeError("something was lost, or got out without its leaves; see above")
-    survived = json.loads(done.stdout.splitlines()[-1])
+    folder = str(shop.folder / "gateway")
+    survived = _beside(shop, "tests.killed_gateway", folder, str(scale.gateway_kills))
     result.line["kills"] += survived["kills"]
     result.line["acked"] += survived["acked"]
     result.tell(
@@ -199,6 +138,42 @@ def _kill_gateway(shop: Shop, scale: Scale, result: Result) -> None:
         f"{survived['kills']} kills, {survived['acked']} leaves shown in receipts, 0 lost, "
         "every byte with INTENT and RELEASE",
     )
+
+
+def _kill_shared(shop: Shop, scale: Scale, result: Result) -> None:
+    if not scale.shared_kills:
+        return
+    if postgres.installed() is None:
+        result.leave_out(SHARED, f"no PostgreSQL on this machine (next: {postgres.NEXT})")
+        return
+    survived = _beside(shop, "bench.pg_kill", "--kills", str(scale.shared_kills))
+    result.line["kills"] += survived["kills"]
+    result.line["acked"] += survived["acked"]
+    result.line["lost"] += survived["lost"]
+    result.tell(
+        SHARED,
+        f"{survived['kills']} kills in turns, {survived['acked']} leaves shown in receipts, "
+        f"{survived['lost']} lost, a gapless log of {survived['leaves']}",
+    )
+
+
+def _beside(shop: Shop, module: str, *words: str) -> dict[str, Any]:
+    """The last line of a program of its own, because nodes talk.
+
+    :raises RuntimeError: it says that something is wrong.
+    """
+    said = shop.folder / f"{module}.txt"
+    with said.open("wb") as stream:
+        done = subprocess.run(
+            [sys.executable, "-m", module, *words],
+            cwd=ROOT, stdout=subprocess.PIPE, stderr=stream, check=False,
+        )  # fmt: skip
+    if done.returncode:
+        say(said.read_text(errors="replace")[-3000:])
+        say(done.stdout.decode(errors="replace"))
+        raise RuntimeError(f"{module} did not end well; see above")
+    last: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
+    return last
 
 
 def _inject(shop: Shop, scale: Scale, result: Result) -> None:
@@ -288,33 +263,32 @@ def mutate(_folder: Path, count: int, seed: int) -> accepting.Tried:
     return accepting.play(count, seed)
 
 
-def judge(result: Result, scale: Scale) -> None:
-    """Nothing lost, all recovered and detected, nothing accepted, and enough of each."""
-    line = result.line
-    right = (
-        line["lost"] == 0
-        and line["injected"] == line["recovered"] > 0
-        and line["tampered"] == line["detected"] == scale.tampered
-        and line["accepted"] == 0
-        and line["control_lost"] > 0
-        and line["kills"] == scale.kills + scale.gateway_kills
+def _fork(shop: Shop, scale: Scale, result: Result) -> None:
+    pieces = [
+        (count, scale.witnesses, shop.seed + SEEDS * place)
+        for place, count in enumerate(_parts(scale.games, shop.jobs))
+        if count
+    ]
+    played = [game for part in shop.share(fork_games, pieces) for game in part]
+    both = sum(game.quorums > 1 for game in played)
+    if both or not all(game.signatures and game.alarms for game in played):
+        result.troubles.append(f"forks: {both} games in which both histories had a quorum")
+    result.tell(
+        "two forks before many witnesses",
+        f"{len(played)} games, {scale.witnesses} witnesses at once, as many liars as tolerated: "
+        f"{sum(game.signatures for game in played)} cosignatures, "
+        f"{sum(game.alarms for game in played)} alarms, {both} with a quorum for both",
     )
-    enough = scale is QUICK or (
-        line["kills"] >= 200
-        and line["acked"] >= 100_000
-        and line["injected"] >= 200
-        and line["power_rounds"] >= 20
-        and line["proofs_mutated"] >= 500_000
-    )
-    line["faults"] = "ok" if right and enough and not result.troubles else "failed"
 
 
-def table(result: Result) -> str:
-    """For people."""
-    width = max(len(what) for what, _ in result.rows)
-    lines = [f"{what:<{width}}  {found}" for what, found in result.rows]
-    lines += [f"TROUBLE  {trouble}" for trouble in result.troubles]
-    return "\n".join(lines) + "\n"
+def fork_games(folder: Path, games: int, witnesses: int, seed: int) -> list[forks.Played]:
+    """A share of the games of two forks, for a process of the shop: alarms are what it is for."""
+    telemetry.configure("error", stream=io.BytesIO())
+    world, seeds = make_world(folder / "keys"), range(seed, seed + games)
+    return asyncio.run(forks.play_many(folder / "games", world, seeds=seeds, count=witnesses))
+
+
+STAGES = (_kill, _kill_gateway, _kill_shared, _inject, _cut, _tamper, _mutate, _fork)
 
 
 if __name__ == "__main__":

@@ -165,15 +165,20 @@ def play(
         for file in folder.glob("tampered.sqlite*"):
             file.unlink()
         shutil.copy(made.path, path)
-        with _opened(path) as database:
-            held = frozenset(head.size for head in made.heads)
-            kind(Case(path=path, database=database, chance=chance, older=made.older, held=held))
+        tamper(kind, path, made, chance)
         if content(path) == before:
             found.nothing += 1
             continue
         _count(kind.__name__, path, made.heads, found)
         _open(kind.__name__, path, found)
     return found
+
+
+def tamper(kind: Kind, path: Path, made: Original, chance: random.Random) -> None:
+    """Tamper with a copy of the log."""
+    with _opened(path) as database:
+        held = frozenset(head.size for head in made.heads)
+        kind(Case(path=path, database=database, chance=chance, older=made.older, held=held))
 
 
 @contextlib.contextmanager
