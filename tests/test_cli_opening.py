@@ -8,7 +8,10 @@ import pytest
 
 from fairlead.auditlog import verify_log
 from fairlead.cli.output import Exit
+from fairlead.detail import open_share
+from fairlead.opening import share
 from fairlead.signing import load_signing_key, public_bytes
+from fairlead.v1.audit_pb2 import LEAF_TYPE_ALARM as ALARM
 from fairlead.v1.audit_pb2 import LEAF_TYPE_OPENING as OPENING
 from tests.desks import WHY, Desks, asked_twice, leaves_of
 from tests.federation import CASE, OTHER, STORY
@@ -90,6 +93,26 @@ def test_one_share_opens_nothing_and_a_broken_file_is_left_out(desks: Desks) -> 
     assert opened.code == Exit.CHECK_FAILED
     assert opened.json["terms"][0]["term"] == STORY
     assert "broken.shares: left out" in opened.err
+
+
+def test_a_member_that_releases_another_share_is_named(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The others' shares open the detail, the exit code says that something is wrong, and an ALARM
+    in the auditor's log says whose share it was."""
+    to = desks.folder / "liar"
+    desks.audit("open", desks.query, "--log", str(desks.gateway_log), *WHY, "--to", str(to))
+    request = to / "request.opening"
+    honest = desks.shares(request, "customs", "terminal-north")
+    with monkeypatch.context() as lying:
+        lying.setattr(share, "open_share", lambda *given: open_share(*given)[:1] + bytes(32))
+        options = [*honest, *desks.shares(request, "police")]
+    opened = desks.audit("open", str(request), *options, "--output", "json")
+    assert (opened.code, opened.json["terms"][0]["term"]) == (Exit.CHECK_FAILED, STORY)
+    assert "INCIDENT: the oversight of police released a share" in opened.err
+    folder = desks.made.folder / "profiles" / AUDITOR[1] / "openings"
+    alarm = leaves_of(folder / "audit.sqlite", ALARM)[-1]
+    assert (alarm.partner_id, list(alarm.reasons)) == ("police", ["SHARES_WRONG"])
 
 
 def test_what_cannot_be_put_on_the_record_is_not_shown(desks: Desks) -> None:

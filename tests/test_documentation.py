@@ -479,6 +479,21 @@ def test_every_link_leads_somewhere(page: Path) -> None:
     assert broken == []
 
 
+def test_every_heading_that_a_program_names_exists() -> None:
+    """Whoever is sent to a page, and to a heading on it, finds the heading."""
+    named = re.compile(r"docs/([\w-]+\.md), (?:under )?“?([A-Z][\w ’-]*\w)")
+    found = {
+        place
+        for folder in ("fairlead", "gateway", "node", "deploy")
+        for path in (ROOT / folder).rglob("*")
+        if path.suffix in {".py", ".toml", ".yaml"} and path.is_file()
+        for place in named.findall(path.read_text(encoding="utf-8"))
+    }
+    assert ("operate.md", "An incident of reconciliation") in found
+    for page, heading in found:
+        assert re.search(rf"^#+ {heading}$", text_of(f"docs/{page}"), re.MULTILINE), heading
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
     """Whoever is told which test shows something finds it, by its path or by its name."""
