@@ -134,3 +134,10 @@ async def test_a_log_that_lost_its_tail_stops_and_begins_anew(tmp_path: Path) ->
             assert held is not None
             assert held.checkpoint == told.checkpoints[0]
             assert held.size >= receipts.open_checkpoint(note, origin, entry.log_key).size
+        # Both ends: what nodes record from before is one incident each, which names all of it.
+        for name, app in made.nodes.items():
+            before, again = [await app.reconciler.reconcile() for _ in range(2)]
+            assert (before["reasons"], again["reasons"]) == (["RECONCILE_RESTARTED"], []), name
+            assert before["excused"] >= 2
+        alarms = [leaf for leaf in leaves(gateway) if leaf.type == audit_pb2.LEAF_TYPE_ALARM]
+        assert sorted(leaf.partner_id for leaf in alarms) == sorted(made.nodes)
