@@ -45,7 +45,7 @@ from gateway.reconciled import Known, NodeShelf, put_known, put_missed
 SUBJECT = "reconciliation"
 RECONCILE, CONCLUDE = "ReconcileService.Reconcile", "ReconcileService.Conclude"
 AT_ONCE = 4
-"""Statements that are looked up at a time."""
+"""Statements that are looked up at a time, of one partner one: none keeps the others out."""
 FORK = "CHECKPOINT_FORK"
 
 
@@ -120,7 +120,9 @@ class Reconciliations:
                 # 3 and 4
                 said = await asyncio.to_thread(self._said, statement, known)
             finally:
-                self._busy.discard(peer.spiffe_id)
+                self._busy.discard(peer.partner_id or "")
+        except Overloaded:  # no leaf: whoever hammers at the door does not swell the log
+            raise
         except FairleadError as error:
             await self._refuse(error, RECONCILE, peer)
             raise
@@ -128,11 +130,12 @@ class Reconciliations:
         return pb.ReconcileResponse(countered=self._countered(said, request))
 
     def _enter(self, peer: Identity) -> None:
-        if peer.spiffe_id in self._busy or len(self._busy) >= AT_ONCE:
+        partner = peer.partner_id or ""
+        if partner in self._busy or len(self._busy) >= AT_ONCE:
             raise Overloaded(
                 "this gateway is busy reconciling", remedy="it is tried again within the hour"
             )
-        self._busy.add(peer.spiffe_id)
+        self._busy.add(partner)
 
     def _partner(self, peer: Identity) -> tuple[Partner, Pair]:
         directory = self._directory.current
@@ -237,6 +240,7 @@ class Reconciliations:
             signature=signature,
             consistency_from=known,
             consistency=self._log.consistency(known, size),
+            from_shown=self._log.consistency(min(request.shown_size, size), size),
         )
         cosigned = self._cosigned()
         if cosigned is not None and cosigned.size <= size:
@@ -253,7 +257,8 @@ class Reconciliations:
 
         1. All three statements verify, and are of this node and of this log.
         2. It follows what was concluded last; the same one again changes nothing.
-        3. What the node holds against this log as a whole it shows, by a checkpoint of this log.
+        3. What the node holds against this log as a whole it shows, by a checkpoint of this log
+           that this log does not hold: one that it does hold refutes the node.
         4. What several nodes of a partner were told, none of them may know.
         5. One leaf, with all three statements: an alarm over what was not raised before, or that
            both logs agree. What this gateway knows of the node moves with it, unless the node does
@@ -270,7 +275,7 @@ class Reconciliations:
             )
             head = self._own_head(found.statement, partner)
             # 3
-            self._require_shown(found)
+            await self._require_shown(found)
             async with self._concluding:
                 # 2
                 known = self.shelf.of(pair.node)
@@ -295,14 +300,25 @@ class Reconciliations:
             return False
         raise Stale("a verdict is ahead of this gateway", reasons=("RECONCILE_BINDING",))
 
-    def _require_shown(self, found: Exchange) -> None:
+    async def _require_shown(self, found: Exchange) -> None:
+        """Step 3.
+
+        :raises Forged: :raises InvalidInput: it shows nothing, or what this log goes on from.
+        """
         for code in found.verdict.reasons:
             if code not in OF_LOG:
                 raise InvalidInput("a verdict is malformed", reasons=("RECONCILE_FORM",))
         reasons = set(found.verdict.reasons)
         if reasons - {"RECONCILE_UNWITNESSED"} or (reasons and found.verdict.accepted):
             keys = [g.log_key for g in self._directory.current.gateways.values()]
-            receipts.open_checkpoint_of(found.verdict.accepted, self._log.origin, keys)
+            shown = receipts.open_checkpoint_of(found.verdict.accepted, self._log.origin, keys)
+            await self._log.follow()  # another gateway may have shown it
+            if shown.size <= self._log.head.size and self._log.root(shown.size) == shown.root:
+                raise Forged(
+                    "a verdict accuses this log of what it does not contradict",
+                    reasons=("RECONCILE_UNTRUE",),
+                    remedy="ask the node's operator: its log and the verdict show who is right",
+                )
 
     async def _recorded(
         self,

@@ -10,9 +10,15 @@ from pathlib import Path
 import pytest
 
 from fairlead import signing
-from fairlead.errors import FairleadError, Forged, InvalidInput
+from fairlead.errors import FairleadError, Forged, InvalidInput, Overloaded
 from fairlead.receipts import CheckpointFork, open_checkpoint
-from fairlead.reconciling import Exchange, require_in_log, sign_counterstatement, sign_statement
+from fairlead.reconciling import (
+    OF_LOG,
+    Exchange,
+    require_in_log,
+    sign_counterstatement,
+    sign_statement,
+)
 from fairlead.reconciling.exchange import claimed_pair
 from fairlead.reconciling.statement import (
     COUNTERSTATEMENT,
@@ -24,6 +30,7 @@ from fairlead.reconciling.statement import (
 from fairlead.v1 import reconcile_pb2 as pb
 from node.reconciling import reconciler
 from node.reconciling.report import Report
+from node.reconciling.stating import Said
 from tests.reconciled import ALARM, INTENT, OTHER, RECONCILED, REFUSAL, Both, digest
 from tests.walks import World, make_world
 
@@ -320,6 +327,33 @@ async def test_a_gateway_on_another_history_is_found_once(
     assert (await both.reconcile())["reasons"] == asked_there
 
 
+async def test_a_fork_that_is_shown_while_a_query_moves_the_head_is_found(both: Both) -> None:
+    """A gateway that answers a statement from a history beside the one whose receipt arrives at
+    that moment is not believed, and the next process holds it to the receipt's."""
+    await both.hour()
+    await both.reconcile()
+    base = both.heads.size
+    both.gateway.close()
+    shutil.copy(both.gateway.path, both.folder / "fork.sqlite")
+    both.open_gateway()
+    await both.hour()
+    main = both.gateway.log.head
+    proof = both.gateway.log.consistency(base, main.size)
+    await _another_history(both, "fork", 2)
+
+    def move(response: pb.ReconcileResponse) -> pb.ReconcileResponse:
+        if both.heads.size == base:
+            both.heads.extend(main.checkpoint, proof, asked_from=base)
+        return response
+
+    both.line.bend = move
+    assert "CHECKPOINT_FORK" in (await both.reconcile())["reasons"]
+    await both.node.log.keep(both.heads.persist())
+    assert both.node.log.foreign_head(main.origin) == main
+    alarm = both.node.of(ALARM)[0]
+    assert alarm.checkpoints[0] == main.checkpoint
+
+
 def _say(both: Both, **changes: object) -> Callable[[pb.ReconcileResponse], pb.ReconcileResponse]:
     """The gateway's operator bends its own statement, and signs that."""
 
@@ -438,27 +472,53 @@ async def test_a_statement_that_is_malformed_or_huge_is_refused(both: Both, worl
     assert len(both.gateway.of(REFUSAL)) == 3
 
 
+def _accuse(both: Both, code: str, accepted: str) -> None:
+    """The node's administrator has it accuse the gateway of what it does not believe itself."""
+    believe = both.reconciler._believe
+
+    async def accuse(said: Said, *rest: object) -> None:
+        await believe(said, *rest)  # type: ignore[arg-type]
+        said.reasons, said.accepted, said.believed = (code,), accepted, None
+
+    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+
+
 async def test_an_accusation_needs_what_shows_it(both: Both) -> None:
     """A node that accuses the gateway of a fork without a checkpoint of its log is refused."""
     await both.hour()
-    believe = both.reconciler._believe
-
-    def accuse(said: object, *rest: object) -> None:
-        believe(said, *rest)  # type: ignore[arg-type]
-        said.reasons, said.believed = ("CHECKPOINT_FORK",), None  # type: ignore[attr-defined]
-
-    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+    _accuse(both, "CHECKPOINT_FORK", "")
     with pytest.raises(InvalidInput):
         await both.reconcile()
     assert both.gateway.of(ALARM) == []
 
 
-async def test_one_node_keeps_nobody_out(both: Both) -> None:
-    """A second statement of a node whose first is still looked up is refused as too much."""
-    both.desk._busy.add(both.line.peer.spiffe_id)
-    with pytest.raises(FairleadError) as caught:
+@pytest.mark.parametrize("code", OF_LOG)
+async def test_an_accusation_that_the_log_refutes_is_no_alarm(both: Both, code: str) -> None:
+    """A checkpoint that this log goes on from shows neither a fork nor a lost tail: what is on the
+    gateway's record is the refusal."""
+    await both.hour()
+    _accuse(both, code, both.gateway.log.checkpoint())
+    await both.hour()
+    with pytest.raises(Forged) as caught:
         await both.reconcile()
-    assert caught.value.code == "OVERLOADED"
+    assert caught.value.code == "RECONCILE_UNTRUE"
+    assert both.gateway.of(ALARM) == []
+    assert [leaf.reasons for leaf in both.gateway.of(REFUSAL)] == [["RECONCILE_UNTRUE"]]
+
+
+async def test_one_partner_keeps_nobody_out(both: Both) -> None:
+    """A second statement of a partner whose first is still looked up, by whichever of its nodes, is
+    too much, and no leaf; others are served meanwhile."""
+    await both.hour()
+    both.desk._busy.add(OTHER)
+    await both.reconcile()
+    both.desk._busy.add(both.partner)
+    size = both.gateway.log.head.size
+    second = replace(both.line.peer, spiffe_id=both.line.peer.spiffe_id + "2")
+    for peer in (both.line.peer, second):
+        with pytest.raises(Overloaded):
+            await both.desk.reconcile(both.line.requests[0], peer)
+    assert both.gateway.log.head.size == size
 
 
 # ── The evidence ─────────────────────────────────────────────────────────────────────────────
