@@ -267,6 +267,10 @@ class Reconciliations:
         raise Stale("a verdict is ahead of this gateway", reasons=("RECONCILE_BINDING",))
 
     def _require_shown(self, found: Exchange) -> None:
+        """Step 3.
+
+        :raises Forged: :raises InvalidInput: it shows nothing, or what this log goes on from.
+        """
         for code in found.verdict.reasons:
             if code not in OF_LOG:
                 raise InvalidInput("a verdict is malformed", reasons=("RECONCILE_FORM",))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fairlead.reconciling import Ledger, require_in_log
+from fairlead.v1 import reconcile_pb2 as pb
 from gateway.overdue import Overdue
 from node.reconciling import reconciler as reconciling
 from tests.reconciled import ALARM, RECONCILED, Both
@@ -108,6 +109,29 @@ async def test_a_verdict_that_was_lost_is_given_again(both: Both) -> None:
     await both.answered()
     await agree(both, listed=6, met=4)
     assert len(both.gateway.of(RECONCILED)) == 1
+
+
+async def test_a_head_that_a_query_moves_meanwhile_is_connected(both: Both) -> None:
+    """What the gateway shows while a receipt arrives is believed once one checkpoint more extends
+    both, and the newest verified one is durable."""
+    await both.hour()
+    await agree(both)
+    await both.hour()
+    base, log = both.heads.size, both.gateway.log
+    between, size = base + 2, log.head.size
+    ((note,),) = log.read("SELECT note FROM checkpoint WHERE size = ?", (between,))
+
+    def move(response: pb.ReconcileResponse) -> pb.ReconcileResponse:
+        if both.heads.size == base:
+            both.heads.extend(note, log.consistency(base, between), asked_from=base)
+        return response
+
+    both.line.bend = move
+    await agree(both, rounds=1, listed=5, met=3)
+    assert both.line.requests[-1].shown_size == size
+    held = both.node.log.foreign_head(log.origin)
+    assert held is not None
+    assert held.size == both.heads.size == size
 
 
 async def test_the_same_verdict_again_changes_nothing(both: Both) -> None:

@@ -348,6 +348,7 @@ class ReconcileRequest(_message.Message):
     CONSISTENCY_FIELD_NUMBER: _builtins.int
     HEAD_SIZE_FIELD_NUMBER: _builtins.int
     SETTLED_SIZE_FIELD_NUMBER: _builtins.int
+    SHOWN_SIZE_FIELD_NUMBER: _builtins.int
     statement: _builtins.bytes
     signature: _builtins.bytes
     consistency_from: _builtins.int
@@ -357,6 +358,10 @@ class ReconcileRequest(_message.Message):
     settled_size: _builtins.int
     """Size of the newest head that it accepted so long ago that a quorum must have cosigned more; 0
     for none.
+    """
+    shown_size: _builtins.int
+    """Size of the checkpoint that answered the same statement before, while the head moved on; 0 for
+    none.
     """
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
@@ -369,10 +374,11 @@ class ReconcileRequest(_message.Message):
         consistency: _abc.Iterable[_builtins.bytes] | None = ...,
         head_size: _builtins.int = ...,
         settled_size: _builtins.int = ...,
+        shown_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "head_size", b"head_size", "settled_size", b"settled_size", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "head_size", b"head_size", "settled_size", b"settled_size", "shown_size", b"shown_size", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -419,6 +425,7 @@ class Countered(_message.Message):
     COSIGNED_FIELD_NUMBER: _builtins.int
     FROM_SETTLED_FIELD_NUMBER: _builtins.int
     TO_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    FROM_SHOWN_FIELD_NUMBER: _builtins.int
     counterstatement: _builtins.bytes
     signature: _builtins.bytes
     consistency_from: _builtins.int
@@ -433,6 +440,10 @@ class Countered(_message.Message):
     def from_settled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def to_checkpoint(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def from_shown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """That the counterstatement's checkpoint extends the one shown before."""
+
     def __init__(
         self,
         *,
@@ -443,10 +454,11 @@ class Countered(_message.Message):
         cosigned: _builtins.str = ...,
         from_settled: _abc.Iterable[_builtins.bytes] | None = ...,
         to_checkpoint: _abc.Iterable[_builtins.bytes] | None = ...,
+        from_shown: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "cosigned", b"cosigned", "counterstatement", b"counterstatement", "from_settled", b"from_settled", "signature", b"signature", "to_checkpoint", b"to_checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "cosigned", b"cosigned", "counterstatement", b"counterstatement", "from_settled", b"from_settled", "from_shown", b"from_shown", "signature", b"signature", "to_checkpoint", b"to_checkpoint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

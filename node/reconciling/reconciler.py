@@ -11,7 +11,7 @@ from typing import Any
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.partners import Partner
-from fairlead.receipts import CheckpointFork, Head
+from fairlead.receipts import CheckpointFork, CheckpointStale, Head
 from fairlead.reconciling import (
     OF_LOG,
     Cosigned,
@@ -27,6 +27,7 @@ from fairlead.reconciling import (
     open_counterstatement,
     put_over,
     put_raised,
+    require_extension,
     require_witnessed,
     shown,
     sign_verdict,
@@ -169,7 +170,7 @@ class Reconciler:
         )
         _require_within(counter, said, at)
         # 4
-        self._believe(said, counter, at)
+        await self._believe(said, counter, at)
         # 5
         verdict = await asyncio.to_thread(self._verdict, said, counter)
         found = Exchange(
@@ -189,7 +190,7 @@ class Reconciler:
 
     # ── Judging ──────────────────────────────────────────────────────────────────────────────
 
-    def _believe(self, said: Said, counter: Counterstatement, at: Round) -> None:
+    async def _believe(self, said: Said, counter: Counterstatement, at: Round) -> None:
         """Step 4; what does not hold is an incident, with what shows it.
 
         :raises Forged: not signed by the gateway's log. :raises InvalidInput: malformed.
@@ -199,6 +200,7 @@ class Reconciler:
             head = self._parts.heads.extend(
                 counter.checkpoint, said.countered.consistency, asked_from=said.request.head_size
             )
+            await self._connect(said, head, at)
         except CheckpointFork as fork:
             said.reasons, said.accepted = fork.reasons, fork.checkpoints[0]
             return
@@ -222,6 +224,32 @@ class Reconciler:
             said.reasons = error.reasons
             return
         said.believed = head
+
+    async def _connect(self, said: Said, head: Head, at: Round) -> None:
+        """Have a head shown to be of one history with the one that this node's queries have brought
+        it to while it was shown: the gateway proves that its next one extends both.
+
+        :raises CheckpointFork: it does not. :raises CheckpointStale: it takes no statement now.
+        """
+        now = self._parts.heads.head
+        if now is None or (now.size, now.root) == (head.size, head.root):
+            return
+        request = pb.ReconcileRequest()
+        request.CopyFrom(said.request)
+        request.head_size, request.shown_size = now.size, head.size
+        countered = (await self._calling.reconcile(request)).countered
+        if not countered.counterstatement:  # the two have concluded something meanwhile
+            raise CheckpointStale(now.size)
+        later = open_counterstatement(
+            countered.counterstatement,
+            countered.signature,
+            public_key=at.gateway.signing_key,
+            statement=said.statement,
+        )
+        extended = self._parts.heads.extend(
+            later.checkpoint, countered.consistency, asked_from=now.size
+        )
+        require_extension(head, extended, countered.from_shown)
 
     def _require_witnessed(self, said: Said, head: Head, at: Round) -> None:
         """The one place where a quorum of witnesses is demanded: for what this node settled on or
@@ -289,7 +317,7 @@ class Reconciler:
         else:
             even = not (found.said.more or said.more)
             later = _later(found, at.state, said.believed, now_ms, even=even)
-            puts += [put_state(later, said.believed), self._parts.heads.persist(said.believed)]
+            puts += [put_state(later, said.believed), self._parts.heads.persist()]
             puts.append(put_over(at.gateway.log_origin, OF_LOG))
             puts.append(put_over(self._node, [OVERDUE] if even else []))
         leaf = self._leaf(found, judged, codes, detail)

@@ -14,10 +14,9 @@ from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.receipts import CheckpointFork, open_checkpoint
 from fairlead.reconciling import (
-    Counterstatement,
+    OF_LOG,
     Entry,
     Exchange,
-    Verdict,
     require_in_log,
     sign_counterstatement,
     sign_statement,
@@ -458,6 +457,33 @@ async def test_a_gateway_on_another_history_is_found_once(
     assert (await both.reconcile())["reasons"] == asked_there
 
 
+async def test_a_fork_that_is_shown_while_a_query_moves_the_head_is_found(both: Both) -> None:
+    """A gateway that answers a statement from a history beside the one whose receipt arrives at
+    that moment is not believed, and the next process holds it to the receipt's."""
+    await both.hour()
+    await both.reconcile()
+    base = both.heads.size
+    both.gateway.close()
+    shutil.copy(both.gateway.path, both.folder / "fork.sqlite")
+    both.open_gateway()
+    await both.hour()
+    main = both.gateway.log.head
+    proof = both.gateway.log.consistency(base, main.size)
+    await _another_history(both, "fork", 2)
+
+    def move(response: pb.ReconcileResponse) -> pb.ReconcileResponse:
+        if both.heads.size == base:
+            both.heads.extend(main.checkpoint, proof, asked_from=base)
+        return response
+
+    both.line.bend = move
+    assert "CHECKPOINT_FORK" in (await both.reconcile())["reasons"]
+    await both.node.log.keep(both.heads.persist())
+    assert both.node.log.foreign_head(main.origin) == main
+    alarm = both.node.of(ALARM)[0]
+    assert alarm.checkpoints[0] == main.checkpoint
+
+
 def _say(both: Both, **changes: object) -> Callable[[pb.ReconcileResponse], pb.ReconcileResponse]:
     """The gateway's operator bends its own statement, and signs that."""
 
@@ -574,22 +600,27 @@ async def test_a_statement_that_is_malformed_or_huge_is_refused(both: Both, worl
     assert len(both.gateway.of(REFUSAL)) == 3
 
 
+def _accuse(both: Both, code: str, accepted: str) -> None:
+    """The node's administrator has it accuse the gateway of what it does not believe itself."""
+    believe = both.reconciler._believe
+
+    async def accuse(said: Said, *rest: object) -> None:
+        await believe(said, *rest)  # type: ignore[arg-type]
+        said.reasons, said.accepted, said.believed = (code,), accepted, None
+
+    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+
+
 async def test_an_accusation_needs_what_shows_it(both: Both) -> None:
     """A node that accuses the gateway of a fork without a checkpoint of its log is refused."""
     await both.hour()
-    believe = both.reconciler._believe
-
-    def accuse(said: object, *rest: object) -> None:
-        believe(said, *rest)  # type: ignore[arg-type]
-        said.reasons, said.believed = ("CHECKPOINT_FORK",), None  # type: ignore[attr-defined]
-
-    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+    _accuse(both, "CHECKPOINT_FORK", "")
     with pytest.raises(InvalidInput):
         await both.reconcile()
     assert both.gateway.of(ALARM) == []
 
 
-@pytest.mark.parametrize("code", ["CHECKPOINT_FORK", "LOG_BEHIND"])
+@pytest.mark.parametrize("code", OF_LOG)
 async def test_a_log_is_not_accused_of_what_it_goes_on_from(both: Both, code: str) -> None:
     """A node that calls a genuine checkpoint of this very history a fork, or one that it is behind,
     raises no alarm here: it is refused, and that is on the record."""
@@ -597,13 +628,7 @@ async def test_a_log_is_not_accused_of_what_it_goes_on_from(both: Both, code: st
     await both.reconcile()
     shown = both.gateway.log.checkpoint()
     await both.hour()
-    judge = both.reconciler._verdict
-
-    def accuse(said: Said, counter: Counterstatement) -> Verdict:
-        said.reasons, said.accepted, said.believed = (code,), shown, None
-        return judge(said, counter)
-
-    both.reconciler._verdict = accuse  # type: ignore[method-assign]
+    _accuse(both, code, shown)
     with pytest.raises(Forged) as caught:
         await both.reconcile()
     assert caught.value.code == "RECONCILE_UNTRUE"
