@@ -173,8 +173,9 @@ class LeafWriter:
         """The leaf of a reconciliation that found nothing.
 
         :param user: the other end's SPIFFE id. :param partner_id: the node's partner.
-        :param listed: entries of this log. :param met: of the other one. :param excused: of those
-            that the node's log need not hold. :param detail_digest: of the statements beside it.
+        :param listed: entries of this log. :param met: of the other one. :param excused: of
+            both, what the other log need not hold.
+        :param detail_digest: of the statements beside it.
         """
         leaf = self._leaf(
             pb.LEAF_TYPE_RECONCILED,

@@ -67,6 +67,7 @@ class Event(StrEnum):
     LOG_FAILED = "log-failed"
     LOG_FORKED = "log-forked"
     LOG_ORIGIN_CHANGED = "log-origin-changed"
+    LOG_UNREADABLE = "log-unreadable"
     MEMBERSHIP_PROBLEM = "membership-problem"
     OPA_ENDED = "opa-ended"
     OPA_STARTED = "opa-started"

@@ -8,7 +8,7 @@ that needs them, and the running gateway takes both up.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -176,18 +176,19 @@ class Books:
         at: int,
         entries: Mapping[str, pb.SignedPartnerEntry] | None = None,
         appointed: Appointed | None = None,
-        gateway: pb.GatewayEntry | None = None,
+        gateways: Sequence[pb.GatewayEntry] = (),
     ) -> bytes:
-        """The next directory's octets, unsigned: other entries, others appointed, another entry of
-        a gateway, or the same for longer."""
+        """The next directory's octets, unsigned: other entries, others appointed, another or a
+        further entry of a gateway, or the same for longer."""
         listed = self.entries() if entries is None else entries
         content = pb.Directory()
         content.CopyFrom(self.directory)
         if appointed is not None:
             appointed.put(content)
-        for listed_gateway in content.gateways:
-            if gateway is not None and listed_gateway.spiffe_id == gateway.spiffe_id:
-                listed_gateway.CopyFrom(gateway)
+        places = {entry.spiffe_id: place for place, entry in enumerate(content.gateways)}
+        for entry in gateways:
+            place = places.get(entry.spiffe_id)
+            (content.gateways.add() if place is None else content.gateways[place]).CopyFrom(entry)
         content.serial += 1
         content.issued_at = at
         content.expires_at = at + DIRECTORY_LIFETIME_S

@@ -16,7 +16,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -43,6 +44,16 @@ GATEWAY_LIFETIME = timedelta(days=14)
 POLICY_LIFETIME_S = 365 * 86_400
 RELEASE_TICK_MS = 50
 BASELINE = "data/agreements.yaml"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """Where a gateway is."""
+
+    name: str
+    listen: str
+    endpoint: str
+    hosts: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,26 +87,29 @@ def found(folder: Path, charter: Charter, *, now: float) -> tuple[Invitation, bo
             raise _in_the_way()
         books = Books.load(load(GatewayConfig, folder / "gateway.toml"))
         return made, books.directory.serial > 0
-    if folder.exists() and any(folder.iterdir()):
-        raise _in_the_way()
-    gateway_id = SpiffeId(
-        federation=charter.federation,
-        kind=IdentityKind.GATEWAY,
-        partner_id=None,
-        name=charter.name,
-    )
-    if SpiffeId.parse(str(gateway_id)) != gateway_id or len(charter.operators) == 1:
+    if len(charter.operators) == 1:
         raise InvalidInput("a federation needs two operators", reasons=("OPERATORS",))
     _check_officers(charter)
+    with whole(folder) as fresh:
+        return _make(fresh, charter, now)
+
+
+@contextmanager
+def whole(folder: Path) -> Iterator[Path]:
+    """A folder that is there with everything in it, or not at all.
+
+    :raises Misconfigured: FOLDER_IN_THE_WAY.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise _in_the_way()
     fresh = folder.with_name(f".{folder.name}.{os.getpid()}")
     try:
-        made_now = _make(private_folder(fresh), charter, gateway_id, now)
+        yield private_folder(fresh)
         if folder.exists():
             folder.rmdir()
         fresh.rename(folder)
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
-    return made_now
 
 
 def _check_officers(charter: Charter) -> None:
@@ -113,9 +127,7 @@ def _check_officers(charter: Charter) -> None:
         )
 
 
-def _make(
-    folder: Path, charter: Charter, gateway_id: SpiffeId, now: float
-) -> tuple[Invitation, bool]:
+def _make(folder: Path, charter: Charter, now: float) -> tuple[Invitation, bool]:
     keys, public = private_folder(folder / "keys"), private_folder(folder / "public")
     own = [] if charter.operators else _hand_over(folder, "operator")
     operators = charter.operators or tuple(signing.public_bytes(key) for key in own)
@@ -131,7 +143,11 @@ def _make(
         common_name=f"{charter.federation} federation CA", now=now, lifetime=CA_LIFETIME
     )
     ca.save(keys / "ca.pem", keys / "ca.key")
-    entry = _gateway_keys(keys, charter, gateway_id, ca, now)
+    seat = Seat(
+        name=charter.name, listen=charter.listen, endpoint=charter.endpoint, hosts=charter.hosts
+    )
+    log_key = Ed25519PrivateKey.generate()
+    entry = gateway_keys(keys, seat, ca, log_key, federation=charter.federation, now=now)
     trust = Trust(
         federation=charter.federation,
         operators=operators,
@@ -140,7 +156,7 @@ def _make(
     )
     trust.save(public / "pins.toml")
     _first_lists(public, charter, entry, ca)
-    _write_config(folder, charter)
+    write_config(folder, seat)
     for key in own:
         books = Books.load(load(GatewayConfig, folder / "gateway.toml"))
         with books.desk().alone():
@@ -178,30 +194,45 @@ def _officers(charter: Charter, keys: Sequence[Ed25519PrivateKey]) -> tuple[Offi
     )
 
 
-def _gateway_keys(
-    keys: Path, charter: Charter, gateway_id: SpiffeId, ca: authority.Issuer, now: float
+def gateway_keys(
+    keys: Path,
+    seat: Seat,
+    ca: authority.Issuer,
+    log_key: Ed25519PrivateKey,
+    *,
+    federation: str,
+    now: float,
 ) -> pb.GatewayEntry:
+    """Make a gateway's keys in its key folder; returns its entry, whose log is its own.
+
+    :raises InvalidInput: the name cannot be a gateway's.
+    """
+    gateway_id = SpiffeId(
+        federation=federation, kind=IdentityKind.GATEWAY, partner_id=None, name=seat.name
+    )
+    if SpiffeId.parse(str(gateway_id)) != gateway_id:
+        raise InvalidInput("a gateway's name is misspelt", reasons=("DIRECTORY",))
     tls_key = ec.generate_private_key(ec.SECP256R1())
     certificate = authority.issue_gateway(
         ca,
-        federation=charter.federation,
-        name=charter.name,
+        federation=federation,
+        name=seat.name,
         public_key=tls_key.public_key(),
-        hosts=charter.hosts,
+        hosts=seat.hosts,
         now=now,
         lifetime=GATEWAY_LIFETIME,
     )
     authority.save_certificate(keys / "tls.pem", certificate)
     signing.save_key(keys / "tls.key", tls_key)
-    signing_key, log_key = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
+    signing_key = Ed25519PrivateKey.generate()
     signing.save_key(keys / "signing.key", signing_key)
     signing.save_key(keys / "log.key", log_key)
     return pb.GatewayEntry(
         spiffe_id=str(gateway_id),
-        endpoint=charter.endpoint,
+        endpoint=seat.endpoint,
         signing_key=signing.public_bytes(signing_key),
         log_key=signing.public_bytes(log_key),
-        log_origin=f"{charter.federation}/gateway/{charter.name}",
+        log_origin=f"{federation}/gateway/{seat.name}",
     )
 
 
@@ -220,16 +251,21 @@ def _first_lists(
     write_private(public / "deny-lists.bin", signing.canonical(pb.DenyListBundle()))
 
 
-def _write_config(folder: Path, charter: Charter) -> None:
+def write_config(folder: Path, seat: Seat, *more: tuple[str, str]) -> None:
+    """Write a gateway's configuration; every path in it is its folder's own.
+
+    :param more: further keys.
+    """
     settings: Sequence[tuple[str, str]] = (
-        ("name", charter.name),
-        ("listen", charter.listen),
+        ("name", seat.name),
+        ("listen", seat.listen),
         ("state_dir", "state"),
         ("keys_dir", "keys"),
         ("directory", "public/directory.bin"),
         ("pins", "public/pins.toml"),
         ("deny_lists", "public/deny-lists.bin"),
         ("policy_dir", "policy"),
+        *more,
     )
     text = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings)
     write_private(folder / "gateway.toml", text.encode())

@@ -1,4 +1,8 @@
-"""Which partners have not reconciled for too long: silence is said, and can be scraped."""
+"""Which partners have not reconciled for too long: silence is said, and can be scraped.
+
+Of a partner with several nodes the one that is silent longest counts: an entry is missing only once
+all of them have said so.
+"""
 
 from __future__ import annotations
 
@@ -35,12 +39,13 @@ class Overdue:
         self._said: frozenset[str] = frozenset()
 
     def ages(self) -> dict[str, float]:
-        """Partner → seconds since its node concluded, or since this gateway started."""
+        """Partner → seconds since each of its nodes has concluded, or this gateway started."""
         newest, now = self._shelf.newest(), self._clock()
-        return {
-            partner: max(0.0, now - max(self._since, newest.get(partner, 0) / 1000))
-            for partner in self._directory.current.partners
+        heard = {
+            name: min((newest.get(node.spiffe_id, 0) for node in partner.nodes), default=0)
+            for name, partner in self._directory.current.partners.items()
         }
+        return {name: max(0.0, now - max(self._since, at / 1000)) for name, at in heard.items()}
 
     def gauges(self) -> list[Gauge]:
         """For Prometheus."""

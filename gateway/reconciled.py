@@ -9,7 +9,8 @@ from typing import Any
 
 from fairlead.auditlog import AuditLog
 from fairlead.errors import Stale
-from fairlead.reconciling import Exchange, Incident, Pair
+from fairlead.partners import Partner
+from fairlead.reconciling import Exchange, Incident
 from fairlead.reconciling.raised import MIGRATION
 
 MIGRATIONS = (
@@ -19,14 +20,12 @@ MIGRATIONS = (
         node TEXT PRIMARY KEY,
         partner TEXT NOT NULL,
         next INTEGER NOT NULL,
-        began_ms INTEGER NOT NULL,
         size INTEGER NOT NULL,
         root BLOB NOT NULL,
         note TEXT NOT NULL,
         gateway_next INTEGER NOT NULL,
         gateway_first INTEGER NOT NULL,
         excused INTEGER NOT NULL,
-        met INTEGER NOT NULL,
         at_ms INTEGER NOT NULL
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE reconcile_missed (
@@ -37,15 +36,13 @@ MIGRATIONS = (
     ) STRICT, WITHOUT ROWID
     """,
 )
-_COLUMNS = "next, began_ms, size, root, note, gateway_next, gateway_first, excused, met, at_ms"
+_COLUMNS = "node, partner, next, size, root, note, gateway_next, gateway_first, excused, at_ms"
 _PUT = f"""
-    INSERT INTO reconciled_node (node, partner, {_COLUMNS})
-    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO reconciled_node ({_COLUMNS}) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (node) DO UPDATE SET partner = excluded.partner, next = excluded.next,
-        began_ms = excluded.began_ms, size = excluded.size, root = excluded.root,
-        note = excluded.note, gateway_next = excluded.gateway_next,
-        gateway_first = excluded.gateway_first, excused = excluded.excused, met = excluded.met,
-        at_ms = excluded.at_ms
+        size = excluded.size, root = excluded.root, note = excluded.note,
+        gateway_next = excluded.gateway_next, gateway_first = excluded.gateway_first,
+        excused = excluded.excused, at_ms = excluded.at_ms
 """  # noqa: S608  only names of columns
 _MISSED = """
     INSERT INTO reconcile_missed (identity, node, time_ms) VALUES (?, ?, ?)
@@ -63,15 +60,15 @@ class Known:
     of the gateway's log from which it has not been told, ``gateway_first`` the one from which it
     may be told again: a node that lost the leaf of its last reconciliation lost nothing else."""
 
+    node: str
+    partner: str
     next: int
-    began_ms: int
     size: int
     root: bytes
     note: str
     gateway_next: int
     gateway_first: int
     excused: int
-    met: int
     at_ms: int
 
     def told_from(self, wanted: int) -> int:
@@ -93,10 +90,22 @@ class NodeShelf:
         )
         return _known(rows[0]) if rows else None
 
+    def replaced(self, partner: Partner) -> Known | None:
+        """The last to conclude of a partner's nodes that the directory lists no more: the one that
+        a node which has never concluded is in the place of. Whoever begins again under another name
+        begins where that one ended."""
+        listed = {node.spiffe_id for node in partner.nodes}
+        rows = self._log.read(
+            f"SELECT {_COLUMNS} FROM reconciled_node WHERE partner = ? ORDER BY at_ms DESC",  # noqa: S608
+            (partner.partner_id,),
+        )
+        former = [known for known in map(_known, rows) if known.node not in listed]
+        return former[0] if former else None
+
     def newest(self) -> dict[str, int]:
-        """Partner → when one of its nodes concluded last, in Unix milliseconds."""
-        rows = self._log.read("SELECT partner, max(at_ms) FROM reconciled_node GROUP BY partner")
-        return {str(partner): int(at_ms) for partner, at_ms in rows}
+        """Node → when it concluded last, in Unix milliseconds."""
+        rows = self._log.read("SELECT node, at_ms FROM reconciled_node")
+        return {str(node): int(at_ms) for node, at_ms in rows}
 
     def everywhere(self, incident: Incident, node: str, others: Collection[str]) -> bool:
         """Whether each of a partner's other nodes lacks this entry too."""
@@ -106,20 +115,21 @@ class NodeShelf:
         return set(others) - {node} <= {str(row[0]) for row in rows}
 
 
-def put_known(pair: Pair, known: Known, *, after_ms: int) -> Put:
+def put_known(known: Known, *, after: Known | None) -> Put:
     """For the transaction of the leaf that concludes.
 
-    :param after_ms: when it concluded last, as this reconciliation began; 0 for never. The work
-        raises Stale when another one came in between, at this gateway or at one beside it.
+    :param after: what was known as this reconciliation began. The work raises Stale when another
+        one came in between, at this gateway or at one beside it.
     """
+    after_ms = after.at_ms if after is not None and after.node == known.node else 0
     row = (
-        pair.node, pair.partner_id, known.next, known.began_ms, known.size, known.root, known.note,
-        known.gateway_next, known.gateway_first, known.excused, known.met, known.at_ms,
+        known.node, known.partner, known.next, known.size, known.root, known.note,
+        known.gateway_next, known.gateway_first, known.excused, known.at_ms,
     )  # fmt: skip
 
     def put(connection: sqlite3.Connection) -> None:
         found = connection.execute(
-            "SELECT at_ms FROM reconciled_node WHERE node = ?", (pair.node,)
+            "SELECT at_ms FROM reconciled_node WHERE node = ?", (known.node,)
         ).fetchone()
         if (found[0] if found else 0) != after_ms:
             raise Stale("another reconciliation came first", reasons=("RECONCILE_BINDING",))
@@ -142,16 +152,16 @@ def put_missed(found: Exchange, *, now_ms: int) -> Put:
 
 
 def _known(row: tuple[Any, ...]) -> Known:
-    end, began_ms, size, root, note, gateway_next, gateway_first, excused, met, at_ms = row
+    node, partner, end, size, root, note, gateway_next, gateway_first, excused, at_ms = row
     return Known(
+        node=node,
+        partner=partner,
         next=end,
-        began_ms=began_ms,
         size=size,
         root=bytes(root),
         note=note,
         gateway_next=gateway_next,
         gateway_first=gateway_first,
         excused=excused,
-        met=met,
         at_ms=at_ms,
     )

@@ -6,22 +6,22 @@ The node judges by its own log and signs what it found; both ends then write dow
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import receipts, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
-from fairlead.errors import FairleadError, Forged, InvalidInput, Overloaded, Stale
+from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound, Stale
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directories, Partner
+from fairlead.partners import Directories, Gateway, Partner
 from fairlead.receipts import CheckpointFork, Head
 from fairlead.reconciling import (
     OF_LOG,
     Counterstatement,
     Exchange,
-    Finding,
     Judgement,
     Ledger,
     Pair,
@@ -34,18 +34,18 @@ from fairlead.reconciling import (
     put_raised,
     require_extension,
     shown,
-    sign_counterstatement,
-    size_of,
     together,
 )
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import reconcile_pb2 as pb
+from gateway.counterstating import Counterstating
 from gateway.reconciled import Known, NodeShelf, put_known, put_missed
+from gateway.turns import Turns
 
 SUBJECT = "reconciliation"
 RECONCILE, CONCLUDE = "ReconcileService.Reconcile", "ReconcileService.Conclude"
 AT_ONCE = 4
-"""Statements that are looked up at a time."""
+"""Statements that are looked up at a time, one of a partner."""
 FORK = "CHECKPOINT_FORK"
 
 
@@ -71,18 +71,22 @@ class Reconciliations:
         limit: int,
         cosigned: Callable[[], Head | None] = lambda: None,
     ) -> None:
-        self._gateway = gateway
-        self._key = key
         self._log = log
         self._leaves = leaves
-        self._ledger = ledger
         self._directory = directory
         self._clock = clock
-        self._limit = limit
-        self._cosigned = cosigned
+        self.saying = Counterstating(
+            gateway=gateway,
+            key=key,
+            log=log,
+            ledger=ledger,
+            clock=clock,
+            limit=limit,
+            cosigned=cosigned,
+        )
         self.shelf = NodeShelf(log)
         self._raised = Raised(log)
-        self._busy: set[str] = set()
+        self._stating, self._judging = Turns(AT_ONCE), Turns(AT_ONCE * AT_ONCE)
         self._concluding = asyncio.Lock()
 
     # ── A statement ──────────────────────────────────────────────────────────────────────────
@@ -95,44 +99,45 @@ class Reconciliations:
         2. It connects to what this gateway knows of that log: it begins where the last one ended or
            before, and its checkpoint extends the one shown then. Else the node is told both; one
            that lost its tail says so, signed.
-        3. Every entry is looked up in the whole log.
+        3. Every entry is looked up in the whole log; what concerns another partner it does not
+           hold. That something was asked for in vain is on the record, whether or not a verdict
+           follows.
         4. This log's own entries for the partner, from where it was told last.
         5. Signed over the statement, under the last checkpoint, with the proof that this one
            extends the head the node accepted.
 
         :raises FairleadError: refused, with the refusal on the record.
         """
-        try:
-            self._enter(peer)
+        async with self._taking(self._stating, RECONCILE, peer):
+            # 1
+            partner, pair = self._partner(peer)
+            statement = open_statement(
+                request.statement, request.signature, public_key=partner.signing_key, pair=pair
+            )
+            head = self._own_head(statement, partner)
+            # 2
+            known = self._known(pair, partner)
+            if not await self._connects(statement, head, known, request):
+                told = pb.Known(next=known.next, checkpoint=known.note) if known else pb.Known()
+                return pb.ReconcileResponse(known=told)
+            # 3 and 4
+            said = await asyncio.to_thread(self.saying.said, statement, known)
+            if not all(said.leaves):
+                await self._refuse(_not_held(said), RECONCILE, peer)
+            await self._log.follow()  # the checkpoint covers whatever was found
+            # 5
+            return pb.ReconcileResponse(countered=self.saying.signed(said, statement, request))
+
+    @asynccontextmanager
+    async def _taking(self, turns: Turns, subject: str, peer: Identity) -> AsyncIterator[None]:
+        """A partner's turn at one of the two calls; what is refused in it is on the record."""
+        with turns.of(peer.partner_id or ""):
             try:
                 await self._log.follow()  # other gateways write this log too
-                # 1
-                partner, pair = self._partner(peer)
-                statement = open_statement(
-                    request.statement, request.signature, public_key=partner.signing_key, pair=pair
-                )
-                head = self._own_head(statement, partner)
-                # 2
-                known = self.shelf.of(pair.node)
-                if not await self._connects(statement, head, known, request):
-                    told = pb.Known(next=known.next, checkpoint=known.note) if known else pb.Known()
-                    return pb.ReconcileResponse(known=told)
-                # 3 and 4
-                said = await asyncio.to_thread(self._said, statement, known)
-            finally:
-                self._busy.discard(peer.spiffe_id)
-        except FairleadError as error:
-            await self._refuse(error, RECONCILE, peer)
-            raise
-        # 5
-        return pb.ReconcileResponse(countered=self._countered(said, request))
-
-    def _enter(self, peer: Identity) -> None:
-        if peer.spiffe_id in self._busy or len(self._busy) >= AT_ONCE:
-            raise Overloaded(
-                "this gateway is busy reconciling", remedy="it is tried again within the hour"
-            )
-        self._busy.add(peer.spiffe_id)
+                yield
+            except FairleadError as error:
+                await self._refuse(error, subject, peer)
+                raise
 
     def _partner(self, peer: Identity) -> tuple[Partner, Pair]:
         directory = self._directory.current
@@ -150,13 +155,28 @@ class Reconciliations:
         opened = receipts.open_checkpoint(statement.checkpoint, origin, partner.signing_key)
         if statement.gateway_origin != self._log.origin:
             raise Forged("a statement is about another log", reasons=("RECONCILE_BINDING",))
-        if statement.next > opened.size:
+        if max(statement.next, statement.resumed) > opened.size:
             raise InvalidInput(
                 "a statement is about more than its log", reasons=("RECONCILE_FORM",)
             )
         return Head(
             origin=origin, size=opened.size, root=opened.root, checkpoint=statement.checkpoint
         )
+
+    def _known(self, pair: Pair, partner: Partner) -> Known | None:
+        """What this gateway knows of a node; of one in the place of another, what it knows of that
+        one, as long as the partner's key still vouches for it."""
+        if own := self.shelf.of(pair.node):
+            return own
+        former = self.shelf.replaced(partner)
+        if former is None:
+            return None
+        origin = f"{pair.federation}/partner/{partner.partner_id}"
+        try:
+            receipts.open_checkpoint(former.note, origin, partner.signing_key)
+        except FairleadError:
+            return None
+        return former
 
     async def _connects(
         self, statement: Statement, head: Head, known: Known | None, request: pb.ReconcileRequest
@@ -171,8 +191,7 @@ class Reconciliations:
             return False
         if statement.lost:
             return statement.lost == known.note
-        began = statement.began_ms == known.began_ms or not known.size
-        if request.consistency_from != known.size or not began:
+        if request.consistency_from != known.size:
             return False
         seen = Head(origin=head.origin, size=known.size, root=known.root, checkpoint=known.note)
         try:
@@ -197,63 +216,16 @@ class Reconciliations:
         await self._log.append(leaf, also=put)
         get_logger().error(Event.RECONCILE_INCIDENT, partner=statement.pair.partner_id, code=FORK)
 
-    def _said(self, statement: Statement, known: Known | None) -> Counterstatement:
-        """Steps 3 and 4; it runs beside the event loop."""
-        size, head = self._ledger.catch_up(), self._log.head
-        size = min(size, head.size)  # where others append to the log, too
-        findings = [
-            Finding(entry=place, kind=kind)
-            for place, entry in enumerate(statement.entries)
-            for _, kind in [self._ledger.find(entry)]
-            if kind
-        ]
-        first = known.told_from(statement.gateway_next) if known else 0
-        entries, end, more = self._ledger.of_partner(
-            statement.pair.partner_id, first=first, size=size, limit=self._limit
-        )
-        excused = head.size if statement.lost else known.excused if known else 0
-        return Counterstatement(
-            pair=statement.pair,
-            gateway=self._gateway,
-            time_ms=int(self._clock() * 1000),
-            statement_digest=statement.digest,
-            first=first,
-            next=end,
-            checkpoint=head.checkpoint,
-            previous_ms=known.at_ms if known else 0,
-            excused=excused,
-            met=known.met if known else min(statement.met or head.size, head.size),
-            more=more,
-            entries=entries,
-            findings=tuple(findings),
-        )
-
-    def _countered(self, said: Counterstatement, request: pb.ReconcileRequest) -> pb.Countered:
-        octets, signature = sign_counterstatement(said, self._key())
-        size = size_of(said.checkpoint)
-        known = min(request.head_size, size)
-        response = pb.Countered(
-            counterstatement=octets,
-            signature=signature,
-            consistency_from=known,
-            consistency=self._log.consistency(known, size),
-        )
-        cosigned = self._cosigned()
-        if cosigned is not None and cosigned.size <= size:
-            settled = min(request.settled_size, cosigned.size)
-            response.cosigned = cosigned.checkpoint
-            response.from_settled.extend(self._log.consistency(settled, cosigned.size))
-            response.to_checkpoint.extend(self._log.consistency(cosigned.size, size))
-        return response
-
     # ── A verdict ────────────────────────────────────────────────────────────────────────────
 
     async def conclude(self, kept: pb.Reconciliation, peer: Identity) -> Sequence[str]:
         """Take a node's verdict down.
 
-        1. All three statements verify, and are of this node and of this log.
+        1. All three statements verify, and are of this node and of this log; the verdict's
+           checkpoint covers the leaves it names.
         2. It follows what was concluded last; the same one again changes nothing.
-        3. What the node holds against this log as a whole it shows, by a checkpoint of this log.
+        3. What the node holds against this log as a whole it shows, by a checkpoint of this log
+           that this log does not extend, or that the statement's is behind.
         4. What several nodes of a partner were told, none of them may know.
         5. One leaf, with all three statements: an alarm over what was not raised before, or that
            both logs agree. What this gateway knows of the node moves with it, unless the node does
@@ -262,29 +234,28 @@ class Reconciliations:
         :returns: the codes of the incidents, sorted.
         :raises FairleadError: refused, with the refusal on the record.
         """
-        try:
+        async with self._taking(self._judging, CONCLUDE, peer):
             # 1
             partner, pair = self._partner(peer)
+            keys = {gateway.spiffe_id: gateway.signing_key for gateway in self._gateways()}
             found = open_reconciliation(
-                kept, node_key=partner.signing_key, gateways=self._gateways(), pair=pair
+                kept, node_key=partner.signing_key, gateways=keys, pair=pair
             )
             head = self._own_head(found.statement, partner)
+            _require_covered(found, head, partner)
             # 3
             self._require_shown(found)
             async with self._concluding:
                 # 2
-                known = self.shelf.of(pair.node)
+                known = self._known(pair, partner)
                 if not self._follows(found, known):
                     return ()
                 return await self._recorded(kept, found, head, known, partner)
-        except FairleadError as error:
-            await self._refuse(error, CONCLUDE, peer)
-            raise
 
-    def _gateways(self) -> dict[str, bytes]:
-        """Those that write this log: SPIFFE id → signing key."""
+    def _gateways(self) -> list[Gateway]:
+        """Those that write this log."""
         known = self._directory.current.gateways.values()
-        return {g.spiffe_id: g.signing_key for g in known if g.log_origin == self._log.origin}
+        return [gateway for gateway in known if gateway.log_origin == self._log.origin]
 
     @staticmethod
     def _follows(found: Exchange, known: Known | None) -> bool:
@@ -296,13 +267,32 @@ class Reconciliations:
         raise Stale("a verdict is ahead of this gateway", reasons=("RECONCILE_BINDING",))
 
     def _require_shown(self, found: Exchange) -> None:
+        """Step 3.
+
+        :raises Forged: :raises InvalidInput: it shows nothing, or what this log goes on from.
+        """
         for code in found.verdict.reasons:
             if code not in OF_LOG:
                 raise InvalidInput("a verdict is malformed", reasons=("RECONCILE_FORM",))
-        reasons = set(found.verdict.reasons)
-        if reasons - {"RECONCILE_UNWITNESSED"} or (reasons and found.verdict.accepted):
-            keys = [g.log_key for g in self._directory.current.gateways.values()]
-            receipts.open_checkpoint_of(found.verdict.accepted, self._log.origin, keys)
+        reasons, accepted = set(found.verdict.reasons), found.verdict.accepted
+        if not (reasons - {"RECONCILE_UNWITNESSED"} or (reasons and accepted)):
+            return
+        keys = [gateway.log_key for gateway in self._gateways()]
+        before, now = (
+            receipts.open_checkpoint_of(note, self._log.origin, keys)
+            for note in (accepted, found.said.checkpoint)
+        )
+        behind = "LOG_BEHIND" in reasons and now.size < before.size
+        if self._extends(before) and self._extends(now) and not behind:
+            raise Forged(
+                "a verdict accuses this log of what it does not contradict",
+                reasons=("RECONCILE_UNTRUE",),
+                remedy="ask the node's operator: its log and the verdict show who is right",
+            )
+
+    def _extends(self, shown: receipts.Checkpoint) -> bool:
+        """Whether this log begins with what a checkpoint covers."""
+        return shown.size <= self._log.head.size and self._log.root(shown.size) == shown.root
 
     async def _recorded(
         self,
@@ -328,10 +318,7 @@ class Reconciliations:
         if found.verdict.reasons:
             puts.append(put_raised(standing.items(), time_ms=now_ms, last=True))
         else:
-            moved = _moved(found, head, known, now_ms)
-            puts.append(
-                put_known(found.statement.pair, moved, after_ms=known.at_ms if known else 0)
-            )
+            puts.append(put_known(_moved(found, head, known, now_ms), after=known))
             puts.append(put_over(head.origin, OF_LOG))
             puts.append(put_over(found.statement.pair.node, [FORK]))
         if len(partner.nodes) > 1:
@@ -381,19 +368,33 @@ class Reconciliations:
         await self._log.append(leaf)
 
 
+def _not_held(said: Counterstatement) -> NotFound:
+    differs = ("RECONCILE_DIFFERS",) if said.differing else ()
+    missing = ("RECONCILE_MISSING",) if said.leaves.count(0) > len(said.differing) else ()
+    return NotFound("a statement names what this log does not hold", reasons=differs + missing)
+
+
+def _require_covered(found: Exchange, head: Head, partner: Partner) -> None:
+    """:raises Forged: :raises InvalidInput: a verdict names leaves that its log has not yet."""
+    noted = found.verdict.checkpoint
+    size = receipts.open_checkpoint(noted, head.origin, partner.signing_key).size
+    if size < max(found.verdict.leaves, default=0):
+        raise InvalidInput("a verdict is about more than its log", reasons=("RECONCILE_FORM",))
+
+
 def _moved(found: Exchange, head: Head, known: Known | None, now_ms: int) -> Known:
     """What a gateway knows now. What was told again once is not told again: a node that wants the
     same each time would never hear the rest."""
-    before = known.gateway_next if known else 0
+    before, pair = known.gateway_next if known else 0, found.statement.pair
     return Known(
+        node=pair.node,
+        partner=pair.partner_id,
         next=found.statement.next,
-        began_ms=found.statement.began_ms,
         size=head.size,
         root=head.root,
         note=head.checkpoint,
         gateway_next=max(found.said.next, before),
         gateway_first=before,
         excused=found.said.excused,
-        met=found.said.met,
         at_ms=now_ms,
     )

@@ -21,6 +21,7 @@ from fairlead.partners import Directories, Directory, Gateway
 from fairlead.receipts import Head
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import witness_pb2 as pb
+from gateway.disputes import Disputes, forked
 from gateway.members import LegFailed, Transport
 from gateway.standing import LATE_S, OVERDUE_S, Standing, fact, putting, standing
 
@@ -32,10 +33,9 @@ DEADLINE_S = 3.0
 """Seconds that one witness has."""
 ATTEMPTS = 3
 """Requests to one witness in a round: it says where its head is, and is shown from there."""
-SUBJECT = "witness"
 HEALTH = "witnesses"
 """What a health check asks for to hear that a quorum is late; the gateway as such still serves."""
-FORKED = "LOG_FORKED"
+UNREADABLE = "LOG_UNREADABLE"
 
 
 @dataclass(slots=True)
@@ -74,18 +74,17 @@ class Witnesses:
         clock: Callable[[], float],
         on_fork: Callable[[], None],
     ) -> None:
-        """:raises LogUnavailable: LOG_FORKED: a witness has proved that this log was forked."""
+        """:raises LogUnavailable: LOG_FORKED: witnesses have proved that this log was forked."""
         self._log = log
-        self._leaves = leaves
         self._directory = directory
         self._gateway = gateway
         self._transport = transport
         self._known_heads = known_heads
         self._clock = clock
-        self._on_fork = on_fork
+        self._disputes = Disputes(log=log, leaves=leaves, directory=directory, on_fork=on_fork)
         self._standing = standing(log.read, directory.current)
         if self._standing.forked:
-            raise _forked()
+            raise forked()
         notes = log.read("SELECT partner_id, note FROM witness_head")
         self._last = {str(partner): self._head_of(note) for partner, note in notes}
         """What each witness cosigned last, with its own line."""
@@ -98,7 +97,7 @@ class Witnesses:
         self._waiting = 0
         self._gave_up = False
         self._said = 0.0
-        self.stopped = False
+        self._unread = False
         self.on_late: Callable[[str, bool], Awaitable[None]] | None = None
         """Told, at each look, whether readiness is degraded: the health of :data:`HEALTH`."""
 
@@ -113,8 +112,9 @@ class Witnesses:
         :raises LogUnavailable: LOG_FORKED.
         :raises NoQuorum: QUORUM_OVERDUE, QUORUM_IMPOSSIBLE or QUORUM_MISSING.
         """
-        if self.stopped or self._standing.forked:  # here, or at a gateway beside this one
-            raise _forked()
+        self._disputes.check()
+        if self._standing.forked:  # at a gateway beside this one
+            raise forked()
         if self.late_s() >= OVERDUE_S:
             raise quorum.NoQuorum(
                 "no quorum of witnesses has cosigned the gateway's log for four hours",
@@ -146,7 +146,8 @@ class Witnesses:
                     await self._changed.wait()
                 return found
         except TimeoutError:
-            self._gave_up = True
+            # What a former directory's witnesses cosign says nothing of those in force.
+            self._gave_up |= directory.serial == self._directory.current.serial
             raise quorum.missing() from None
         finally:
             self._waiting -= 1
@@ -189,8 +190,8 @@ class Witnesses:
         try:
             while True:
                 began = asyncio.get_running_loop().time()
-                await self.look()
-                if self.stopped:
+                await self._look()
+                if self._disputes.stopped:
                     await asyncio.Event().wait()
                 await self._pause(began)
         finally:
@@ -209,6 +210,22 @@ class Witnesses:
                 pass
         self._hurry.clear()
 
+    async def _look(self) -> None:
+        """Look, and again later when the log cannot be read now: as long as that lasts nobody knows
+        of a quorum, so there is none."""
+        try:
+            await self.look()
+        except LogUnavailable as error:
+            if error.code != UNREADABLE or not self._log.healthy:
+                raise
+            if not self._unread:
+                get_logger().error(Event.LOG_UNREADABLE, error=error)
+            self._unread, since = True, self._standing.behind_since or self._clock()
+            self._standing = replace(self._standing, behind_since=since)
+            await self._say()
+        else:
+            self._unread = False
+
     async def look(self) -> None:
         """One round if anything is new, one more with the same once it has a quorum, so that late
         witnesses cosign it and all of them hold its note; and how long there has been none."""
@@ -222,9 +239,7 @@ class Witnesses:
             self._made.echoed = True
             await self._round(self._made)
         self._standing = standing(self._log.read, self._directory.current)
-        self._tell()
-        if self.on_late is not None:
-            await self.on_late(HEALTH, self.late_s() >= LATE_S)
+        await self._say()
 
     async def _round(self, made: _Round) -> None:
         """Show one checkpoint to all; returns when it has a quorum, or nobody is left to ask."""
@@ -270,7 +285,8 @@ class Witnesses:
         1. It is shown the checkpoint, with the proof between it and what the witness accepted last.
         2. A line must be its own cosignature of this very note.
         3. A head that it holds counts only as this log's own signed note. One that this log
-           contradicts, or lacks, proves that the log was forked or has lost its tail: stop.
+           contradicts, or lacks, stops queries; of enough witnesses it proves that the log was
+           forked or has lost its tail (:mod:`gateway.disputes`).
         4. A head behind its own cosignature: it has forgotten, and is shown that one.
         5. Any other head: it is shown the checkpoint from there.
         """
@@ -295,12 +311,13 @@ class Witnesses:
             # 2
             if kind == "cosignature" and note is made.head:
                 self._verify(partner, response.cosignature, made)
+                self._disputes.over(partner)
                 return response.cosignature
             if kind not in {"stale", "fork", "lost"}:
                 return None
             # 3
             held = getattr(response, kind)
-            if held.size and await self._contradicts(held):
+            if held.size and await self._contradicts(partner, held):
                 return None
             # 4
             if kind == "lost":
@@ -367,28 +384,15 @@ class Witnesses:
         rows = self._log.read("SELECT note FROM cosigned WHERE id = 0")
         return self._head_of(rows[0][0]) if rows else None
 
-    async def _contradicts(self, held: pb.AddCheckpointResponse.Held) -> bool:
-        """Stop for good if a witness holds a head of this log that this log contradicts or lacks.
+    async def _contradicts(self, partner: str, held: pb.AddCheckpointResponse.Held) -> bool:
+        """Whether a witness holds a head of this log that this log contradicts or lacks.
 
         :raises Forged: :raises InvalidInput: it is not this log's own signed head of that size.
         """
         claimed = self._head_of(held.checkpoint)
         if claimed.size != held.size:
             raise Forged("a witness names another size than its head", reasons=("HEAD_UNKNOWN",))
-        rows = self._log.read("SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1")
-        size, note = rows[0]
-        if claimed.size <= size and self._log.root(claimed.size) == claimed.root:
-            return False
-        if self.stopped:  # another witness said so at the same moment
-            return True
-        self.stopped = True
-        get_logger().error(Event.LOG_FORKED, size=claimed.size)
-        leaf = self._leaves.alarm(
-            (FORKED,), subject=SUBJECT, checkpoints=(note, _bare(claimed, self._own()))
-        )
-        await self._log.append(leaf, also=fact("forked", 1))
-        self._on_fork()
-        return True
+        return await self._disputes.contradicts(partner, claimed, self._own())
 
     # ── How late ─────────────────────────────────────────────────────────────────────────────
 
@@ -400,8 +404,9 @@ class Witnesses:
         elif known and not quorum.possible(directory):
             await self._log.keep(fact("possible_since", None))
 
-    def _tell(self) -> None:
-        """Say in the operator's log when a quorum is late, overdue, and back: once each."""
+    async def _say(self) -> None:
+        """Say in the operator's log when a quorum is late, overdue, and back: once each; and the
+        health of it at each look."""
         late = self.late_s()
         for limit, event in ((LATE_S, Event.QUORUM_LATE), (OVERDUE_S, Event.QUORUM_OVERDUE)):
             if late >= limit > self._said:
@@ -409,21 +414,11 @@ class Witnesses:
         if self._said >= LATE_S > late:
             get_logger().warning(Event.QUORUM_BACK)
         self._said = late
+        if self.on_late is not None:
+            await self.on_late(HEALTH, late >= LATE_S)
 
 
 def _covers(found: Head, index: int, directory: Directory) -> bool:
     if found.size <= index:
         return False
     return quorum.reached(cosigning.cosigners(found.checkpoint, directory), directory)
-
-
-def _bare(head: Head, entry: Gateway) -> str:
-    return receipts.own_note(head.checkpoint, name=head.origin, public_key=entry.log_key)
-
-
-def _forked() -> LogUnavailable:
-    return LogUnavailable(
-        "a witness holds a checkpoint of this log that the log contradicts or lacks",
-        reasons=(FORKED,),
-        remedy="restore the log that was cosigned: fairlead-gateway directory new-origin --help",
-    )

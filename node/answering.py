@@ -268,7 +268,7 @@ class Answering:
         ruling = Ruled(
             question=question, decision=decision, facts=facts, keyed=keyed, policy=policy
         )
-        persist = self._heads.persist(grant.head)
+        persist = self._heads.persist()
         pay = self._budgets.payment(query, charges)
 
         def also(connection: sqlite3.Connection) -> None:

@@ -57,7 +57,7 @@ from node.own_entry import OwnEntry
 from node.owning import steering_of
 from node.parts import Parts
 from node.publication.publisher import Publisher
-from node.reconciling import Calling, Reconciler, Witnessing
+from node.reconciling import Calling, Reconciler, Witnessing, resume
 from node.refreshing import Refresher, record_index
 from node.releases import ReleaseFollower
 from node.snapshots import HeldShelf, Snapshots
@@ -166,6 +166,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         config=config, member=member, keys=keys, log=log, leaves=leaves, policy=releases.live,
         heads=heads, clock=clock,
     )  # fmt: skip
+    await resume(parts, member.directory.current.gateway_at(config.gateway))
     line = _line(parts)
     following = Following(line, member, clock=clock)
     follower = _follower(parts, partner, line, following, releases)

@@ -94,8 +94,13 @@ class HeadKeeper:
         if head is not None and head.origin == self.origin:
             self._see(head)
 
-    def persist(self, head: Head | None) -> Callable[[sqlite3.Connection], None]:
-        """Work for the transaction of a leaf, its last step: make ``head`` the durable one."""
+    def persist(self) -> Callable[[sqlite3.Connection], None]:
+        """Work for the transaction of a leaf, its last step: make :attr:`head` the durable one.
+
+        No other head ever is: each was verified against the one before it. One that was verified
+        against an older head may be of a fork beside this one, and a restart would forget this one.
+        """
+        head = self.head
 
         def put(connection: sqlite3.Connection) -> None:
             if head is None or head.origin != self.origin:
@@ -147,6 +152,8 @@ class HeadKeeper:
 
     def extend(self, checkpoint: str, proof: Sequence[bytes], *, asked_from: int) -> Head:
         """Verify a head that is shown without a leaf; it binds as one of :meth:`accept` does.
+
+        Where :attr:`head` has moved on from ``asked_from`` meanwhile, nothing connects the two yet.
 
         :param asked_from: size of the accepted head that ``proof`` starts from; 0 for none.
         :returns: the head. :raises Forged: not signed by the log, or shorter than that head.

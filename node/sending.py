@@ -203,7 +203,7 @@ class Sending:
                 yield event
         finally:
             leaf = self._leaves.outcome(opened.query, opened.states)
-            persist = self._heads.persist(self._heads.head)
+            persist = self._heads.persist()
             await asyncio.shield(self._log.append(leaf, also=persist))
 
     async def _left_out(self, opened: _Opened) -> list[pb.AskResponse]:

@@ -10,7 +10,8 @@ import asyncio
 import os
 import sqlite3
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from dataclasses import replace
 from pathlib import Path
 
 from fairlead import cosigning, merkle, quorum, receipts
@@ -29,10 +30,14 @@ from node.heads import HeadKeeper
 SUBJECT = "witness"
 MARK_FILE = "witness.mark"
 QUORUM_NOTE = "SELECT note FROM witness_quorum WHERE origin = ?"
+LAST_QUORUM = "SELECT origin, size, note FROM witness_quorum ORDER BY rowid DESC LIMIT 1"
+"""Of the newest log of which a quorum's note is held: rows are made once and updated."""
 SIZES = """
     SELECT (SELECT size FROM foreign_head WHERE origin = ?),
     (SELECT size FROM witness_cosigned WHERE origin = ?)
 """
+MAX_FORMER = 16 * 1024
+"""Octets of the note a new origin names, for a leaf that holds it beside another."""
 MAX_ALARMS = 64
 """Contradicting heads remembered, so that each is one ALARM."""
 
@@ -95,10 +100,16 @@ class Witness:
         self._pending: set[asyncio.Future[object]] = set()
 
     async def open(self) -> None:
-        """Find out whether anything was lost since the node ran last; call it once, at the start.
+        """Find out whether anything was lost since the node ran last, here or of the gateway's log;
+        call it once, at the start.
 
         The mark lies in the database and beside it, and no backup holds the one beside it.
         """
+        gateway = self._directory.current.gateway
+        dropped = self._dropped(gateway)
+        if dropped is not None:
+            self._heads.follow(replace(gateway, log_origin=dropped.origin))
+            await self._refuse(gateway, dropped)
         rows = self._log.read("SELECT mark, lost_key FROM witness_state")
         path = self._state / MARK_FILE
         held = path.read_bytes() if path.exists() else b""
@@ -115,16 +126,30 @@ class Witness:
         return directory.partner(self._partner_id).witness_key == self._lost_key
 
     def follow(self, gateway: Gateway) -> None:
-        """Follow the gateway of a new directory; another origin of its log is on the record, with
-        the head accepted last of the old one, which stays in the file."""
+        """Follow the gateway of a new directory.
+
+        1. A new origin that drops what this node knows a quorum to have cosigned is an ALARM, and
+           is not followed: no question and no answer under it is accepted here.
+        2. Any other one is on the record, with the head accepted last of the old one, which stays
+           in the file.
+        """
+        # 1
+        dropped = self._dropped(gateway)
+        if dropped is not None:
+            self._later(self._refuse(gateway, dropped))
+            return
+        # 2
         before, old = self._heads.origin, self._heads.head
         self._heads.follow(gateway)
         if gateway.log_origin == before:
             return
         notes = [old.checkpoint] if old else []
-        leaf = self._leaves.witness("new-origin", [*notes, gateway.former_checkpoint])
+        leaf = self._leaves.witness("new-origin", [*notes, *_former(gateway)])
         get_logger().warning(Event.LOG_ORIGIN_CHANGED, size=old.size if old else 0)
-        task: asyncio.Future[object] = asyncio.ensure_future(self._log.append(leaf))
+        self._later(self._log.append(leaf))
+
+    def _later(self, work: Coroutine[object, object, object]) -> None:
+        task: asyncio.Future[object] = asyncio.ensure_future(work)
         self._pending.add(task)
         task.add_done_callback(_settled(self._pending))
 
@@ -184,7 +209,7 @@ class Witness:
             return await self._contradicted(fork, offered)
         # 5
         self._cosigned[offered.origin] = offered.size
-        persist = self._heads.persist(self._heads.head)
+        persist = self._heads.persist()
         whole = self._whole(request.cosigned, gateway, directory)
         await self._log.keep(_cosigning(accepted, whole, persist))
         # 6
@@ -227,14 +252,44 @@ class Witness:
 
     # ── Two histories ────────────────────────────────────────────────────────────────────────
 
+    def _dropped(self, gateway: Gateway) -> Head | None:
+        """What a quorum cosigned of the log before and the gateway's new origin does not continue:
+        two operators name this very checkpoint, or a later one that a quorum cosigned too."""
+        rows = self._log.read(LAST_QUORUM)
+        if not rows or rows[0][0] == gateway.log_origin:
+            return None
+        held = _stated(rows[0][2])
+        try:
+            named = _stated(gateway.former_checkpoint)
+            if (named.origin, named.size, named.root) == (held.origin, held.size, held.root):
+                return None
+            directory = self._directory.current
+            quorum.require(cosigning.cosigners(named.checkpoint, directory), directory)
+        except FairleadError:
+            return held
+        return None if named.origin == held.origin and named.size > held.size else held
+
+    async def _refuse(self, gateway: Gateway, held: Head) -> None:
+        """An ALARM leaf, once for each origin that is offered."""
+        place = gateway.log_origin, held.size, held.root
+        get_logger().error(Event.LOG_BEHIND, size=held.size)
+        if self._new_alarm(place):
+            notes = [held.checkpoint, *_former(gateway)]
+            leaf = self._leaves.alarm(["LOG_BEHIND"], subject=SUBJECT, checkpoints=notes)
+            await self._log.append(leaf)
+
+    def _new_alarm(self, place: tuple[str, int, bytes]) -> bool:
+        if place in self._alarmed:
+            return False
+        self._alarmed[place] = None
+        while len(self._alarmed) > MAX_ALARMS:
+            self._alarmed.popitem(last=False)
+        return True
+
     async def _contradicted(
         self, fork: CheckpointFork, offered: Checkpoint
     ) -> pb.AddCheckpointResponse:
-        place = offered.origin, offered.size, offered.root
-        if place not in self._alarmed:
-            self._alarmed[place] = None
-            while len(self._alarmed) > MAX_ALARMS:
-                self._alarmed.popitem(last=False)
+        if self._new_alarm((offered.origin, offered.size, offered.root)):
             get_logger().error(Event.CHECKPOINT_FORK, size=offered.size)
             leaf = self._leaves.alarm(fork.reasons, subject=SUBJECT, checkpoints=fork.checkpoints)
             await self._log.append(leaf)
@@ -277,6 +332,21 @@ def _connects(head: Head | None, offered: Head, request: pb.AddCheckpointRequest
         )
     except Forged:
         raise CheckpointFork(accepted=head.checkpoint, offered=offered.checkpoint) from None
+
+
+def _stated(note: str) -> Head:
+    """What a note says, whose signatures others have verified: a quorum, or two operators theirs.
+
+    :raises InvalidInput: no checkpoint.
+    """
+    found = receipts.read_checkpoint(note)
+    return Head(origin=found.origin, size=found.size, root=found.root, checkpoint=note)
+
+
+def _former(gateway: Gateway) -> list[str]:
+    """What two operators named as the end of the log before, if a leaf has room for it."""
+    note = gateway.former_checkpoint
+    return [note] if 0 < len(note.encode()) <= MAX_FORMER else []
 
 
 def _cosigning(

@@ -7,7 +7,7 @@ out, or puts one in, and reconciles.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -19,12 +19,14 @@ from fairlead.certificates import Identity
 from fairlead.config import Limits
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
+from fairlead.partners import Directory, Gateway
 from fairlead.reconciling import Ledger, open_reconciliation
 from fairlead.reconciling.exchange import Exchange, claimed_pair
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import reconcile_pb2 as pb
 from gateway import reconciled
 from gateway.reconciliation import Reconciliations
+from gateway.restarting import next_origin
 from node import reconciling
 from node.heads import HeadKeeper
 from node.parts import Parts
@@ -115,6 +117,9 @@ class Both:
     now: float = NOW
     limit: int | None = None
     witnessing: Witnessing | None = None
+    directory: Directory = field(init=False)
+    member: SimpleNamespace = field(init=False)
+    endpoint: str = field(init=False)
     gateway: End = field(init=False)
     node: End = field(init=False)
     desk: Reconciliations = field(init=False)
@@ -123,6 +128,9 @@ class Both:
     heads: HeadKeeper = field(init=False)
 
     def __enter__(self) -> Self:
+        self.member = SimpleNamespace()
+        self.enact(self.world.directory)
+        self.endpoint = self.world.gateway.endpoint
         self.open_gateway()
         self.open_node()
         return self
@@ -130,6 +138,15 @@ class Both:
     def __exit__(self, *_: object) -> None:
         self.node.close()
         self.gateway.close()
+
+    def enact(self, directory: Directory) -> None:
+        """This is the directory from now on, at the node at once; a gateway is opened under it."""
+        self.directory = self.member.directory = directory
+
+    @property
+    def entry(self) -> Gateway:
+        """The gateway that the node's configuration names."""
+        return self.directory.gateway_at(self.endpoint)
 
     # ── Open ─────────────────────────────────────────────────────────────────────────────────
 
@@ -147,39 +164,44 @@ class Both:
         """The gateway's end, over one of its histories."""
         world = self.world
         self.gateway = self._end(
-            "gateway/gw-1", world.gateway.log_origin, world.gateway_key("log"),
+            "gateway/gw-1", self.entry.log_origin, world.gateway_key("log"),
             reconciled.MIGRATIONS, lambda: self.now, file,
         )  # fmt: skip
         self.desk = Reconciliations(
-            gateway=world.gateway.spiffe_id,
+            gateway=self.entry.spiffe_id,
             key=world.gateway_key,
             log=self.gateway.log,
             leaves=self.gateway.leaves,
             ledger=self.gateway.ledger,
-            directory=world.directory,
+            directory=self.directory,
             clock=lambda: self.now,
             limit=self.limit or 4_096,
         )
         if hasattr(self, "line"):
             self.line.gateway = self.desk
 
-    def open_node(self, file: str = "node") -> None:
-        """The node's end, over one of its histories."""
+    def open_node(self, file: str = "node", *, name: str = "") -> None:
+        """The node's end, over one of its histories.
+
+        :param name: its SPIFFE id, in the place of the one it had.
+        """
         world = self.world
+        peer = world.peer(self.partner)
+        peer = replace(peer, spiffe_id=name or peer.spiffe_id)
         origin = f"{world.directory.federation}/partner/{self.partner}"
         self.node = self._end(
             f"partner/{self.partner}", origin, world.signing_key(self.partner),
             reconciling.MIGRATIONS, lambda: self.now + self.skew_s, file,
         )  # fmt: skip
-        self.heads = HeadKeeper(self.node.log, world.gateway)
+        self.heads = HeadKeeper(self.node.log, self.entry)
         config = SimpleNamespace(
-            gateway=self.world.gateway.endpoint,
+            gateway=self.endpoint,
             partner=self.partner,
             limits=Limits(max_message_bytes=4_194_304 if self.limit is None else 65_536),
         )
         parts = Parts(
             config=cast("Any", config),
-            member=cast("Any", SimpleNamespace(directory=world.directory)),
+            member=cast("Any", self.member),
             keys=KeyRing(world.opened.layout.node(self.partner)),
             log=self.node.log,
             leaves=self.node.leaves,
@@ -188,13 +210,28 @@ class Both:
             clock=self.node.clock,
         )
         before = getattr(self, "line", None)
-        self.line = Direct(self.desk, self.world.peer(self.partner))
+        self.line = Direct(self.desk, peer)
         if before is not None:
             self.line.requests, self.line.verdicts = before.requests, before.verdicts
         self.reconciler = Reconciler(
             parts, self.line, self.node.ledger, node=self.line.peer.spiffe_id,
             witnessing=lambda: self.witnessing,
         )  # fmt: skip
+
+    async def begin_anew(self, former: str) -> None:
+        """The gateway's log begins under the next origin, after one that ended with this note; its
+        first leaf says so, and the node's next."""
+        entry = replace(
+            self.entry, log_origin=next_origin(self.entry.log_origin), former_checkpoint=former
+        )
+        self.gateway.close()
+        self.enact(replace(self.directory, gateways={entry.spiffe_id: entry}))
+        self.open_gateway("anew")
+        await self.gateway.log.append(self.gateway.leaves.witness("new-origin", [former]))
+        assert self.heads.head is not None
+        notes = [self.heads.head.checkpoint, former]
+        self.heads.follow(entry)
+        await self.node.log.append(self.node.leaves.witness("new-origin", notes))
 
     async def reconcile(self) -> dict[str, Any]:
         """Reconcile now."""
@@ -290,11 +327,10 @@ class Both:
 
     def opened(self, kept: pb.Reconciliation) -> Exchange:
         """A reconciliation, verified."""
-        gateway = self.world.gateway
         return open_reconciliation(
             kept,
             node_key=self.world.directory.partner(self.partner).signing_key,
-            gateways={gateway.spiffe_id: gateway.signing_key},
+            gateways={self.entry.spiffe_id: self.entry.signing_key},
             pair=claimed_pair(kept.statement),
         )
 

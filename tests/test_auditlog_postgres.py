@@ -189,6 +189,27 @@ async def test_records_of_a_transaction_that_was_undone_are_written_in_the_next(
     made.close()
 
 
+def test_readers_want_a_host_that_writes(place: DatabaseUrl) -> None:
+    """A standby among the hosts of an address is behind: no gateway reads from it, an auditor's
+    snapshot may."""
+    seen = []
+
+    def connect(*_: object, **settings: object) -> None:
+        seen.append(settings.get("target_session_attrs"))
+        raise psycopg.OperationalError
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sessions.psycopg, "connect", connect)
+        for settings in (
+            {"writing": True},
+            {"writing": False},
+            {"writing": False, "standby": True},
+        ):
+            with suppress(psycopg.OperationalError):
+                sessions.connect(place, **settings)
+    assert seen == ["read-write", "primary", None]
+
+
 # A server that goes away. ------------------------------------------------------------------------
 
 

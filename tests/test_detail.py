@@ -24,6 +24,7 @@ from fairlead.detail import (
     seal_detail,
 )
 from fairlead.errors import FairleadError, Forged, InvalidInput
+from fairlead.opening.remaking import read_asked
 from fairlead.partners import Directory
 from fairlead.v1 import opening_pb2 as pb
 from tests.hostile import edits
@@ -220,6 +221,33 @@ def test_no_detail_is_sealed_for_a_member_whose_keys_are_not_known(world: World)
     with pytest.raises(FairleadError) as refused:
         seal_detail(directory, BOUND, CONTENT)
     assert refused.value.code == "ROOT_UNPINNED"
+
+
+@pytest.mark.parametrize(
+    ("query_id", "maker", "code"),
+    [
+        (bytes(15), ASKER, "QUERY_ID"),
+        (bytes(17), ASKER, "QUERY_ID"),
+        (bytes(16), "", "PARTNER_ID"),
+        (bytes(16), f"{ASKER}\x00{OWNER}", "PARTNER_ID"),
+    ],
+)
+def test_a_detail_is_of_one_query_and_one_maker(query_id: bytes, maker: str, code: str) -> None:
+    """Octets that do not say where one ends and the other begins bind nothing, and are refused."""
+    with pytest.raises(InvalidInput) as refused:
+        Bound(query_id=query_id, maker=maker)
+    assert refused.value.code == code
+
+
+@pytest.mark.parametrize("name", ["", "terminal\x00north", "Terminal", "../north", "n" * 200])
+def test_a_detail_names_as_asked_whom_a_directory_can_list(name: str) -> None:
+    """The name of an owner goes into digests and onto an auditor's screen: of another shape than a
+    partner's it is refused before anything is made of it."""
+    owners = [pb.AskedOwner(partner_id=OWNER), pb.AskedOwner(partner_id=name)]
+    read_asked(signing.canonical(pb.AskedDetail(owners=owners[:1])))
+    with pytest.raises(InvalidInput) as refused:
+        read_asked(signing.canonical(pb.AskedDetail(owners=owners)))
+    assert refused.value.code == "PARTNER_ID"
 
 
 SHAPES: dict[str, Callable[[pb.SealedDetail], object]] = {

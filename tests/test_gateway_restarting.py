@@ -13,10 +13,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import receipts, signing
 from fairlead.cli.output import Exit
 from fairlead.cosigning import cosigners
-from fairlead.errors import FairleadError, LogUnavailable
+from fairlead.errors import FairleadError, InvalidInput, LogUnavailable
 from fairlead.v1 import audit_pb2
 from gateway.app import LOG_FILE
 from gateway.books import Books
+from gateway.changes import Outcome
 from gateway.restarting import new_origin, next_origin
 from node.witness import QUORUM_NOTE
 from tests.commands import as_user
@@ -52,6 +53,32 @@ def test_before_a_quorum_is_possible_the_logs_own_note_is_enough(tmp_path: Path)
     found = gateway.books().gateway()
     assert found.log_origin == next_origin(entry.log_origin)
     assert (found.log_key, found.former_checkpoint) == (signing.public_bytes(fresh), note)
+
+
+def test_a_new_origin_that_named_too_little_is_put_right(tmp_path: Path) -> None:
+    """A later checkpoint of the log before is taken in its place, the same or an earlier one is
+    not; every gateway that shares the log begins anew."""
+    gateway = founded(tmp_path / "gateway")
+    origin = gateway.books().gateway().log_origin
+    key = signing.load_signing_key(gateway.config.keys_dir / "log.key")
+
+    def begin(size: int) -> Outcome:
+        point = receipts.Checkpoint(origin=origin, size=size, root=bytes(32))
+        for operator in gateway.operators:
+            books = gateway.books()
+            with books.desk().alone():
+                note = receipts.sign_checkpoint(point, key)
+                made = new_origin(books, note, operator, now=time.time())
+        return made
+
+    assert begin(5).published
+    for size in (4, 5):
+        with pytest.raises(InvalidInput):
+            begin(size)
+    assert begin(6).published
+    found = gateway.books().gateway()
+    assert found.log_origin == f"{origin}/3"
+    assert receipts.read_checkpoint(found.former_checkpoint).size == 6
 
 
 def begin_anew(made: Federation, note: str) -> list[bool]:
@@ -104,8 +131,9 @@ async def test_a_log_that_lost_its_tail_stops_and_begins_anew(tmp_path: Path) ->
         await made.stop_gateway()
         with pytest.raises(LogUnavailable):
             await made.start_gateway()
-        # A witness has what must be named; nothing else can be.
-        ((note,),) = made.nodes["police"].log.read(QUORUM_NOTE, (origin,))
+        # Witnesses have what must be named, the newest of theirs; nothing else can be.
+        kept = [app.log.read(QUORUM_NOTE, (origin,)) for app in made.nodes.values()]
+        note = max((rows[0][0] for rows in kept), key=lambda n: receipts.read_checkpoint(n).size)
         assert len(cosigners(note, made.directory)) >= 2
         entry = made.directory.gateway
         bare = receipts.own_note(note, name=origin, public_key=entry.log_key)
@@ -134,3 +162,10 @@ async def test_a_log_that_lost_its_tail_stops_and_begins_anew(tmp_path: Path) ->
             assert held is not None
             assert held.checkpoint == told.checkpoints[0]
             assert held.size >= receipts.open_checkpoint(note, origin, entry.log_key).size
+        # Both ends: what nodes record from before is one incident each, which names all of it.
+        for name, app in made.nodes.items():
+            before, again = [await app.reconciler.reconcile() for _ in range(2)]
+            assert (before["reasons"], again["reasons"]) == (["RECONCILE_RESTARTED"], []), name
+            assert before["excused"] >= 2
+        alarms = [leaf for leaf in leaves(gateway) if leaf.type == audit_pb2.LEAF_TYPE_ALARM]
+        assert sorted(leaf.partner_id for leaf in alarms) == sorted(made.nodes)

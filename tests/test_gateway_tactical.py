@@ -131,6 +131,20 @@ async def test_the_intent_commits_to_who_is_asked(made: Federation, world: World
     assert not intent.partners
 
 
+async def test_a_query_whose_directory_names_another_log_is_refused(
+    made: Federation, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a log begins anew, nobody is asked under a directory that names the one that ended:
+    its owners wait for receipts of the other."""
+    assert made.gateway is not None
+    walk, log = walk_of(world, asked=OWNERS), made.gateway.log
+    monkeypatch.setattr(log, "_origin", f"{log.origin}/2")
+    with pytest.raises(Stale) as caught:
+        await ask(made, request(walk))
+    assert caught.value.code == "DIRECTORY_MISMATCH"
+    assert "INTENT" not in types(leaves(made, walk.query_id))
+
+
 async def test_a_repetition_shows_the_same_and_asks_nobody(made: Federation, world: World) -> None:
     """The second time the same octets come back, and no log grows anywhere."""
     walk = walk_of(world, asked=OWNERS)

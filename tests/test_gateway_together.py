@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,7 +21,10 @@ from tests.blind import require_libsodium
 from tests.delivery import Stage, alarms, publications, rows
 from tests.postgres import Postgres
 from tests.test_gateway_publications import listed, piece
+from tests.test_gateway_witnesses import running, witnesses
 from tests.walks import ASKER, NOW, World, make_world
+from tests.witnessing import Desk, Town, Wires
+from tests.witnessing import desk as gathering
 
 require_libsodium()
 TOGETHER = 12
@@ -103,6 +107,61 @@ async def test_a_reader_that_begins_at_both_leaves_one_leaf(stages: tuple[Stage,
         *(stage.publications.fetch(piece(made), peer) for stage in stages for _ in range(2))
     )
     assert publications(stages[0].log) == ["manifest-accepted", "relayed"]
+
+
+# Witnesses. --------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def desks(
+    world: World, logs: Shelf, folder: Path
+) -> AsyncIterator[tuple[Town, tuple[Desk, Desk]]]:
+    """Two gateways that have the log they share cosigned by the same witnesses."""
+    town, place = Town.of(world, 4), logs.place()
+    wires = Wires(town)
+    with (
+        gathering(folder / "1", town, wires, place=place) as one,
+        gathering(folder / "2", town, wires, place=place) as two,
+    ):
+        async with witnesses(folder, town, wires):
+            yield town, (one, two)
+
+
+async def test_a_sensitive_query_at_either_has_a_quorum_before_anybody_is_asked(
+    world: World, logs: Shelf, tmp_path: Path
+) -> None:
+    """Both wait at once, and each is told of a cosigned checkpoint that covers its own intent,
+    whichever gateway showed the witnesses more."""
+    async with desks(world, logs, tmp_path) as (town, both):
+        async with running(both[0]), running(both[1]):
+            for _ in range(3):
+                indices = await asyncio.gather(*(each.write() for each in both))
+                found = await asyncio.gather(
+                    *(
+                        each.collector.covering(index, town.directory, within_s=20)
+                        for each, index in zip(both, indices, strict=True)
+                    )
+                )
+                for each, index, head in zip(both, indices, found, strict=True):
+                    receipt = each.log.receipt(index, under=head)
+                    proven = verify_receipt(
+                        receipt, origin=world.gateway.log_origin,
+                        public_key=world.gateway.log_key, head=None,
+                    )  # fmt: skip
+                    assert proven.size == head.size > index
+        assert not any(each.forked.is_set() or each.collector.status().forked for each in both)
+
+
+async def test_what_the_gateway_beside_has_shown_is_no_fork(
+    world: World, logs: Shelf, tmp_path: Path
+) -> None:
+    """A witness that holds more than this gateway has read yet is asked of the writer first."""
+    async with desks(world, logs, tmp_path) as (_, (one, two)):
+        await two.write(3)
+        disputes, head = one.collector._disputes, two.log.head
+        assert one.log.head.size < head.size
+        assert not await disputes.contradicts("w-01", head, world.gateway)
+        disputes.check()
 
 
 # Feedback. ---------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +14,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import cosigning, quorum, receipts
 from fairlead.auditlog import AuditLog
+from fairlead.auditlog.store import unreadable
 from fairlead.errors import LogUnavailable
 from fairlead.metrics import Gauge
 from fairlead.quorum import NoQuorum
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import witness_pb2 as pb
-from gateway.standing import LATE_S, OVERDUE_S
+from gateway.standing import LATE_S, OVERDUE_S, fact
 from tests.walks import PaperLog, World, make_world
 from tests.witnessing import (
     Clock,
@@ -67,6 +68,11 @@ def wires_of(made: Desk) -> Wires:
     found = made.collector._transport
     assert isinstance(found, Wires)
     return found
+
+
+def leaves(made: Desk) -> list[audit_pb2.AuditLeaf]:
+    rows = made.log.read("SELECT body FROM leaf ORDER BY idx")
+    return [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
 
 
 def signers(made: Desk, town: Town) -> frozenset[str]:
@@ -232,9 +238,10 @@ async def test_a_fork_of_the_own_log_stops_the_gateway_for_good(
     wires = wires_of(gateway)
     other = PaperLog(world, [b"another history"] * 9)
     async with witnesses(tmp_path, town, wires) as places:
-        await places["w-01"].witness.add(
-            pb.AddCheckpointRequest(checkpoint=other.head(2).checkpoint), town.gateway
-        )
+        for partner in ("w-01", "w-02"):
+            await places[partner].witness.add(
+                pb.AddCheckpointRequest(checkpoint=other.head(2).checkpoint), town.gateway
+            )
         await gateway.write(3)
         await gateway.collector.look()
         assert gateway.forked.is_set()
@@ -248,6 +255,107 @@ async def test_a_fork_of_the_own_log_stops_the_gateway_for_good(
         gateway.log.close()
         with pytest.raises(LogUnavailable), desk(tmp_path / "gateway", town, wires):
             pass
+
+
+async def test_one_witness_stops_queries_and_not_the_log(
+    tmp_path: Path, town: Town, gateway: Desk, world: World
+) -> None:
+    """A checkpoint that was signed and never stood, in the hands of one witness, is one ALARM, and
+    no query is admitted until the directory names that witness no more; the log goes on."""
+    wires, other = wires_of(gateway), PaperLog(world, [b"never committed"] * 2)
+    async with witnesses(tmp_path, town, wires):
+        lie = saying(fork=Held(size=2, checkpoint=other.head(2).checkpoint))
+        honest, wires.ends["w-01"] = wires.ends["w-01"], lie
+        for _ in range(3):
+            await gateway.write(3)
+            await gateway.collector.look()
+            await asyncio.gather(*gateway.collector._busy.values())
+            with pytest.raises(LogUnavailable) as caught:
+                gateway.collector.check(sensitive=False)
+            assert caught.value.code == "LOG_FORKED"
+        alarms = [leaf for leaf in leaves(gateway) if leaf.type == audit_pb2.LEAF_TYPE_ALARM]
+        assert [leaf.partner_id for leaf in alarms] == ["w-01"]
+        assert not gateway.forked.is_set()
+        assert not gateway.collector.status().forked
+        # It says so no more, or is asked no more.
+        wires.ends["w-01"] = honest
+        await gateway.write()
+        await gateway.collector.look()
+        await asyncio.gather(*gateway.collector._busy.values())
+        gateway.collector.check(sensitive=True)
+        wires.ends["w-01"] = lie
+        await gateway.write()
+        await gateway.collector.look()
+        await asyncio.gather(*gateway.collector._busy.values())
+        del town.keys["w-01"]
+        gateway.collector.check(sensitive=True)
+    gateway.log.close()
+    with desk(tmp_path / "gateway", town, wires):
+        pass  # and it starts again
+
+
+async def test_what_a_stale_reader_says_proves_no_fork(
+    tmp_path: Path, town: Town, gateway: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Witnesses that hold the newest head are not believed to hold another history because the
+    database's reader is behind it."""
+    wires, read = wires_of(gateway), gateway.log.read
+    async with witnesses(tmp_path, town, wires):
+        await gateway.write(2)
+        behind = [(2, gateway.log.checkpoint())]
+        await gateway.write(3)
+        for partner in ("w-01", "w-02", "w-03"):
+            wires.ends[partner] = saying(stale=Held(size=5, checkpoint=gateway.log.checkpoint()))
+
+        def stale(sql: str, parameters: Sequence[object] = ()) -> list[tuple[object, ...]]:
+            found = read(sql, parameters)
+            return behind if sql.startswith("SELECT size, note FROM checkpoint") else found
+
+        monkeypatch.setattr(gateway.log, "read", stale)
+        await gateway.collector.look()
+        assert not gateway.forked.is_set()
+        gateway.collector.check(sensitive=False)
+
+
+async def test_a_fork_found_at_a_gateway_beside_stops_this_one(gateway: Desk) -> None:
+    """What another gateway has written down of the log they share refuses queries here at the next
+    look."""
+    gateway.collector.check(sensitive=False)
+    await gateway.log.keep(fact("forked", 1))
+    await gateway.collector.look()
+    with pytest.raises(LogUnavailable) as caught:
+        gateway.collector.check(sensitive=False)
+    assert caught.value.code == "LOG_FORKED"
+
+
+async def test_a_log_that_cannot_be_read_is_late_and_looked_at_again(
+    tmp_path: Path, town: Town, gateway: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reader that fails ends no process: it counts as no quorum while it lasts, and is forgotten
+    with the next one; a log that failed as a whole does end it."""
+    told: list[bool] = []
+
+    async def hear(_: str, late: bool) -> None:
+        told.append(late)
+
+    def gone(*_: object) -> list[tuple[object, ...]]:
+        raise unreadable()
+
+    gateway.collector.on_late = hear
+    async with witnesses(tmp_path, town, wires_of(gateway)):
+        await gateway.write()
+        await gateway.collector._look()
+        with monkeypatch.context() as patched:
+            patched.setattr(gateway.log, "read", gone)
+            await gateway.collector._look()
+            gateway.clock.now += LATE_S
+            await gateway.collector._look()
+        assert told == [False, False, True]
+        await gateway.collector._look()
+        assert (told[-1], gateway.collector.late_s()) == (False, 0)
+    gateway.log.close()
+    with pytest.raises(LogUnavailable):
+        await gateway.collector._look()
 
 
 async def test_a_lost_tail_stops_the_gateway(tmp_path: Path, town: Town, world: World) -> None:
@@ -355,6 +463,23 @@ async def test_lines_under_a_replaced_key_cover_nothing(
             town.rekeyed[partner] = Ed25519PrivateKey.generate()
         with pytest.raises(NoQuorum):
             await gateway.collector.covering(index, town.directory, within_s=0.01)
+
+
+async def test_a_query_of_a_former_directory_gives_up_for_itself_alone(
+    tmp_path: Path, town: Town, gateway: Desk
+) -> None:
+    """Where the witnesses' keys were replaced, a query from before waits in vain, and those under
+    the directory in force are admitted all the same."""
+    former = replace(town.directory, serial=town.directory.serial - 1)
+    town.rekeyed = {p: Ed25519PrivateKey.generate() for p in town.keys}
+    index = await gateway.write()
+    with pytest.raises(NoQuorum):
+        await gateway.collector.covering(index, former, within_s=0.01)
+    gateway.collector.check(sensitive=True)
+    with pytest.raises(NoQuorum):
+        await gateway.collector.covering(index, town.directory, within_s=0.01)
+    with pytest.raises(NoQuorum):
+        gateway.collector.check(sensitive=True)
 
 
 def gauge(made: Desk, name: str) -> float:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -110,6 +111,20 @@ async def test_hit_and_no_hit_leave_the_same_batches(
     assert names == [
         "DECISION", "INTENT", "HISTORY", "HISTORY", "DECISION", "RELEASE",
     ]  # fmt: skip
+
+
+async def test_under_another_log_than_the_one_followed_nothing_is_answered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A receipt of a log that ended, or of one that this node does not follow, binds nobody."""
+    heads, walk = place.node.answering._heads, place.walk()
+    entry = place.world.gateway
+    moved = replace(entry, log_origin=f"{entry.log_origin}/2")
+    monkeypatch.setattr(heads, "_gateway", moved)
+    with pytest.raises(Stale) as caught:
+        await place.ask(walk)
+    assert caught.value.code == "DIRECTORY_MISMATCH"
+    assert "INTENT" not in place.types(walk.query_id)
 
 
 async def test_the_accepted_head_is_durable_with_the_intent(place: Place) -> None:

@@ -59,8 +59,8 @@ def as_owner(keeper: HeadKeeper, world: World, receipt: audit_pb2.Receipt) -> He
     return head
 
 
-async def persist(keeper: HeadKeeper, log: AuditLog, head: Head) -> None:
-    await log.append(CASE, also=keeper.persist(head))
+async def persist(keeper: HeadKeeper, log: AuditLog) -> None:
+    await log.append(CASE, also=keeper.persist())
 
 
 async def test_first_contact_is_remembered_after_a_restart(world: World, tmp_path: Path) -> None:
@@ -71,7 +71,7 @@ async def test_first_contact_is_remembered_after_a_restart(world: World, tmp_pat
         assert keeper.size == 0
         head = as_owner(keeper, world, gateway.receipt(1))
         assert keeper.size == 3
-        await persist(keeper, log, head)
+        await persist(keeper, log)
     with own_log(world, tmp_path) as log:
         keeper = HeadKeeper(log, world.gateway)
         assert keeper.head == head
@@ -85,11 +85,12 @@ async def test_durable_heads_advance_in_any_order_of_commits(world: World, tmp_p
     gateway = history(world, 3)
     with own_log(world, tmp_path) as log:
         keeper = HeadKeeper(log, world.gateway)
-        first = as_owner(keeper, world, gateway.receipt(0))
+        as_owner(keeper, world, gateway.receipt(0))
+        first = keeper.persist()
         gateway.append(b"more")
         second = as_owner(keeper, world, gateway.receipt(1, known=3))
-        await persist(keeper, log, second)
-        await persist(keeper, log, first)
+        await persist(keeper, log)
+        await log.append(CASE, also=first)
         stored = log.foreign_head(world.gateway.log_origin)
         assert stored == second
 
@@ -197,6 +198,23 @@ def test_a_fork_beside_the_newest_head_is_found_later(world: World, tmp_path: Pa
             as_owner(keeper, world, good.receipt(0, 7, known=6))
 
 
+async def test_a_fork_beside_the_newest_head_is_never_durable(world: World, tmp_path: Path) -> None:
+    """What was verified against an older head does not replace, for the next process, the newer
+    head that it may contradict."""
+    good = history(world, 6)
+    bad = PaperLog(world, [*good.leaves[:4], *(b"evil" for _ in range(4))])
+    with own_log(world, tmp_path) as log:
+        keeper = HeadKeeper(log, world.gateway)
+        as_owner(keeper, world, good.receipt(0, 4))
+        as_owner(keeper, world, good.receipt(0, 6, known=4))
+        keeper.extend(bad.head(8).checkpoint, bad.consistency(4, 8), asked_from=4)
+        await persist(keeper, log)
+        again = HeadKeeper(log, world.gateway)
+        assert again.head == good.head(6)
+        with pytest.raises(CheckpointFork):
+            as_owner(again, world, bad.receipt(0, 8, known=6))
+
+
 class HonestGateway(RuleBasedStateMachine):
     """Any interleaving of asking and answering against one growing log."""
 
@@ -241,8 +259,8 @@ class HonestGateway(RuleBasedStateMachine):
         size = data.draw(st.integers(1, self.gateway.size))
         known = data.draw(st.integers(0, size))
         with suppress(CheckpointStale):
-            head = as_owner(self.keeper, self.world, self.gateway.receipt(0, size, known=known))
-            asyncio.run(persist(self.keeper, self.log, head))
+            as_owner(self.keeper, self.world, self.gateway.receipt(0, size, known=known))
+            asyncio.run(persist(self.keeper, self.log))
 
     @precondition(lambda self: not self.asked)
     @rule()

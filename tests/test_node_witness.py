@@ -235,18 +235,18 @@ async def test_its_own_line_above_its_head_shows_that_it_forgot(
         assert (await add(place, town, shown(log, 7, 4)))[0] == "lost"
 
 
+def whole(town: Town, log: PaperLog, size: int, signers: int = 3) -> str:
+    """A checkpoint with so many witnesses' lines; three are a quorum."""
+    note = log.head(size).checkpoint
+    return cosigning.with_lines(note, [town.line(p, note) for p in sorted(town.keys)[:signers]])
+
+
 async def test_a_quorums_note_is_kept_for_the_day_the_log_needs_it(
     place: Place, town: Town
 ) -> None:
     """The newest one only, of this log, and only if a quorum cosigned it."""
     await place.witness.open()
-    log = history(town.world, 9)
-
-    def whole(size: int, signers: int) -> str:
-        note = log.head(size).checkpoint
-        return cosigning.with_lines(note, [town.line(p, note) for p in sorted(town.keys)[:signers]])
-
-    known = 0
+    log, known = history(town.world, 9), 0
     for size, cosigned_size, signers, kept in (
         (5, 4, 3, 4),
         (6, 5, 2, 4),
@@ -254,12 +254,12 @@ async def test_a_quorums_note_is_kept_for_the_day_the_log_needs_it(
         (8, 7, 4, 7),
     ):
         request = shown(log, size, known)
-        request.cosigned = whole(cosigned_size, signers)
+        request.cosigned = whole(town, log, cosigned_size, signers)
         assert (await add(place, town, request))[0] == "cosignature"
         known = size
         rows = place.log.read("SELECT size, note FROM witness_quorum")
         assert [found for found, _ in rows] == [kept]
-    assert rows[0][1] == whole(7, 4)
+    assert rows[0][1] == whole(town, log, 7, 4)
 
 
 async def test_only_a_witness_cosigns_only_the_callers_own_log(
@@ -313,6 +313,56 @@ async def test_a_new_origin_is_followed_and_the_old_head_kept(place: Place, town
     assert stored.size == 5
     place.witness.follow(following)
     assert not place.witness._pending
+
+
+async def test_a_new_origin_that_drops_what_a_quorum_cosigned_is_not_followed(
+    tmp_path: Path, town: Town, world: World
+) -> None:
+    """Two operators who name an older checkpoint, a fork, a later one that no quorum cosigned,
+    another log or nonsense as its end raise an ALARM, and no restart helps; those who put it right
+    are followed."""
+    from dataclasses import replace
+
+    log, fork, gateway = history(world, 9), history(world, 8), world.gateway
+    point = receipts.Checkpoint(origin="other.example/log", size=99, root=bytes(32))
+    other = receipts.sign_checkpoint(point, world.gateway_key("log"))
+    wrong = [
+        whole(town, log, 6), whole(town, fork, 7), whole(town, log, 9, 2), other, "", "nonsense",
+        "x" * 70_000,
+    ]  # fmt: skip
+    entries = [
+        replace(gateway, log_origin=f"{gateway.log_origin}/{number}", former_checkpoint=former)
+        for number, former in enumerate(wrong, 2)
+    ]
+    with opened(tmp_path / ME, town, ME) as place:
+        await place.witness.open()
+        assert await cosigned(place, town, log, 7)
+        request = shown(log, 8, 7)
+        request.cosigned = whole(town, log, 7)
+        await add(place, town, request)
+        for entry in entries:
+            place.witness.follow(entry)
+            place.witness.follow(entry)
+        await asyncio.gather(*place.witness._pending)
+        alarms = place.leaves(ALARM)
+        assert [list(leaf.reasons) for leaf in alarms] == [["LOG_BEHIND"]] * len(wrong)
+        assert {leaf.checkpoints[0] for leaf in alarms} == {whole(town, log, 7)}
+        assert list(alarms[0].checkpoints[1:]) == [wrong[0]]
+    town.moved = entries[0]
+    with opened(tmp_path / ME, town, ME) as place:
+        await place.witness.open()
+        assert (place.heads.origin, place.heads.size) == (gateway.log_origin, 8)
+        point = receipts.Checkpoint(origin=town.moved.log_origin, size=1, root=bytes(32))
+        note = receipts.sign_checkpoint(point, world.gateway_key("log"))
+        with pytest.raises(Forged):
+            await add(place, town, pb.AddCheckpointRequest(checkpoint=note))
+        for size in (7, 9):
+            right = replace(entries[0], former_checkpoint=whole(town, log, size))
+            assert place.witness._dropped(right) is None
+        place.witness.follow(right)
+        assert place.heads.origin == right.log_origin
+        await asyncio.gather(*place.witness._pending)
+        assert [leaf.subject for leaf in place.leaves(WITNESS)] == ["new-origin"]
 
 
 @settings(max_examples=50, deadline=None)

@@ -13,7 +13,7 @@ import pytest
 
 from fairlead.errors import Unreachable
 from fairlead.reconciling import Ledger, require_in_log
-from fairlead.v1 import reconcile_pb2
+from fairlead.v1 import reconcile_pb2 as pb
 from gateway.overdue import Overdue
 from node.reconciling import reconciler as reconciling
 from tests.reconciled import ALARM, RECONCILED, Both
@@ -50,7 +50,7 @@ async def test_an_honest_hour_agrees_in_both_logs(both: Both) -> None:
     assert (gateway.entries_listed, gateway.entries_met) == (3, 5)
     (found,) = both.kept(both.node, RECONCILED)
     assert require_in_log(found, both.node.log.read) == 8
-    assert require_in_log(found, both.gateway.log.read) == 3
+    assert require_in_log(found, both.gateway.log.read) == 8
 
 
 async def test_what_was_said_is_not_said_again(both: Both) -> None:
@@ -113,6 +113,29 @@ async def test_a_verdict_that_was_lost_is_given_again(both: Both) -> None:
     assert len(both.gateway.of(RECONCILED)) == 1
 
 
+async def test_a_head_that_a_query_moves_meanwhile_is_connected(both: Both) -> None:
+    """What the gateway shows while a receipt arrives is believed once one checkpoint more extends
+    both, and the newest verified one is durable."""
+    await both.hour()
+    await agree(both)
+    await both.hour()
+    base, log = both.heads.size, both.gateway.log
+    between, size = base + 2, log.head.size
+    ((note,),) = log.read("SELECT note FROM checkpoint WHERE size = ?", (between,))
+
+    def move(response: pb.ReconcileResponse) -> pb.ReconcileResponse:
+        if both.heads.size == base:
+            both.heads.extend(note, log.consistency(base, between), asked_from=base)
+        return response
+
+    both.line.bend = move
+    await agree(both, rounds=1, listed=5, met=3)
+    assert both.line.requests[-1].shown_size == size
+    held = both.node.log.foreign_head(log.origin)
+    assert held is not None
+    assert held.size == both.heads.size == size
+
+
 async def test_the_same_verdict_again_changes_nothing(both: Both) -> None:
     """A repetition, or an old verdict that somebody kept, writes no leaf and moves no end."""
     await both.hour()
@@ -123,15 +146,6 @@ async def test_the_same_verdict_again_changes_nothing(both: Both) -> None:
     await agree(both)
     await both.desk.conclude(both.line.verdicts[0], both.line.peer)
     assert both.gateway.log.head.size == size + 8
-
-
-async def test_a_log_that_began_later_lacks_nothing(both: Both) -> None:
-    """What the gateway did for a partner before its node had a log is excused, and counted."""
-    await both.asked(skip="node-intent")
-    await both.answered(skip="node")
-    both.now += 60
-    await both.hour()
-    await agree(both, met=5, excused=2)
 
 
 async def test_a_restored_node_says_so_once(both: Both) -> None:
@@ -243,7 +257,7 @@ async def test_a_node_reconciles_by_itself_hour_after_hour(
         monkeypatch.setattr(reconciling, name, 0.005)
     silent = 3
 
-    def bend(response: reconcile_pb2.ReconcileResponse) -> reconcile_pb2.ReconcileResponse:
+    def bend(response: pb.ReconcileResponse) -> pb.ReconcileResponse:
         nonlocal silent
         if silent:
             silent -= 1
@@ -276,6 +290,12 @@ async def test_a_partner_that_reconciles_no_more_is_overdue(both: Both) -> None:
     assert overdue.look() == frozenset({"oceanic-line", "police", "terminal-north"})
     gauges = {g.labels[0][1]: g.value for g in overdue.gauges()}
     assert (gauges["customs"], gauges["police"]) == (60, 10_860)
+    partner = both.directory.partner("customs")
+    silent = replace(partner, nodes=(*partner.nodes, replace(partner.nodes[0], spiffe_id="x")))
+    overdue._directory = replace(
+        both.directory, partners={**both.directory.partners, "customs": silent}
+    )
+    assert "customs" in overdue.look()  # a second node hides nothing by saying nothing
 
 
 async def test_a_silent_gateway_is_overdue_once(both: Both) -> None:

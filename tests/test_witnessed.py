@@ -131,7 +131,7 @@ def test_a_head_beyond_the_present_one_or_of_another_log_is_none(world: World) -
 
 def show(both: Both, wanted: Callable[[], Head | None]) -> None:
     """The gateway shows this cosigned head."""
-    both.desk._cosigned = wanted
+    both.desk.saying.cosigned = wanted
 
 
 def witnessed_now(both: Both) -> Head:
@@ -153,7 +153,8 @@ async def main_history(both: Both, size: int) -> Head:
 
 
 async def test_a_node_kept_alone_on_a_fork_proves_it(world: World, tmp_path: Path) -> None:
-    """It is told a consistent story each hour, and has two signed heads by the next but one."""
+    """It is told a consistent story each hour, and is asked nothing there: it has two signed heads
+    by the hour after the fork's first."""
     with Both(world, tmp_path, witnessing=reached) as both:
         await both.hour()
         show(both, lambda: witnessed_now(both))
@@ -178,6 +179,34 @@ async def test_a_node_kept_alone_on_a_fork_proves_it(world: World, tmp_path: Pat
             assert (await both.reconcile())["reasons"] == [code]
         assert both.node.reasons() == [["RECONCILE_UNWITNESSED"], ["CHECKPOINT_FORK"]]
         assert both.kept(both.node)[-1].verdict.accepted == main.checkpoint
+
+
+async def test_an_answer_on_a_fork_is_proved_by_the_next_reconciliation(
+    world: World, tmp_path: Path
+) -> None:
+    """A fork that began after the last hour, and on which this node was asked: the very next
+    reconciliation lacks a quorum, or has two signed heads, whichever the gateway shows."""
+    with Both(world, tmp_path, witnessing=reached) as both:
+        await both.hour()
+        show(both, lambda: witnessed_now(both))
+        assert (await both.reconcile())["reasons"] == []
+        shared, base = witnessed_now(both), both.heads.size
+        both.gateway.close()
+        shutil.copy(both.gateway.path, tmp_path / "fork.sqlite")
+        both.open_gateway("fork")
+        await both.hour()
+        log = both.gateway.log
+        both.heads.extend(
+            log.checkpoint(), log.consistency(base, log.head.size), asked_from=base
+        )  # its receipt
+        both.now += 300
+        both.reconciler._awaited.look()
+        main = await main_history(both, both.heads.size + 3)
+        await both.hour()
+        both.now += 3_000
+        for head, code in ((shared, "RECONCILE_UNWITNESSED"), (main, "CHECKPOINT_FORK")):
+            show(both, lambda head=head: head)  # type: ignore[misc]
+            assert (await both.reconcile())["reasons"] == [code]
 
 
 async def test_a_gateway_without_witnesses_is_not_believed_where_there_are_some(

@@ -18,9 +18,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from fairlead import cosigning, signing
 from fairlead.appointed import Appointed
 from fairlead.auditlog import AuditLog
+from fairlead.auditlog import Place as LogPlace
 from fairlead.certificates import Identity
 from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory, PartnerKind
+from fairlead.partners import Directory, Gateway, PartnerKind
 from fairlead.v1 import audit_pb2, owner_pb2
 from fairlead.v1 import witness_pb2 as pb
 from gateway import standing
@@ -58,6 +59,8 @@ class Town:
     keys: dict[str, Ed25519PrivateKey]
     tolerated: int
     rekeyed: dict[str, Ed25519PrivateKey] = field(default_factory=dict)
+    moved: Gateway | None = None
+    """The gateway's entry, once its log began anew."""
 
     @classmethod
     def of(cls, world: World, count: int, *, tolerated: int = 1) -> Town:
@@ -75,8 +78,10 @@ class Town:
             )
             for place, p in enumerate(sorted(self.keys))
         }
+        gateway = self.moved or self.world.gateway
         return replace(
             self.world.directory,
+            gateways=MappingProxyType({gateway.spiffe_id: gateway}),
             listed=tuple(partners),
             partners=MappingProxyType(partners),
             appointed=Appointed(witnesses=tuple(partners), tolerated=self.tolerated),
@@ -227,12 +232,18 @@ class Desk:
 
 
 @contextmanager
-def desk(folder: Path, town: Town, wires: Wires, clock: Clock | None = None) -> Iterator[Desk]:
-    """A gateway's log of its own, and what has it cosigned."""
+def desk(
+    folder: Path,
+    town: Town,
+    wires: Wires,
+    clock: Clock | None = None,
+    place: LogPlace | None = None,
+) -> Iterator[Desk]:
+    """A gateway's log, its own or the one at a place, and what has it cosigned."""
     folder.mkdir(parents=True, exist_ok=True)
     moved, forked = clock or Clock(), asyncio.Event()
     log = AuditLog.open(
-        folder / "audit.sqlite",
+        place or folder / "audit.sqlite",
         origin=town.world.gateway.log_origin,
         key=town.world.gateway_key("log"),
         clock=moved,

@@ -45,7 +45,7 @@ MEANINGS: Mapping[str, str] = {
     "opened_until": "where it ends",
     "entries_listed": "what this log said it did with the other one, since the last time",
     "entries_met": "what the other log said",
-    "entries_excused": "what of it needs no counterpart: the other log is younger or shorter",
+    "entries_excused": "what of it needs no counterpart: a log lost its tail or began anew",
     "selection": "what an auditor looked for, and among which leaves",
 }
 """Every field of a leaf, in words; a test keeps this whole."""

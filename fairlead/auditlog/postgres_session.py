@@ -36,9 +36,10 @@ SAFE = (
 _DURABLE = frozenset({"on", "remote_apply"})
 
 
-def connect(url: DatabaseUrl, *, writing: bool) -> Session:
-    """A session in autocommit mode.
+def connect(url: DatabaseUrl, *, writing: bool, standby: bool = False) -> Session:
+    """A session in autocommit mode, of the first host of the address that writes.
 
+    :param standby: a host that only follows will do as well.
     :raises psycopg.Error: it cannot be had.
     """
     stated = conninfo_to_dict(url.text)
@@ -56,6 +57,8 @@ def connect(url: DatabaseUrl, *, writing: bool) -> Session:
     arguments: dict[str, Any] = {**_WIRE, "options": " ".join(options).strip()}
     if writing:
         arguments["target_session_attrs"] = "read-write"
+    elif not standby:  # a session that only reads is no "read-write" one
+        arguments["target_session_attrs"] = "primary"
     return psycopg.connect(url.text, autocommit=True, **arguments)
 
 
@@ -145,7 +148,7 @@ def snapshot(url: DatabaseUrl) -> Iterator[PostgresSnapshot]:
     :raises Forged: ``LOG_CORRUPTED``: what is in it cannot be read as a log.
     """
     try:
-        session = connect(url, writing=False)
+        session = connect(url, writing=False, standby=True)
     except psycopg.Error as error:
         raise unusable() from error
     try:

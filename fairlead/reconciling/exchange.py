@@ -8,7 +8,7 @@ from typing import Any
 
 from fairlead import merkle, receipts, signing
 from fairlead.errors import Forged, InvalidInput
-from fairlead.reconciling.facts import facts, listed_facts
+from fairlead.reconciling.facts import RESUMED, facts, listed_facts
 from fairlead.reconciling.judgement import Judgement, judge
 from fairlead.reconciling.statement import (
     MAX_OCTETS,
@@ -93,8 +93,10 @@ def claimed_pair(octets: bytes) -> Pair:
 def require_in_log(found: Exchange, read: Read) -> int:
     """Hold what a node signed against its own log, or what a gateway signed against the gateway's.
 
-    1. Whatever a statement says its log records stands there, at the leaf it names, of that time.
+    1. Whatever a statement says its log records stands there, at the leaf it names, of that time;
+       so does whatever it says its log holds of the other's entries.
     2. It leaves out nothing of the window that it says it is about.
+    3. Where it says that a log of the gateway's was taken up, it was.
 
     :param read: runs one query on the log's file.
     :returns: how many entries were looked at.
@@ -104,34 +106,35 @@ def require_in_log(found: Exchange, read: Read) -> int:
     pair = found.statement.pair
     rows = read("SELECT body FROM leaf WHERE idx = 0", ())
     log = _leaf(rows[0][0]).log if rows else ""
+    said: Statement | Counterstatement
     if log == f"partner/{pair.partner_id}":
-        of_node = [(e, leaf - 1, 0) for e, leaf in _claimed(found) if leaf]
-        claims = [(e, e.leaf, e.time_ms) for e in found.statement.entries] + of_node
-        first, end, listed = found.statement.first, found.statement.next, found.statement.entries
+        said, of_other = found.statement, zip(found.said.entries, found.verdict.leaves, strict=True)
     elif log.startswith("gateway/"):
-        claims = [(e, e.leaf, e.time_ms) for e in found.said.entries]
-        first, end, listed = found.said.first, found.said.next, found.said.entries
+        said, of_other = found.said, zip(found.statement.entries, found.said.leaves, strict=True)
     else:
         raise InvalidInput(
             "the log is neither the node's nor the gateway's",
             reasons=("LOG_ORIGIN",),
             remedy="name the log of one of the two that signed",
         )
+    claims = [(e, e.leaf, e.time_ms) for e in said.entries]
+    claims += [(e, leaf - 1, 0) for e, leaf in of_other if leaf]
     # 1
     for entry, leaf, time_ms in claims:
         _require(entry, time_ms, read("SELECT body FROM leaf WHERE idx = ?", (leaf,)))
     # 2
-    wanted = {(e.leaf, e.kind, e.partner_id, e.query_id, e.digest) for e in listed}
-    window = read("SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ?", (first, end))
+    wanted = {(e.leaf, e.kind, e.partner_id, e.query_id, e.digest) for e in said.entries}
+    window = read("SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ?", (said.first, said.next))
     for index, body in window:
         for fact in listed_facts(_leaf(body), merkle.leaf_hash(bytes(body)), pair.partner_id):
             if (index, *fact) not in wanted:
                 raise _untrue()
+    # 3
+    if isinstance(said, Statement) and said.resumed:
+        rows = read("SELECT body FROM leaf WHERE idx = ?", (said.resumed,))
+        if RESUMED not in {fact.kind for (body,) in rows for fact in facts(_leaf(body), b"")}:
+            raise _untrue()
     return len(claims)
-
-
-def _claimed(found: Exchange) -> list[tuple[Entry, int]]:
-    return list(zip(found.said.entries, found.verdict.leaves, strict=True))
 
 
 def _leaf(body: bytes) -> audit_pb2.AuditLeaf:

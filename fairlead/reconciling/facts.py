@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from fairlead import signing
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import reconcile_pb2 as pb
 
@@ -15,6 +16,9 @@ RELEASED, ACCEPTED = int(pb.ENTRY_KIND_RELEASED), int(pb.ENTRY_KIND_ACCEPTED)
 RELAYED = int(pb.ENTRY_KIND_RELAYED)
 PUBLISHED = 100
 """Beside the kinds that travel: an owner signed a manifest, whether the gateway has it or not."""
+RESUMED = 101
+"""Nor does this one: a node took up a log of its gateway's that follows one that ended; the digest
+is of that one's last checkpoint, as the directory names it."""
 
 _PUBLICATIONS = {
     "manifest-accepted": ACCEPTED,
@@ -49,7 +53,14 @@ def facts(leaf: audit_pb2.AuditLeaf, leaf_hash: bytes) -> list[Fact]:
         return [Fact(_PUBLICATIONS[leaf.subject], leaf.partner_id, b"", leaf.manifest_digest)]
     if leaf.type == audit_pb2.LEAF_TYPE_OWNER and leaf.subject in _SIGNED:
         return [Fact(PUBLISHED, leaf.log.removeprefix("partner/"), b"", leaf.detail_digest)]
+    if leaf.type == audit_pb2.LEAF_TYPE_WITNESS and leaf.subject == "new-origin":
+        return [resumed(leaf.checkpoints[-1])] if leaf.checkpoints else []
     return []
+
+
+def resumed(former: str) -> Fact:
+    """A log was taken up that follows one that ended with this checkpoint."""
+    return Fact(RESUMED, "", b"", signing.digest(former.encode()))
 
 
 def listed_facts(leaf: audit_pb2.AuditLeaf, leaf_hash: bytes, partner_id: str) -> list[Fact]:
@@ -58,7 +69,7 @@ def listed_facts(leaf: audit_pb2.AuditLeaf, leaf_hash: bytes, partner_id: str) -
         kinds = {ASKED, RELEASED, ACCEPTED}
         return [f for f in facts(leaf, leaf_hash) if f.kind in kinds and f.partner_id == partner_id]
     own = Fact(RELEASED, partner_id, b"", b"")[:2]
-    found = (f for f in facts(leaf, leaf_hash) if f.kind not in {ASKED, PUBLISHED})
+    found = (f for f in facts(leaf, leaf_hash) if f.kind not in {ASKED, PUBLISHED, RESUMED})
     return [f for f in found if f[:2] != own]
 
 

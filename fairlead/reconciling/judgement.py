@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from fairlead import signing
-from fairlead.reconciling.statement import (
-    MISSING,
-    Counterstatement,
-    Entry,
-    Statement,
-    Verdict,
-)
+from fairlead.reconciling.statement import Counterstatement, Entry, Statement, Verdict
 
 RECONCILE_MISSING = "RECONCILE_MISSING"
 RECONCILE_DIFFERS = "RECONCILE_DIFFERS"
 RECONCILE_SHORTENED = "RECONCILE_SHORTENED"
+RECONCILE_RESTARTED = "RECONCILE_RESTARTED"
 
 
 def lasting(code: str, whose: str) -> bytes:
@@ -48,8 +43,8 @@ class Incident:
 class Judgement:
     """What came of one reconciliation.
 
-    ``codes``: of what is wrong with a log as a whole. ``excused``: entries that the node's log
-    lacks for a reason that was stated: it began later, or lost its tail, which is an incident.
+    ``codes``: of what is wrong with a log as a whole. ``excused``: entries that a log lacks because
+    it lost its tail, which is an incident of its own: the node's, or the gateway's former log.
     """
 
     incidents: tuple[Incident, ...]
@@ -71,11 +66,15 @@ class Judgement:
         found = {item.identity: item.code for item in self.incidents}
         if RECONCILE_SHORTENED in self.codes:
             found[lasting(RECONCILE_SHORTENED, statement.lost)] = RECONCILE_SHORTENED
+        if RECONCILE_RESTARTED in self.codes:
+            whose = f"{statement.gateway_origin} {statement.pair.node}"
+            found[lasting(RECONCILE_RESTARTED, whose)] = RECONCILE_RESTARTED
         return found
 
     def standing(self, whose: str) -> dict[bytes, str]:
         """Identity → code of what is wrong with the gateway's log as long as it is."""
-        return {lasting(c, whose): c for c in self.codes if c != RECONCILE_SHORTENED}
+        once = {RECONCILE_SHORTENED, RECONCILE_RESTARTED}
+        return {lasting(c, whose): c for c in self.codes if c not in once}
 
     def table(self) -> list[dict[str, object]]:
         """For people: how many of each kind are not in which log."""
@@ -90,31 +89,37 @@ class Judgement:
 def judge(statement: Statement, said: Counterstatement, verdict: Verdict) -> Judgement:
     """Compare what was said.
 
-    1. What the gateway does not hold of the node's entries is an incident.
-    2. So is what the node does not hold of the gateway's, unless they met after that entry and its
-       log began later, or its log has lost its tail since.
+    1. What the gateway does not hold of the node's entries is an incident; all that is older than
+       its log, which follows one that ended, is one together.
+    2. What the node does not hold of the gateway's entries is an incident, unless its log has lost
+       its tail since.
     3. A log that lost its tail is one itself, and whatever the node holds against the gateway's.
     """
+    found, excused, codes = [], 0, {*verdict.reasons}
     # 1
-    found = [
-        Incident(code=_code(item.kind), absent_from="gateway", entry=statement.entries[item.entry])
-        for item in said.findings
-    ]
+    for entry, code in _absent(statement.entries, said.leaves, said.differing):
+        if code == RECONCILE_MISSING and entry.leaf < statement.resumed:
+            excused += 1
+            codes.add(RECONCILE_RESTARTED)
+        else:
+            found.append(Incident(code=code, absent_from="gateway", entry=entry))
     # 2
-    excused, differing = 0, set(verdict.differing)
-    for place, (entry, leaf) in enumerate(zip(said.entries, verdict.leaves, strict=True)):
-        if leaf:
-            continue
-        if place in differing:
-            found.append(Incident(code=RECONCILE_DIFFERS, absent_from="node", entry=entry))
-        elif entry.leaf < (said.met if entry.time_ms < statement.began_ms else said.excused):
+    for entry, code in _absent(said.entries, verdict.leaves, verdict.differing):
+        if code == RECONCILE_MISSING and entry.leaf < said.excused:
             excused += 1
         else:
-            found.append(Incident(code=RECONCILE_MISSING, absent_from="node", entry=entry))
+            found.append(Incident(code=code, absent_from="node", entry=entry))
     # 3
-    codes = {*verdict.reasons} | ({RECONCILE_SHORTENED} if statement.lost else set())
+    if statement.lost:
+        codes.add(RECONCILE_SHORTENED)
     return Judgement(incidents=tuple(found), codes=tuple(sorted(codes)), excused=excused)
 
 
-def _code(kind: int) -> str:
-    return RECONCILE_MISSING if kind == MISSING else RECONCILE_DIFFERS
+def _absent(
+    entries: Sequence[Entry], leaves: Sequence[int], differing: Collection[int]
+) -> Iterator[tuple[Entry, str]]:
+    """Those of one end's entries that the other end has no leaf of, each with its code."""
+    others = frozenset(differing)
+    for place, (entry, leaf) in enumerate(zip(entries, leaves, strict=True)):
+        if not leaf:
+            yield entry, RECONCILE_DIFFERS if place in others else RECONCILE_MISSING

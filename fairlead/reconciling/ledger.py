@@ -19,8 +19,18 @@ from google.protobuf.message import DecodeError
 from fairlead import storage
 from fairlead.auditlog import AuditLog
 from fairlead.errors import Misconfigured
-from fairlead.reconciling.facts import ACCEPTED, ASKED, PUBLISHED, RELEASED, Fact, facts
-from fairlead.reconciling.statement import DIFFERS, MISSING, Entry
+from fairlead.reconciling.facts import (
+    ACCEPTED,
+    ASKED,
+    PUBLISHED,
+    RELAYED,
+    RELEASED,
+    RESUMED,
+    Fact,
+    facts,
+    resumed,
+)
+from fairlead.reconciling.statement import Entry
 from fairlead.v1 import audit_pb2
 
 FILE = "reconciling.sqlite"
@@ -133,7 +143,8 @@ class Ledger:
     def of_node(self, partner_id: str, *, first: int, size: int, limit: int) -> Page:
         """What a node lists of its own leaves before ``size``: all but its own questions and
         answers, which its gateway lists."""
-        where = f"kind NOT IN ({ASKED}, {PUBLISHED}) AND NOT (kind = {RELEASED} AND partner = ?)"
+        others = f"kind NOT IN ({ASKED}, {PUBLISHED}, {RESUMED})"
+        where = f"{others} AND NOT (kind = {RELEASED} AND partner = ?)"
         return self._page(where, partner_id, first=first, size=size, limit=limit)
 
     def of_partner(self, partner_id: str, *, first: int, size: int, limit: int) -> Page:
@@ -156,16 +167,48 @@ class Ledger:
 
     # ── Look up ──────────────────────────────────────────────────────────────────────────────
 
-    def find(self, entry: Entry) -> tuple[int, int]:
+    def find(self, entry: Entry) -> tuple[int, bool]:
         """This log's leaf of another's entry.
 
-        :returns: its index plus one and 0; or 0, and whether it is missing or another one is there.
+        :returns: its index plus one, or 0; and then whether another one is there in its place.
         """
         found = self._alike(entry)
         for leaf, fact in found:
             if _agrees(entry, fact):
-                return leaf + 1, 0
-        return 0, DIFFERS if any(f.kind == entry.kind for _, f in found) else MISSING
+                return leaf + 1, False
+        return 0, any(f.kind == entry.kind for _, f in found)
+
+    def concerns(self, partner_id: str, entry: Entry) -> bool:
+        """Whether a partner may be told what this log holds of an entry: not of the answers to a
+        question of another's, nor of the readers of another's manifest."""
+        if entry.kind == RELEASED:
+            whose = self._whose("query_id", entry.query_id, ASKED)
+        elif entry.kind == RELAYED:
+            whose = self._whose("digest", entry.digest, ACCEPTED)
+        else:
+            return True
+        return not whose or partner_id in whose
+
+    def _whose(self, column: str, value: bytes, kind: int) -> set[str]:
+        with self._using():
+            rows = self._database.execute(
+                f"SELECT DISTINCT partner FROM entry WHERE {column} = ? AND kind = ?",  # noqa: S608
+                (value, kind),
+            ).fetchall()
+        return {str(row[0]) for row in rows}
+
+    def resumed(self, former: str) -> int:
+        """The first leaf by which a log was taken up that follows one that ended with this
+        checkpoint; 0 where there is none, or none ended."""
+        if not former:
+            return 0
+        fact = resumed(former)
+        with self._using():
+            rows = self._database.execute(
+                "SELECT min(leaf) FROM entry WHERE digest = ? AND kind = ?",
+                (fact.digest, fact.kind),
+            ).fetchall()
+        return int(rows[0][0] or 0)
 
     def _alike(self, entry: Entry) -> list[tuple[int, Fact]]:
         """Whatever this log holds under the entry's query and partner, or under its digest."""
@@ -182,11 +225,6 @@ class Ledger:
         if entry.kind != RELEASED:
             return found
         return [item for item in found if item[1].partner_id == entry.partner_id]
-
-    def began_ms(self) -> int:
-        """Unix milliseconds of the log's first leaf; 0 for an empty log."""
-        rows = self._log.read("SELECT body FROM leaf WHERE idx = 0")
-        return audit_pb2.AuditLeaf.FromString(bytes(rows[0][0])).time_ms if rows else 0
 
 
 Page = tuple[tuple[Entry, ...], int, bool]

@@ -6,7 +6,7 @@ octets, it raises InvalidInput or Forged.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -39,7 +39,6 @@ OF_NODE = frozenset(
 OF_GATEWAY = frozenset({pb.ENTRY_KIND_ASKED, pb.ENTRY_KIND_RELEASED, pb.ENTRY_KIND_ACCEPTED})
 """What a gateway lists."""
 _OF_QUERY = frozenset({pb.ENTRY_KIND_ASKED, pb.ENTRY_KIND_INTENT, pb.ENTRY_KIND_RELEASED})
-MISSING, DIFFERS = pb.FINDING_KIND_MISSING, pb.FINDING_KIND_DIFFERS
 
 M = TypeVar("M", bound=Message)
 
@@ -73,14 +72,6 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finding:
-    """An entry, by its place, that the other log does not hold as it was listed."""
-
-    entry: int
-    kind: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
     """Whose logs are held against each other: one node's, and the gateway's."""
 
@@ -99,10 +90,9 @@ class Statement:
     first: int
     next: int
     checkpoint: str
-    began_ms: int
+    resumed: int
     gateway_next: int
     lost: str
-    met: int
     entries: tuple[Entry, ...]
     digest: bytes = b""
 
@@ -120,10 +110,10 @@ class Counterstatement:
     checkpoint: str
     previous_ms: int
     excused: int
-    met: int
     more: bool
     entries: tuple[Entry, ...]
-    findings: tuple[Finding, ...]
+    leaves: tuple[int, ...]
+    differing: tuple[int, ...]
     digest: bytes = b""
 
 
@@ -157,10 +147,9 @@ def sign_statement(statement: Statement, key: Ed25519PrivateKey) -> tuple[bytes,
             first=statement.first,
             next=statement.next,
             checkpoint=statement.checkpoint,
-            began_ms=statement.began_ms,
+            resumed=statement.resumed,
             gateway_next=statement.gateway_next,
             lost=statement.lost,
-            met=statement.met,
             entries=[entry.to_wire() for entry in statement.entries],
         ),
         STATEMENT,
@@ -184,13 +173,10 @@ def sign_counterstatement(said: Counterstatement, key: Ed25519PrivateKey) -> tup
             checkpoint=said.checkpoint,
             previous_ms=said.previous_ms,
             excused=said.excused,
-            met=said.met,
             more=said.more,
             entries=[entry.to_wire() for entry in said.entries],
-            findings=[
-                pb.ReconcileFinding(entry=item.entry, kind=item.kind)  # type: ignore[arg-type]
-                for item in said.findings
-            ],
+            leaves=said.leaves,
+            differing=said.differing,
         ),
         COUNTERSTATEMENT,
         key,
@@ -244,10 +230,9 @@ def open_statement(octets: bytes, signature: bytes, *, public_key: bytes, pair: 
         first=_size(content.first),
         next=_size(content.next),
         checkpoint=content.checkpoint,
-        began_ms=_moment(content.began_ms),
+        resumed=_size(content.resumed),
         gateway_next=_size(content.gateway_next),
         lost=content.lost,
-        met=_size(content.met),
         entries=_entries(content.entries, OF_NODE, first=content.first, end=content.next),
         digest=signing.digest(octets),
     )
@@ -260,7 +245,7 @@ def open_counterstatement(
 
     1. The gateway signed these octets. 2. They are canonical and within the limits. 3. They answer
     exactly this statement, of this node. 4. Every entry is of a kind a gateway lists, and of the
-    window; every finding is about an entry of the statement, once.
+    window; each of the statement's has a leaf, or none, and one that differs has none.
 
     :raises Forged: 1 or 3 fails. :raises InvalidInput: 2 or 4 does.
     """
@@ -268,10 +253,6 @@ def open_counterstatement(
     _require_pair(content, statement.pair)
     if content.statement_digest != statement.digest:
         raise _unbound()
-    findings = tuple(Finding(entry=item.entry, kind=item.kind) for item in content.findings)
-    _require_places([item.entry for item in findings], len(statement.entries))
-    if any(item.kind not in {MISSING, DIFFERS} for item in findings):
-        raise _malformed()
     return Counterstatement(
         pair=statement.pair,
         gateway=content.gateway,
@@ -282,10 +263,10 @@ def open_counterstatement(
         checkpoint=content.checkpoint,
         previous_ms=_moment(content.previous_ms),
         excused=_size(content.excused),
-        met=_size(content.met),
         more=content.more,
         entries=_entries(content.entries, OF_GATEWAY, first=content.first, end=content.next),
-        findings=findings,
+        leaves=_leaves(content.leaves, content.differing, len(statement.entries)),
+        differing=tuple(content.differing),
         digest=signing.digest(octets),
     )
 
@@ -305,22 +286,16 @@ def open_verdict(
     _require_pair(content, said.pair)
     if content.counterstatement_digest != said.digest:
         raise _unbound()
-    reasons, leaves = tuple(content.reasons), tuple(content.leaves)
-    _require_places(content.differing, len(said.entries))
-    wellformed = (
-        len(leaves) == len(said.entries)
-        and len(reasons) <= MAX_REASONS
-        and list(reasons) == sorted(set(reasons))
-        and all(reason and reason_code(reason) == reason for reason in reasons)
-    )
-    if not wellformed or any(leaves[place] for place in content.differing):
+    reasons = tuple(content.reasons)
+    wellformed = len(reasons) <= MAX_REASONS and list(reasons) == sorted(set(reasons))
+    if not wellformed or not all(code and reason_code(code) == code for code in reasons):
         raise _malformed()
     return Verdict(
         pair=said.pair,
         time_ms=_moment(content.time_ms),
         counterstatement_digest=content.counterstatement_digest,
         checkpoint=content.checkpoint,
-        leaves=tuple(map(_size, leaves)),
+        leaves=_leaves(content.leaves, content.differing, len(said.entries)),
         differing=tuple(content.differing),
         reasons=reasons,
         accepted=content.accepted,
@@ -375,10 +350,14 @@ def _entry(item: pb.ReconcileEntry) -> Entry:
     )
 
 
-def _require_places(places: Iterable[int], size: int) -> None:
-    found = list(places)
-    if found != sorted(set(found)) or (found and found[-1] >= size):
+def _leaves(leaves: Sequence[int], differing: Sequence[int], count: int) -> tuple[int, ...]:
+    """One end's leaf of each of the other's entries, plus one; none of an entry that differs."""
+    places = list(differing)
+    if len(leaves) != count or places != sorted(set(places)) or (places and places[-1] >= count):
         raise _malformed()
+    if any(leaves[place] for place in places):
+        raise _malformed()
+    return tuple(map(_size, leaves))
 
 
 def _size(value: int) -> int:

@@ -2,7 +2,7 @@
 
 A gateway that keeps one node on a fork of its own can show it an agreeable log every hour. It
 cannot show it a checkpoint of that fork which the others cosigned too; so a node demands, each
-time, one that extends the head it had settled on the last time. ``reached`` is the one place where
+time, one that extends what it had accepted a while before. ``reached`` is the one place where
 this meets the witnesses: ``fairlead/cosigning.py`` says who cosigned, ``fairlead/quorum.py``
 whether that is enough.
 """
@@ -29,7 +29,7 @@ class Unwitnessed(Forked):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cosigned:
     """What the gateway shows: a cosigned checkpoint, the proof that it extends the head settled
-    on last, and the proof that the present one extends it."""
+    on, and the proof that the present one extends it."""
 
     note: str
     from_settled: Sequence[bytes]
@@ -41,10 +41,11 @@ def require_witnessed(
 ) -> Head:
     """Verify that a quorum saw the history this node is in.
 
-    1. It is a checkpoint of the same log. 2. A quorum cosigned it. 3. It extends the head this node
-    settled on at its last reconciliation. 4. The head it was shown now extends it.
+    1. It is a checkpoint of the same log. 2. A quorum cosigned it. 3. It extends the newest head
+    that this node accepted at least a quarter of an hour ago. 4. The head it was shown now extends
+    it.
 
-    :param settled: None at the first reconciliation. :param present: verified against what this
+    :param settled: that head; None while there is none. :param present: verified against what this
         node had accepted. :returns: the cosigned head.
     :raises Unwitnessed: 1 or 2 fails, or it is older than ``settled``: nobody else saw this one.
     :raises CheckpointFork: 3 or 4 fails: what the witnesses cosigned is another one.

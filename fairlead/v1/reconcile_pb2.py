@@ -24,41 +24,37 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/reconcile.proto\x12\x0b\x66\x61irlead.v1\"\x8b\x01\n\x0eReconcileEntry\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.fairlead.v1.EntryKind\x12\x0c\n\x04leaf\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\x12\x10\n\x08query_id\x18\x04 \x01(\x0c\x12\x12\n\npartner_id\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\"\x95\x02\n\x12ReconcileStatement\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x16\n\x0egateway_origin\x18\x04 \x01(\t\x12\x0f\n\x07time_ms\x18\x05 \x01(\x03\x12\r\n\x05\x66irst\x18\x06 \x01(\x04\x12\x0c\n\x04next\x18\x07 \x01(\x04\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x10\n\x08\x62\x65gan_ms\x18\t \x01(\x03\x12\x14\n\x0cgateway_next\x18\n \x01(\x04\x12\x0c\n\x04lost\x18\x0b \x01(\t\x12,\n\x07\x65ntries\x18\x0c \x03(\x0b\x32\x1b.fairlead.v1.ReconcileEntry\x12\x0b\n\x03met\x18\r \x01(\x04\"I\n\x10ReconcileFinding\x12\r\n\x05\x65ntry\x18\x01 \x01(\r\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.fairlead.v1.FindingKind\"\xde\x02\n\x19ReconcileCounterstatement\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07gateway\x18\x04 \x01(\t\x12\x0f\n\x07time_ms\x18\x05 \x01(\x03\x12\x18\n\x10statement_digest\x18\x06 \x01(\x0c\x12\r\n\x05\x66irst\x18\x07 \x01(\x04\x12\x0c\n\x04next\x18\x08 \x01(\x04\x12\x12\n\ncheckpoint\x18\t \x01(\t\x12\x13\n\x0bprevious_ms\x18\n \x01(\x03\x12\x0f\n\x07\x65xcused\x18\x0b \x01(\x04\x12\x0c\n\x04more\x18\x0c \x01(\x08\x12,\n\x07\x65ntries\x18\r \x03(\x0b\x32\x1b.fairlead.v1.ReconcileEntry\x12/\n\x08\x66indings\x18\x0e \x03(\x0b\x32\x1d.fairlead.v1.ReconcileFinding\x12\x0b\n\x03met\x18\x0f \x01(\x04\"\xd4\x01\n\x10ReconcileVerdict\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x1f\n\x17\x63ounterstatement_digest\x18\x05 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x06 \x01(\t\x12\x0e\n\x06leaves\x18\x07 \x03(\x04\x12\x11\n\tdiffering\x18\x08 \x03(\r\x12\x0f\n\x07reasons\x18\t \x03(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\n \x01(\t\"\xaa\x01\n\x0eReconciliation\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x1b\n\x13statement_signature\x18\x02 \x01(\x0c\x12\x18\n\x10\x63ounterstatement\x18\x03 \x01(\x0c\x12\"\n\x1a\x63ounterstatement_signature\x18\x04 \x01(\x0c\x12\x0f\n\x07verdict\x18\x05 \x01(\x0c\x12\x19\n\x11verdict_signature\x18\x06 \x01(\x0c\"\x90\x01\n\x10ReconcileRequest\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x18\n\x10\x63onsistency_from\x18\x03 \x01(\x04\x12\x13\n\x0b\x63onsistency\x18\x04 \x03(\x0c\x12\x11\n\thead_size\x18\x05 \x01(\x04\x12\x14\n\x0csettled_size\x18\x06 \x01(\x04\"o\n\x11ReconcileResponse\x12+\n\tcountered\x18\x01 \x01(\x0b\x32\x16.fairlead.v1.CounteredH\x00\x12#\n\x05known\x18\x02 \x01(\x0b\x32\x12.fairlead.v1.KnownH\x00\x42\x08\n\x06result\"\xa6\x01\n\tCountered\x12\x18\n\x10\x63ounterstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x18\n\x10\x63onsistency_from\x18\x03 \x01(\x04\x12\x13\n\x0b\x63onsistency\x18\x04 \x03(\x0c\x12\x10\n\x08\x63osigned\x18\x05 \x01(\t\x12\x14\n\x0c\x66rom_settled\x18\x06 \x03(\x0c\x12\x15\n\rto_checkpoint\x18\x07 \x03(\x0c\")\n\x05Known\x12\x0c\n\x04next\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"F\n\x0f\x43oncludeRequest\x12\x33\n\x0ereconciliation\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.Reconciliation\"%\n\x10\x43oncludeResponse\x12\x11\n\tincidents\x18\x01 \x03(\t*\x9e\x01\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NTRY_KIND_ASKED\x10\x01\x12\x15\n\x11\x45NTRY_KIND_INTENT\x10\x02\x12\x17\n\x13\x45NTRY_KIND_RELEASED\x10\x03\x12\x17\n\x13\x45NTRY_KIND_ACCEPTED\x10\x04\x12\x16\n\x12\x45NTRY_KIND_RELAYED\x10\x05*_\n\x0b\x46indingKind\x12\x1c\n\x18\x46INDING_KIND_UNSPECIFIED\x10\x00\x12\x18\n\x14\x46INDING_KIND_MISSING\x10\x01\x12\x18\n\x14\x46INDING_KIND_DIFFERS\x10\x02\x32\xa7\x01\n\x10ReconcileService\x12J\n\tReconcile\x12\x1d.fairlead.v1.ReconcileRequest\x1a\x1e.fairlead.v1.ReconcileResponse\x12G\n\x08\x43onclude\x12\x1c.fairlead.v1.ConcludeRequest\x1a\x1d.fairlead.v1.ConcludeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x66\x61irlead/v1/reconcile.proto\x12\x0b\x66\x61irlead.v1\"\x8b\x01\n\x0eReconcileEntry\x12$\n\x04kind\x18\x01 \x01(\x0e\x32\x16.fairlead.v1.EntryKind\x12\x0c\n\x04leaf\x18\x02 \x01(\x04\x12\x0f\n\x07time_ms\x18\x03 \x01(\x03\x12\x10\n\x08query_id\x18\x04 \x01(\x0c\x12\x12\n\npartner_id\x18\x05 \x01(\t\x12\x0e\n\x06\x64igest\x18\x06 \x01(\x0c\"\x87\x02\n\x12ReconcileStatement\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x16\n\x0egateway_origin\x18\x04 \x01(\t\x12\x0f\n\x07time_ms\x18\x05 \x01(\x03\x12\r\n\x05\x66irst\x18\x06 \x01(\x04\x12\x0c\n\x04next\x18\x07 \x01(\x04\x12\x12\n\ncheckpoint\x18\x08 \x01(\t\x12\x0f\n\x07resumed\x18\t \x01(\x04\x12\x14\n\x0cgateway_next\x18\n \x01(\x04\x12\x0c\n\x04lost\x18\x0b \x01(\t\x12,\n\x07\x65ntries\x18\x0c \x03(\x0b\x32\x1b.fairlead.v1.ReconcileEntry\"\xc3\x02\n\x19ReconcileCounterstatement\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07gateway\x18\x04 \x01(\t\x12\x0f\n\x07time_ms\x18\x05 \x01(\x03\x12\x18\n\x10statement_digest\x18\x06 \x01(\x0c\x12\r\n\x05\x66irst\x18\x07 \x01(\x04\x12\x0c\n\x04next\x18\x08 \x01(\x04\x12\x12\n\ncheckpoint\x18\t \x01(\t\x12\x13\n\x0bprevious_ms\x18\n \x01(\x03\x12\x0f\n\x07\x65xcused\x18\x0b \x01(\x04\x12\x0c\n\x04more\x18\x0c \x01(\x08\x12,\n\x07\x65ntries\x18\r \x03(\x0b\x32\x1b.fairlead.v1.ReconcileEntry\x12\x0e\n\x06leaves\x18\x0e \x03(\x04\x12\x11\n\tdiffering\x18\x0f \x03(\r\"\xd4\x01\n\x10ReconcileVerdict\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x0c\n\x04node\x18\x03 \x01(\t\x12\x0f\n\x07time_ms\x18\x04 \x01(\x03\x12\x1f\n\x17\x63ounterstatement_digest\x18\x05 \x01(\x0c\x12\x12\n\ncheckpoint\x18\x06 \x01(\t\x12\x0e\n\x06leaves\x18\x07 \x03(\x04\x12\x11\n\tdiffering\x18\x08 \x03(\r\x12\x0f\n\x07reasons\x18\t \x03(\t\x12\x10\n\x08\x61\x63\x63\x65pted\x18\n \x01(\t\"\xaa\x01\n\x0eReconciliation\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x1b\n\x13statement_signature\x18\x02 \x01(\x0c\x12\x18\n\x10\x63ounterstatement\x18\x03 \x01(\x0c\x12\"\n\x1a\x63ounterstatement_signature\x18\x04 \x01(\x0c\x12\x0f\n\x07verdict\x18\x05 \x01(\x0c\x12\x19\n\x11verdict_signature\x18\x06 \x01(\x0c\"\xa4\x01\n\x10ReconcileRequest\x12\x11\n\tstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x18\n\x10\x63onsistency_from\x18\x03 \x01(\x04\x12\x13\n\x0b\x63onsistency\x18\x04 \x03(\x0c\x12\x11\n\thead_size\x18\x05 \x01(\x04\x12\x14\n\x0csettled_size\x18\x06 \x01(\x04\x12\x12\n\nshown_size\x18\t \x01(\x04\"o\n\x11ReconcileResponse\x12+\n\tcountered\x18\x01 \x01(\x0b\x32\x16.fairlead.v1.CounteredH\x00\x12#\n\x05known\x18\x02 \x01(\x0b\x32\x12.fairlead.v1.KnownH\x00\x42\x08\n\x06result\"\xba\x01\n\tCountered\x12\x18\n\x10\x63ounterstatement\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x18\n\x10\x63onsistency_from\x18\x03 \x01(\x04\x12\x13\n\x0b\x63onsistency\x18\x04 \x03(\x0c\x12\x10\n\x08\x63osigned\x18\x05 \x01(\t\x12\x14\n\x0c\x66rom_settled\x18\x06 \x03(\x0c\x12\x15\n\rto_checkpoint\x18\x07 \x03(\x0c\x12\x12\n\nfrom_shown\x18\x0c \x03(\x0c\")\n\x05Known\x12\x0c\n\x04next\x18\x01 \x01(\x04\x12\x12\n\ncheckpoint\x18\x02 \x01(\t\"F\n\x0f\x43oncludeRequest\x12\x33\n\x0ereconciliation\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.Reconciliation\"%\n\x10\x43oncludeResponse\x12\x11\n\tincidents\x18\x01 \x03(\t*\x9e\x01\n\tEntryKind\x12\x1a\n\x16\x45NTRY_KIND_UNSPECIFIED\x10\x00\x12\x14\n\x10\x45NTRY_KIND_ASKED\x10\x01\x12\x15\n\x11\x45NTRY_KIND_INTENT\x10\x02\x12\x17\n\x13\x45NTRY_KIND_RELEASED\x10\x03\x12\x17\n\x13\x45NTRY_KIND_ACCEPTED\x10\x04\x12\x16\n\x12\x45NTRY_KIND_RELAYED\x10\x05\x32\xa7\x01\n\x10ReconcileService\x12J\n\tReconcile\x12\x1d.fairlead.v1.ReconcileRequest\x1a\x1e.fairlead.v1.ReconcileResponse\x12G\n\x08\x43onclude\x12\x1c.fairlead.v1.ConcludeRequest\x1a\x1d.fairlead.v1.ConcludeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.reconcile_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ENTRYKIND']._serialized_start=1866
-  _globals['_ENTRYKIND']._serialized_end=2024
-  _globals['_FINDINGKIND']._serialized_start=2026
-  _globals['_FINDINGKIND']._serialized_end=2121
+  _globals['_ENTRYKIND']._serialized_start=1790
+  _globals['_ENTRYKIND']._serialized_end=1948
   _globals['_RECONCILEENTRY']._serialized_start=45
   _globals['_RECONCILEENTRY']._serialized_end=184
   _globals['_RECONCILESTATEMENT']._serialized_start=187
-  _globals['_RECONCILESTATEMENT']._serialized_end=464
-  _globals['_RECONCILEFINDING']._serialized_start=466
-  _globals['_RECONCILEFINDING']._serialized_end=539
-  _globals['_RECONCILECOUNTERSTATEMENT']._serialized_start=542
-  _globals['_RECONCILECOUNTERSTATEMENT']._serialized_end=892
-  _globals['_RECONCILEVERDICT']._serialized_start=895
-  _globals['_RECONCILEVERDICT']._serialized_end=1107
-  _globals['_RECONCILIATION']._serialized_start=1110
-  _globals['_RECONCILIATION']._serialized_end=1280
-  _globals['_RECONCILEREQUEST']._serialized_start=1283
-  _globals['_RECONCILEREQUEST']._serialized_end=1427
-  _globals['_RECONCILERESPONSE']._serialized_start=1429
-  _globals['_RECONCILERESPONSE']._serialized_end=1540
-  _globals['_COUNTERED']._serialized_start=1543
-  _globals['_COUNTERED']._serialized_end=1709
-  _globals['_KNOWN']._serialized_start=1711
-  _globals['_KNOWN']._serialized_end=1752
-  _globals['_CONCLUDEREQUEST']._serialized_start=1754
-  _globals['_CONCLUDEREQUEST']._serialized_end=1824
-  _globals['_CONCLUDERESPONSE']._serialized_start=1826
-  _globals['_CONCLUDERESPONSE']._serialized_end=1863
-  _globals['_RECONCILESERVICE']._serialized_start=2124
-  _globals['_RECONCILESERVICE']._serialized_end=2291
+  _globals['_RECONCILESTATEMENT']._serialized_end=450
+  _globals['_RECONCILECOUNTERSTATEMENT']._serialized_start=453
+  _globals['_RECONCILECOUNTERSTATEMENT']._serialized_end=776
+  _globals['_RECONCILEVERDICT']._serialized_start=779
+  _globals['_RECONCILEVERDICT']._serialized_end=991
+  _globals['_RECONCILIATION']._serialized_start=994
+  _globals['_RECONCILIATION']._serialized_end=1164
+  _globals['_RECONCILEREQUEST']._serialized_start=1167
+  _globals['_RECONCILEREQUEST']._serialized_end=1331
+  _globals['_RECONCILERESPONSE']._serialized_start=1333
+  _globals['_RECONCILERESPONSE']._serialized_end=1444
+  _globals['_COUNTERED']._serialized_start=1447
+  _globals['_COUNTERED']._serialized_end=1633
+  _globals['_KNOWN']._serialized_start=1635
+  _globals['_KNOWN']._serialized_end=1676
+  _globals['_CONCLUDEREQUEST']._serialized_start=1678
+  _globals['_CONCLUDEREQUEST']._serialized_end=1748
+  _globals['_CONCLUDERESPONSE']._serialized_start=1750
+  _globals['_CONCLUDERESPONSE']._serialized_end=1787
+  _globals['_RECONCILESERVICE']._serialized_start=1951
+  _globals['_RECONCILESERVICE']._serialized_end=2118
 # @@protoc_insertion_point(module_scope)

@@ -53,24 +53,6 @@ ENTRY_KIND_RELAYED: EntryKind.ValueType  # 5
 """A snapshot that began to be delivered to a reader; its manifest's digest. Listed by owners."""
 Global___EntryKind: _TypeAlias = EntryKind  # noqa: Y015
 
-class _FindingKind:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _FindingKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FindingKind.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    FINDING_KIND_UNSPECIFIED: _FindingKind.ValueType  # 0
-    FINDING_KIND_MISSING: _FindingKind.ValueType  # 1
-    FINDING_KIND_DIFFERS: _FindingKind.ValueType  # 2
-
-class FindingKind(_FindingKind, metaclass=_FindingKindEnumTypeWrapper):
-    """What a log holds of another's entry."""
-
-FINDING_KIND_UNSPECIFIED: FindingKind.ValueType  # 0
-FINDING_KIND_MISSING: FindingKind.ValueType  # 1
-FINDING_KIND_DIFFERS: FindingKind.ValueType  # 2
-Global___FindingKind: _TypeAlias = FindingKind  # noqa: Y015
-
 @_typing.final
 class ReconcileEntry(_message.Message):
     """One thing that a log records and the other log must record too."""
@@ -126,11 +108,10 @@ class ReconcileStatement(_message.Message):
     FIRST_FIELD_NUMBER: _builtins.int
     NEXT_FIELD_NUMBER: _builtins.int
     CHECKPOINT_FIELD_NUMBER: _builtins.int
-    BEGAN_MS_FIELD_NUMBER: _builtins.int
+    RESUMED_FIELD_NUMBER: _builtins.int
     GATEWAY_NEXT_FIELD_NUMBER: _builtins.int
     LOST_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
-    MET_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     partner_id: _builtins.str
     node: _builtins.str
@@ -144,14 +125,14 @@ class ReconcileStatement(_message.Message):
     next: _builtins.int
     checkpoint: _builtins.str
     """The node's own log: its last signed checkpoint."""
-    began_ms: _builtins.int
-    """Unix milliseconds of the log's first leaf."""
+    resumed: _builtins.int
+    """The leaf by which the node took up this log of the gateway's, where it follows one that ended;
+    else 0. What is before it need not be in this log.
+    """
     gateway_next: _builtins.int
     """The first leaf of the gateway's log that this node has not been told of."""
     lost: _builtins.str
     """A checkpoint of this node's own that its log does not extend: it lost its tail."""
-    met: _builtins.int
-    """Size of the gateway's log when this node first met it; 0 when it does not know."""
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconcileEntry]: ...
     def __init__(
@@ -165,44 +146,18 @@ class ReconcileStatement(_message.Message):
         first: _builtins.int = ...,
         next: _builtins.int = ...,
         checkpoint: _builtins.str = ...,
-        began_ms: _builtins.int = ...,
+        resumed: _builtins.int = ...,
         gateway_next: _builtins.int = ...,
         lost: _builtins.str = ...,
         entries: _abc.Iterable[Global___ReconcileEntry] | None = ...,
-        met: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_ms", b"began_ms", "checkpoint", b"checkpoint", "entries", b"entries", "federation", b"federation", "first", b"first", "gateway_next", b"gateway_next", "gateway_origin", b"gateway_origin", "lost", b"lost", "met", b"met", "next", b"next", "node", b"node", "partner_id", b"partner_id", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "entries", b"entries", "federation", b"federation", "first", b"first", "gateway_next", b"gateway_next", "gateway_origin", b"gateway_origin", "lost", b"lost", "next", b"next", "node", b"node", "partner_id", b"partner_id", "resumed", b"resumed", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconcileStatement: _TypeAlias = ReconcileStatement  # noqa: Y015
-
-@_typing.final
-class ReconcileFinding(_message.Message):
-    """An entry that the other log does not hold as it was listed."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ENTRY_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    entry: _builtins.int
-    """Its place in the list."""
-    kind: Global___FindingKind.ValueType
-    def __init__(
-        self,
-        *,
-        entry: _builtins.int = ...,
-        kind: Global___FindingKind.ValueType = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["entry", b"entry", "kind", b"kind"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ReconcileFinding: _TypeAlias = ReconcileFinding  # noqa: Y015
 
 @_typing.final
 class ReconcileCounterstatement(_message.Message):
@@ -223,8 +178,8 @@ class ReconcileCounterstatement(_message.Message):
     EXCUSED_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     ENTRIES_FIELD_NUMBER: _builtins.int
-    FINDINGS_FIELD_NUMBER: _builtins.int
-    MET_FIELD_NUMBER: _builtins.int
+    LEAVES_FIELD_NUMBER: _builtins.int
+    DIFFERING_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     partner_id: _builtins.str
     node: _builtins.str
@@ -245,15 +200,17 @@ class ReconcileCounterstatement(_message.Message):
     """Leaves before this one may be unknown to a node that lost the tail of its log."""
     more: _builtins.bool
     """Whether there are more entries than these."""
-    met: _builtins.int
-    """Size of the gateway's log when it first met this node: leaves before it that are older than the
-    node's log may be unknown to it.
-    """
     @_builtins.property
     def entries(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconcileEntry]: ...
     @_builtins.property
-    def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReconcileFinding]:
-        """Of the statement's entries."""
+    def leaves(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """For each of the statement's entries the index of the gateway's own leaf of it, plus one; 0 when
+        it has none.
+        """
+
+    @_builtins.property
+    def differing(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Places of entries that the gateway's log holds with another digest."""
 
     def __init__(
         self,
@@ -271,12 +228,12 @@ class ReconcileCounterstatement(_message.Message):
         excused: _builtins.int = ...,
         more: _builtins.bool = ...,
         entries: _abc.Iterable[Global___ReconcileEntry] | None = ...,
-        findings: _abc.Iterable[Global___ReconcileFinding] | None = ...,
-        met: _builtins.int = ...,
+        leaves: _abc.Iterable[_builtins.int] | None = ...,
+        differing: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "entries", b"entries", "excused", b"excused", "federation", b"federation", "findings", b"findings", "first", b"first", "gateway", b"gateway", "met", b"met", "more", b"more", "next", b"next", "node", b"node", "partner_id", b"partner_id", "previous_ms", b"previous_ms", "statement_digest", b"statement_digest", "time_ms", b"time_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["checkpoint", b"checkpoint", "differing", b"differing", "entries", b"entries", "excused", b"excused", "federation", b"federation", "first", b"first", "gateway", b"gateway", "leaves", b"leaves", "more", b"more", "next", b"next", "node", b"node", "partner_id", b"partner_id", "previous_ms", b"previous_ms", "statement_digest", b"statement_digest", "time_ms", b"time_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -391,6 +348,7 @@ class ReconcileRequest(_message.Message):
     CONSISTENCY_FIELD_NUMBER: _builtins.int
     HEAD_SIZE_FIELD_NUMBER: _builtins.int
     SETTLED_SIZE_FIELD_NUMBER: _builtins.int
+    SHOWN_SIZE_FIELD_NUMBER: _builtins.int
     statement: _builtins.bytes
     signature: _builtins.bytes
     consistency_from: _builtins.int
@@ -398,7 +356,13 @@ class ReconcileRequest(_message.Message):
     head_size: _builtins.int
     """Size of the last head of the gateway's log this node accepted; 0 for none."""
     settled_size: _builtins.int
-    """Size of the head that it accepted at its last reconciliation; 0 for none."""
+    """Size of the newest head that it accepted so long ago that a quorum must have cosigned more; 0
+    for none.
+    """
+    shown_size: _builtins.int
+    """Size of the checkpoint that answered the same statement before, while the head moved on; 0 for
+    none.
+    """
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     def __init__(
@@ -410,10 +374,11 @@ class ReconcileRequest(_message.Message):
         consistency: _abc.Iterable[_builtins.bytes] | None = ...,
         head_size: _builtins.int = ...,
         settled_size: _builtins.int = ...,
+        shown_size: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "head_size", b"head_size", "settled_size", b"settled_size", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "head_size", b"head_size", "settled_size", b"settled_size", "shown_size", b"shown_size", "signature", b"signature", "statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -460,13 +425,14 @@ class Countered(_message.Message):
     COSIGNED_FIELD_NUMBER: _builtins.int
     FROM_SETTLED_FIELD_NUMBER: _builtins.int
     TO_CHECKPOINT_FIELD_NUMBER: _builtins.int
+    FROM_SHOWN_FIELD_NUMBER: _builtins.int
     counterstatement: _builtins.bytes
     signature: _builtins.bytes
     consistency_from: _builtins.int
     """That its checkpoint extends the head the node accepted."""
     cosigned: _builtins.str
     """The newest checkpoint that a quorum of witnesses cosigned, if there is one; that it extends the
-    head of the last reconciliation, and that the counterstatement's extends it.
+    head of that size, and that the counterstatement's extends it.
     """
     @_builtins.property
     def consistency(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
@@ -474,6 +440,10 @@ class Countered(_message.Message):
     def from_settled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
     @_builtins.property
     def to_checkpoint(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    @_builtins.property
+    def from_shown(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """That the counterstatement's checkpoint extends the one shown before."""
+
     def __init__(
         self,
         *,
@@ -484,10 +454,11 @@ class Countered(_message.Message):
         cosigned: _builtins.str = ...,
         from_settled: _abc.Iterable[_builtins.bytes] | None = ...,
         to_checkpoint: _abc.Iterable[_builtins.bytes] | None = ...,
+        from_shown: _abc.Iterable[_builtins.bytes] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "cosigned", b"cosigned", "counterstatement", b"counterstatement", "from_settled", b"from_settled", "signature", b"signature", "to_checkpoint", b"to_checkpoint"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consistency", b"consistency", "consistency_from", b"consistency_from", "cosigned", b"cosigned", "counterstatement", b"counterstatement", "from_settled", b"from_settled", "from_shown", b"from_shown", "signature", b"signature", "to_checkpoint", b"to_checkpoint"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

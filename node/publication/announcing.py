@@ -110,7 +110,7 @@ class Announcer:
         self.heads.accept(receipt, asked_from=asked_from)
         check_accepted(receipt.leaf, manifest)
         mark = put_announced(item, receipt.SerializeToString())
-        persist = self.heads.persist(self.heads.head)
+        persist = self.heads.persist()
         leaf = owner.leaves.publication(
             "manifest-announced",
             partner_id=manifest.owner,

@@ -2,6 +2,16 @@
 
 from node.reconciling.calling import Calling
 from node.reconciling.reconciler import OVERDUE_S, Reconciler, Witnessing
+from node.reconciling.resuming import resume
 from node.reconciling.standing import MIGRATIONS, State, last_told
 
-__all__ = ["MIGRATIONS", "OVERDUE_S", "Calling", "Reconciler", "State", "Witnessing", "last_told"]
+__all__ = [
+    "MIGRATIONS",
+    "OVERDUE_S",
+    "Calling",
+    "Reconciler",
+    "State",
+    "Witnessing",
+    "last_told",
+    "resume",
+]

@@ -11,7 +11,7 @@ from typing import Any
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.partners import Partner
-from fairlead.receipts import CheckpointFork, Head
+from fairlead.receipts import CheckpointFork, CheckpointStale, Head
 from fairlead.reconciling import (
     OF_LOG,
     Cosigned,
@@ -27,6 +27,7 @@ from fairlead.reconciling import (
     open_counterstatement,
     put_over,
     put_raised,
+    require_extension,
     require_witnessed,
     shown,
     sign_verdict,
@@ -36,6 +37,7 @@ from fairlead.reconciling import (
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import reconcile_pb2 as pb
 from node.parts import Parts
+from node.reconciling.awaited import COSIGNED_MS, LOOK_S, Awaited
 from node.reconciling.calling import Calling
 from node.reconciling.report import Report
 from node.reconciling.standing import State, put_state, state_of
@@ -46,8 +48,6 @@ EVERY_S, RETRY_S, START_S = 3_600.0, 600.0, 300.0
 """Seconds between two reconciliations, after one that failed, and before the first, which waits for
 up to twice as long so that nodes do not all begin at once."""
 OVERDUE_S = 3 * 3_600.0
-COSIGNED_MS = 15 * 60_000
-"""So long witnesses have until a head that this node settled on must have a quorum."""
 OVERDUE = "RECONCILE_OVERDUE"
 ROUNDS = 64
 """Statements in a row, where there is much to say."""
@@ -78,7 +78,8 @@ class Reconciler:
         self._node = node
         self._witnessing = witnessing
         self._raised = Raised(parts.log)
-        self._stating = Stating(parts, calling, ledger, node=node)
+        self._awaited = Awaited(parts.heads, parts.clock)
+        self._stating = Stating(parts, calling, ledger, node=node, awaited=self._awaited)
         self._one = asyncio.Lock()
         self._since = parts.clock()
         self._refused: set[str] = set()
@@ -87,7 +88,7 @@ class Reconciler:
 
     async def run(self, jitter: Callable[[], float] = random.random) -> None:
         """Until cancelled: every hour; sooner after one that failed."""
-        await asyncio.sleep(START_S * (1 + jitter()))
+        await self._pause(START_S * (1 + jitter()))
         while True:
             pause = EVERY_S
             try:
@@ -96,7 +97,14 @@ class Reconciler:
                 pause = RETRY_S
             with contextlib.suppress(FairleadError):  # the log's: whoever writes it says so
                 await self._check_overdue()
-            await asyncio.sleep(pause)
+            await self._pause(pause)
+
+    async def _pause(self, seconds: float) -> None:
+        """So long, with a look now and then at what this node accepts meanwhile."""
+        while seconds > 0:
+            self._awaited.look()
+            await asyncio.sleep(min(seconds, LOOK_S))
+            seconds -= LOOK_S
 
     def age_s(self) -> float:
         """Seconds since both ends had told each other all; since the start at most."""
@@ -142,8 +150,9 @@ class Reconciler:
            that does not extend what the gateway was shown has lost its tail, and says so.
         3. The counterstatement is the gateway's and answers exactly this one; it leaves out nothing
            of its log that this node was not told, and excuses nothing.
-        4. Its checkpoint extends the head this node had accepted; where there are witnesses, a
-           quorum cosigned one in between.
+        4. Its checkpoint extends the head this node had accepted, and covers each leaf that it
+           names of this node's entries; where there are witnesses, a quorum cosigned one in
+           between.
         5. Every entry is looked up in the whole log, and what was found is signed.
         6. One leaf, with all three statements: an alarm over what was not raised before, or that
            both logs agree; what both know moves with it, unless the gateway's log is not believed.
@@ -161,7 +170,7 @@ class Reconciler:
         )
         _require_within(counter, said, at)
         # 4
-        self._believe(said, counter, at)
+        await self._believe(said, counter, at)
         # 5
         verdict = await asyncio.to_thread(self._verdict, said, counter)
         found = Exchange(
@@ -181,7 +190,7 @@ class Reconciler:
 
     # ── Judging ──────────────────────────────────────────────────────────────────────────────
 
-    def _believe(self, said: Said, counter: Counterstatement, at: Round) -> None:
+    async def _believe(self, said: Said, counter: Counterstatement, at: Round) -> None:
         """Step 4; what does not hold is an incident, with what shows it.
 
         :raises Forged: not signed by the gateway's log. :raises InvalidInput: malformed.
@@ -191,6 +200,7 @@ class Reconciler:
             head = self._parts.heads.extend(
                 counter.checkpoint, said.countered.consistency, asked_from=said.request.head_size
             )
+            await self._connect(said, head, at)
         except CheckpointFork as fork:
             said.reasons, said.accepted = fork.reasons, fork.checkpoints[0]
             return
@@ -199,7 +209,7 @@ class Reconciler:
                 raise
             said.reasons, said.accepted = error.reasons, before.checkpoint
             return
-        if head.size < max(counter.next, counter.excused, counter.met):
+        if head.size < max(counter.next, counter.excused, *counter.leaves):
             raise InvalidInput(
                 "a statement is about more than its log", reasons=("RECONCILE_FORM",)
             )
@@ -215,13 +225,38 @@ class Reconciler:
             return
         said.believed = head
 
+    async def _connect(self, said: Said, head: Head, at: Round) -> None:
+        """Have a head shown to be of one history with the one that this node's queries have brought
+        it to while it was shown: the gateway proves that its next one extends both.
+
+        :raises CheckpointFork: it does not. :raises CheckpointStale: it takes no statement now.
+        """
+        now = self._parts.heads.head
+        if now is None or (now.size, now.root) == (head.size, head.root):
+            return
+        request = pb.ReconcileRequest()
+        request.CopyFrom(said.request)
+        request.head_size, request.shown_size = now.size, head.size
+        countered = (await self._calling.reconcile(request)).countered
+        if not countered.counterstatement:  # the two have concluded something meanwhile
+            raise CheckpointStale(now.size)
+        later = open_counterstatement(
+            countered.counterstatement,
+            countered.signature,
+            public_key=at.gateway.signing_key,
+            statement=said.statement,
+        )
+        extended = self._parts.heads.extend(
+            later.checkpoint, countered.consistency, asked_from=now.size
+        )
+        require_extension(head, extended, countered.from_shown)
+
     def _require_witnessed(self, said: Said, head: Head, at: Round) -> None:
-        """The one place where a quorum of witnesses is demanded: for what this node settled on an
-        hour ago; whoever has just begun, or reconciles again at once, does not demand more."""
-        reached, settled = self._witnessing(), at.state.settled
-        if self._now_ms() - at.state.settled_ms < COSIGNED_MS:
-            settled = None
-        if reached is None or (settled is None and not said.countered.cosigned):
+        """The one place where a quorum of witnesses is demanded: for what this node settled on or
+        accepted a while ago; whoever has just begun, or reconciles again at once, does not demand
+        more."""
+        reached = self._witnessing()
+        if reached is None or (at.due is None and not said.countered.cosigned):
             return
         require_witnessed(
             Cosigned(
@@ -229,7 +264,7 @@ class Reconciler:
                 from_settled=said.countered.from_settled,
                 to_checkpoint=said.countered.to_checkpoint,
             ),
-            settled=settled,
+            settled=at.due,
             present=head,
             log_key=at.gateway.log_key,
             reached=reached,
@@ -245,9 +280,7 @@ class Reconciler:
             counterstatement_digest=counter.digest,
             checkpoint=self._parts.log.checkpoint(),
             leaves=tuple(leaf for leaf, _ in looked),
-            differing=tuple(
-                place for place, (_, kind) in enumerate(looked) if kind == pb.FINDING_KIND_DIFFERS
-            ),
+            differing=tuple(place for place, (_, differs) in enumerate(looked) if differs),
             reasons=said.reasons,
             accepted=said.accepted,
         )
@@ -284,7 +317,7 @@ class Reconciler:
         else:
             even = not (found.said.more or said.more)
             later = _later(found, at.state, said.believed, now_ms, even=even)
-            puts += [put_state(later, said.believed), self._parts.heads.persist(said.believed)]
+            puts += [put_state(later, said.believed), self._parts.heads.persist()]
             puts.append(put_over(at.gateway.log_origin, OF_LOG))
             puts.append(put_over(self._node, [OVERDUE] if even else []))
         leaf = self._leaf(found, judged, codes, detail)
@@ -337,8 +370,7 @@ def _require_within(counter: Counterstatement, said: Said, at: Round) -> None:
     """
     state, lost = at.state, bool(said.statement.lost)
     told = lost or (counter.first <= state.gateway_next and counter.excused <= state.excused)
-    met = lost or state.settled is None or counter.met <= state.met
-    if counter.gateway != at.gateway.spiffe_id or not (told and met):
+    if counter.gateway != at.gateway.spiffe_id or not told:
         raise _left_out()
 
 
@@ -353,7 +385,6 @@ def _later(found: Exchange, state: State, head: Head, now_ms: int, *, even: bool
         size=size_of(found.statement.checkpoint),
         gateway_next=max(found.said.next, state.gateway_next),
         excused=found.said.excused,
-        met=found.said.met,
         even_ms=now_ms if even else state.even_ms,
         settled=state.settled if young else head,
         settled_ms=state.settled_ms if young else now_ms,

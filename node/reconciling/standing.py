@@ -22,7 +22,6 @@ MIGRATIONS = (
         gateway_origin TEXT NOT NULL,
         gateway_next INTEGER NOT NULL,
         excused INTEGER NOT NULL,
-        met INTEGER NOT NULL,
         even_ms INTEGER NOT NULL,
         settled_size INTEGER NOT NULL,
         settled_root BLOB NOT NULL,
@@ -33,14 +32,14 @@ MIGRATIONS = (
     """,
 )
 _COLUMNS = (
-    "next, size, gateway_origin, gateway_next, excused, met, even_ms, settled_size, settled_root, "
+    "next, size, gateway_origin, gateway_next, excused, even_ms, settled_size, settled_root, "
     "settled_note, settled_ms, at_ms"
 )
 _PUT = f"""
-    INSERT INTO reconciling (one, {_COLUMNS}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+    INSERT INTO reconciling (one, {_COLUMNS}) VALUES (1, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
     ON CONFLICT (one) DO UPDATE SET next = excluded.next, size = excluded.size,
         gateway_origin = excluded.gateway_origin, gateway_next = excluded.gateway_next,
-        excused = excluded.excused, met = excluded.met, even_ms = excluded.even_ms,
+        excused = excluded.excused, even_ms = excluded.even_ms,
         settled_size = excluded.settled_size,
         settled_root = excluded.settled_root, settled_note = excluded.settled_note,
         settled_ms = excluded.settled_ms, at_ms = excluded.at_ms
@@ -53,15 +52,14 @@ WEEK_MS = 7 * 86_400_000
 class State:
     """``next``: the own leaf to list from. ``size``: of the own log when the gateway was last shown
     it. ``gateway_next``: the gateway's leaf it was told up to. ``excused``: the gateway's leaves
-    that this log may lack, because it lost its tail. ``met``: size of the gateway's log at the
-    first reconciliation. ``even_ms``: when both ends had told all. ``settled``: the gateway's head
-    it believed at ``settled_ms``; witnesses have had time for it since, or get it."""
+    that this log may lack, because it lost its tail. ``even_ms``: when both ends had told all.
+    ``settled``: the gateway's head it believed at ``settled_ms``; witnesses have had time for it
+    since, or get it."""
 
     next: int = 0
     size: int = 0
     gateway_next: int = 0
     excused: int = 0
-    met: int = 0
     even_ms: int = 0
     settled: Head | None = None
     settled_ms: int = 0
@@ -73,7 +71,7 @@ def state_of(log: AuditLog, gateway_origin: str) -> State:
     rows = log.read(f"SELECT {_COLUMNS} FROM reconciling")  # noqa: S608
     if not rows:
         return State()
-    end, size, origin, gateway_next, excused, met, even_ms, *rest = rows[0]
+    end, size, origin, gateway_next, excused, even_ms, *rest = rows[0]
     settled_size, root, note, settled_ms, at_ms = rest
     if origin != gateway_origin:
         return State(next=end, size=size, at_ms=at_ms, even_ms=even_ms)
@@ -83,7 +81,6 @@ def state_of(log: AuditLog, gateway_origin: str) -> State:
         size=size,
         gateway_next=gateway_next,
         excused=excused,
-        met=met,
         even_ms=even_ms,
         settled=settled,
         settled_ms=settled_ms,
@@ -100,8 +97,8 @@ def put_state(state: State, believed: Head) -> Callable[[sqlite3.Connection], No
             _PUT,
             (
                 state.next, state.size, settled.origin, state.gateway_next, state.excused,
-                state.met, state.even_ms, settled.size, settled.root, settled.checkpoint,
-                state.settled_ms, state.at_ms,
+                state.even_ms, settled.size, settled.root, settled.checkpoint, state.settled_ms,
+                state.at_ms,
             ),
         )  # fmt: skip
 

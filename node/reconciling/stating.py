@@ -19,18 +19,21 @@ from fairlead.reconciling import (
 )
 from fairlead.v1 import reconcile_pb2 as pb
 from node.parts import Parts
+from node.reconciling.awaited import Awaited
 from node.reconciling.calling import Calling
 from node.reconciling.standing import State, state_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Round:
-    """Who reconciles with whom, and from where."""
+    """Who reconciles with whom, and from where. ``due``: the head that a quorum must have cosigned;
+    None while there is none."""
 
     pair: Pair
     partner: Partner
     gateway: Gateway
     state: State
+    due: Head | None
     lost: str = ""
 
 
@@ -52,7 +55,10 @@ class Said:
 class Stating:
     """Makes one node's statements, and brings them to the gateway."""
 
-    def __init__(self, parts: Parts, calling: Calling, ledger: Ledger, *, node: str) -> None:
+    def __init__(
+        self, parts: Parts, calling: Calling, ledger: Ledger, *, node: str, awaited: Awaited
+    ) -> None:
+        self._awaited = awaited
         self._parts = parts
         self._calling = calling
         self._ledger = ledger
@@ -66,7 +72,9 @@ class Stating:
         pair = Pair(federation=directory.federation, partner_id=partner.partner_id, node=self._node)
         gateway = directory.gateway_at(self._parts.config.gateway)
         state = state_of(self._parts.log, gateway.log_origin)
-        return Round(pair=pair, partner=partner, gateway=gateway, state=state)
+        due = self._awaited.due(state.settled, state.settled_ms, gateway.log_origin)
+        self._awaited.look()
+        return Round(pair=pair, partner=partner, gateway=gateway, state=state, due=due)
 
     async def stated(self, at: Round) -> Said:
         """Make a statement, and get the gateway's; once more from where the gateway wants it.
@@ -101,10 +109,9 @@ class Stating:
             first=state.next,
             next=end,
             checkpoint=head.checkpoint,
-            began_ms=self._ledger.began_ms(),
+            resumed=self._ledger.resumed(at.gateway.former_checkpoint),
             gateway_next=state.gateway_next,
             lost=at.lost,
-            met=state.met,
             entries=entries,
         )
         octets, signature = sign_statement(statement, parts.keys.signing(at.partner.signing_key))
@@ -114,7 +121,7 @@ class Stating:
             consistency_from=state.size,
             consistency=parts.log.consistency(state.size, head.size),
             head_size=parts.heads.size,
-            settled_size=state.settled.size if state.settled else 0,
+            settled_size=at.due.size if at.due else 0,
         )
         return Said(
             statement=replace(statement, digest=signing.digest(octets)),

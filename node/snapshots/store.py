@@ -321,7 +321,7 @@ class Snapshots:
         if before is not None and shrank(before.entry_count, manifest.entry_count):
             await self._log.append(self._leaves.alarm(["COUNT_SHRANK"], subject="blind"))
         row = put_held(item.signed, manifest, item.receipt, self._clock())
-        persist = self._heads.persist(self._heads.head)
+        persist = self._heads.persist()
 
         def put(connection: sqlite3.Connection) -> None:
             row(connection)

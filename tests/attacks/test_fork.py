@@ -64,6 +64,27 @@ async def test_the_main_log_after_a_fork_is_refused_with_an_alarm(tmp_path: Path
         assert_alarm(made)
 
 
+async def test_an_answer_on_a_fork_is_proved_by_the_next_reconciliation(tmp_path: Path) -> None:
+    """A fork that nobody cosigned gets an answer under a real mandate, once: the running log does
+    not extend it, and both ends say so, with both signed heads and what was asked there."""
+    async with federation(tmp_path) as made, EvilGateway(made) as gateway:
+        assert made.gateway is not None
+        entry = made.directory.gateway
+        assert (await gateway.ask(craft(made), history="fork")).HasField("answer")
+        assert made.gateway.log.head.size >= gateway.history("fork").head.size
+        told = await made.nodes[OWNER].reconciler.reconcile()
+        assert told["reasons"] == ["CHECKPOINT_FORK", "RECONCILE_MISSING"]
+        for log in (made.nodes[OWNER].log, made.gateway.log):
+            (alarm,) = [leaf for leaf in alarms(log) if leaf.subject == "reconciliation"]
+            assert list(alarm.reasons) == told["reasons"]
+            fork, main = (
+                open_checkpoint(text, entry.log_origin, entry.log_key) for text in alarm.checkpoints
+            )
+            assert fork.root == gateway.history("fork").root(fork.size)
+            assert main.root == made.gateway.log.root(main.size)
+            assert fork.root != made.gateway.log.root(fork.size)
+
+
 async def test_a_restarted_owner_still_knows_the_head_it_accepted(tmp_path: Path) -> None:
     """Waiting for the owner to restart does not make it forget the first history."""
     async with federation(tmp_path) as made, EvilGateway(made) as gateway:

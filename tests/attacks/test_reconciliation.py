@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,7 +13,14 @@ import pytest
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput
 from fairlead.receipts import CheckpointFork, open_checkpoint
-from fairlead.reconciling import Exchange, require_in_log, sign_counterstatement, sign_statement
+from fairlead.reconciling import (
+    OF_LOG,
+    Entry,
+    Exchange,
+    require_in_log,
+    sign_counterstatement,
+    sign_statement,
+)
 from fairlead.reconciling.exchange import claimed_pair
 from fairlead.reconciling.statement import (
     COUNTERSTATEMENT,
@@ -21,10 +29,21 @@ from fairlead.reconciling.statement import (
     open_counterstatement,
     open_statement,
 )
+from fairlead.v1 import audit_pb2
 from fairlead.v1 import reconcile_pb2 as pb
 from node.reconciling import reconciler
 from node.reconciling.report import Report
-from tests.reconciled import ALARM, INTENT, OTHER, RECONCILED, REFUSAL, Both, digest
+from node.reconciling.stating import Said
+from tests.reconciled import (
+    ALARM,
+    INTENT,
+    OTHER,
+    RECONCILED,
+    REFUSAL,
+    RELEASE,
+    Both,
+    digest,
+)
 from tests.walks import World, make_world
 
 Work = Callable[[Both], object]
@@ -84,6 +103,28 @@ async def test_a_gateway_that_leaves_a_leaf_out_is_found(
     await found(both, code, kind, "gateway")
 
 
+async def test_a_gateway_that_says_it_holds_what_it_does_not_convicts_itself(both: Both) -> None:
+    """One that names a leaf for a question asked off the record is belied by its own log; one that
+    names a leaf it has not written yet is refused."""
+    await both.hour()
+    await both.answered(skip="intent")
+    ledger = both.gateway.ledger
+    honest = ledger.find
+    size = both.gateway.log.head.size
+    for leaf, told in ((size + 100, "RECONCILE_FORM"), (2, "")):
+        ledger.find = lambda entry, leaf=leaf: honest(entry) if honest(entry)[0] else (leaf, False)  # type: ignore[method-assign,misc]
+        if told:
+            with pytest.raises(InvalidInput) as refused:
+                await both.reconcile()
+            assert refused.value.code == told
+        else:
+            assert (await both.reconcile())["reasons"] == []
+    (kept,) = both.kept(both.node, RECONCILED)
+    with pytest.raises(Forged) as caught:
+        require_in_log(kept, both.gateway.log.read)
+    assert caught.value.code == "RECONCILE_UNTRUE"
+
+
 async def test_a_gateway_that_shows_two_intents_of_one_query_is_found(both: Both) -> None:
     """An owner that was asked under another INTENT leaf than the log's names both."""
     query = await both.answered()
@@ -128,12 +169,109 @@ async def test_a_node_that_denies_it_convicts_itself(both: Both) -> None:
     await both.answered(skip="node-release")
     ledger = both.node.ledger
     honest = ledger.find
-    ledger.find = lambda entry: (2, 0) if honest(entry)[1] else honest(entry)  # type: ignore[method-assign]
+    ledger.find = lambda entry: honest(entry) if honest(entry)[0] else (2, False)  # type: ignore[method-assign]
     assert (await both.reconcile())["reasons"] == []
     (kept,) = both.kept(both.gateway, RECONCILED)
     with pytest.raises(Forged) as caught:
         require_in_log(kept, both.node.log.read)
     assert caught.value.code == "RECONCILE_UNTRUE"
+
+
+async def test_a_node_that_names_a_leaf_it_has_not_written_yet_is_refused(both: Both) -> None:
+    """A verdict is about leaves that its own signed checkpoint covers, so none is written after."""
+    await both.hour()
+    await both.answered(skip="node-release")
+    ledger = both.node.ledger
+    honest = ledger.find
+    ahead = both.node.log.head.size + 9
+    ledger.find = lambda entry: honest(entry) if honest(entry)[0] else (ahead, False)  # type: ignore[method-assign]
+    with pytest.raises(InvalidInput) as caught:
+        await both.reconcile()
+    assert caught.value.code == "RECONCILE_FORM"
+    assert both.gateway.of(RECONCILED) == []
+
+
+async def test_what_a_partner_did_before_its_log_began_is_an_incident(both: Both) -> None:
+    """Whoever never reconciled before it began its log anew has nothing excused: a node asks and
+    answers out of a log, and a stolen key is found also where its owner has not begun yet."""
+    await both.asked(skip="node-intent")
+    await both.answered(skip="node")
+    both.now += 60
+    await both.hour()
+    told = await both.reconcile()
+    assert (told["reasons"], told["excused"]) == (["RECONCILE_MISSING"], 0)
+    assert {(row["kind"], row["not_in"], row["count"]) for row in told["incidents"]} == {
+        ("asked", "node", 1),
+        ("released", "node", 1),
+    }
+    assert both.node.reasons() == both.gateway.reasons() == [["RECONCILE_MISSING"]]
+
+
+@pytest.mark.parametrize("listed", [False, True])
+async def test_a_node_under_another_name_takes_over_what_its_partner_said(
+    both: Both, *, listed: bool
+) -> None:
+    """In the place of a node with a log of its own it says once that the log before is gone, and
+    lacks nothing else; beside that node it lacks nothing, because that one has it."""
+    await both.hour()
+    await both.reconcile()
+    partner = both.directory.partner(both.partner)
+    fresh = replace(partner.nodes[0], spiffe_id=partner.nodes[0].spiffe_id + "2")
+    nodes = (*partner.nodes, fresh) if listed else (fresh,)
+    partners = {**both.directory.partners, both.partner: replace(partner, nodes=nodes)}
+    both.enact(replace(both.directory, partners=partners))
+    both.desk._directory = both.directory
+    both.node.close()
+    both.open_node("another", name=fresh.spiffe_id)
+    await both.hour()
+    told = await both.reconcile()
+    shortened = [] if listed else ["RECONCILE_SHORTENED"]
+    assert told["reasons"] == shortened
+    assert both.gateway.reasons() == ([shortened] if shortened else [])
+    await both.hour()
+    assert (await both.reconcile())["reasons"] == []
+    await both.answered(skip="node")
+    assert (await both.reconcile())["reasons"] == ([] if listed else ["RECONCILE_MISSING"])
+
+
+async def test_an_owner_does_not_learn_who_else_has_answered(both: Both) -> None:
+    """Of others' answers to others' questions, and of readers of others' manifests, the gateway
+    says the same whether there are any or not; and that it was asked is on the record."""
+    await both.hour()
+    query, manifest = digest("a query")[:16], digest("a manifest")
+    await both.gateway.write(INTENT, query_id=query, partner_id=OTHER, header_digest=digest(1))
+    answer = audit_pb2.ReleasedAnswer(
+        query_id=query, partner_id="oceanic-line", status=1, answer_digest=digest(2)  # type: ignore[arg-type]
+    )  # fmt: skip
+    await both.gateway.write(RELEASE, released=[answer])
+    for subject, partner in (("manifest-accepted", "oceanic-line"), ("relayed", OTHER)):
+        await both._publication(both.gateway, subject, partner, manifest)
+    await both.reconcile()
+    asked = [
+        Entry(kind=kind, leaf=0, time_ms=1, query_id=query if about else b"", partner_id=who,
+              digest=told)
+        for kind, about, who, told in (
+            (pb.ENTRY_KIND_RELEASED, True, "oceanic-line", digest(2)),
+            (pb.ENTRY_KIND_RELEASED, True, "oceanic-line", digest(3)),
+            (pb.ENTRY_KIND_RELEASED, True, "terminal-north", digest(3)),
+            (pb.ENTRY_KIND_RELAYED, False, OTHER, manifest),
+            (pb.ENTRY_KIND_RELAYED, False, "terminal-north", manifest),
+        )
+    ]  # fmt: skip
+    (statement, signature), known = _statement(both, next=1, entries=tuple(asked))
+    size = both.node.log.head.size
+    request = pb.ReconcileRequest(
+        statement=statement, signature=signature, consistency_from=known,
+        consistency=both.node.log.consistency(known, size),
+    )  # fmt: skip
+    told = (await both.desk.reconcile(request, both.line.peer)).countered.counterstatement
+    said = pb.ReconcileCounterstatement.FromString(told)
+    assert (list(said.leaves), list(said.differing)) == ([0] * len(asked), [])
+    (leaf,) = both.gateway.of(REFUSAL)
+    assert (list(leaf.reasons), leaf.subject) == (
+        ["RECONCILE_MISSING"], "ReconcileService.Reconcile",
+    )  # fmt: skip
+    assert (leaf.partner_id, leaf.user) == (both.partner, both.line.peer.spiffe_id)
 
 
 async def test_a_node_that_rewrites_its_log_is_refused(both: Both, world: World) -> None:
@@ -175,20 +313,19 @@ def _statement(both: Both, **changes: object) -> tuple[tuple[bytes, bytes], int]
 
 
 async def test_a_node_cannot_leave_leaves_out(both: Both) -> None:
-    """A statement that begins behind where the last one ended, or a log that began later, is not
-    taken: the gateway says what it knows."""
+    """A statement that begins behind where the last one ended is not taken: the gateway says what
+    it knows."""
     await both.hour()
     await both.reconcile()
     await both.hour()
     size = both.node.log.head.size
-    for changes in ({"first": size, "next": size}, {"began_ms": int(both.now * 1000) + 1}):
-        (statement, signature), known = _statement(both, **changes)
-        request = pb.ReconcileRequest(
-            statement=statement, signature=signature, consistency_from=known,
-            consistency=both.node.log.consistency(known, size),
-        )  # fmt: skip
-        response = await both.desk.reconcile(request, both.line.peer)
-        assert (response.known.next, bool(response.known.checkpoint)) == (8, True)
+    (statement, signature), known = _statement(both, first=size, next=size)
+    request = pb.ReconcileRequest(
+        statement=statement, signature=signature, consistency_from=known,
+        consistency=both.node.log.consistency(known, size),
+    )  # fmt: skip
+    response = await both.desk.reconcile(request, both.line.peer)
+    assert (response.known.next, bool(response.known.checkpoint)) == (8, True)
 
 
 async def test_a_node_cannot_have_the_same_told_for_ever(world: World, tmp_path: Path) -> None:
@@ -320,6 +457,33 @@ async def test_a_gateway_on_another_history_is_found_once(
     assert (await both.reconcile())["reasons"] == asked_there
 
 
+async def test_a_fork_that_is_shown_while_a_query_moves_the_head_is_found(both: Both) -> None:
+    """A gateway that answers a statement from a history beside the one whose receipt arrives at
+    that moment is not believed, and the next process holds it to the receipt's."""
+    await both.hour()
+    await both.reconcile()
+    base = both.heads.size
+    both.gateway.close()
+    shutil.copy(both.gateway.path, both.folder / "fork.sqlite")
+    both.open_gateway()
+    await both.hour()
+    main = both.gateway.log.head
+    proof = both.gateway.log.consistency(base, main.size)
+    await _another_history(both, "fork", 2)
+
+    def move(response: pb.ReconcileResponse) -> pb.ReconcileResponse:
+        if both.heads.size == base:
+            both.heads.extend(main.checkpoint, proof, asked_from=base)
+        return response
+
+    both.line.bend = move
+    assert "CHECKPOINT_FORK" in (await both.reconcile())["reasons"]
+    await both.node.log.keep(both.heads.persist())
+    assert both.node.log.foreign_head(main.origin) == main
+    alarm = both.node.of(ALARM)[0]
+    assert alarm.checkpoints[0] == main.checkpoint
+
+
 def _say(both: Both, **changes: object) -> Callable[[pb.ReconcileResponse], pb.ReconcileResponse]:
     """The gateway's operator bends its own statement, and signs that."""
 
@@ -354,7 +518,6 @@ def _say(both: Both, **changes: object) -> Callable[[pb.ReconcileResponse], pb.R
         ({"gateway": "spiffe://fairlead.demo/gateway/gw-2"}, "RECONCILE_BINDING"),
         ({"next": 1, "entries": ()}, "RECONCILE_BINDING"),
         ({"next": 1_000}, "RECONCILE_FORM"),
-        ({"met": 1_000}, "RECONCILE_BINDING"),
         ({"checkpoint": "fairlead.demo/gateway/gw-1\n"}, "NOTE"),
     ],
     ids=[
@@ -364,7 +527,6 @@ def _say(both: Both, **changes: object) -> Callable[[pb.ReconcileResponse], pb.R
         "is-another",
         "stops-early",
         "is-ahead",
-        "meets-later",
         "shows-nothing",
     ],
 )
@@ -438,27 +600,61 @@ async def test_a_statement_that_is_malformed_or_huge_is_refused(both: Both, worl
     assert len(both.gateway.of(REFUSAL)) == 3
 
 
+def _accuse(both: Both, code: str, accepted: str) -> None:
+    """The node's administrator has it accuse the gateway of what it does not believe itself."""
+    believe = both.reconciler._believe
+
+    async def accuse(said: Said, *rest: object) -> None:
+        await believe(said, *rest)  # type: ignore[arg-type]
+        said.reasons, said.accepted, said.believed = (code,), accepted, None
+
+    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+
+
 async def test_an_accusation_needs_what_shows_it(both: Both) -> None:
     """A node that accuses the gateway of a fork without a checkpoint of its log is refused."""
     await both.hour()
-    believe = both.reconciler._believe
-
-    def accuse(said: object, *rest: object) -> None:
-        believe(said, *rest)  # type: ignore[arg-type]
-        said.reasons, said.believed = ("CHECKPOINT_FORK",), None  # type: ignore[attr-defined]
-
-    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+    _accuse(both, "CHECKPOINT_FORK", "")
     with pytest.raises(InvalidInput):
         await both.reconcile()
     assert both.gateway.of(ALARM) == []
 
 
-async def test_one_node_keeps_nobody_out(both: Both) -> None:
-    """A second statement of a node whose first is still looked up is refused as too much."""
-    both.desk._busy.add(both.line.peer.spiffe_id)
-    with pytest.raises(FairleadError) as caught:
+@pytest.mark.parametrize("code", OF_LOG)
+async def test_a_log_is_not_accused_of_what_it_goes_on_from(both: Both, code: str) -> None:
+    """A node that calls a genuine checkpoint of this very history a fork, or one that it is behind,
+    raises no alarm here: it is refused, and that is on the record."""
+    await both.hour()
+    await both.reconcile()
+    shown = both.gateway.log.checkpoint()
+    await both.hour()
+    _accuse(both, code, shown)
+    with pytest.raises(Forged) as caught:
         await both.reconcile()
+    assert caught.value.code == "RECONCILE_UNTRUE"
+    assert both.gateway.of(ALARM) == []
+    assert [list(leaf.reasons) for leaf in both.gateway.of(REFUSAL)] == [["RECONCILE_UNTRUE"]]
+
+
+async def test_one_partner_keeps_nobody_out(both: Both) -> None:
+    """A second statement of a partner, of whichever of its nodes, is turned away while the first is
+    looked up, and leaves no leaf, and others are served; nor do more than a few at once."""
+    sibling = replace(both.line.peer, spiffe_id=both.line.peer.spiffe_id + "2")
+    size = both.gateway.log.head.size
+    for names in ([both.partner], ["a", "b", "c", "d"]):
+        with ExitStack() as turns:
+            for name in names:
+                turns.enter_context(both.desk._stating.of(name))
+            for peer in (both.line.peer, sibling):
+                with pytest.raises(FairleadError) as caught:
+                    await both.desk.reconcile(pb.ReconcileRequest(), peer)
+                assert caught.value.code == "OVERLOADED"
+    with both.desk._judging.of(both.partner), pytest.raises(FairleadError) as caught:
+        await both.desk.conclude(pb.Reconciliation(), sibling)
     assert caught.value.code == "OVERLOADED"
+    assert both.gateway.log.head.size == size
+    with both.desk._stating.of(OTHER):
+        assert (await both.reconcile())["reasons"] == []
 
 
 # ── The evidence ─────────────────────────────────────────────────────────────────────────────

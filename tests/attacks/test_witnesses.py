@@ -106,13 +106,14 @@ async def test_the_operator_gets_no_answer_for_a_sensitive_purpose_on_a_fork(
 async def test_a_gateway_that_shows_two_views_is_stopped_by_its_witnesses(
     tmp_path: Path,
 ) -> None:
-    """An owner that was shown another history cosigns none but that one, and the running gateway
-    stops as soon as it is told what its keys have signed."""
+    """Owners that were shown another history cosign none but that one, and the running gateway
+    stops as soon as two have told it what its keys have signed."""
     async with federation(tmp_path, partners=PARTNERS, records=holding()) as made:
         await made.open_case()
         async with EvilGateway(made) as gateway:
             await gateway.grow("fork", 9, tag=2)
-            await gateway.ask(craft(made, asked=[OWNER]), history="fork")
+            for owner in (OWNER, ASKED):
+                await gateway.ask(craft(made, asked=[owner]), owner, history="fork")
         running, entry = made.gateway, made.directory.gateway
         assert running is not None
         assert not running.failed.event.is_set()

@@ -10,7 +10,6 @@ from fairlead import signing
 from fairlead.reconciling import (
     Counterstatement,
     Entry,
-    Finding,
     Pair,
     Statement,
     Verdict,
@@ -58,10 +57,9 @@ def statement() -> Statement:
         first=0,
         next=9,
         checkpoint="a\n1\nb\n\n— c d\n",
-        began_ms=1,
+        resumed=0,
         gateway_next=3,
         lost="",
-        met=0,
         entries=tuple(_entry(int(kind), leaf) for leaf, kind in enumerate(kinds)),
     )
 
@@ -75,8 +73,8 @@ def targets() -> Iterator[Target]:
     second = sign_counterstatement(
         Counterstatement(
             pair=PAIR, gateway=GATEWAY, time_ms=1, statement_digest=said.digest, first=0, next=9,
-            checkpoint="x", previous_ms=0, excused=0, met=0, more=False,
-            entries=(_entry(int(pb.ENTRY_KIND_ASKED), 4),), findings=(Finding(entry=1, kind=2),),
+            checkpoint="x", previous_ms=0, excused=0, more=False,
+            entries=(_entry(int(pb.ENTRY_KIND_ASKED), 4),), leaves=(1, 0, 3), differing=(1,),
         ),
         gateway,
     )  # fmt: skip
