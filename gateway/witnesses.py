@@ -168,6 +168,11 @@ class Witnesses:
             ("fairlead_quorum_late_seconds", "Seconds without a quorum for what is new.", late),
             ("fairlead_quorum_late", "1 after 15 minutes without a quorum.", late >= LATE_S),
             ("fairlead_cosigned_size", "Size of the newest cosigned checkpoint.", now.size),
+            (
+                "fairlead_log_disputed",
+                "Witnesses that hold another history of this log.",
+                len(self._disputes.holding),
+            ),
         ]
         return [metrics.Gauge(name=name, help=told, value=value) for name, told, value in lines] + [
             metrics.Gauge(

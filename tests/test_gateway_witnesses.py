@@ -277,6 +277,7 @@ async def test_one_witness_stops_queries_and_not_the_log(
         assert [leaf.partner_id for leaf in alarms] == ["w-01"]
         assert not gateway.forked.is_set()
         assert not gateway.collector.status().forked
+        assert gauge(gateway, "fairlead_log_disputed") == 1
         # It says so no more, or is asked no more.
         wires.ends["w-01"] = honest
         await gateway.write()
