@@ -51,6 +51,8 @@ from node.kept import Opening
 SUBJECT = "EvidenceService.CollectEvidence"
 MAX_QUERIES = 10_000
 MAX_CHUNKS = 4_096
+AT_ONCE = 1
+"""Files that a node holds in memory: the next one waits until this one has been taken."""
 PIECE = 256 * 1024
 DOMAIN = "case-evidence"
 _STATES: Mapping[int, str] = {
@@ -75,6 +77,19 @@ class Shelves:
     path: Path
 
 
+@dataclass(slots=True)
+class Room:
+    """How much one file may still hold: what is too much is noticed before it is in memory."""
+
+    left: int = pages.MAX_PAGE
+
+    def take(self, item: Mapping[str, Any]) -> None:
+        """:raises InvalidInput: EVIDENCE_TOO_LARGE."""
+        self.left -= len(pages.plain_line(item))
+        if self.left < 0:
+            raise _too_much()
+
+
 class CaseFiles:
     """Makes evidence for the partner's own people."""
 
@@ -94,6 +109,7 @@ class CaseFiles:
         self._leaves = leaves
         self._shelves = shelves
         self._clock = clock
+        self._making = asyncio.Semaphore(AT_ONCE)
 
     async def collect(self, case_id: str, user: Identity) -> AsyncGenerator[bytes, None]:
         """The file, piece by piece, once the reading of every query in it is on the record.
@@ -106,23 +122,34 @@ class CaseFiles:
             batches = self._shelves.history.of_case(case.case_id)
             if len(batches) > MAX_QUERIES:
                 raise _too_much()
-            leaves = [
-                self._leaves.history(
-                    subject="evidence-made", user=user.spiffe_id, query_id=batch_id
-                )
-                for batch_id in batches
-            ]
-            await asyncio.gather(*map(self._log.append, leaves))
-            page = await asyncio.to_thread(self._page, case, batches, user, opened)
         except FairleadError as error:
-            await self._log.append(
-                self._leaves.refusal(
-                    error, subject=SUBJECT, partner_id=self._partner_id, user=user.spiffe_id
-                )
-            )
+            await self._refused(error, user)
             raise
-        for at in range(0, len(page), PIECE):
-            yield page[at : at + PIECE]
+        await self._recorded(batches, user)
+        async with self._making:
+            try:
+                page = await asyncio.to_thread(self._page, case, batches, user, opened)
+            except FairleadError as error:
+                await self._refused(error, user)
+                raise
+            for at in range(0, len(page), PIECE):
+                yield page[at : at + PIECE]
+
+    async def _recorded(self, batches: list[bytes], user: Identity) -> None:
+        """A leaf for each query that is read; of a case without any, one that names none: that
+        nothing was asked is read as well."""
+        leaves = [
+            self._leaves.history(subject="evidence-made", user=user.spiffe_id, query_id=batch_id)
+            for batch_id in batches or [b""]
+        ]
+        await asyncio.gather(*map(self._log.append, leaves))
+
+    async def _refused(self, error: FairleadError, user: Identity) -> None:
+        await self._log.append(
+            self._leaves.refusal(
+                error, subject=SUBJECT, partner_id=self._partner_id, user=user.spiffe_id
+            )
+        )
 
     def _readable(self, case_id: str, user: Identity) -> tuple[Case, bool]:
         """The case, and whether its content may be opened for this user."""
@@ -151,7 +178,8 @@ class CaseFiles:
             "opened": opened,
         }
         items: dict[str, Any] = {"anchors": self._anchors(), "case": case_item(case)}
-        queries = [self._query(batch_id, opened) for batch_id in batches]
+        room = Room()
+        queries = [self._query(batch_id, opened, room) for batch_id in batches]
         for serial in sorted({directory.serial, *serials_of(queries), *self._earlier(queries)}):
             items[f"directory {serial}"] = {"signed": text_of(self._directory(serial))}
         items |= {f"query {number}": query for number, query in enumerate(queries, 1)}
@@ -207,13 +235,18 @@ class CaseFiles:
 
     # ── Queries ──────────────────────────────────────────────────────────────────────────────
 
-    def _query(self, batch_id: bytes, opened: bool) -> dict[str, Any]:
+    def _query(self, batch_id: bytes, opened: bool, room: Room) -> dict[str, Any]:
         history = self._shelves.history
         told = history.summary(batch_id)
         if told.chunks > MAX_CHUNKS:
             raise _too_much()
         opening = history.proofs.opening(batch_id, 0) if opened else None
         asked: Mapping[str, Any] = opening.asked if opening else {}
+        chunks = []
+        for number in range(told.chunks):
+            if history.chunk(batch_id, number) is not None:
+                chunks.append(self._chunk(batch_id, number, opened))
+                room.take(chunks[-1])
         return {
             "query_id": batch_id.hex(),
             "user": told.user,
@@ -223,11 +256,7 @@ class CaseFiles:
             "nonce_seed": asked.get("nonce_seed"),
             "salts": asked.get("salts"),
             "notes": list(self._notes(told, opening, opened)),
-            "chunks": [
-                self._chunk(batch_id, number, opened)
-                for number in range(told.chunks)
-                if history.chunk(batch_id, number) is not None
-            ],
+            "chunks": chunks,
         }
 
     def _notes(self, told: pb.QuerySummary, opening: Opening | None, opened: bool) -> Iterator[str]:

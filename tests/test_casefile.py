@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import grpc
 import pytest
 import pytest_asyncio
 
 from fairlead.cli.output import Exit
-from fairlead.verifier import pages, single
+from fairlead.errors import InvalidInput
+from fairlead.verifier import pages, single, summary
 from fairlead.verifier.check import ALL_OF_THEM, verify_page
+from node import casefile
+from node.casefile import CaseFiles, Room
 from tests.attacks.test_evidence_file import answer, chunk
 from tests.blind import require_libsodium
 from tests.casefiles import (
@@ -28,7 +34,7 @@ from tests.casefiles import (
 )
 from tests.commands import Ended, as_user, fairlead
 from tests.federation import CASE, OTHER, STORY, states
-from tests.live import directory
+from tests.live import directory, leaves
 from tests.publications import OWNER
 
 require_libsodium()
@@ -100,8 +106,10 @@ async def test_a_query_that_waits_is_the_nodes_word(made: Made) -> None:
     found = verify_page(page, made.anchors, single.source())
     word = "query 1: what is said of it is the word of the asker's node"
     assert found.unproved == [ALL_OF_THEM, word]
-    items = pages.parts_of(page).read_items()
+    parts = pages.parts_of(page)
+    items = parts.read_items()
     assert (items["query 1"]["state"], items["query 1"]["chunks"]) == ("pending", [])
+    assert "what follows is the word of the asker's node" in parts.summary.decode()
 
 
 async def test_directories_of_their_time_are_in_the_file(made: Made) -> None:
@@ -121,6 +129,44 @@ async def test_an_empty_case_has_a_file_too(made: Made) -> None:
     found = verify_page(page, made.anchors, single.source())
     assert found.facts["queries"] == 0
     assert b"Queries: 0" in page
+    logged = [
+        leaf for leaf in leaves(made.federation.nodes["customs"].log)
+        if leaf.subject == "evidence-made" and not leaf.query_id
+    ]  # fmt: skip
+    assert [leaf.user.rpartition("/")[2] for leaf in logged] == ["u-c01"]
+
+
+async def test_a_case_that_is_too_large_is_refused_before_it_is_in_memory(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Octets are added up chunk by chunk, and no page is begun."""
+    size = len(pages.plain_line(chunk(made.items)))
+    room = Room(left=size)
+    room.take(chunk(made.items))
+    with pytest.raises(InvalidInput) as refused:
+        room.take({})
+    assert refused.value.code == "EVIDENCE_TOO_LARGE"
+    monkeypatch.setattr(casefile, "Room", lambda: Room(left=100))
+    monkeypatch.setattr(summary, "summary_of", None)
+    with pytest.raises(grpc.aio.AioRpcError, match="more than one file of evidence may"):
+        await evidence_of(made.federation)
+
+
+async def test_one_file_at_a_time_is_made(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two ask at once: the second one's is begun when the first has been taken."""
+    running: list[int] = [0]
+    most: list[int] = []
+
+    def page(*_: object) -> bytes:
+        running[0] += 1
+        most.append(running[0])
+        time.sleep(0.05)
+        running[0] -= 1
+        return b"page"
+
+    monkeypatch.setattr(CaseFiles, "_page", page)
+    both = await asyncio.gather(evidence_of(made.federation), evidence_of(made.federation))
+    assert (both, most) == ([b"page", b"page"], [1, 1])
 
 
 async def test_a_member_reads_colleagues_queries_of_the_case_only(made: Made) -> None:

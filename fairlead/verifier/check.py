@@ -21,6 +21,11 @@ from fairlead.verifier.finding import MISSHAPEN, Findings, naming, reading, requ
 from fairlead.verifier.pages import FileParts, parts_of
 from fairlead.verifier.summary import summary_of
 
+CASE_KEYS = frozenset(
+    {"case_id", "purpose", "legal_basis", "opened_at", "opened_by", "expires_at", "closed_at",
+     "tlp", "pap", "retention_days", "instrument", "nonce"}
+)  # fmt: skip
+INSTRUMENT_KEYS = frozenset({"kind", "authority", "reference", "valid_until"})
 ALL_OF_THEM = "that no query of the case is left out: that is the word of the asker's node"
 """What no file can prove of itself."""
 
@@ -49,6 +54,8 @@ def verify_page(page: bytes, anchors: Anchors | None, own: bytes) -> Findings:
     parts = parts_of(page)
     items = parts.read_items()
     require({"anchors", "case"} <= items.keys(), "lacks an item")
+    with naming("case"):
+        reading(partial(_require_case, items["case"]), MISSHAPEN)
     findings.proved.append("the file is whole: every item is the one its first line names")
     # 2
     trusted = _trusted(items, anchors, findings)
@@ -78,6 +85,13 @@ def verify_page(page: bytes, anchors: Anchors | None, own: bytes) -> Findings:
         "verifier": parts.said["verifier"],
     }
     return findings
+
+
+def _require_case(case: Mapping[str, Any]) -> None:
+    """Nothing else stands there than the page and the rules look at."""
+    require(case.keys() == CASE_KEYS, MISSHAPEN)
+    instrument = case["instrument"]
+    require(instrument is None or instrument.keys() == INSTRUMENT_KEYS, MISSHAPEN)
 
 
 def _trusted(items: Mapping[str, Any], anchors: Anchors | None, findings: Findings) -> Anchors:

@@ -22,6 +22,18 @@ from fairlead.verifier.wire import Content, read_message, write_message
 
 STATES = ("sent", "pending", "approved", "denied", "expired")
 """How a query may stand at the asker's node."""
+SCOPE_KEYS = frozenset({"since", "until", "events", "tlp", "pap"})
+QUERY_KEYS = frozenset(
+    {"query_id", "user", "asked_at", "state", "scope", "nonce_seed", "salts", "notes", "chunks"}
+)
+CHUNK_KEYS = frozenset(
+    {"number", "query_id", "query", "intent", "outcome", "outcome_signature", "closing",
+     "reply_key", "terms", "keys", "plan", "answers", "lines", "not_asked"}
+)  # fmt: skip
+ANSWER_KEYS = frozenset(
+    {"partner", "header", "signature", "body", "plaintext", "found", "looked", "note"}
+)
+"""What an item says, and nothing more: the page shows nothing that no rule looks at."""
 
 
 @dataclass
@@ -38,6 +50,7 @@ class QueryCheck:
     def run(self) -> None:
         """:raises EvidenceFailed: something of it does not verify."""
         require(self.query["state"] in STATES, "has an unknown state")
+        self._require_keys()
         for chunk in self.query["chunks"]:
             with naming(f"chunk {int(chunk['number']) + 1}"):
                 self._chunk(chunk)
@@ -49,6 +62,16 @@ class QueryCheck:
         if missing:
             self._unproved("", f"what became of {missing} of its chunks")
         self._once(first)
+
+    def _require_keys(self) -> None:
+        """Its parts say what such parts say."""
+        chunks = self.query["chunks"]
+        require(self.query.keys() == QUERY_KEYS, MISSHAPEN)
+        require(all(chunk.keys() == CHUNK_KEYS for chunk in chunks), MISSHAPEN)
+        answers = [answer for chunk in chunks for answer in chunk["answers"]]
+        require(all(answer.keys() == ANSWER_KEYS for answer in answers), MISSHAPEN)
+        if self.query["scope"] is not None:
+            require(self.query["scope"].keys() == SCOPE_KEYS, MISSHAPEN)
 
     def _once(self, front: Front) -> None:
         """No mandate stands in a file twice."""
@@ -190,7 +213,8 @@ class QueryCheck:
         owner, octets = str(given["partner"]), unpacked(given["found"])
         found = blind_found(asked, owner, body, given["looked"] or (), self.listings)
         told = read_message("AnswerBody", octets)
-        require(len(told["answers"]) == len(terms), "does not cover every term")
+        places = [said["index"] for said in told["answers"]]
+        require(places == list(range(len(terms))), "does not cover every term")
         meant = list(found.answers)
         for place in found.open_places:
             meant[place] = told["answers"][place]

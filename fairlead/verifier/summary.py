@@ -27,6 +27,14 @@ _STATUSES = {
 _TLP = ("unspecified", "CLEAR", "GREEN", "AMBER", "AMBER+STRICT", "RED")
 _PAP = ("unspecified", "CLEAR", "GREEN", "AMBER", "RED")
 NO_HIT = "no hit: nothing this owner holds may be disclosed for this purpose"
+NODES_WORD = "as the asker's node says; nothing in this file proves it"
+
+
+_OWN_RECORD = (
+    "Of this table, user and period are signed with the chunks below, and the time is within the "
+    "mandate's; the rest is the word of the asker's node."
+)
+_NO_RECORD = "No signed record was kept; what follows is the word of the asker's node."
 
 
 def summary_of(items: Mapping[str, Any]) -> bytes:
@@ -97,14 +105,17 @@ def _case(case: Mapping[str, Any]) -> Iterator[str]:
 
 def _query(number: int, query: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h2>Query {number}</h2>"
-    rows = [["id", query["query_id"]], ["asked", f"{utc(query['asked_at'])} by {query['user']}"],
+    signed = any(chunk["query"] is not None for chunk in query["chunks"])
+    yield f"<p>{_OWN_RECORD if signed else _NO_RECORD}</p>"
+    rows = [["id at the asker's node", query["query_id"]],
+            ["asked", f"{utc(query['asked_at'])} by {query['user']}"],
             ["state at the asker's node", query["state"]]]  # fmt: skip
-    if query["scope"]:
-        scope = query["scope"]
+    scope = query["scope"]
+    if scope and any(chunk["terms"] is not None for chunk in query["chunks"]):
         rows.append(["period", f"{utc(scope['since'])} to {utc(scope['until'])}"])
         rows.append(["events", ", ".join(scope["events"]) or "any"])
         rows.append(["handling of the question", _marks(scope)])
-    rows += [["not kept", note] for note in query["notes"]]
+    rows += [["note of the asker's node", note] for note in query["notes"]]
     yield _table(["", ""], rows)
     for chunk in query["chunks"]:
         yield from _chunk(number, chunk)
@@ -113,7 +124,7 @@ def _query(number: int, query: Mapping[str, Any]) -> Iterator[str]:
 def _chunk(number: int, chunk: Mapping[str, Any]) -> Iterator[str]:
     yield f"<h3>Query {number}, chunk {chunk['number'] + 1}</h3>"
     if chunk["query"] is None:
-        yield "<p>No signed record was kept; what follows is the word of the asker's node.</p>"
+        yield f"<p>{_NO_RECORD}</p>"
         yield _table(["partner", "status", "reason"], chunk["lines"])
         return
     signed = read_message("SignedQuery", unpacked(chunk["query"]))
@@ -132,7 +143,7 @@ def _chunk(number: int, chunk: Mapping[str, Any]) -> Iterator[str]:
              for partner, reason in sorted(chunk["not_asked"].items())]  # fmt: skip
     yield _table(["partner", "status", "reason"], rows)
     for answer in chunk["answers"]:
-        yield from _answer(answer, chunk["terms"])
+        yield from _answer(answer, chunk)
 
 
 def _signed_rows(signed: Content, intent: Content) -> str:
@@ -162,7 +173,8 @@ def _signed_rows(signed: Content, intent: Content) -> str:
     return _table(["", ""], rows)
 
 
-def _answer(answer: Mapping[str, Any], terms: Sequence[Sequence[str]] | None) -> Iterator[str]:
+def _answer(answer: Mapping[str, Any], chunk: Mapping[str, Any]) -> Iterator[str]:
+    terms = chunk["terms"]
     octets = unpacked(answer["header"])
     header = read_message("AnswerHeader", octets)
     yield f"<h3>Answer of {shown(answer['partner'])}</h3>"
@@ -178,8 +190,37 @@ def _answer(answer: Mapping[str, Any], terms: Sequence[Sequence[str]] | None) ->
     yield _table(["", ""], rows)
     if found is None or terms is None:
         return
+    hits = {item["index"] for item in found["answers"] if item["hit"]}
+    words = _unproved(chunk, answer, hits)
     for item in found["answers"]:
-        yield from _term(item, terms[item["index"]] if item["index"] < len(terms) else ("", "?"))
+        place = item["index"]
+        yield from _term(item, terms[place] if place < len(terms) else ("", "?"), place in words)
+
+
+def _unproved(chunk: Mapping[str, Any], answer: Mapping[str, Any], hits: set[int]) -> set[int]:
+    """The terms of a blind answer of which the file does not hold what proves them: the pages of
+    every key of a term that is not there, under the root that its owner's manifest states."""
+    if answer["found"] is None:
+        return set()
+    by_scheme = {str(item["scheme"]): item for item in answer["looked"] or ()}
+    nth: dict[str, int] = {}
+    found = set()
+    for place, (scheme, _) in enumerate(chunk["terms"]):
+        first = nth.get(scheme, 0)
+        nth[scheme] = first + len(chunk["keys"][place])
+        item = by_scheme.get(scheme)
+        if item is None or not _states_root(item):
+            found.add(place)
+        elif place not in hits:
+            looked = {int(number) for number, _ in item["lookups"]}
+            if not looked.issuperset(range(first, nth[scheme])):
+                found.add(place)
+    return found
+
+
+def _states_root(item: Mapping[str, Any]) -> bool:
+    signed = read_message("SignedBlindManifest", unpacked(item["manifest"]))
+    return bool(read_message("BlindManifest", signed["manifest"])["pages_root"])
 
 
 def _content(answer: Mapping[str, Any]) -> Content | None:
@@ -192,8 +233,9 @@ def _content(answer: Mapping[str, Any]) -> Content | None:
     return body
 
 
-def _term(item: Content, term: Sequence[str]) -> Iterator[str]:
+def _term(item: Content, term: Sequence[str], nodes_word: bool) -> Iterator[str]:
     told = "HIT" if item["hit"] else NO_HIT
+    told += f" ({NODES_WORD})" if nodes_word else ""
     more = [item["count_band"], item["grade"], item["contact_desk"]]
     more += ["more records than are shown"] if item["more"] else []
     more += ["newest record outside the period or events asked"] if item["outside"] else []

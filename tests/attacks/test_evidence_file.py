@@ -21,9 +21,9 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from fairlead import sealing, signing
+from fairlead import merkle, receipts, sealing, signing
 from fairlead.v1 import asking_pb2, audit_pb2, directory_pb2, query_pb2
-from fairlead.verifier import pages, single
+from fairlead.verifier import pages, single, summary
 from fairlead.verifier.check import ALL_OF_THEM, verify_page
 from fairlead.verifier.finding import EvidenceFailed, Findings
 from tests.blind import require_libsodium
@@ -406,7 +406,37 @@ def other_epoch(items: dict[str, Any]) -> None:
     chunk(items, 2)["plan"]["places"][OWNER][0][2] += 1
 
 
+def more_marks(items: dict[str, Any]) -> None:
+    """Handling marks that no user signed, beside those of the scope."""
+    items["query 1"]["scope"]["source_grade"] = "A"
+
+
+def more_marks_of_the_case(items: dict[str, Any]) -> None:
+    items["case"]["europol"] = "H3"
+
+
+def terms_at_each_others_place(items: dict[str, Any]) -> None:
+    """Blind answers of which no proof was kept, each under the other's term."""
+    given = answer(items, OWNER, 2)
+    given["looked"] = []
+    body = query_pb2.AnswerBody.FromString(octets(given["found"]))
+    body.answers[0].index, body.answers[1].index = 1, 0
+    given["found"] = text(signing.canonical(body))
+
+
+def no_history(items: dict[str, Any]) -> None:
+    """An OUTCOME in a log of which nothing shows that it is the INTENT's."""
+    receipt = audit_pb2.Receipt.FromString(octets(chunk(items)["closing"]))
+    receipt.consistency_from = 0
+    receipt.ClearField("consistency")
+    chunk(items)["closing"] = text(signing.canonical(receipt))
+
+
 LIES: dict[Change, str] = {
+    more_marks: "query 1:",
+    more_marks_of_the_case: "case:",
+    terms_at_each_others_place: f"query 2, chunk 1, answer of {OWNER}: does not cover",
+    no_history: "query 1, chunk 1, OUTCOME: does not extend",
     edited_plaintext: f"query 1, chunk 1, answer of {OWNER}",
     swapped_answers: "query 1, chunk 1, answer of",
     answer_of_another_query: f"query 1, chunk 1, answer of {OWNER}",
@@ -452,6 +482,79 @@ async def test_the_asker_cannot_sign_a_lie(made: Made, lie: Change) -> None:
     """Its node signs the collection again, and what others signed names the item that is wrong."""
     assert verify(made, made.signed_again(lambda _: None)).unproved == [ALL_OF_THEM]
     assert fault_of(made, made.signed_again(lie)).startswith(LIES[lie])
+
+
+@pytest.mark.parametrize(("of", "marked"), [(OTHER_OWNER, 2), (OWNER, 2)])
+async def test_what_nothing_in_the_file_proves_is_marked_on_the_page(
+    made: Made, of: str, marked: int
+) -> None:
+    """No hit without the pages that would show it, and a hit without its manifest: the asker's
+    node's word, in the readable part too."""
+
+    def unproved(items: dict[str, Any]) -> None:
+        looked = answer(items, of, 2)["looked"]
+        if of == OWNER:
+            looked.clear()
+        else:
+            looked[0]["lookups"] = []
+
+    page = made.signed_again(unproved)
+    assert verify(made, page).unproved != [ALL_OF_THEM]
+    readable = pages.parts_of(page).summary.decode()
+    word = html.escape(summary.NODES_WORD)
+    assert readable.count(word) == marked
+    assert (f"HIT ({word})" in readable) == (of == OWNER)
+    assert word not in pages.parts_of(made.page).summary.decode()  # the control
+
+
+async def test_an_intent_of_another_time_is_none(made: Made) -> None:
+    """Not even one that the gateway's log holds: it was back-dated, or the query was."""
+
+    def relogged(items: dict[str, Any]) -> None:
+        receipt = audit_pb2.Receipt.FromString(octets(chunk(items)["intent"]))
+        leaf = audit_pb2.AuditLeaf.FromString(receipt.leaf)
+        leaf.time_ms -= 86_400_000
+        chunk(items)["intent"] = text(signing.canonical(logged_alone(made, leaf)))
+
+    told = "query 1, chunk 1, INTENT: was logged at another time"
+    assert fault_of(made, made.signed_again(relogged)).startswith(told)
+
+
+def logged_alone(made: Made, leaf: audit_pb2.AuditLeaf) -> audit_pb2.Receipt:
+    """A receipt of a log that holds this leaf alone, under the gateway's own key."""
+    octets, tree = signing.canonical(leaf), merkle.Tree()
+    tree.append(merkle.leaf_hash(octets))
+    origin = made.federation.directory.gateway.log_origin
+    head = receipts.Checkpoint(origin=origin, size=1, root=tree.root())
+    key = signing.load_signing_key(made.federation.layout.gateway("gw-1") / "log.key")
+    note = receipts.sign_checkpoint(head, key)
+    return receipts.make_receipt(leaf=octets, index=0, inclusion=(), checkpoint=note)
+
+
+async def test_an_outcome_names_the_gateway_that_signed_it(made: Made) -> None:
+    """Signed by a gateway's key, and in the name of one that is not in the directory."""
+
+    def renamed(items: dict[str, Any]) -> None:
+        outcome = query_pb2.Outcome.FromString(octets(chunk(items)["outcome"]))
+        outcome.gateway = outcome.gateway.replace("gw-1", "gw-9")
+        key = signing.load_signing_key(made.federation.layout.gateway("gw-1") / "signing.key")
+        said = signing.canonical(outcome)
+        chunk(items)["outcome"] = text(said)
+        chunk(items)["outcome_signature"] = text(signing.sign(key, "outcome", said))
+
+    told = "query 1, chunk 1, OUTCOME: is under a directory without that gateway"
+    assert fault_of(made, made.signed_again(renamed)) == told
+
+
+async def test_anchors_on_the_page_that_are_not_those_given_are_not_proved(made: Made) -> None:
+    """Whoever reads a fingerprint off the page reads the asker's node's word."""
+
+    def fewer(items: dict[str, Any]) -> None:
+        items["anchors"]["roots"]["nobody"] = "00" * 32
+
+    found = verify(made, made.signed_again(fewer))
+    told = "the trust anchors that the page shows: they are not those that were given"
+    assert found.unproved == [told, ALL_OF_THEM]
 
 
 async def test_a_summary_that_says_something_else_is_named(made: Made) -> None:
