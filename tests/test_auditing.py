@@ -29,6 +29,7 @@ from fairlead.v1 import audit_pb2 as pb
 from fairlead.v1 import audit_reading_pb2
 from tests.hostile import edits, only_ours
 from tests.small_log import KEY, ORIGIN, PUBLIC, START, USER, any_leaf, make_log, story
+from tests.small_log import leaf as leaf_at
 
 INTENT, REFUSAL = pb.LEAF_TYPE_INTENT, pb.LEAF_TYPE_REFUSAL
 
@@ -155,6 +156,51 @@ def exported(log: LogFile, selection: Selection) -> tuple[bytes, Exported]:
         for line in export.lines(item, checker):
             file.write(line)
     return file.getvalue(), checker.finish([PUBLIC])
+
+
+def covered(path: Path, since: int, until: int, **filters: object) -> tuple[bool, int]:
+    """Whether an export of these hours shows that it has all of their leaves, and how many it has
+    within them."""
+    wanted = Selection(
+        since_ms=int(START * 1000) + since * 3_600_000,
+        until_ms=int(START * 1000) + until * 3_600_000 if until else 0,
+        **filters,  # type: ignore[arg-type]
+    )
+    with open_file(path) as opened:
+        span = opened.span(wanted)
+        checker, inside = Checker(since_ms=wanted.since_ms, until_ms=wanted.until_ms), 0
+        frontier = opened.frontier(span.start)
+        for item in export.responses(opened.read, wanted, span, origin=ORIGIN, frontier=frontier):
+            for line in export.lines(item, checker):
+                body = b64decode(json.loads(line).get("leaf", ""))
+                found = pb.AuditLeaf.FromString(body)
+                inside += wanted.takes(found)
+    return checker.finish([PUBLIC]).covers, inside
+
+
+def test_a_forged_clock_beside_the_log_hides_no_leaf_of_a_period(tmp_path: Path) -> None:
+    """Whoever keeps a log moves the times beside its heads, so that an export of a period has fewer
+    leaves: the leaves at its ends are not of before and after it."""
+    file = tmp_path / "audit.sqlite"
+    hourly = [leaf_at(INTENT, 60 * hour) for hour in range(8)]
+    make_log(file, hourly, commits=1)
+    with sqlite3.connect(file) as database:  # one commit an hour, as its leaves say
+        database.execute(
+            "UPDATE checkpoint SET time_ms = ? + (size - 1) * 3600000", (int(START * 1000),)
+        )
+    for since, until in ((2, 5), (2, 0), (0, 5), (7, 0)):
+        assert covered(file, since, until) == (True, (until or 8) - since)
+    assert covered(file, 2, 9) == (False, 6)  # of the ninth hour there may be more by now
+    assert covered(file, 2, 5, users=frozenset({"u-9"})) == (False, 0)
+    # Hours 3 and 4 are said to be of the beginning, then to be of the day after.
+    for shift in (-3, 21):
+        with sqlite3.connect(file) as database:
+            database.execute(
+                "UPDATE checkpoint SET time_ms = ? + (size - 1 + ?) * 3600000 "
+                "WHERE size IN (4, 5) OR (? > 0 AND size > 4)", (int(START * 1000), shift, shift),
+            )  # fmt: skip
+        covers, inside = covered(file, 3, 5)
+        assert (covers, inside < 2) == (False, True)
 
 
 def checked(data: bytes, known: list[receipts.Head] | None = None) -> Exported:

@@ -90,13 +90,16 @@ def _pages(read: Read, selected: Selection, step: range) -> Iterator[pb.ExportLe
 class Exported:
     """A verified export: the places shown, how many leaves are whole, and the head that proves it.
 
-    ``complete``: every leaf of the span is there; none was left out by the selection.
+    ``complete``: every leaf of the span is there; none was left out by the selection. ``covers``:
+    of the period that the checker was told, a leaf before it, or the log's beginning, and one
+    after it, if it has an end, show that no other leaf of the log is in it.
     """
 
     origin: str
     selection: Selection
     leaves: int
     head: receipts.Head
+    covers: bool
 
     @property
     def complete(self) -> bool:
@@ -110,9 +113,14 @@ class Checker:
 
     known: Sequence[receipts.Head] = ()
     """Heads verified elsewhere; those that lie within the span must be this log's."""
+    since_ms: int = 0
+    until_ms: int = 0
+    """The period that was wanted; 0: unbounded."""
     origin: str = ""
     selection: Selection = field(default_factory=Selection)
     leaves: int = 0
+    _edges: dict[int, int] = field(default_factory=dict)
+    """When the first and the last leaf of the span were written, as far as they are whole."""
     _tree: merkle.Frontier | None = None
     _checkpoint: str = ""
 
@@ -141,6 +149,8 @@ class Checker:
                 raise _malformed()
             tree.append(merkle.leaf_hash(item.leaf))
             self.leaves += 1
+            if place in (self.selection.first, self.selection.stop - 1):
+                self._edges[place] = leaf.time_ms
         else:
             tree.append(item.hash)
         self._compare()
@@ -165,7 +175,21 @@ class Checker:
         head = receipts.Head(
             origin=self.origin, size=signed.size, root=signed.root, checkpoint=self._checkpoint
         )
-        return Exported(origin=self.origin, selection=self.selection, leaves=self.leaves, head=head)
+        return Exported(
+            origin=self.origin,
+            selection=self.selection,
+            leaves=self.leaves,
+            head=head,
+            covers=self._covers(),
+        )
+
+    def _covers(self) -> bool:
+        """Whether the leaves at the ends of the span are of other times than those wanted. A clock
+        may step, by less than what a span has beyond the period (:data:`reading.CLOCK_MS`). That a
+        log ends here its head does not say: there may be a newer one."""
+        first, last = self.selection.first, self.selection.stop - 1
+        before = not first or self._edges.get(first, self.since_ms) < self.since_ms
+        return before and self._edges.get(last, 0) >= self.until_ms
 
     def _compare(self) -> None:
         tree = self._tree

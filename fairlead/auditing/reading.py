@@ -32,10 +32,10 @@ class Row:
 
 
 def span(read: Read, selection: Selection, size: int) -> range:
-    """The places where a selection's leaves can be, of the first ``size``.
+    """The places where a selection's leaves can be, of the first ``size``; of a period one more on
+    each side, which shows whoever reads them that the period ends between.
 
-    The times beside checkpoints are for looking and prove nothing: what is to be complete is
-    selected by its indexes.
+    The times beside checkpoints are for looking and prove nothing: leaves do.
     """
     first, stop = selection.first, min(selection.stop or size, size)
     if selection.since_ms:
@@ -47,12 +47,12 @@ def span(read: Read, selection: Selection, size: int) -> range:
         later = read(
             "SELECT 1 FROM checkpoint WHERE time_ms >= ? LIMIT 1", (selection.since_ms - CLOCK_MS,)
         )
-        first = max(first, number_of(rows[0][0]) if later else size)
+        first = max(first, (number_of(rows[0][0]) if later else size) - 1)
     if selection.until_ms:
         rows = read(
             "SELECT max(size) FROM checkpoint WHERE time_ms < ?", (selection.until_ms + CLOCK_MS,)
         )
-        stop = min(stop, number_of(rows[0][0]))
+        stop = min(stop, number_of(rows[0][0]) + 1)
     return range(min(first, size), max(min(first, size), stop))
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.audit.exporting import items
+from fairlead.cli.audit.exporting import UNCOVERED, items
 from fairlead.cli.audit.selecting import (
     DirectoryOption,
     LogOption,
@@ -58,7 +58,8 @@ def usage(
 
     wanted = _period(period, since, until)
     keys = keys_of(directory, trust, profile)
-    checker = Checker()
+    ends = wanted.until_ms if until or period else 0  # until now, nothing can be of afterwards
+    checker = Checker(since_ms=wanted.since_ms, until_ms=ends)
     counted = Usage(since_ms=wanted.since_ms, until_ms=wanted.until_ms)
     if export:
         _of_file(export, checker, counted)
@@ -75,6 +76,8 @@ def usage(
     else:
         emit_rows([line.as_record() for line in lines], columns=COLUMNS, output=output)
     say(f"{span}\n{proof}\nno leaf says whether an answer was a hit, so no count does")
+    if not found.covers:
+        say(UNCOVERED)
     if not found.complete:
         say(
             "the export leaves leaves out, so these counts do too\n"

@@ -36,6 +36,11 @@ if TYPE_CHECKING:
 
 COLUMNS = ("log", "first", "last", "leaves", "complete", "log_size", "root")
 EXPORT_S = 600.0
+UNCOVERED = (
+    "no leaf of before or after the period stands at an end of this span: that these are all of "
+    "its leaves is the word of whoever keeps the log\n"
+    "next: fairlead audit export FILE --leaves 0-   (without a filter)"
+)
 LeavesOption = Annotated[
     str | None, typer.Option("--leaves", help="Span of leaves: A-B, or A- to the end.")
 ]
@@ -67,7 +72,7 @@ def export_leaves(
 
     wanted = among(selection_of(since, until, type_, partner, purpose, user, query, reason), leaves)
     keys = keys_of(directory, trust, profile)
-    checker = Checker()
+    checker = Checker(since_ms=wanted.since_ms, until_ms=wanted.until_ms)
 
     async def run(out: BinaryIO) -> Exported:
         async for item in items(log, profile, wanted):
@@ -76,8 +81,18 @@ def export_leaves(
 
     with _new(file) as out:
         found = awaited(run(out))
-    emit([record(found)], columns=COLUMNS, output=output)
+    told = record(found) | {"covers_period": covers(found, wanted, leaves)}
+    emit([told], columns=(*COLUMNS, "covers_period"), output=output)
+    if told["covers_period"] is False:
+        say(UNCOVERED)
     say(f"next: fairlead audit verify {file}")
+
+
+def covers(found: Exported, wanted: Selection, leaves: str | None) -> bool | None:
+    """Whether it shows all leaves of the period asked for; None where none was, or places were
+    named too."""
+    timed = bool(wanted.since_ms or wanted.until_ms) and leaves is None
+    return found.covers if timed else None
 
 
 async def items(
