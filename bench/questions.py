@@ -118,6 +118,7 @@ class Questions:
             node_key=self._node_key,
             query_id=query_id,
             parts=parts,
+            part_seed=bytes(32),
             reply_key=self._reply_key,
             directory=self._directory,
             policy_serial=1,

@@ -379,7 +379,7 @@ class LeafWriter:
         """The leaf of sealed detail on its way to be opened.
 
         :param subject: ``opening-asked``, ``detail-opened`` or ``details-searched`` (an auditor's
-            log), ``shares-released`` (an oversight's).
+            log), ``shares-released`` or ``details-searched`` (an oversight's).
         :param user: the auditor's SPIFFE id. :param partner_id: whose auditor it is.
         :param ground: why, as a code. :param count: of leaves. :param query_id: of a single one.
         :param since: of a search, with ``until``, in unix seconds.

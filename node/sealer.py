@@ -125,6 +125,7 @@ class Sealer:
             node_key=node_key,
             query_id=query_id,
             parts=parts,
+            part_seed=seed,
             reply_key=reply_key.public_bytes(),
             directory=directory,
             policy_serial=batch.policy_serial,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,15 +62,22 @@ class Desks:
         settings = ("--config", str(self.oversight(partner)), "--output", "json")
         return typed(oversight_app, "share", str(request), *settings, *words)
 
-    def shares(self, request: Path, *partners: str) -> list[str]:
+    def shares(self, request: Path, *partners: str, more: Sequence[str] = ()) -> list[str]:
         """The files that these oversights release, as options."""
         options = []
         for partner in partners:
             target = request.parent / f"{partner}.shares"
-            ended = self.share(partner, request, "--by", "u-o01", "--to", str(target))
+            ended = self.share(partner, request, "--by", "u-o01", "--to", str(target), *more)
             assert ended.code == Exit.ANSWERED, ended.err
             options += ["--share", str(target)]
         return options
+
+    def filter(self, partner: str, request: Path, *words: str) -> Ended:
+        """What an officer of the oversight that filters a search types."""
+        details = ("--details", str(request.with_suffix(".details")))
+        settings = ("--config", str(self.oversight(partner)), "--output", "json")
+        named = ("--by", "u-o02", "--to", str(request.with_suffix(".found")))
+        return typed(oversight_app, "search", str(request), *details, *settings, *named, *words)
 
 
 def typed(app: typer.Typer, *words: str) -> Ended:
@@ -87,6 +95,8 @@ async def asked_twice(folder: Path) -> Desks:
         await made.open_case()
         first = await made.ask(STORY)
         await made.ask(OTHER)
+        assert made.gateway is not None
+        await made.gateway.witnesses.look()  # a quorum cosigns the log as it is now
         receipt = folder / "receipt.json"
         found = evidence(first)
         receipt.write_text(json.dumps({"fairlead_receipt": 1, **MessageToDict(found)}))

@@ -6,6 +6,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
 from certs.dev.federation import UserSpec
 from fairlead import merkle, receipts, ristretto, signing
 from fairlead.certificates import Role
@@ -15,6 +17,8 @@ from fairlead.envelope.elements import Place, blind_for
 from fairlead.envelope.owned import owned_detail
 from fairlead.envelope.question import open_part
 from fairlead.leaves import LeafWriter
+from fairlead.opening.filtering import Filtered, Given, read_shares, sift
+from fairlead.opening.matches import Matches, take_matches
 from fairlead.opening.opened import Opened, open_leaf
 from fairlead.opening.request import (
     DOMAIN,
@@ -24,7 +28,7 @@ from fairlead.opening.request import (
     make_request,
     verify_request,
 )
-from fairlead.opening.share import Kept, Released, release, take
+from fairlead.opening.share import Kept, Oversight, Released, own_shares, release, take
 from fairlead.opening.sought import sought
 from fairlead.v1 import audit_pb2, opening_pb2
 from tests.oversights import seed_of
@@ -140,14 +144,42 @@ class Asked:
         """Who is asked."""
         return tuple(partner for partner, _ in self.request.challenges)
 
+    def oversight(self, member: str) -> Oversight:
+        """A member's oversight, with a log key of its own."""
+        return Oversight(
+            partner_id=member,
+            keys=[seed_of(self.world.opened.layout, member)],
+            log_key=Ed25519PrivateKey.from_private_bytes(signing.digest(member.encode())),
+        )
+
     def file(self, member: str) -> bytes:
         """What an honest oversight releases."""
-        keys = [seed_of(self.world.opened.layout, member)]
-        return release(self.request, partner_id=member, keys=keys, leaf=b"leaf")
+        return release(self.request, by=self.oversight(member), leaf=b"leaf")
 
     def answers(self, *members: str) -> list[Released]:
-        """What honest oversights released, as the auditor takes it."""
+        """What honest oversights released, as the auditor takes it; of a search as whoever filters
+        has it."""
+        if self.request.search:
+            return [
+                Released.of(member, own_shares(self.request, self.oversight(member)), b"leaf")
+                for member in members
+            ]
         return [take(self.file(member), self.request, self.kept) for member in members]
+
+    def filtered(self, *members: str, files: Sequence[bytes] | None = None) -> Filtered:
+        """What the oversight that filters lets out, with these other members' files."""
+        request = self.request
+        by = self.oversight(request.searcher)
+        shares = [self.file(member) for member in members] if files is None else files
+        given = Given(
+            details=self.kept.details,
+            files=tuple((data, read_shares(data, request, by)) for data in shares),
+        )
+        return sift(request, by=by, given=given, directories=[self.world.directory], leaf=b"leaf")
+
+    def matches(self, *members: str) -> Matches:
+        """The same, as the auditor takes it."""
+        return take_matches(self.filtered(*members).octets, self.request, self.kept)
 
     def open(
         self, *members: str, place: int = 0, lies: Mapping[str, bytes] | None = None

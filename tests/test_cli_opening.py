@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
 import pytest
 
+from certs.dev.lists import deny
 from fairlead.auditlog import verify_log
 from fairlead.cli.output import Exit
+from fairlead.cli.oversight import app as oversight_app
 from fairlead.detail import open_share
 from fairlead.opening import share
 from fairlead.signing import load_signing_key, public_bytes
 from fairlead.v1.audit_pb2 import LEAF_TYPE_ALARM as ALARM
 from fairlead.v1.audit_pb2 import LEAF_TYPE_OPENING as OPENING
-from tests.desks import WHY, Desks, asked_twice, leaves_of
+from tests.desks import WHY, Desks, asked_twice, leaves_of, typed
 from tests.federation import CASE, OTHER, STORY
 from tests.openings import AUDITOR
 
@@ -34,6 +37,7 @@ def test_a_leaf_of_the_gateways_log_is_opened_by_two_of_three(desks: Desks) -> N
     shown = desks.share("customs", request)
     assert shown.json[0]["ground"] == "court-order"
     assert shown.json[0]["auditor"] == "police/user/u-p09"
+    assert shown.json[0]["proved_by"] == "gateway/gw-1, cosigned by a quorum"
     assert not list(to.glob("*.shares"))
     options = desks.shares(request, "customs", "terminal-north")
     opened = desks.audit("open", str(request), *options, "--output", "json")
@@ -42,7 +46,7 @@ def test_a_leaf_of_the_gateways_log_is_opened_by_two_of_three(desks: Desks) -> N
     assert [(term["scheme"], term["term"]) for term in found["terms"]] == [("container", STORY)]
     assert found["query"]["case"] == CASE
     assert {part["result"] for part in found["parts"]} == {"recomputed"}
-    assert len(found["parts"]) == 9
+    assert len(found["parts"]) == 10
     table = desks.audit("open", str(request), *options)
     assert STORY in table.out
 
@@ -71,7 +75,14 @@ def test_a_receipt_alone_is_enough_to_open_a_query(desks: Desks) -> None:
     words = ("--receipt", str(desks.receipt), *WHY, "--to", str(to))
     made = desks.audit("open", desks.query, *words)
     assert made.code == Exit.ANSWERED, made.err
-    options = desks.shares(to / "request.opening", "customs", "police")
+    request = to / "request.opening"
+    assert "no quorum has cosigned" in made.err
+    # Its head is as young as the query: an officer has to say that the gateway's word is enough.
+    refused = desks.share("customs", request, "--by", "u-o01", "--to", str(to / "none"))
+    assert (refused.code, (to / "none").exists()) == (Exit.REFUSED, False)
+    assert "HEAD_UNWITNESSED" in refused.err
+    assert refused.json[0]["proved_by"] == "gateway/gw-1 alone"
+    options = desks.shares(request, "customs", "police", more=["--unwitnessed"])
     opened = desks.audit("open", str(to / "request.opening"), *options, "--output", "json")
     assert (opened.code, opened.json["terms"][0]["term"]) == (Exit.ANSWERED, STORY)
 
@@ -131,23 +142,72 @@ def test_what_cannot_be_put_on_the_record_is_not_shown(desks: Desks) -> None:
 
 
 def test_a_search_shows_leaves_about_its_subject_alone(desks: Desks) -> None:
-    """In an owner's log: who asked about a container, and whether it may be told; no other term."""
+    """In an owner's log: who asked about a container, and whether it may be told; of the other leaf
+    nothing, neither on a screen nor in the auditor's files."""
     to = desks.folder / "search"
     log = ("--log", str(desks.node_log("terminal-north")), "--period", "1d..0d")
     made = desks.audit("search", "--subject", STORY, *log, *WHY, "--to", str(to))
     assert made.code == Exit.ANSWERED, made.err
     request = to / "request.opening"
     shown = desks.share("police", request)
-    assert shown.json[0]["leaves"] == 2
+    (record,) = shown.json
+    assert (record["leaves"], record["filtered_by"]) == (2, "customs")
+    assert record["asked_by"] == "customs/user/u-c01"
     assert STORY not in shown.out
-    options = desks.shares(request, "customs", "police")
-    found = desks.audit("search", str(request), *options, "--output", "json")
+    options = desks.shares(request, "police")
+    filtered = desks.filter("customs", request, *options)
+    assert filtered.code == Exit.ANSWERED, filtered.err
+    assert STORY not in filtered.out + filtered.err
+    found = desks.audit(
+        "search", str(request), "--found", str(to / "request.found"), "--output", "json"
+    )
     assert found.code == Exit.ANSWERED, found.err
     (row,) = found.json
     assert (row["term"], row["by"]) == (STORY, "customs/user/u-c01")
     assert row["notice"]
     assert OTHER not in found.out + found.err
     assert "1 of 2 leaves" in found.err
+    # Whoever decided keeps what it decided about; its leaf names that.
+    for partner, subject in (("police", "shares-released"), ("customs", "details-searched")):
+        state = desks.folder / "oversights" / partner / "state"
+        leaf = leaves_of(state / "audit.sqlite", OPENING)[-1]
+        assert (leaf.subject, leaf.opened_count) == (subject, 2)
+        kept = state / "requests" / f"{leaf.request_digest.hex()}.opening"
+        assert kept.read_bytes() == request.read_bytes()
+
+
+def test_a_search_with_too_few_shares_says_what_it_could_not_read(desks: Desks) -> None:
+    """Nothing comes out, and each leaf is named to the auditor: it may be about the subject."""
+    to = desks.folder / "alone"
+    log = ("--log", str(desks.node_log("terminal-north")), "--period", "1d..0d")
+    desks.audit("search", "--subject", STORY, *log, *WHY, "--to", str(to))
+    request = to / "request.opening"
+    filtered = desks.filter("customs", request)
+    assert (filtered.code, "SHARES_TOO_FEW -: 2" in filtered.err) == (Exit.CHECK_FAILED, True)
+    ended = desks.audit("search", str(request), "--found", str(to / "request.found"))
+    assert ended.code == Exit.CHECK_FAILED
+    assert ended.err.count("may be about the subject, and was not read: SHARES_TOO_FEW") == 2
+    for words in (("share", "customs"), ("search", "police")):
+        settings = ("--config", str(desks.oversight(words[1])), "--by", "u-o01")
+        more = ("--details", str(to / "request.details")) if words[0] == "search" else ()
+        wrong = typed(oversight_app, words[0], str(request), *settings, *more)
+        assert "OPENING_SEARCHER" in wrong.err
+
+
+def test_an_auditor_who_was_denied_gets_no_share(desks: Desks) -> None:
+    """A certificate in force, of somebody whose own authority has withdrawn the trust."""
+    to = desks.folder / "denied"
+    desks.audit("open", desks.query, "--log", str(desks.gateway_log), *WHY, "--to", str(to))
+    layout = desks.made.layout
+    before = layout.deny_lists.read_bytes()
+    denied = f"spiffe://fairlead.demo/partner/{AUDITOR[0]}/user/{AUDITOR[1]}"
+    deny(layout, [denied], serial=2, now=time.time())
+    try:
+        refused = desks.share("customs", to / "request.opening")
+    finally:
+        layout.deny_lists.write_bytes(before)
+    assert (refused.out, "DENIED" in refused.err) == ("", True)
+    assert desks.share("customs", to / "request.opening").code == Exit.ANSWERED  # the control
 
 
 @pytest.mark.parametrize(

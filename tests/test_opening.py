@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -18,10 +19,12 @@ from fairlead.envelope.asked import AskedParts, CaseWords, asked_detail
 from fairlead.envelope.elements import Place, blind_for
 from fairlead.envelope.query import Scope
 from fairlead.errors import FairleadError, Forged, InvalidInput, Refused, Stale
+from fairlead.opening.filtering import read_details, read_shares
+from fairlead.opening.matches import take_matches
 from fairlead.opening.opened import open_leaf
 from fairlead.opening.record import ASKED, OPENED, record
 from fairlead.opening.request import LIFETIME_S, Request, Subject, verify_request
-from fairlead.opening.share import Kept, take
+from fairlead.opening.share import Kept, Oversight, take
 from fairlead.opening.sought import bound_of, sought
 from fairlead.v1 import audit_pb2, query_pb2
 from fairlead.v1 import opening_pb2 as pb
@@ -71,7 +74,7 @@ def test_an_opened_query_is_made_again_part_by_part(asked: Asked) -> None:
     assert opened.asked.case_id == CASE
     assert [part.part for part in opened.remade] == [
         "mandate", "header", "user", "terms", "case", "statement", "partners",
-        f"part/{OTHER_OWNER}", f"part/{OWNER}",
+        f"part/{OTHER_OWNER}", f"part/{OWNER}", "unasked",
     ]  # fmt: skip
     assert (opened.faults, opened.liars, opened.spoilt) == ((), (), ())
 
@@ -150,6 +153,16 @@ def test_a_detail_that_says_otherwise_is_found_out(world: World, lie: str) -> No
     change, part = LIES[lie]
     opened = Logged.at_gateway(world.walk(TERM, change=change)).ask().open(ONE, TWO)
     assert part in {fault.part for fault in opened.faults}
+
+
+def test_an_owner_left_out_of_a_detail_is_found_out(world: World) -> None:
+    """An asker sends a part to two owners and seals that it asked one: the header has a place for
+    everybody, and what stands there follows from the seed unless a part was sent."""
+    walk = world.walk(
+        TERM, asked=(OWNER, OTHER_OWNER), change=lambda d: d.owners.__delitem__(0)
+    )  # fmt: skip
+    opened = Logged.at_gateway(walk).ask().open(ONE, TWO)
+    assert [fault.part for fault in opened.faults] == ["unasked"]
 
 
 BLIND_LIES: dict[str, Change] = {
@@ -253,6 +266,7 @@ def test_a_search_finds_the_leaves_about_its_subject(world: World) -> None:
         world.walk(("container", "MSCU1234566"), ("vessel-imo", "9074729")),
         world.walk(("person", "JANSEN JAN|1980-02-01")),
     ]
+    logged = Logged.at_gateway(*walks)
     for subject, expected in (
         (Subject(scheme="container", value=TERM[1]), [["same"], [], []]),
         (Subject(scheme="vessel-imo", value="9074729"), [[], ["same"], []]),
@@ -261,9 +275,15 @@ def test_a_search_finds_the_leaves_about_its_subject(world: World) -> None:
         (Subject(scheme="person", value="JANSEN JAN|1981-02-01"), [[], [], []]),
         (Subject(scheme="container", value="9074729"), [[], [], []]),
     ):
-        asked = Logged.at_gateway(*walks).search(subject)
-        opened = [asked.open(ONE, TWO, place=place) for place in range(3)]
-        assert [[found.grade for found in item.find(subject)] for item in opened] == expected
+        asked = logged.search(subject)
+        matches = asked.matches(TWO)
+        assert matches.places == tuple(place for place in range(3) if expected[place])
+        for place in matches.places:
+            opened = open_leaf(
+                place, asked.request.sought[place], asked.kept.details[place], matches.released,
+                [world.directory],
+            )  # fmt: skip
+            assert [found.grade for found in opened.find(subject)] == expected[place]
 
 
 def test_a_search_shows_its_members_no_subject(world: World) -> None:
@@ -431,6 +451,52 @@ def test_a_detail_of_another_leaf_is_not_asked_for(world: World) -> None:
 
 
 # ── Any octets ───────────────────────────────────────────────────────────────────────────────
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Searched:
+    """See the fixture."""
+
+    request: Request
+    kept: Kept
+    by: Oversight
+    octets: dict[str, bytes]
+
+    def read(self, of: str, data: bytes) -> object:
+        """As whoever it is for."""
+        if of == "details":
+            return read_details(data, self.request)
+        if of == "given":
+            return read_shares(data, self.request, self.by)
+        return take_matches(data, self.request, self.kept)
+
+
+@pytest.fixture(scope="module")
+def searched(world: World) -> Searched:
+    """A search with everything that goes from desk to desk for it."""
+    asked = Logged.at_gateway(world.walk(TERM)).search(Subject(scheme=TERM[0], value=TERM[1]))
+    request, kept = asked.request, asked.kept
+    details = signing.canonical(pb.OpeningDetails(details=kept.details))
+    octets = {"details": details, "given": asked.file(TWO), "found": asked.filtered(TWO).octets}
+    return Searched(request=request, kept=kept, by=asked.oversight(ONE), octets=octets)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    changes=st.lists(edits(), min_size=1, max_size=3),
+    junk=st.none() | st.binary(max_size=200),
+    of=st.sampled_from(["details", "given", "found"]),
+)
+def test_any_octets_of_a_search_are_read_or_refused(
+    searched: Searched, changes: list[Callable[[bytes], bytes]], junk: bytes | None, of: str
+) -> None:
+    """Details, shares for the oversight that filters, and what it found raise our errors alone."""
+    data = searched.octets[of] if junk is None else junk
+    searched.read(of, searched.octets[of])  # the control
+    for change in changes:
+        data = change(data)
+    with contextlib.suppress(FairleadError):
+        searched.read(of, data)
 
 
 @settings(max_examples=80, deadline=None)

@@ -298,6 +298,7 @@ def make_walk(
         node_key=world.signing_key(ASKER),
         query_id=query_id,
         parts=parts,
+        part_seed=seed,
         reply_key=reply.public_bytes(),
         directory=world.directory,
         policy_serial=1,

@@ -14,16 +14,19 @@ def receipt_at(database: Reading, index: int) -> audit_pb2.Receipt:
     return receipts_of(database, [index])[index]
 
 
-def receipts_of(database: Reading, indices: Collection[int]) -> dict[int, audit_pb2.Receipt]:
+def receipts_of(
+    database: Reading, indices: Collection[int], *, head: tuple[int, str] | None = None
+) -> dict[int, audit_pb2.Receipt]:
     """Prove leaves under the last checkpoint, for a reader who knows no head.
 
     The tree is built anew: a second for a million leaves.
 
+    :param head: size and note of another checkpoint of this log, to prove them under.
+
     :raises Forged: LOG_CORRUPTED: leaves and checkpoints are not of one another.
     """
-    row = database.execute(
-        "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
-    ).fetchone()
+    newest = "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
+    row = head or database.execute(newest).fetchone()
     tree = merkle.Tree()
     for (leaf_hash,) in database.execute("SELECT hash FROM leaf ORDER BY idx"):
         tree.append(leaf_hash)

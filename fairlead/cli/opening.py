@@ -1,4 +1,4 @@
-"""``fairlead audit open`` and ``search``: sealed detail, opened by a committee, on the record."""
+"""``fairlead audit open``: sealed detail, opened by a committee, on the record."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from fairlead.cli.opened import FOUND_COLUMNS, accuse, found_row, show
-from fairlead.cli.options import OutputOption, ProfileOption, moment, query_reference
-from fairlead.cli.output import Exit, Format, emit, printable, say
+from fairlead.cli.opened import accuse, show
+from fairlead.cli.options import OutputOption, ProfileOption, query_reference
+from fairlead.cli.output import Exit, Format, printable, say
 from fairlead.errors import FairleadError, InvalidInput
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from fairlead.partners import Directory
     from fairlead.v1 import opening_pb2
 
-REQUEST, KEPT = "request.opening", "request.key"
+REQUEST, KEPT, DETAILS = "request.opening", "request.key", "request.details"
 RECORD = "openings"
 LogOption = Annotated[
     Path | None, typer.Option("--log", help="The log's file that holds the leaves.")
@@ -54,7 +54,7 @@ TrustOption = Annotated[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Desk:
+class Desk:
     """An auditor at work: the directories known, and what stands for the person."""
 
     known: tuple[Directory, ...]
@@ -63,6 +63,7 @@ class _Desk:
 
     @property
     def federation(self) -> str:
+        """Its name."""
         return self.known[0].federation
 
 
@@ -90,84 +91,31 @@ def opening(
     decide about. Then with what they released: recomputes every signed part of the query from the
     detail, and shows it. Both are on the record, with their ground, before anything is shown.
     """
-    desk = _desk(profile, directory, trust, record)
+    desk = desk_of(profile, directory, trust, record)
     if share:
         return _open(desk, Path(leaf), share, output)
     found = _found(leaf, log, receipt)
-    _ask(
+    ask(
         desk,
         found,
         to,
         ground=ground,
         reference=reference,
-        again=f"fairlead audit open {to / REQUEST}",
+        again=f"fairlead audit open {to / REQUEST} --share FILE --share FILE",
     )
-    return Exit.ANSWERED
-
-
-def search(
-    request: Annotated[
-        Path | None, typer.Argument(help="With --share: the request that it answers.")
-    ] = None,
-    subject: Annotated[
-        str | None, typer.Option("--subject", help="Whom or what to find, as you would ask for it.")
-    ] = None,
-    scheme: Annotated[
-        str | None, typer.Option("--scheme", help="The kind of identifier, if it is not plain.")
-    ] = None,
-    period: Annotated[
-        str | None,
-        typer.Option("--period", help="FROM..TO: 2026-01-01..2027-01-01, or 30d..0d"),
-    ] = None,
-    ground: GroundOption = None,
-    reference: ReferenceOption = None,
-    log: LogOption = None,
-    share: ShareOption = None,
-    to: ToOption = Path("search"),
-    record: RecordOption = None,
-    directory: DirectoryOption = None,
-    trust: TrustOption = None,
-    profile: ProfileOption = None,
-    output: OutputOption = Format.TABLE,
-) -> int:
-    """Find a subject in the sealed detail of a log's period, together with the audit committee.
-
-    First without --share: makes a request that you sign. Its members see ground, period and number
-    of leaves, and a commitment to the subject. Then with what they released: every detail of the
-    period is opened in memory, and only leaves about the subject are shown. Nothing is written
-    down but that you searched, which is on the record before anything is shown.
-    """
-    desk = _desk(profile, directory, trust, record)
-    if share:
-        if request is None:
-            raise _usage(
-                "name the request that the shares answer", "audit search REQUEST --share …"
-            )
-        return _search(desk, request, share, output)
-    if subject is None or period is None or log is None:
-        raise _usage(
-            "a search needs --subject, --period and --log",
-            "audit search --subject … --period … --log FILE --ground … --reference …",
-        )
-    from fairlead.opening.sought import in_log
-
-    since, until = _period(period)
-    found = in_log(log, since=since, until=until)
-    wanted = _subject(subject, scheme)
-    _ask(
-        desk, found, to, ground=ground, reference=reference,
-        again=f"fairlead audit search {to / REQUEST}",
-        since=since, until=until, subject=wanted,
-    )  # fmt: skip
     return Exit.ANSWERED
 
 
 # ── Asking ───────────────────────────────────────────────────────────────────────────────────
 
 
-def _desk(
+def desk_of(
     profile: Path | None, directory: Path | None, trust: Path | None, record: Path | None
-) -> _Desk:
+) -> Desk:
+    """What a command's options and profile make an auditor's desk of.
+
+    :raises FairleadError: a file is missing, or does not verify.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import Encoding
 
@@ -183,7 +131,7 @@ def _desk(
         directory or Path(settings.directory), trust or Path(settings.trust), now=time.time()
     )
     auditor = Auditor(certificate=certificate, key=signing.load_user_key(Path(settings.key)))
-    return _Desk(known=known, auditor=auditor, folder=record or folder / RECORD)
+    return Desk(known=known, auditor=auditor, folder=record or folder / RECORD)
 
 
 def _found(
@@ -198,14 +146,14 @@ def _found(
     if receipt is not None and log is None:
         evidence = load_evidence(receipt)
         return [(sought(evidence.intent, evidence.detail, query_id), evidence.detail)]
-    raise _usage(
+    raise usage(
         "say where the leaf is: in a log or in a receipt",
         "audit open QUERY --log FILE, or --receipt FILE",
     )
 
 
-def _ask(
-    desk: _Desk,
+def ask(
+    desk: Desk,
     found: Sequence[tuple[opening_pb2.Sought, bytes]],
     to: Path,
     *,
@@ -215,56 +163,54 @@ def _ask(
     since: int = 0,
     until: int = 0,
     subject: Subject | None = None,
+    searcher: str = "",
 ) -> None:
-    """Make a request: sign it, write it down, put it on the record, say who has to decide."""
+    """Make a request: sign it, write it down, put it on the record, say who has to decide.
+
+    :param subject: of a search, with its period; ``searcher`` is who is to filter it.
+    """
+    from fairlead import signing
     from fairlead.keyfile import private_folder, write_private
     from fairlead.opening.record import ASKED
     from fairlead.opening.request import make_request, verify_request
+    from fairlead.v1 import opening_pb2
 
     if not ground or not reference:
-        raise _usage(
+        raise usage(
             "an opening has a ground and a reference",
             "audit open … --ground court-order --reference 'ROT 26/417'",
         )
     now = time.time()
     signed, kept = make_request(
         found, auditor=desk.auditor, directories=desk.known, ground=ground, reference=reference,
-        now=now, since=since, until=until, subject=subject,
+        now=now, since=since, until=until, subject=subject, searcher=searcher,
     )  # fmt: skip
     request = verify_request(signed, directories=desk.known, now=now)
     if to.exists() and any(to.iterdir()):
-        raise _usage(
+        raise usage(
             "the folder for the request is not empty",
-            f"{again} … --to FOLDER".removeprefix("fairlead "),
+            "audit … --to FOLDER",
         )
-    with _recording(desk, request) as log:
+    with recording(desk, request) as log:
         log.put(request, ASKED)
         private_folder(to)
         write_private(to / KEPT, kept)
         write_private(to / REQUEST, signed)
+        if request.search:
+            details = opening_pb2.OpeningDetails(details=[detail for _, detail in found])
+            write_private(to / DETAILS, signing.canonical(details))
     say(f"a request for {len(request.sought)} sealed details: {to / REQUEST}")
     say(f"keep {to / KEPT} to yourself: whoever has it and the shares reads the details")
-    members = ", ".join(partner for partner, _ in request.challenges)
-    say(f"who may release a share: the oversight of {members}")
-    say(f"next: each of them: fairlead-oversight share {REQUEST} --config oversight.toml")
-    say(f"next: {again} --share FILE --share FILE …")
-
-
-def _period(text: str) -> tuple[int, int]:
-    since, found, until = text.partition("..")
-    now = time.time()
-    start, end = moment(since, now=now), moment(until, now=now) + (until == "0d")
-    if not found or not 0 < start < end:
-        raise _usage("a period is FROM..TO", "audit search … --period 2026-01-01..2026-07-01")
-    return start, end
-
-
-def _subject(text: str, scheme: str | None) -> Subject:
-    from fairlead.cli.ask import recognise
-    from fairlead.opening.request import Subject
-
-    term = recognise(text, scheme)
-    return Subject(scheme=term.scheme, value=term.value)
+    if request.unwitnessed:
+        say("no quorum has cosigned what proves a leaf of it: members may refuse, or ask for --log")
+    members = ", ".join(p for p, _ in request.challenges if p != request.searcher)
+    if members:
+        say(f"who may release a share: the oversight of {members}")
+        say(f"next: each of them: fairlead-oversight share {REQUEST} --config oversight.toml")
+    if request.search:
+        say(f"who filters: the oversight of {request.searcher}; it needs {to / DETAILS} too")
+        say(f"next: there: fairlead-oversight search {REQUEST} --details {DETAILS} --share FILE …")
+    say(f"next: {again} …")
 
 
 # ── Opening ──────────────────────────────────────────────────────────────────────────────────
@@ -280,12 +226,12 @@ class _Answered:
     forged: int
 
 
-def _answered(desk: _Desk, path: Path, shares: Sequence[Path]) -> _Answered:
+def _answered(desk: Desk, path: Path, shares: Sequence[Path]) -> _Answered:
     """A request with its answers; a file that does not verify is said and left out."""
     from fairlead.opening.files import read_octets, read_request
     from fairlead.opening.share import MAX_KEPT, MAX_SHARES, Kept, take
 
-    request = read_request(path, desk.known, now=time.time())
+    request = read_request(path, desk.known, now=time.time(), deny_lists=None)
     kept = Kept.parse(read_octets(path.with_suffix(".key"), MAX_KEPT), request)
     released: dict[str, Released] = {}
     forged = 0
@@ -300,7 +246,7 @@ def _answered(desk: _Desk, path: Path, shares: Sequence[Path]) -> _Answered:
     return _Answered(request=request, kept=kept, released=list(released.values()), forged=forged)
 
 
-def _opened(desk: _Desk, answered: _Answered, place: int) -> Opened:
+def _opened(desk: Desk, answered: _Answered, place: int) -> Opened:
     from fairlead.opening.opened import open_leaf
 
     return open_leaf(
@@ -312,15 +258,15 @@ def _opened(desk: _Desk, answered: _Answered, place: int) -> Opened:
     )
 
 
-def _open(desk: _Desk, path: Path, shares: Sequence[Path], output: Format) -> int:
+def _open(desk: Desk, path: Path, shares: Sequence[Path], output: Format) -> int:
     from fairlead.detail import SharesWrong
     from fairlead.opening.record import LIED, OPENED
 
     answered = _answered(desk, path, shares)
     request = answered.request
     if request.search:
-        raise _usage("this is a request for a search", f"audit search {path} --share FILE …")
-    with _recording(desk, request) as log:
+        raise usage("this is a request for a search", f"audit search {path} --found FILE")
+    with recording(desk, request) as log:
         try:
             opened = _opened(desk, answered, 0)
         except SharesWrong as error:
@@ -342,47 +288,15 @@ def _open(desk: _Desk, path: Path, shares: Sequence[Path], output: Format) -> in
     return Exit.CHECK_FAILED if wrong else Exit.ANSWERED
 
 
-def _search(desk: _Desk, path: Path, shares: Sequence[Path], output: Format) -> int:
-    from fairlead.detail import SharesWrong
-    from fairlead.opening.record import LIED, SEARCHED
-    from fairlead.opening.request import Subject
-
-    answered = _answered(desk, path, shares)
-    request = answered.request
-    if not request.search:
-        raise _usage("this is a request for one leaf", f"audit open {path} --share FILE …")
-    subject = Subject(scheme=answered.kept.scheme, value=answered.kept.value)
-    rows: list[dict[str, Any]] = []
-    wrong = bool(answered.forged)
-    with _recording(desk, request) as log:
-        log.put(request, SEARCHED)
-        for place, item in enumerate(request.sought):
-            try:
-                opened = _opened(desk, answered, place)
-            except SharesWrong as error:
-                wrong = True
-                for member in error.liars:
-                    log.alarm(member, LIED, item.bound.query_id)
-                accuse(error.liars, ())
-                continue
-            log.alarms(opened)
-            if opened.faults or opened.liars or opened.spoilt:
-                wrong = True
-                accuse(opened.liars, opened.spoilt)
-                say(f"INCIDENT: query {item.bound.query_id.hex()}: what was sealed is not so")
-            rows += [found_row(opened, match, output) for match in opened.find(subject)]
-    emit(rows, columns=FOUND_COLUMNS, output=output)
-    say(f"{len(rows)} of {len(request.sought)} leaves are about the subject")
-    return Exit.CHECK_FAILED if wrong else Exit.ANSWERED
-
-
 @contextmanager
-def _recording(desk: _Desk, request: Request) -> Iterator[Record]:
+def recording(desk: Desk, request: Request) -> Iterator[Record]:
+    """The auditor's own log, while a command runs."""
     from fairlead.opening.record import record
 
     with record(desk.folder, desk.federation, request.auditor.partner_id or "") as log:
         yield log
 
 
-def _usage(fault: str, command: str) -> InvalidInput:
+def usage(fault: str, command: str) -> InvalidInput:
+    """The error of a command that lacks something."""
     return InvalidInput(fault, reasons=("OPENING_INCOMPLETE",), remedy=f"fairlead {command}")

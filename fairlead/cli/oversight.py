@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
+from fairlead.cli import deciding
+from fairlead.cli.officer import (
+    CONFIG,
+    ConfigOption,
+    OutputOption,
+    load_settings,
+    opened_register,
+)
 from fairlead.cli.output import Exit, Format, emit, emit_json, run, say
 from fairlead.cli.telling import explanations
 from fairlead.cli.version import add_version
-
-if TYPE_CHECKING:
-    from fairlead.opening.request import Request
-    from fairlead.oversight.config import OversightConfig
-    from fairlead.oversight.register import Register
 
 app = typer.Typer(
     name="fairlead-oversight",
@@ -29,9 +30,6 @@ alerts = typer.Typer(help="Alerts, and who has seen them.", no_args_is_help=True
 app.add_typer(alerts, name="alerts")
 add_version(app)
 
-ConfigOption = Annotated[Path, typer.Option("--config", help="The oversight's configuration.")]
-OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
-CONFIG = Path("oversight.toml")
 COLUMNS = (
     "alert", "reason", "at", "owner", "partner", "user", "purpose", "query", "decoy", "count",
     "acknowledged_by",
@@ -63,7 +61,8 @@ def init(
     else:
         say(f"your key is copied; remove {seed}, which the node must not have")
     if node_folder is None:
-        say(f"put the node's directory.bin and pins.toml into {folder / 'federation'}")
+        files = "directory.bin, deny-lists.bin and pins.toml"
+        say(f"put the node's {files} into {folder / 'federation'}")
     say(f"next: fairlead-oversight run --config {folder / 'oversight.toml'}")
 
 
@@ -75,46 +74,13 @@ def serve(config: ConfigOption = CONFIG) -> int:
     from fairlead import telemetry
     from fairlead.oversight.app import run as run_oversight
 
-    settings = _load(config)
+    settings = load_settings(config)
     telemetry.configure(settings.log_level)
     return Exit.ANSWERED if asyncio.run(run_oversight(settings)) else Exit.INTERNAL
 
 
-@app.command("share")
-def share(
-    request: Annotated[Path, typer.Argument(help="An auditor's request: request.opening.")],
-    by: Annotated[
-        str | None,
-        typer.Option("--by", help="Your pseudonym; without it the request is only shown."),
-    ] = None,
-    to: Annotated[
-        Path | None, typer.Option("--to", help="The file of shares; default: PARTNER.shares.")
-    ] = None,
-    config: ConfigOption = CONFIG,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Decide about an auditor's request to open sealed detail: look at it, then release.
-
-    Verifies the request and shows who asks, why, and for what. With --by it is put on the record
-    in your oversight's own log, and then your shares are sealed to the auditor's key, for this
-    request alone. What you hold is a share: it says nothing to you, nor to anybody alone.
-    """
-    import time
-
-    from fairlead.names import check_code
-    from fairlead.opening.files import directories, read_request
-    from fairlead.oversight.sharing import share as release
-
-    with _opened(config) as (settings, register):
-        known = directories(settings.directory, settings.trust, now=time.time())
-        wanted = read_request(request, known, now=time.time())
-        emit([_wanted(wanted)], columns=tuple(_wanted(wanted)), output=output)
-        if by is None:
-            say(f"next: fairlead-oversight share {request} --by USER --config {config}")
-            return
-        target = to or Path(f"{settings.partner}.shares")
-        release(settings, register, wanted, target, by=check_code(by))
-    say(f"give this file to the auditor: {target}")
+app.command("share")(deciding.share)
+app.command("search")(deciding.search)
 
 
 @app.command("status")
@@ -123,7 +89,7 @@ def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -
     from fairlead.cli.options import when
     from fairlead.oversight.alert import Reason
 
-    with _opened(config) as (settings, register):
+    with opened_register(config) as (settings, register):
         position = register.position()
         try:
             files = sum(1 for path in settings.outbox.iterdir() if path.suffix == ".notice")
@@ -152,10 +118,15 @@ def verify(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -
     from fairlead.oversight.app import LOG_FILE, origin
     from fairlead.signing import load_signing_key, public_bytes
 
-    settings = _load(config)
+    settings = load_settings(config)
     key = public_bytes(load_signing_key(settings.keys_dir / "log.key"))
     report = verify_log(settings.state_dir / LOG_FILE, origin=origin(settings), public_key=key)
-    record = {"log": origin(settings), "leaves": report.size, "root": report.root.hex()}
+    record = {
+        "log": origin(settings),
+        "leaves": report.size,
+        "root": report.root.hex(),
+        "key": key.hex(),
+    }
     emit([record], columns=tuple(record), output=output)
 
 
@@ -175,7 +146,7 @@ def listed(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """List alerts that nobody has acknowledged, the newest first."""
-    with _opened(config) as (_, register):
+    with opened_register(config) as (_, register):
         records = [_row(alert) for alert in register.alerts(waiting=not every)]
     emit(records, columns=COLUMNS, output=output)
     if output is Format.TABLE:
@@ -198,7 +169,7 @@ def acknowledge(
     from fairlead.oversight.app import drain, leaf_writer
 
     check_code(by)
-    with _opened(config) as (settings, register):
+    with opened_register(config) as (settings, register):
         with register.change():
             wanted = int(number) if number.isdecimal() else 0
             found = register.acknowledge(wanted, by, int(time.time()))
@@ -210,27 +181,6 @@ def acknowledge(
                 register.record(leaf)
         drain(settings, register)
     say(f"alert {number} is acknowledged")
-
-
-def _wanted(request: Request) -> dict[str, Any]:
-    """What an officer decides about."""
-    from fairlead.cli.options import when
-
-    alone = None if request.search else request.sought[0]
-    leaf = alone and alone.leaf
-    return {
-        "auditor": request.auditor.spiffe_id.partition("/partner/")[2],
-        "ground": request.ground,
-        "reference": request.reference,
-        "made_at": when(request.issued_at),
-        "leaves": len(request.sought),
-        "from": when(request.since or request.sought[0].at),
-        "to": when(request.until) if request.search else None,
-        "query": leaf.query_id.hex() if leaf else None,
-        "asked_by": leaf.user.partition("/partner/")[2] if leaf else None,
-        "purpose": leaf.purpose if leaf else None,
-        "sealed_by": alone.bound.maker if alone else None,
-    }
 
 
 def _row(alert: dict[str, Any]) -> dict[str, Any]:
@@ -246,25 +196,6 @@ def _row(alert: dict[str, Any]) -> dict[str, Any]:
         "count": alert["count"] or None,
         "acknowledged_by": alert["acknowledged_by"] or None,
     }
-
-
-def _load(config: Path) -> OversightConfig:
-    from fairlead.config import load
-    from fairlead.oversight.config import OversightConfig
-
-    return load(OversightConfig, config)
-
-
-@contextmanager
-def _opened(config: Path) -> Iterator[tuple[OversightConfig, Register]]:
-    from fairlead.oversight.app import open_register
-
-    settings = _load(config)
-    register = open_register(settings)
-    try:
-        yield settings, register
-    finally:
-        register.close()
 
 
 def main() -> None:

@@ -4,6 +4,9 @@ The encapsulation that wraps a part's content key is random and cannot be made a
 part's digest is over two digests: of its first :data:`WRAPPED` octets, which are the wrapped key,
 and of all others, which follow from the question and a content key that follows from the query's
 part seed. Whoever opens the sealed detail knows seed, question, and the first digest.
+
+At the place of a partner that is sent nothing stands a digest that follows from the seed as well:
+to everybody else it is as good as any, and whoever opens the detail sees that no part was left out.
 """
 
 from __future__ import annotations
@@ -23,6 +26,13 @@ def part_secret(seed: bytes, owner: str) -> bytes:
     that no owner's says anything of another's."""
     size, person = sealing.SECRET_SIZE, b"fairlead/part"
     return hashlib.blake2b(owner.encode(), key=seed, digest_size=size, person=person).digest()
+
+
+def unsent_digest(seed: bytes, partner: str) -> bytes:
+    """What a header says of the part of a partner that is sent none."""
+    return hashlib.blake2b(
+        partner.encode(), key=seed, digest_size=32, person=b"fairlead/unsent"
+    ).digest()
 
 
 def part_digest(part: bytes) -> bytes:

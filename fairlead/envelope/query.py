@@ -20,7 +20,7 @@ from fairlead import merkle, sealing, signing
 from fairlead.certificates import Identity, IdentityKind, identity_from_certificate
 from fairlead.envelope.approval import MAX_APPROVALS, Approved, verify_approvals
 from fairlead.envelope.chunk import Chunk, check_chunk, max_terms, root_of
-from fairlead.envelope.part import part_digest
+from fairlead.envelope.part import part_digest, unsent_digest
 from fairlead.errors import Forged, InvalidInput, Refused, Stale, Unauthenticated
 from fairlead.names import check_code
 from fairlead.partners import DenyLists, Directories, Directory, Partner
@@ -268,6 +268,7 @@ def sign_query(
     node_key: Ed25519PrivateKey,
     query_id: bytes,
     parts: Mapping[str, bytes],
+    part_seed: bytes,
     reply_key: bytes,
     directory: Directory,
     policy_serial: int,
@@ -277,10 +278,10 @@ def sign_query(
     element_count: int = 0,
     approvals: Sequence[pb.SignedApproval] = (),
     instrument: Instrument | None = None,
-    random: Random = os.urandom,
 ) -> pb.SignedQuery:
     """Make the signed front of one query over its sealed ``parts`` (partner id → octets).
 
+    :param part_seed: of the parts, for the places of those who are sent none.
     :param detail: the octets of a header that does not name its sealed detail yet, which holds
         them → SHA-256 of that detail.
     :param chunk: which of the mandate's terms; None when one chunk holds them all.
@@ -301,7 +302,8 @@ def sign_query(
         issued_at=int(now),
         reply_key=reply_key,
         part_digests=[
-            part_digest(parts[p]) if p in parts else random(_HASH) for p in directory.listed
+            part_digest(parts[p]) if p in parts else unsent_digest(part_seed, p)
+            for p in directory.listed
         ],
         directory_serial=directory.serial,
     )

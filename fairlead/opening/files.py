@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from fairlead.errors import InvalidInput
 from fairlead.opening.request import MAX_REQUEST, Request, verify_request
-from fairlead.partners import Directory
-from fairlead.trust import Trust
+from fairlead.partners import DenyLists, Directory
+from fairlead.trust import DenyListFile, Trust
+
+DENY_LISTS = "deny-lists.bin"
+"""Beside the directory, as every process keeps it."""
 
 
 def directories(directory: Path, trust: Path, *, now: float) -> tuple[Directory, ...]:
@@ -19,12 +23,26 @@ def directories(directory: Path, trust: Path, *, now: float) -> tuple[Directory,
     return anchors.directory(directory, now=now), *anchors.former(directory)
 
 
-def read_request(path: Path, known: tuple[Directory, ...], *, now: float) -> Request:
+def deny_lists(
+    directory: Path, trust: Path, known: tuple[Directory, ...], *, clock: Callable[[], float]
+) -> DenyLists:
+    """The deny lists beside a directory.
+
+    :raises FairleadError: they are not there, or do not verify.
+    """
+    path = directory.with_name(DENY_LISTS)
+    return DenyListFile(path, Trust.load(trust), known[0], clock)
+
+
+def read_request(
+    path: Path, known: tuple[Directory, ...], *, now: float, deny_lists: DenyLists | None
+) -> Request:
     """A request from its file, verified; see :func:`verify_request`.
 
     :raises FairleadError: it does not verify.
     """
-    return verify_request(read_octets(path, MAX_REQUEST), directories=known, now=now)
+    data = read_octets(path, MAX_REQUEST)
+    return verify_request(data, directories=known, now=now, deny_lists=deny_lists)
 
 
 def read_octets(path: Path, limit: int) -> bytes:

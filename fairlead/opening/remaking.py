@@ -17,7 +17,7 @@ from fairlead.certificates import identity_from_certificate
 from fairlead.envelope.blinded import padded_blind
 from fairlead.envelope.chunk import check_chunk, chunk_count, chunk_size, root_of
 from fairlead.envelope.elements import Place, blind_for, element_count
-from fairlead.envelope.part import part_secret, remade_digest
+from fairlead.envelope.part import part_secret, remade_digest, unsent_digest
 from fairlead.envelope.query import (
     Instrument,
     Scope,
@@ -82,9 +82,11 @@ def remake_asked(
     8. *partners*: the mandate names as asked those whom the detail names.
     9. *part/PARTNER*: each part follows from question, seed and salt; in blind mode the question
        holds the elements that follow from the terms and the blind seed.
+    10. *unasked*: at every other partner's place stands what follows from the seed: no part that
+       was sent was left out of the detail.
 
-    :param directories: among them the one that the header was made under; without it 3, 7, 8 and 9,
-        which need keys and places, cannot be checked, and are faults.
+    :param directories: among them the one that the header was made under; without it 3, 7, 8, 9
+        and 10, which need keys and places, cannot be checked, and are faults.
     """
     remaking = _Asked(detail, item, directories)
     return [Remade(part=part, fault=_fault(check)) for part, check in remaking.checks()]
@@ -130,6 +132,7 @@ class _Asked:
         yield "partners", self._check_partners
         for owner in self._detail.owners:
             yield f"part/{owner.partner_id}", partial(self._check_part, owner)
+        yield "unasked", self._check_unasked
 
     @property
     def _directory(self) -> Directory:
@@ -198,6 +201,13 @@ class _Asked:
         digests = self._header.part_digests
         if not place < len(digests) or made != digests[place]:
             raise Forged("a part is of another question", reasons=("PART_REMADE",))
+
+    def _check_unasked(self) -> None:
+        asked = {owner.partner_id for owner in self._detail.owners}
+        found = zip(self._directory.listed, self._header.part_digests, strict=True)
+        for partner, digest in found:
+            if partner not in asked and digest != unsent_digest(self._detail.part_seed, partner):
+                raise Forged("a partner was sent a part", reasons=("UNASKED_REMADE",))
 
     def _question(self, owner: pb.AskedOwner) -> bytes:
         query_id, name = self._header.query_id, owner.partner_id

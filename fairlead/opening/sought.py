@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
 
-from fairlead import receipts, shamir, signing, storage
+from fairlead import cosigning, quorum, receipts, shamir, signing, storage
 from fairlead.auditlog import claimed_origin, receipts_of
 from fairlead.detail import Bound, SealedDetail, SealedShare
 from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound
@@ -25,13 +25,22 @@ _NARROWER = "fairlead audit search … with a shorter --period"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sought:
-    """A leaf that stands in its log, and the shares of its detail as sealed to oversights."""
+    """A leaf that stands in its log, and the shares of its detail as sealed to oversights.
+
+    ``witnessed``: a quorum has cosigned the head that proves it. Of a node's own log nobody does.
+    """
 
     leaf: audit_pb2.AuditLeaf
     leaf_digest: bytes
     bound: Bound
     shares: tuple[SealedShare, ...]
+    witnessed: bool
     wire: pb.Sought = field(repr=False)
+
+    @property
+    def of_gateway(self) -> bool:
+        """Whether it stands in the gateway's log."""
+        return self.leaf.log.startswith("gateway/")
 
     @property
     def at(self) -> int:
@@ -39,7 +48,9 @@ class Sought:
         return self.leaf.time_ms // 1000
 
     @classmethod
-    def from_wire(cls, item: pb.Sought, directories: Sequence[Directory]) -> Sought:
+    def from_wire(
+        cls, item: pb.Sought, directories: Sequence[Directory], heads: dict[str, bool]
+    ) -> Sought:
         """Read one and prove its leaf.
 
         1. The receipt proves the leaf under the key of the log it names, as one of ``directories``
@@ -47,6 +58,7 @@ class Sought:
         2. The leaf is an INTENT that commits to a detail, of a log of its own kind.
         3. Its shares are a committee's, in order, or one whole key for the detail's maker.
 
+        :param heads: whether a quorum has cosigned them: what was found out is put there.
         :raises FairleadError: it proves nothing, or is malformed.
         """
         # 1
@@ -64,11 +76,18 @@ class Sought:
             raise _malformed()
         if readers != sorted({*readers}):
             raise _malformed()
+        note = receipts.parse_proof(item.receipt.tlog_proof).checkpoint
+        if note not in heads:
+            heads[note] = any(
+                quorum.reached(cosigning.cosigners(note, directory), directory)
+                for directory in directories
+            )
         return cls(
             leaf=leaf,
             leaf_digest=signing.digest(item.receipt.leaf),
             bound=bound,
             shares=shares,
+            witnessed=heads[note],
             wire=item,
         )
 
@@ -152,7 +171,8 @@ def in_log(
     path: Path, *, query_id: bytes = b"", since: int = 0, until: int = 0
 ) -> list[tuple[pb.Sought, bytes]]:
     """The INTENT leaves with a detail in a log's file, with their details: of one query, or of a
-    half-open period in unix seconds.
+    half-open period in unix seconds. They are proved by the newest head that a quorum cosigned, if
+    all of them lie below one.
 
     :raises NotFound: NO_SUCH_LEAF. :raises InvalidInput: TOO_MANY_LEAVES.
     :raises Forged: the file is no log, or a detail is not its leaf's.
@@ -163,12 +183,23 @@ def in_log(
         with contextlib.closing(database):
             database.execute("BEGIN")
             chosen = dict(_chosen(database, query_id, since, until))
-            proofs = receipts_of(database, chosen)
+            proofs = receipts_of(database, chosen, head=_cosigned(database, chosen))
     except (sqlite3.Error, DecodeError):
         raise Forged("the log cannot be read", reasons=("LOG_CORRUPTED",)) from None
     if not chosen:
         raise _no_such_leaf()
     return [(sought(proofs[index], detail), detail) for index, detail in chosen.items()]
+
+
+def _cosigned(database: sqlite3.Connection, chosen: Mapping[int, bytes]) -> tuple[int, str] | None:
+    """The newest cosigned head that the gateway keeps beside its log; of a node's log there is
+    none."""
+    there = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'cosigned'"
+    if not database.execute(there).fetchall():
+        return None
+    rows = database.execute("SELECT size, note FROM cosigned WHERE id = 0").fetchall()
+    covers = bool(rows) and isinstance(rows[0][0], int) and max(chosen, default=0) < rows[0][0]
+    return (rows[0][0], str(rows[0][1])) if covers else None
 
 
 def _chosen(

@@ -366,6 +366,8 @@ class OpeningRequest(_message.Message):
     SUBJECT_COMMITMENT_FIELD_NUMBER: _builtins.int
     SOUGHT_FIELD_NUMBER: _builtins.int
     CHALLENGES_FIELD_NUMBER: _builtins.int
+    SEARCHER_FIELD_NUMBER: _builtins.int
+    SEALED_SUBJECT_FIELD_NUMBER: _builtins.int
     federation: _builtins.str
     request_id: _builtins.bytes
     """UUIDv7, 16 bytes."""
@@ -387,6 +389,12 @@ class OpeningRequest(_message.Message):
     """
     until: _builtins.int
     subject_commitment: _builtins.bytes
+    searcher: _builtins.str
+    """Of a search: whose oversight opens the details and lets out those about the subject alone.
+    The others' shares are released to that oversight, and none to the answer key.
+    """
+    sealed_subject: _builtins.bytes
+    """Of a search: SearchSubject, framed to 512 octets, HPKE to the searcher's oversight key."""
     @_builtins.property
     def sought(self) -> _containers.RepeatedCompositeFieldContainer[Global___Sought]: ...
     @_builtins.property
@@ -412,14 +420,67 @@ class OpeningRequest(_message.Message):
         subject_commitment: _builtins.bytes = ...,
         sought: _abc.Iterable[Global___Sought] | None = ...,
         challenges: _abc.Iterable[Global___Challenge] | None = ...,
+        searcher: _builtins.str = ...,
+        sealed_subject: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_key", b"answer_key", "auditor_certificate_digest", b"auditor_certificate_digest", "challenges", b"challenges", "expires_at", b"expires_at", "federation", b"federation", "ground", b"ground", "issued_at", b"issued_at", "partner_id", b"partner_id", "reference", b"reference", "request_id", b"request_id", "since", b"since", "sought", b"sought", "subject_commitment", b"subject_commitment", "until", b"until"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answer_key", b"answer_key", "auditor_certificate_digest", b"auditor_certificate_digest", "challenges", b"challenges", "expires_at", b"expires_at", "federation", b"federation", "ground", b"ground", "issued_at", b"issued_at", "partner_id", b"partner_id", "reference", b"reference", "request_id", b"request_id", "sealed_subject", b"sealed_subject", "searcher", b"searcher", "since", b"since", "sought", b"sought", "subject_commitment", b"subject_commitment", "until", b"until"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OpeningRequest: _TypeAlias = OpeningRequest  # noqa: Y015
+
+@_typing.final
+class SearchSubject(_message.Message):
+    """Whom or what a search is for, as its request commits to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCHEME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    NONCE_FIELD_NUMBER: _builtins.int
+    scheme: _builtins.str
+    value: _builtins.str
+    nonce: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        scheme: _builtins.str = ...,
+        value: _builtins.str = ...,
+        nonce: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["nonce", b"nonce", "scheme", b"scheme", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchSubject: _TypeAlias = SearchSubject  # noqa: Y015
+
+@_typing.final
+class OpeningDetails(_message.Message):
+    """The sealed details of a search for whoever filters them, in the order of OpeningRequest.sought.
+    Each leaf commits to its own.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DETAILS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def details(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]: ...
+    def __init__(
+        self,
+        *,
+        details: _abc.Iterable[_builtins.bytes] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["details", b"details"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpeningDetails: _TypeAlias = OpeningDetails  # noqa: Y015
 
 @_typing.final
 class Sought(_message.Message):
@@ -514,13 +575,18 @@ class OpeningShares(_message.Message):
     PARTNER_ID_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     PROOF_FIELD_NUMBER: _builtins.int
+    LOG_KEY_FIELD_NUMBER: _builtins.int
     request_digest: _builtins.bytes
     """SHA-256 of the request as signed."""
     partner_id: _builtins.str
     sealed: _builtins.bytes
-    """ReleasedShares, HPKE to the request's answer key."""
+    """ReleasedShares, HPKE to the request's answer key; of a search to the searcher's oversight key.
+    The searcher's own holds SearchFound, to the answer key.
+    """
     proof: _builtins.bytes
-    """HMAC-SHA256 under the challenge's secret over all of the above."""
+    """HMAC-SHA256 under the challenge's secret over all other fields."""
+    log_key: _builtins.bytes
+    """Ed25519: of the oversight's own audit log. It signs each share."""
     def __init__(
         self,
         *,
@@ -528,10 +594,11 @@ class OpeningShares(_message.Message):
         partner_id: _builtins.str = ...,
         sealed: _builtins.bytes = ...,
         proof: _builtins.bytes = ...,
+        log_key: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "proof", b"proof", "request_digest", b"request_digest", "sealed", b"sealed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["log_key", b"log_key", "partner_id", b"partner_id", "proof", b"proof", "request_digest", b"request_digest", "sealed", b"sealed"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -573,25 +640,148 @@ class ReleasedShare(_message.Message):
 
     SHARE_FIELD_NUMBER: _builtins.int
     SPOILT_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
     share: _builtins.bytes
     """As it was sealed: 33 octets of a share, or 32 of a whole key. Empty when there was none for
     this oversight.
     """
     spoilt: _builtins.bool
     """What was sealed does not open, or is not what the detail commits to: its maker's doing."""
+    signature: _builtins.bytes
+    """By the oversight's log key (domain "opening-share") over the request's digest, the place of the
+    leaf in four octets, the partner's id, a NUL, an octet that is 1 where the share is spoilt, and
+    the share. Empty where there was none.
+    """
     def __init__(
         self,
         *,
         share: _builtins.bytes = ...,
         spoilt: _builtins.bool = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share", "spoilt", b"spoilt"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["share", b"share", "signature", b"signature", "spoilt", b"spoilt"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReleasedShare: _TypeAlias = ReleasedShare  # noqa: Y015
+
+@_typing.final
+class SearchFound(_message.Message):
+    """What the searcher's oversight found: the shares of the leaves about the subject, and nothing of
+    the others but that something is wrong with them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FOUND_FIELD_NUMBER: _builtins.int
+    DOUBTED_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    LEAF_FIELD_NUMBER: _builtins.int
+    leaf: _builtins.bytes
+    """The OPENING leaf that was durable in the searcher's log before anything was opened."""
+    @_builtins.property
+    def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundLeaf]: ...
+    @_builtins.property
+    def doubted(self) -> _containers.RepeatedCompositeFieldContainer[Global___DoubtedLeaf]: ...
+    @_builtins.property
+    def released(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
+        """The other members' OpeningShares as they came; they open for the searcher alone."""
+
+    def __init__(
+        self,
+        *,
+        found: _abc.Iterable[Global___FoundLeaf] | None = ...,
+        doubted: _abc.Iterable[Global___DoubtedLeaf] | None = ...,
+        released: _abc.Iterable[_builtins.bytes] | None = ...,
+        leaf: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["doubted", b"doubted", "found", b"found", "leaf", b"leaf", "released", b"released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SearchFound: _TypeAlias = SearchFound  # noqa: Y015
+
+@_typing.final
+class FoundLeaf(_message.Message):
+    """A leaf about the subject, by its place in OpeningRequest.sought."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    SHARES_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    @_builtins.property
+    def shares(self) -> _containers.RepeatedCompositeFieldContainer[Global___MemberShare]: ...
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        shares: _abc.Iterable[Global___MemberShare] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["place", b"place", "shares", b"shares"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FoundLeaf: _TypeAlias = FoundLeaf  # noqa: Y015
+
+@_typing.final
+class MemberShare(_message.Message):
+    """What one member released for it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    partner_id: _builtins.str
+    @_builtins.property
+    def released(self) -> Global___ReleasedShare: ...
+    def __init__(
+        self,
+        *,
+        partner_id: _builtins.str = ...,
+        released: Global___ReleasedShare | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["released", b"released"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "released", b"released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MemberShare: _TypeAlias = MemberShare  # noqa: Y015
+
+@_typing.final
+class DoubtedLeaf(_message.Message):
+    """A leaf that could not be opened, or of which something signed is another, and who is to blame."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    PARTNER_ID_FIELD_NUMBER: _builtins.int
+    place: _builtins.int
+    reason: _builtins.str
+    partner_id: _builtins.str
+    """Empty where nobody is."""
+    def __init__(
+        self,
+        *,
+        place: _builtins.int = ...,
+        reason: _builtins.str = ...,
+        partner_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "place", b"place", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DoubtedLeaf: _TypeAlias = DoubtedLeaf  # noqa: Y015
 
 @_typing.final
 class OpeningKey(_message.Message):

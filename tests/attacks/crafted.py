@@ -181,6 +181,7 @@ def craft(
         node_key=node,
         query_id=query_id,
         parts=parts,
+        part_seed=bytes(32),
         reply_key=reply_key.public_bytes(),
         directory=made.directory,
         policy_serial=1,

@@ -97,6 +97,7 @@ class Batch:
             node_key=self.world.signing_key(ASKER),
             query_id=query_id,
             parts=parts,
+            part_seed=bytes(32),
             reply_key=reply.public_bytes(),
             directory=self.world.directory,
             policy_serial=1,

@@ -37,6 +37,7 @@ def again(made: Federation, crafted: Crafted) -> Crafted:
         node_key=node_key(made, "customs"),
         query_id=fresh.query_id,
         parts=fresh.parts,
+        part_seed=bytes(32),
         reply_key=fresh.reply_key.public_bytes(),
         directory=made.directory,
         policy_serial=1,

@@ -15,9 +15,11 @@ from fairlead import sealing, shamir, signing
 from fairlead.appointed import Appointed
 from fairlead.cli.output import Exit
 from fairlead.detail import Bound, SealedDetail, SharesWrong, open_detail, open_share, seal_detail
-from fairlead.errors import FairleadError, Forged
-from fairlead.opening.request import Subject, verify_request
-from fairlead.opening.share import release, take
+from fairlead.errors import FairleadError, Forged, InvalidInput, Refused
+from fairlead.opening.filtering import Given, read_shares, sift
+from fairlead.opening.matches import take_matches
+from fairlead.opening.request import SUBJECT_SIZE, Subject, subject_info, verify_request
+from fairlead.opening.share import own_shares, release, shares_info, take
 from fairlead.opening.sought import in_log, sought
 from fairlead.partners import Directory
 from fairlead.server import REASON_KEY
@@ -161,19 +163,20 @@ def test_shares_of_another_query_are_not_released_under_a_harmless_leaf(two: Ask
         second.shares.extend(one)
 
     request = verify_request(resigned(two, swap), directories=[two.world.directory], now=NOW)
-    keys = [seed_of(two.world.opened.layout, ONE)]
-    answer = release(request, partner_id=ONE, keys=keys, leaf=b"")
-    released = _released(answer, two)
-    assert [item.share for item in released.shares] == [b"", b""]
-    assert all(item.spoilt for item in released.shares)
+    released = own_shares(request, two.oversight(ONE))
+    assert [item.share for item in released] == [b"", b""]
+    assert all(item.spoilt for item in released)
 
 
-def _released(answer: bytes, asked: Asked) -> opening_pb2.ReleasedShares:
-    """What an answer holds, opened with the auditor's key."""
+def released_to(answer: bytes, key: sealing.SealingKey) -> opening_pb2.ReleasedShares:
+    """What a file of shares holds, if this key opens it."""
+    return opening_pb2.ReleasedShares.FromString(_content(answer, key))
+
+
+def _content(answer: bytes, key: sealing.SealingKey) -> bytes:
     wire = opening_pb2.OpeningShares.FromString(answer)
     info = b"fairlead/v1/opening-shares\x00" + wire.request_digest + wire.partner_id.encode()
-    content = sealing.SealingKey(asked.kept.seed).open(wire.sealed, info=info)
-    return opening_pb2.ReleasedShares.FromString(content)
+    return key.open(wire.sealed, info=info)
 
 
 def test_an_owners_share_is_not_taken_for_the_askers_of_the_same_query(world: World) -> None:
@@ -191,12 +194,12 @@ def test_an_owners_share_is_not_taken_for_the_askers_of_the_same_query(world: Wo
 
     assert list(mine.shares) != list(theirs.shares)
     request = verify_request(resigned(asked, swap), directories=[world.directory], now=NOW)
-    keys = [seed_of(world.opened.layout, ONE)]
-    released = _released(release(request, partner_id=ONE, keys=keys, leaf=b""), asked)
+    answer = release(request, by=asked.oversight(ONE), leaf=b"")
+    released = released_to(answer, sealing.SealingKey(asked.kept.seed))
     assert [(item.share, item.spoilt) for item in released.shares] == [(b"", True)]
 
 
-def test_a_leaf_that_no_log_holds_is_not_opened(two: Asked) -> None:
+def test_a_leaf_that_no_log_holds_is_notreleased_to(two: Asked) -> None:
     """An auditor cannot show a leaf with another purpose, time or asker than was logged."""
 
     def alter(request: opening_pb2.OpeningRequest) -> None:
@@ -208,18 +211,130 @@ def test_a_leaf_that_no_log_holds_is_not_opened(two: Asked) -> None:
         verify_request(resigned(two, alter), directories=[two.world.directory], now=NOW)
 
 
-def test_shares_are_of_use_to_nobody_but_the_auditor_who_asked(two: Asked) -> None:
+def test_shares_are_of_use_to_nobody_but_the_auditor_who_asked(world: World) -> None:
     """Other members, the auditor's own other request, and whoever carries the file read nothing."""
-    answer = two.file(ONE)
-    found = [(item.wire, two.kept.details[n]) for n, item in enumerate(two.request.sought)]
-    other = Logged(world=two.world, found=found).search(SUBJECT)
+    logged = Logged.at_gateway(world.walk(TERM))
+    asked, other = logged.ask(), logged.ask()
+    answer = asked.file(ONE)
     with pytest.raises(Forged):
         take(answer, other.request, other.kept)
-    wire = opening_pb2.OpeningShares.FromString(answer)
-    info = b"fairlead/v1/opening-shares\x00" + wire.request_digest + wire.partner_id.encode()
-    for member in two.committee:
+    for member in asked.committee:
         with pytest.raises(Forged):
-            seed_of(two.world.opened.layout, member).open(wire.sealed, info=info)
+            released_to(answer, seed_of(world.opened.layout, member))
+
+
+def test_the_shares_of_a_search_are_of_use_to_the_oversight_that_filters_alone(two: Asked) -> None:
+    """The auditor opens no member's file, nor does another member; a file for another search is not
+    taken."""
+    answer, searcher = two.file(TWO), two.request.searcher
+    assert searcher == ONE
+    with pytest.raises(Forged):
+        take(answer, two.request, two.kept)
+    readers = [seed_of(two.world.opened.layout, member) for member in (TWO, THREE)]
+    for reader in [*readers, sealing.SealingKey(two.kept.seed)]:
+        with pytest.raises(Forged):
+            released_to(answer, reader)
+    assert released_to(answer, seed_of(two.world.opened.layout, searcher)).shares  # the control
+    again = Logged(world=two.world, found=[(i.wire, b"") for i in two.request.sought])
+    other = again.search(SUBJECT)
+    with pytest.raises(Forged):
+        read_shares(answer, other.request, other.oversight(searcher))
+    with pytest.raises(Refused):
+        two.file(searcher)
+
+
+def test_a_search_opens_no_leaf_that_is_not_about_its_subject(two: Asked) -> None:
+    """The auditor gets the shares of one leaf; of the other not one, and no word."""
+    filtered = two.filtered(TWO)
+    matches = take_matches(filtered.octets, two.request, two.kept)
+    assert (matches.places, matches.doubts) == ((0,), ())
+    assert [bool(one.shares[0]) for one in matches.released] == [True, True]
+    assert {one.shares[1] for one in matches.released} == {b""}
+    assert {one.signatures[1] for one in matches.released} == {b""}
+    content = _content(filtered.octets, sealing.SealingKey(two.kept.seed))
+    spelt = opening_pb2.SearchFound.FromString(content)
+    assert [item.place for item in spelt.found] == [0]
+    for share in own_shares(two.request, two.oversight(ONE))[1:]:
+        assert share.share not in content
+    # Who knows no subject learns of a leaf alone in its period that it is not about a wrong one.
+    for subject, places in ((SUBJECT, (0,)), (Subject(scheme=TERM[0], value="MSCU1234566"), ())):
+        alone = Logged(world=two.world, found=[(two.request.sought[0].wire, two.kept.details[0])])
+        assert alone.search(subject).matches(TWO).places == places
+
+
+def test_a_search_for_one_is_not_filtered_for_another(two: Asked) -> None:
+    """The subject sealed to the oversight is the one that members were shown a commitment to; and
+    the auditor's own oversight filters nothing while another can."""
+    directory = two.world.directory
+    subject = opening_pb2.SearchSubject(scheme=TERM[0], value="MSCU1234566", nonce=bytes(32))
+
+    def swapped(request: opening_pb2.OpeningRequest) -> None:
+        framed = sealing.pad(signing.canonical(subject), SUBJECT_SIZE)
+        key, info = directory.partner(ONE).oversight_key, subject_info(request.request_id, ONE)
+        request.sealed_subject = sealing.seal(framed, key, info=info)
+
+    request = replace(two, signed=resigned(two, swapped)).request
+    given = Given(details=two.kept.details, files=())
+    with pytest.raises(Forged) as refused:
+        sift(request, by=two.oversight(ONE), given=given, directories=[directory], leaf=b"")
+    assert refused.value.code == "OPENING_SUBJECT"
+    for searcher in (AUDITOR[0], OWNER, ""):
+        signed = resigned(two, lambda r, who=searcher: setattr(r, "searcher", who))
+        with pytest.raises(InvalidInput):
+            verify_request(signed, directories=[directory], now=NOW)
+
+
+def test_a_detail_that_hides_from_a_search_is_said(world: World) -> None:
+    """An asker seals other terms than it asked, or spoils a share: the leaf does not come out, and
+    the auditor is told which and whose doing it is."""
+
+    def hide(detail: opening_pb2.AskedDetail) -> None:
+        detail.terms[0].value = "MSCU1234566"
+
+    asked = Logged.at_gateway(world.walk(TERM, change=hide), world.walk(TERM)).search(SUBJECT)
+    matches = asked.matches(TWO)
+    assert matches.places == (1,)
+    assert [(d.place, d.reason, d.partner_id) for d in matches.doubts] == [
+        (0, "DETAIL_MISMATCH", ASKER)
+    ]
+    assert [(d.place, d.reason) for d in asked.matches().doubts] == [
+        (0, "SHARES_TOO_FEW"), (1, "SHARES_TOO_FEW"),
+    ]  # fmt: skip
+
+
+def test_an_auditor_cannot_make_up_what_a_member_released(world: World) -> None:
+    """It knows the challenge's secret, and could seal and prove a file of its own; what it cannot
+    is sign a share with the key of the member's log."""
+    asked = Logged.at_gateway(world.walk(TERM)).ask()
+    wire = opening_pb2.OpeningShares.FromString(asked.file(ONE))
+    content = released_to(asked.file(ONE), sealing.SealingKey(asked.kept.seed))
+    content.shares[0].share = b"\x01" + bytes(32)
+    info = shares_info(asked.request, ONE)
+    wire.sealed = sealing.seal(signing.canonical(content), asked.request.answer_key, info=info)
+    wire.ClearField("proof")
+    secret = dict(zip(asked.committee, asked.kept.secrets, strict=True))[ONE]
+    wire.proof = signing.commit(secret, signing.canonical(wire))
+    with pytest.raises(Forged) as refused:
+        take(signing.canonical(wire), asked.request, asked.kept)
+    assert refused.value.code == "SHARE_FORGED"
+
+
+def test_the_oversight_that_filters_cannot_make_up_what_a_member_released(two: Asked) -> None:
+    """It passes a member's share on, and the member's signature with it."""
+    octets = two.filtered(TWO).octets
+    wire = opening_pb2.OpeningShares.FromString(octets)
+    auditor = sealing.SealingKey(two.kept.seed)
+    found = opening_pb2.SearchFound.FromString(_content(octets, auditor))
+    (theirs,) = [s for s in found.found[0].shares if s.partner_id == TWO]
+    theirs.released.share = b"\x02" + bytes(32)
+    info = shares_info(two.request, ONE)
+    wire.sealed = sealing.seal(signing.canonical(found), two.request.answer_key, info=info)
+    wire.ClearField("proof")
+    secret = dict(zip(two.committee, two.kept.secrets, strict=True))[ONE]
+    wire.proof = signing.commit(secret, signing.canonical(wire))
+    with pytest.raises(Forged) as refused:
+        take_matches(signing.canonical(wire), two.request, two.kept)
+    assert refused.value.code == "SHARE_FORGED"
 
 
 def test_altered_ciphertexts_and_shares_are_refused(world: World) -> None:

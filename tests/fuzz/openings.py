@@ -7,6 +7,8 @@ from pathlib import Path
 
 from fairlead import signing
 from fairlead.detail import SealedDetail, open_detail
+from fairlead.opening.filtering import read_details, read_shares
+from fairlead.opening.matches import take_matches
 from fairlead.opening.opened import Opened
 from fairlead.opening.remaking import read_asked, read_owned, remake_asked, remake_owned
 from fairlead.opening.request import Subject, verify_request
@@ -52,10 +54,26 @@ def targets(folder: Path) -> Iterator[Target]:
         seeds=[asked.secret],
         attempt=lambda data: Kept.parse(data, asked.request),
     )
+    alone = Logged.at_gateway(walks[0]).ask()
     yield Target(
         name="opening-shares",
-        seeds=[asked.file(first)],
-        attempt=lambda data: take(data, asked.request, asked.kept),
+        seeds=[alone.file(first)],
+        attempt=lambda data: take(data, alone.request, alone.kept),
+    )
+    yield Target(
+        name="opening-given",
+        seeds=[asked.file(second)],
+        attempt=lambda data: read_shares(data, asked.request, asked.oversight(first)),
+    )
+    yield Target(
+        name="opening-details",
+        seeds=[signing.canonical(pb.OpeningDetails(details=asked.kept.details))],
+        attempt=lambda data: read_details(data, asked.request),
+    )
+    yield Target(
+        name="opening-found",
+        seeds=[asked.filtered(second).octets],
+        attempt=lambda data: take_matches(data, asked.request, asked.kept),
     )
 
 

@@ -21,6 +21,8 @@ async def test_a_leaf_is_opened_while_its_federation_and_an_oversight_run(tmp_pa
     async with federation(tmp_path / "made", partners=PARTNERS, more_users=MORE_USERS) as made:
         await made.open_case()
         events = await made.ask(STORY)
+        assert made.gateway is not None
+        await made.gateway.witnesses.look()
         query = next(e.accepted.query_id for e in events if e.HasField("accepted")).hex()
         log, to = made.gateway_config.state_dir / "audit.sqlite", tmp_path / "opening"
 

@@ -13,7 +13,7 @@ app = typer.Typer(
 
 
 def _assemble() -> None:
-    from fairlead.cli import opening, reconciliation
+    from fairlead.cli import opening, reconciliation, searching
     from fairlead.cli.audit import (
         copying,
         counting,
@@ -33,7 +33,7 @@ def _assemble() -> None:
     app.command("copy")(copying.copy)
     app.command("reconciliation")(reconciliation.reconciliation)
     app.command("open")(opening.opening)
-    app.command("search")(opening.search)
+    app.command("search")(searching.search)
 
 
 _assemble()
