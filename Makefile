@@ -78,7 +78,7 @@ else
 endif
 
 attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
-	@$(PY) -m pytest -q tests/attacks
+	@FAIRLEAD_EVERY_OCTET=1 $(PY) -m pytest -q tests/attacks
 	@$(PY) -m tests.attacks.games.run $(ARGS)
 
 faults: $(STAMP) ## the audit log under kills, failing calls, power cuts, forgery; last line JSON
