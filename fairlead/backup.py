@@ -9,6 +9,9 @@ knows that it lost nothing, locks and sockets. Private keys of the identity are 
 kept in ``keys_dir``, which is backed up once, offline. The archive holds secrets all the same (the
 keys of answers and of the index), so it is written with mode 0600.
 
+Bodies and details of the log's leaves are sealed in it, under the key of their class and month:
+once a period is over and erased, no archive tells what it held (docs/adr/0037).
+
 An audit log that comes back shorter contradicts what others have seen of it. Owners then refuse
 its receipts, and are right; so a restore refuses to replace a log by an older one.
 """
@@ -24,7 +27,7 @@ import shutil
 import sqlite3
 import tarfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -78,10 +81,23 @@ class Backup:
         }
 
 
-def take(state: Path, target: Path, *, kind: str, name: str, now: float) -> Backup:
+def _as_it_is(_copy: Path) -> None:
+    """Leaves a copy of a log as it is."""
+
+
+def take(
+    state: Path,
+    target: Path,
+    *,
+    kind: str,
+    name: str,
+    now: float,
+    seal: Callable[[Path], None] = _as_it_is,
+) -> Backup:
     """Write an archive of ``state`` to ``target`` (0600), also while the process serves.
 
     :param kind: ``gateway`` or ``node``; :param name: its id.
+    :param seal: given the copy of the audit log before it goes into the archive.
     :raises Misconfigured: NO_STATE, or BACKUP_UNWRITABLE. :raises Conflict: BACKUP_EXISTS.
     """
     if not (state / LOG).is_file():
@@ -98,6 +114,7 @@ def take(state: Path, target: Path, *, kind: str, name: str, now: float) -> Back
         )
     with TemporaryDirectory(dir=state, prefix=".backup-") as scratch:
         files = dict(_copies(state, Path(scratch)))
+        seal(files[LOG])
         origin, leaves = log_size(files[LOG])
         made = Backup(
             kind=kind,
@@ -193,11 +210,20 @@ def inspect(source: Path) -> Backup:
         return _manifest(archive)
 
 
-def restore(source: Path, state: Path, *, kind: str, name: str, now: float) -> Backup:
+def restore(
+    source: Path,
+    state: Path,
+    *,
+    kind: str,
+    name: str,
+    now: float,
+    unseal: Callable[[Path], None] = _as_it_is,
+) -> Backup:
     """Put an archive in the place of ``state``; what was there is kept beside it.
 
     1. The archive is one of this kind and name.
-    2. Every file is the one the manifest lists: same names, sizes and digests.
+    2. Every file is the one the manifest lists: same names, sizes and digests; then its log is
+       opened.
     3. The process is stopped (its log is not locked).
     4. Its log is not shorter than the one it would replace, and of the same origin.
     5. The folders change places; the old one stays as ``<state>.before-<time>``.
@@ -218,6 +244,7 @@ def restore(source: Path, state: Path, *, kind: str, name: str, now: float) -> B
     try:
         # 2
         _unpack(source, fresh, found)
+        unseal(fresh / LOG)
         # 3 and 4
         if (state / LOG).exists():
             _check_newer(state / LOG, fresh / LOG)

@@ -345,6 +345,31 @@ class Timestamps(Table):
     )
 
 
+class RetentionDays(Table):
+    """For how many days the audit log's leaves are kept, by the class of who asked."""
+
+    national: int = Field(
+        default=1_826,
+        ge=35,
+        le=36_500,
+        description="a whole number of days that leaves of national public authorities' questions "
+        "are kept for",
+    )
+    eu_agency: int = Field(
+        default=1_096,
+        ge=35,
+        le=36_500,
+        description="a whole number of days that leaves of agencies of the Union are kept for",
+    )
+    private: int = Field(
+        default=366,
+        ge=35,
+        le=36_500,
+        description="a whole number of days that leaves of private partners' questions are kept "
+        "for",
+    )
+
+
 class _Process(Table):
     listen: Listen = Field(description='a "host:port" to listen on, as in "127.0.0.1:7443"')
     state_dir: Creatable = Field(description="a path to the folder for the audit log and state")
@@ -377,6 +402,10 @@ class _Process(Table):
     limits: Limits = Field(default=Limits(), description="a table of limits")
     timestamps: Timestamps | None = Field(
         default=None, description="a table of the timestamp authority: url and ca"
+    )
+    retention: RetentionDays = Field(
+        default=RetentionDays(),
+        description="a table of the days that the audit log's leaves are kept for",
     )
 
 

@@ -400,6 +400,65 @@ class LeafWriter:
         )
         return signing.canonical(leaf)
 
+    def erasure(
+        self,
+        *,
+        leaf_class: str,
+        until_ms: int,
+        count: int,
+        held: int,
+        digest: bytes,
+        approvals: Sequence[tuple[str, bytes]],
+        detail_digest: bytes,
+    ) -> bytes:
+        """The leaf of old leaves erased with it.
+
+        :param digest: over index, hash and type of each. :param held: how many a hold kept.
+        :param approvals: each person's SPIFFE id (an operator's is made of its key) and signature.
+        :param detail_digest: of the order and the list beside the leaf.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_ERASURE,
+            subject="leaves-erased",
+            erased_class=leaf_class,
+            erased_until_ms=until_ms,
+            erased_count=count,
+            erased_held=held,
+            erased_digest=digest,
+            approvers=[name for name, _ in approvals],
+            signatures=[signature for _, signature in approvals],
+            detail_digest=detail_digest,
+        )
+        return signing.canonical(leaf)
+
+    def hold(
+        self,
+        subject: str,
+        *,
+        user: str,
+        selection: pb.LeafSelection | None = None,
+        leaf_class: str = "",
+        reference: str = "",
+        ended: bytes = b"",
+    ) -> bytes:
+        """The leaf of a legal hold that begins or ends.
+
+        :param subject: ``hold-begun`` or ``hold-ended``. :param user: as the command was told.
+        :param reference: what it rests on; committed to. :param ended: the hash of the leaf that
+            began it.
+        """
+        commitment = signing.commit(self.random(32), reference.encode()) if reference else b""
+        leaf = self._leaf(
+            pb.LEAF_TYPE_ERASURE,
+            subject=subject,
+            user=user,
+            selection=selection,
+            erased_class=leaf_class,
+            commitment=commitment,
+            erased_digest=ended,
+        )
+        return signing.canonical(leaf)
+
     def activation(self, subject: str, *, serial: int, digest: bytes) -> bytes:
         """The leaf of a directory or policy that became active."""
         leaf = self._leaf(

@@ -30,6 +30,10 @@ from fairlead.policy.place import Place, load
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.store import Shelf
 from fairlead.releases import Releases
+from fairlead.retention import Eraser, Retention, Spool, by_operators, by_users
+from fairlead.retention.copies import destroy_over
+from fairlead.retention.periods import FILE as PERIOD_KEYS
+from fairlead.retention.spool import FOLDER as SPOOL
 from fairlead.server import Server, create_server
 from fairlead.telemetry import Event, get_logger
 from fairlead.trust import DenyListFile, Trust
@@ -126,6 +130,38 @@ def material_of(
         return [current.federation_ca, *more(current)]
 
     return tls.LiveMaterial(keys / "tls.pem", keys / "tls.key", roots, clock=time.monotonic)
+
+
+def spool(
+    config: GatewayConfig | NodeConfig,
+    member: Membership,
+    *,
+    log: AuditLog,
+    leaves: LeafWriter,
+    clock: Callable[[], float],
+) -> Spool:
+    """What erases leaves that two people approved: operators at a gateway, users at a node."""
+    partner = config.partner if isinstance(config, NodeConfig) else ""
+    federation = member.directory.current.federation
+    keys = config.keys_dir / PERIOD_KEYS
+
+    def retention() -> Retention:
+        return Retention.of(config.retention, member.directory.current, partner)
+
+    approved = (
+        by_users(partner, lambda: member.directory.current, member.deny_lists)
+        if partner
+        else by_operators(federation, member.trust.operators)
+    )
+    eraser = Eraser(
+        log=log,
+        leaves=leaves,
+        retention=retention,
+        approved=approved,
+        clock=clock,
+        after=lambda kept: destroy_over(keys, log.read, log.head.size, kept),
+    )
+    return Spool(folder=config.state_dir / SPOOL, eraser=eraser)
 
 
 MIGRATIONS = (

@@ -301,6 +301,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
             *([keep_abreast(log, lambda: _serials(member, releases))] if log.shared else []),
             overdue.watch(),
             stamper.run(),
+            process.spool(config, member, log=log, leaves=leaves, clock=clock).run(),
         ),
         failed=failed,
         tally=leaves.tally,

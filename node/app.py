@@ -226,6 +226,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
                 follower.run(),
                 reconciler.run(),
                 stamper.run(),
+                process.spool(config, member, log=log, leaves=leaves, clock=clock).run(),
             ],
             failed,
         ),

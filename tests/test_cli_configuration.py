@@ -29,7 +29,7 @@ def test_show_prints_every_key_with_its_origin(made: Federation) -> None:
         node_app, ["config", "show", "--config", str(path), "--origin", "--output", "json"]
     )
     rows = {row["key"]: row for row in json.loads(shown.stdout)}
-    tables = {"limits", "budgets", "guard", "reviews", "policy"}
+    tables = {"limits", "budgets", "guard", "reviews", "policy", "retention"}
     assert rows.keys() >= NodeConfig.model_fields.keys() - tables
     lines = path.read_text().splitlines()
     for key in ("partner", "state_dir", "limits.deadline_ms"):

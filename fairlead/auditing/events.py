@@ -30,7 +30,7 @@ FIELDS: Mapping[str, str] = {
     "event.kind": "`alert` for an alarm, else `event`",
     "event.category": "as the table of types says",
     "event.type": "as the table of types says",
-    "event.action": "the leaf's type in lower case",
+    "event.action": "the leaf's type in lower case; `erased` where its hash alone is left",
     "event.outcome": "`failure` for a refusal, `unknown` for an alarm, else `success`",
     "event.module": "always `fairlead`",
     "event.dataset": "always `fairlead.audit`",
@@ -53,6 +53,9 @@ FIELDS: Mapping[str, str] = {
     "fairlead.approvers": "second persons' SPIFFE ids",
     "fairlead.decision_batch": "the number of the batch of decision records",
     "fairlead.opened": "how many leaves' sealed details were asked for or opened",
+    "fairlead.erased.class": "the class of the leaves erased or held",
+    "fairlead.erased.count": "how many were erased",
+    "fairlead.erased.held": "how many a legal hold kept",
     "fairlead.entries.listed": "what this log said of the other end of the line",
     "fairlead.entries.met": "what the other end said",
     "fairlead.entries.excused": "what of it needed no counterpart",
@@ -78,6 +81,7 @@ EVENTS: Mapping[int, tuple[str, str]] = {
     pb.LEAF_TYPE_DECISION: ("configuration", "info"),
     pb.LEAF_TYPE_WITNESS: ("intrusion_detection", "info"),
     pb.LEAF_TYPE_OPENING: ("database", "access"),
+    pb.LEAF_TYPE_ERASURE: ("database", "deletion"),
     pb.LEAF_TYPE_RECONCILED: ("intrusion_detection", "info"),
     pb.LEAF_TYPE_READ: ("database", "access"),
     pb.LEAF_TYPE_TIMESTAMP: ("database", "info"),
@@ -100,6 +104,9 @@ _PLAIN: Mapping[str, tuple[str, re.Pattern[str] | None]] = {
     "approvers": ("fairlead.approvers", Shape.SPIFFE.value),
     "decision_batch": ("fairlead.decision_batch", None),
     "opened_count": ("fairlead.opened", None),
+    "erased_class": ("fairlead.erased.class", Shape.SLUG.value),
+    "erased_count": ("fairlead.erased.count", None),
+    "erased_held": ("fairlead.erased.held", None),
     "entries_listed": ("fairlead.entries.listed", None),
     "entries_met": ("fairlead.entries.met", None),
     "entries_excused": ("fairlead.entries.excused", None),
@@ -126,7 +133,7 @@ _HANDLED = frozenset({"type", "time_ms", "selection"})
 WITHHELD = frozenset(
     {
         "mandate_digest", "header_digest", "rules", "commitment", "detail_digest",
-        "request_digest", "opened_since", "opened_until",
+        "request_digest", "erased_until_ms", "erased_digest", "opened_since", "opened_until",
         "intent_leaf_hash", "signatures", "checkpoints", "manifest_digest",
     }
 )  # fmt: skip
@@ -141,6 +148,20 @@ def line(index: int, body: bytes) -> bytes:
     :raises Forged: LOG_CORRUPTED: it is no leaf.
     """
     return orjson.dumps(event(index, body), option=orjson.OPT_APPEND_NEWLINE)
+
+
+def erased_line(index: int, leaf_hash: bytes) -> bytes:
+    """The line of a leaf that was erased before it was told: its place and its hash."""
+    found = {
+        "ecs.version": ECS_VERSION,
+        "event.kind": "event",
+        "event.action": "erased",
+        "event.module": "fairlead",
+        "event.dataset": "fairlead.audit",
+        "event.sequence": index,
+        "event.id": leaf_hash.hex(),
+    }
+    return orjson.dumps(found, option=orjson.OPT_APPEND_NEWLINE)
 
 
 def event(index: int, body: bytes) -> dict[str, Any]:

@@ -43,10 +43,15 @@ MEANINGS: Mapping[str, str] = {
     "opened_count": "how many leaves' details it is about",
     "opened_since": "where a search begins (Unix seconds)",
     "opened_until": "where it ends",
+    "erased_class": "the class of the leaves erased or held: whose question made them",
+    "erased_until_ms": "they are older than this (Unix milliseconds)",
+    "erased_count": "how many were erased",
+    "erased_digest": "SHA-256 over the leaves erased; of a hold that ended, its first leaf's hash",
+    "erased_held": "how many a legal hold kept",
     "entries_listed": "what this log said it did with the other one, since the last time",
     "entries_met": "what the other log said",
     "entries_excused": "what of it needs no counterpart: a log lost its tail or began anew",
-    "selection": "what an auditor looked for, and among which leaves",
+    "selection": "what an auditor looked for, and among which leaves; or what a hold keeps",
 }
 """Every field of a leaf, in words; a test keeps this whole."""
 

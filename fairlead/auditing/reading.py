@@ -64,7 +64,7 @@ def newest_first(read: Read, selection: Selection, places: range) -> Iterator[li
 
 
 def rows(read: Read, selection: Selection, places: range) -> list[Row]:
-    """The selected leaves of at most :data:`STEP` places, in their order.
+    """The selected leaves of at most :data:`STEP` places, in their order; erased ones are none.
 
     :raises Forged: LOG_CORRUPTED: one of them is no leaf.
     """
@@ -74,7 +74,8 @@ def rows(read: Read, selection: Selection, places: range) -> list[Row]:
         f"SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ?{only} ORDER BY idx",  # noqa: S608
         (places.start, places.stop, *wanted),
     )
-    made = [Row(index=index, leaf=leaf_of(body), body=body) for index, body in found]
+    whole = [(index, body) for index, body in found if body != b""]
+    made = [Row(index=index, leaf=leaf_of(body), body=body) for index, body in whole]
     return [row for row in made if selection.takes(row.leaf)]
 
 

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from fairlead.auditing.events import line
+from fairlead.auditing.events import erased_line, line
 from fairlead.auditing.reading import STEP, Read, damaged, number_of
 from fairlead.errors import Misconfigured, Stale
 
@@ -54,7 +54,8 @@ def pending(read: Read, start: Cursor) -> Iterator[tuple[Cursor, bytes]]:
         if not found:
             raise damaged()
         for index, leaf_hash, body in found:
-            told = line(number_of(index), body)
+            gone = body == b"" and isinstance(leaf_hash, bytes)
+            told = erased_line(index, leaf_hash) if gone else line(number_of(index), body)
             yield Cursor(index + 1, leaf_hash), told
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import errors, merkle, receipts
 from fairlead.auditlog.database_url import Place
+from fairlead.auditlog.erased import was_erased
 from fairlead.auditlog.heads import FOREIGN_HEAD, as_head
 from fairlead.auditlog.leaves import parse_leaf
 from fairlead.auditlog.places import open_store
@@ -181,7 +182,7 @@ class AuditLog:
         :param consistency_from: size of the head the reader accepted last; 0 for none.
         :param under: a head of this log to prove it under instead, its note perhaps cosigned. A
             reader that has accepted more is proved that it is a beginning of that.
-        :raises NotFound: no such durable leaf.
+        :raises NotFound: no such durable leaf; or ``LEAF_ERASED``.
         :raises InvalidInput: ``HEAD_UNKNOWN``: the reader's head is ahead of this log, so either
             this log has lost its tail or the reader trusts another.
         """
@@ -222,7 +223,23 @@ class AuditLog:
         body = self._recent.get(index)
         if body is None:
             ((body,),) = self.read("SELECT body FROM leaf WHERE idx = ?", (index,))
+        if not body:
+            raise was_erased()
         return bytes(body)
+
+    def forget(self, indexes: Iterable[int]) -> None:
+        """Leaves that were erased are not in memory either."""
+        gone = set(indexes)
+        self._recent = {i: body for i, body in self._recent.items() if i not in gone}
+        self._proven = {key: made for key, made in self._proven.items() if key[0] not in gone}
+
+    def scrub(self) -> bool:
+        """Leave nothing of what was erased behind; see :meth:`Store.scrub`. It takes a moment, so
+        call it in a thread.
+
+        :raises LogUnavailable: ``LOG_UNREADABLE``.
+        """
+        return self._store.scrub()
 
     @property
     def shared(self) -> bool:

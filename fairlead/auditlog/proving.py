@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from fairlead import errors, merkle, receipts
+from fairlead.auditlog.erased import was_erased
 from fairlead.auditlog.store import Reading
 from fairlead.v1 import audit_pb2
 
@@ -24,6 +25,7 @@ def receipts_of(
     :param head: size and note of another checkpoint of this log, to prove them under.
 
     :raises Forged: LOG_CORRUPTED: leaves and checkpoints are not of one another.
+    :raises NotFound: LEAF_ERASED.
     """
     newest = "SELECT size, note FROM checkpoint ORDER BY size DESC LIMIT 1"
     row = head or database.execute(newest).fetchone()
@@ -39,6 +41,8 @@ def receipts_of(
                 reasons=("LOG_CORRUPTED",),
                 remedy="fairlead audit verify FILE",
             )
+        if not leaf[0]:
+            raise was_erased()
         found[index] = receipts.make_receipt(
             leaf=leaf[0], index=index, inclusion=tree.inclusion(index, row[0]), checkpoint=row[1]
         )

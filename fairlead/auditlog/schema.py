@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fairlead.auditlog import kept
+from fairlead.auditlog import erased, kept
 
 MIGRATIONS = (
     """
@@ -28,6 +28,7 @@ MIGRATIONS = (
     """,
     kept.MIGRATION,
     kept.KEYS_OF_BATCHES,
+    erased.MIGRATION,
 )
 COPIED: Mapping[str, str] = {
     "leaf": "idx, hash, body, detail",

@@ -24,6 +24,9 @@ _ENTRY_ERRORS = frozenset(
     }
 )
 """SQLite's primary result codes that blame a statement; all others blame the file."""
+_WAITING = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED})
+SCRUB_S = 0.5
+"""Seconds that a scrub waits for readers at most: whoever appends waits with it."""
 
 
 class SqliteStore:
@@ -31,7 +34,8 @@ class SqliteStore:
 
     shared = False
 
-    def __init__(self, database: storage.Database, reader: storage.Database) -> None:
+    def __init__(self, path: Path, database: storage.Database, reader: storage.Database) -> None:
+        self._path = path
         self._database = database
         self._reader = reader
         self._reading = threading.Lock()
@@ -45,8 +49,9 @@ class SqliteStore:
         """
         database = storage.open_database(path, migrations, scope="auditlog")
         try:
+            database.execute("PRAGMA secure_delete=ON")  # what is erased becomes zeros
             storage.migrate(database, application, scope="application")
-            return cls(database, storage.open_readonly(path))
+            return cls(path, database, storage.open_readonly(path))
         except storage.DAMAGED as error:
             database.close()
             raise corrupted() from error
@@ -133,6 +138,19 @@ class SqliteStore:
                 return self._reader.execute(sql, parameters).fetchall()
         except sqlite3.Error as error:
             raise unreadable() from error
+
+    def scrub(self) -> bool:
+        """Fold the write-ahead log into the file, whose freed places are zeros, and cut it."""
+        try:
+            with contextlib.closing(
+                sqlite3.connect(self._path, timeout=SCRUB_S, isolation_level=None)
+            ) as database:
+                (busy, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", 0) & 0xFF in _WAITING:
+                return False
+            raise unreadable() from error
+        return not busy
 
     def close_reading(self) -> None:
         """Further reads fail."""

@@ -140,6 +140,14 @@ class Store(Protocol):
         :raises LogUnavailable: ``LOG_UNREADABLE``.
         """
 
+    def scrub(self) -> bool:
+        """Leave nothing of what was erased where the database puts what it replaced, as far as it
+        can be told to; call it outside of transactions, from any thread.
+
+        :returns: False: somebody reads still; try again.
+        :raises LogUnavailable: ``LOG_UNREADABLE``.
+        """
+
     def close_reading(self) -> None:
         """Further reads fail."""
 

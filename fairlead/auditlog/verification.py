@@ -9,6 +9,7 @@ from typing import Any, NoReturn
 
 from fairlead import errors, merkle, receipts
 from fairlead.auditlog.database_url import Place
+from fairlead.auditlog.erased import Erased
 from fairlead.auditlog.kept import Kept, require_kept
 from fairlead.auditlog.leaves import parse_leaf, type_name
 from fairlead.auditlog.places import snapshot
@@ -22,7 +23,10 @@ class LogReport:
 
     ``leaves`` counts by type name (``"INTENT"``); ``open_queries`` are the ids of queries with an
     INTENT that nothing closed, in order: a crash leaves those, they are not errors. ``batches``
-    counts the batches of decision records that are still kept.
+    counts the batches of decision records that are still kept, ``erased`` the leaves of which an
+    ERASURE leaf left the hash alone; ``orders`` is whatever two people are said to have signed for
+    that: the index of a leaf, the order's octets, and their names. Whether they did, is not looked
+    at here: that needs to know who they were (:mod:`fairlead.retention`).
     """
 
     size: int
@@ -31,6 +35,8 @@ class LogReport:
     leaves: Mapping[str, int]
     open_queries: tuple[bytes, ...]
     batches: int = 0
+    erased: int = 0
+    orders: tuple[tuple[int, bytes, tuple[str, ...]], ...] = ()
 
 
 def verify_log(
@@ -82,6 +88,10 @@ class _Verification:
     intents: set[bytes] = field(default_factory=set)
     unclosed: dict[bytes, None] = field(default_factory=dict)
     kept: Kept = field(default_factory=Kept)
+    erased: Erased = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.erased = Erased(self.origin)
 
     def run(self, database: Snapshot, known: Sequence[receipts.Head]) -> LogReport:
         checkpoints, denied = 0, {head.size for head in known}
@@ -107,7 +117,11 @@ class _Verification:
                 raise receipts.CheckpointFork(accepted=head.checkpoint, offered=note)
         if denied:
             raise _forged(f"before leaf {min(denied)}: a checkpoint somebody holds is missing")
-        # 5. Every batch of decision records is the one its leaf names, and none is missing.
+        # 5. Every leaf without a body was erased by two people, on the record.
+        index, fault = self.erased.compare()
+        if fault:
+            raise _forged(f"at leaf {index}: {fault}")
+        # 6. Every batch of decision records is the one its leaf names, and none is missing.
         batches = require_kept(database, self.kept)
         return LogReport(
             size=last.size,
@@ -116,6 +130,8 @@ class _Verification:
             leaves=dict(self.leaves),
             open_queries=tuple(self.unclosed),
             batches=batches,
+            erased=self.erased.count,
+            orders=tuple((at, octets, who) for octets, (at, who) in self.erased.orders.items()),
         )
 
     def _leaves(self, rows: Iterator[tuple[Any, ...]], size: int) -> None:
@@ -123,6 +139,11 @@ class _Verification:
             index, leaf_hash, body, detail = next(rows, (None, None, None, None))
             if index != self.tree.size:
                 self._fault("it is missing")
+            if body == detail == b"":
+                if fault := self.erased.gone(index, leaf_hash):
+                    self._fault(fault)
+                self.tree.append(leaf_hash)
+                continue
             if not isinstance(detail, bytes):
                 self._fault("its detail is none")
             if not isinstance(body, bytes) or merkle.leaf_hash(body) != leaf_hash:
@@ -134,11 +155,11 @@ class _Verification:
             self.log = self.log or leaf.log
             if leaf.log != self.log:
                 self._fault("it names another log")
-            self._order(leaf)
+            self._order(leaf, detail)
             self.leaves[type_name(leaf)] += 1
             self.tree.append(leaf_hash)
 
-    def _order(self, leaf: audit_pb2.AuditLeaf) -> None:
+    def _order(self, leaf: audit_pb2.AuditLeaf, detail: bytes) -> None:
         """INTENT before RELEASE and OUTCOME; times need not be monotonic."""
         strict = self.log.startswith("gateway/")
         if leaf.type == audit_pb2.LEAF_TYPE_INTENT:
@@ -149,18 +170,29 @@ class _Verification:
         elif leaf.type == audit_pb2.LEAF_TYPE_RELEASE:
             queries = {answer.query_id for answer in leaf.released}
             queries |= {leaf.query_id} if leaf.query_id else set()
-            if strict and not (queries and queries <= self.intents):
-                self._fault("it is a RELEASE without INTENT")
+            self._begun(queries)
             if not strict:  # An owner's part of a query ends with its release.
                 for query_id in queries:
                     self.unclosed.pop(query_id, None)
         elif leaf.type == audit_pb2.LEAF_TYPE_DECISION:
             if fault := self.kept.leaf(leaf, self.tree.size):
                 self._fault(fault)
+        elif leaf.type == audit_pb2.LEAF_TYPE_ERASURE:
+            if fault := self.erased.leaf(leaf, self.tree.size, detail):
+                self._fault(fault)
         elif leaf.type == audit_pb2.LEAF_TYPE_OUTCOME:
-            if strict and leaf.query_id not in self.intents:
-                self._fault("it is an OUTCOME without INTENT")
+            self._begun({leaf.query_id})
             self.unclosed.pop(leaf.query_id, None)
+
+    def _begun(self, query_ids: set[bytes]) -> None:
+        """In a gateway's log each has its INTENT, or had one that was erased."""
+        if not self.log.startswith("gateway/"):
+            return
+        if not query_ids:
+            self._fault("it is a RELEASE of nothing")
+        missing = query_ids - self.intents
+        if missing and (fault := self.erased.orphan(missing, self.tree.size)):
+            self._fault(fault)
 
     def _checkpoint(self, size: int, note: str) -> receipts.Checkpoint:
         if not isinstance(note, str):

@@ -12,6 +12,7 @@ from fairlead.cli.output import Format, emit, say
 
 if TYPE_CHECKING:
     from fairlead.backup import Backup
+    from fairlead.cli.retention import Kept
 
 COLUMNS = ("kind", "name", "log", "leaves", "files", "octets")
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
@@ -20,10 +21,12 @@ Settings = Callable[[Path], tuple[Path, str]]
 """Configuration file → (state folder, the process's id)."""
 
 
-def add_backup(app: typer.Typer, kind: str, settings: Settings) -> None:
+def add_backup(
+    app: typer.Typer, kind: str, settings: Settings, keeper: Callable[[Path], Kept]
+) -> None:
     """Give a program its ``backup`` and ``restore``.
 
-    :param kind: ``gateway`` or ``node``; :param settings: called late.
+    :param kind: ``gateway`` or ``node``; :param settings: called late, as is ``keeper``.
     """
     default = Path(f"{kind}.toml")
 
@@ -37,10 +40,23 @@ def add_backup(app: typer.Typer, kind: str, settings: Settings) -> None:
         import time
 
         from fairlead.backup import take
+        from fairlead.retention.copies import seal_copy
+        from fairlead.retention.periods import PeriodKeys
 
         state, name = settings(config)
-        _show(take(state, to, kind=kind, name=name, now=time.time()), output)
+        kept, now = keeper(config), time.time()
+        keys, made = PeriodKeys.load_or_make(kept.period_keys)
+
+        def seal(log: Path) -> None:
+            seal_copy(log, keys, kept.retention(now), now=now)
+
+        _show(take(state, to, kind=kind, name=name, now=now, seal=seal), output)
         say(f"{to} holds secrets: keep it as you keep keys, which it does not hold")
+        if made:
+            say(
+                f"{kept.period_keys} is new: without it no backup of the log can be read; keep a "
+                "copy with the other keys, and only the newest"
+            )
 
     @app.command("restore")
     def restore(
@@ -52,10 +68,20 @@ def add_backup(app: typer.Typer, kind: str, settings: Settings) -> None:
         import time
 
         from fairlead import backup as archive
+        from fairlead.retention.copies import open_copy
+        from fairlead.retention.periods import PeriodKeys
 
         state, name = settings(config)
-        found = archive.restore(source, state, kind=kind, name=name, now=time.time())
+        keys = keeper(config).period_keys
+        lost = []
+
+        def unseal(log: Path) -> None:
+            lost.append(open_copy(log, lambda: PeriodKeys.load(keys)))
+
+        found = archive.restore(source, state, kind=kind, name=name, now=time.time(), unseal=unseal)
         _show(found, output)
+        if any(lost):
+            say(f"{sum(lost)} leaves were erased since this backup: their hashes alone are back")
         say("what this process wrote after the backup is lost: whoever saw it will refuse it")
         say(f"next: fairlead-{kind} check --config {config}")
 

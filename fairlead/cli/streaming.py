@@ -12,23 +12,30 @@ from fairlead.cli.output import say
 
 if TYPE_CHECKING:
     from fairlead.auditlog import Place
+    from fairlead.cli.retention import Kept
 
 ConfigOption = Annotated[Path, typer.Option("--config", help="Configuration file (TOML).")]
 LogFile = Callable[[Path], "Place"]
 """Configuration file → where the log lies."""
+Keeper = Callable[[Path], "Kept"]
+"""Configuration file → the log, and how long its leaves are kept."""
 
 
-def add_audit(app: typer.Typer, kind: str, log_file: LogFile) -> None:
-    """Give a program its ``audit stream``.
+def add_audit(app: typer.Typer, kind: str, log_file: LogFile, keeper: Keeper) -> None:
+    """Give a program its ``audit`` commands.
 
-    :param kind: ``gateway`` or ``node``; :param log_file: called late.
+    :param kind: ``gateway`` or ``node``; :param log_file: called late, as is ``keeper``.
     """
-    audit = typer.Typer(help="Tell a SIEM what the audit log says.", no_args_is_help=True)
+    from fairlead.cli.retention import add_retention
+
+    audit = typer.Typer(
+        help="Tell a SIEM what the audit log says, and erase what is over.", no_args_is_help=True
+    )
     default = Path(f"{kind}.toml")
 
     @audit.callback()
     def _group() -> None:
-        """Tell a SIEM what the audit log says."""
+        """Tell a SIEM what the audit log says, and erase what is over."""
 
     @audit.command("stream")
     def stream(
@@ -60,6 +67,7 @@ def add_audit(app: typer.Typer, kind: str, log_file: LogFile) -> None:
         told = f"told up to leaf {cursor.index - 1}" if cursor.index else "the log is empty"
         say(f"{to}: {told}")
 
+    add_retention(audit, kind, keeper)
     app.add_typer(audit, name="audit")
 
 

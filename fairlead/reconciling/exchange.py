@@ -99,7 +99,8 @@ def require_in_log(found: Exchange, read: Read) -> int:
     3. Where it says that a log of the gateway's was taken up, it was.
 
     :param read: runs one query on the log's file.
-    :returns: how many entries were looked at.
+    :returns: how many entries were looked at. A leaf that was erased contradicts nothing any more:
+        whether it was erased rightly, ``verify_log`` says.
     :raises Forged: RECONCILE_UNTRUE: a signed statement that its own log belies.
     :raises InvalidInput: LOG_ORIGIN: the log is of neither, or holds what is no leaf.
     """
@@ -120,8 +121,12 @@ def require_in_log(found: Exchange, read: Read) -> int:
     claims = [(e, e.leaf, e.time_ms) for e in said.entries]
     claims += [(e, leaf - 1, 0) for e, leaf in of_other if leaf]
     # 1
+    looked = 0
     for entry, leaf, time_ms in claims:
-        _require(entry, time_ms, read("SELECT body FROM leaf WHERE idx = ?", (leaf,)))
+        rows = read("SELECT body FROM leaf WHERE idx = ?", (leaf,))
+        if rows != [(b"",)]:
+            _require(entry, time_ms, rows)
+            looked += 1
     # 2
     wanted = {(e.leaf, e.kind, e.partner_id, e.query_id, e.digest) for e in said.entries}
     window = read("SELECT idx, body FROM leaf WHERE idx >= ? AND idx < ?", (said.first, said.next))
@@ -134,7 +139,7 @@ def require_in_log(found: Exchange, read: Read) -> int:
         rows = read("SELECT body FROM leaf WHERE idx = ?", (said.resumed,))
         if RESUMED not in {fact.kind for (body,) in rows for fact in facts(_leaf(body), b"")}:
             raise _untrue()
-    return len(claims)
+    return looked
 
 
 def _leaf(body: bytes) -> audit_pb2.AuditLeaf:

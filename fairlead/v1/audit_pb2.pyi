@@ -59,6 +59,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """A log begins anew under another origin, or a witness has lost what it accepted."""
     LEAF_TYPE_OPENING: _LeafType.ValueType  # 51
     """Sealed detail was asked for, its shares were released, or it was opened or searched."""
+    LEAF_TYPE_ERASURE: _LeafType.ValueType  # 52
+    """Old leaves were erased by two people, or a legal hold on leaves began or ended."""
     LEAF_TYPE_RECONCILED: _LeafType.ValueType  # 53
     """A node's log and its gateway's agree on what was done since the last time."""
     LEAF_TYPE_READ: _LeafType.ValueType  # 54
@@ -102,6 +104,8 @@ LEAF_TYPE_WITNESS: LeafType.ValueType  # 50
 """A log begins anew under another origin, or a witness has lost what it accepted."""
 LEAF_TYPE_OPENING: LeafType.ValueType  # 51
 """Sealed detail was asked for, its shares were released, or it was opened or searched."""
+LEAF_TYPE_ERASURE: LeafType.ValueType  # 52
+"""Old leaves were erased by two people, or a legal hold on leaves began or ended."""
 LEAF_TYPE_RECONCILED: LeafType.ValueType  # 53
 """A node's log and its gateway's agree on what was done since the last time."""
 LEAF_TYPE_READ: LeafType.ValueType  # 54
@@ -150,6 +154,11 @@ class AuditLeaf(_message.Message):
     OPENED_COUNT_FIELD_NUMBER: _builtins.int
     OPENED_SINCE_FIELD_NUMBER: _builtins.int
     OPENED_UNTIL_FIELD_NUMBER: _builtins.int
+    ERASED_CLASS_FIELD_NUMBER: _builtins.int
+    ERASED_UNTIL_MS_FIELD_NUMBER: _builtins.int
+    ERASED_COUNT_FIELD_NUMBER: _builtins.int
+    ERASED_DIGEST_FIELD_NUMBER: _builtins.int
+    ERASED_HELD_FIELD_NUMBER: _builtins.int
     ENTRIES_LISTED_FIELD_NUMBER: _builtins.int
     ENTRIES_MET_FIELD_NUMBER: _builtins.int
     ENTRIES_EXCUSED_FIELD_NUMBER: _builtins.int
@@ -192,6 +201,16 @@ class AuditLeaf(_message.Message):
     opened_since: _builtins.int
     """The period of a search in unix seconds, half-open; of a single leaf 0."""
     opened_until: _builtins.int
+    erased_class: _builtins.str
+    """Of an ERASURE leaf: the class of the leaves erased, or of those that a hold keeps."""
+    erased_until_ms: _builtins.int
+    """They are older than this (Unix milliseconds)."""
+    erased_count: _builtins.int
+    """How many were erased."""
+    erased_digest: _builtins.bytes
+    """SHA-256 over index, hash and type of each; of a hold that ended, the hash of its first leaf."""
+    erased_held: _builtins.int
+    """How many a legal hold kept."""
     entries_listed: _builtins.int
     """Of a RECONCILED leaf: how many entries this log listed, how many the other one, and how many of
     them need not be in the other log, because it began later or lost its tail.
@@ -232,7 +251,7 @@ class AuditLeaf(_message.Message):
 
     @_builtins.property
     def selection(self) -> Global___LeafSelection:
-        """What a READ leaf's auditor looked for, and among which leaves."""
+        """What a READ leaf's auditor looked for, and among which leaves; what a legal hold keeps."""
 
     def __init__(
         self,
@@ -268,6 +287,11 @@ class AuditLeaf(_message.Message):
         opened_count: _builtins.int = ...,
         opened_since: _builtins.int = ...,
         opened_until: _builtins.int = ...,
+        erased_class: _builtins.str = ...,
+        erased_until_ms: _builtins.int = ...,
+        erased_count: _builtins.int = ...,
+        erased_digest: _builtins.bytes = ...,
+        erased_held: _builtins.int = ...,
         entries_listed: _builtins.int = ...,
         entries_met: _builtins.int = ...,
         entries_excused: _builtins.int = ...,
@@ -275,7 +299,7 @@ class AuditLeaf(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "erased_class", b"erased_class", "erased_count", b"erased_count", "erased_digest", b"erased_digest", "erased_held", b"erased_held", "erased_until_ms", b"erased_until_ms", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

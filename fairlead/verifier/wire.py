@@ -133,7 +133,9 @@ TABLES: dict[str, dict[int, tuple[str, str]]] = {
         24: ("checkpoints", "*string"), 25: ("manifest_digest", "bytes"),
         26: ("approvers", "*string"), 40: ("decision_batch", "u64"),
         55: ("request_digest", "bytes"), 56: ("opened_count", "u32"), 57: ("opened_since", "i64"),
-        58: ("opened_until", "i64"), 65: ("entries_listed", "u64"), 66: ("entries_met", "u64"),
+        58: ("opened_until", "i64"), 60: ("erased_class", "string"),
+        61: ("erased_until_ms", "i64"), 62: ("erased_count", "u64"), 63: ("erased_digest", "bytes"),
+        64: ("erased_held", "u64"), 65: ("entries_listed", "u64"), 66: ("entries_met", "u64"),
         67: ("entries_excused", "u64"), 70: ("selection", "LeafSelection"),
     },
     "LeafSelection": {

@@ -16,6 +16,7 @@ from gateway.cli.partner import CONFIG, ConfigOption
 
 if TYPE_CHECKING:
     from fairlead.auditlog import Place
+    from fairlead.cli.retention import Kept
     from fairlead.config import GatewayConfig
 
 app = typer.Typer(
@@ -86,7 +87,6 @@ def _state(config: Path) -> tuple[Path, str]:
 
 
 app.add_typer(config_app(_model, CONFIG), name="config")
-add_backup(app, "gateway", _state)
 
 
 def _log_place(config: Path) -> Place:
@@ -96,7 +96,15 @@ def _log_place(config: Path) -> Place:
     return log_place(load(GatewayConfig, config))
 
 
-add_audit(app, "gateway", _log_place)
+def _keeper(config: Path) -> Kept:
+    from fairlead.cli.retention import Kept
+    from fairlead.config import load
+
+    return Kept(_log_place(config), load(_model(), config), "")
+
+
+add_audit(app, "gateway", _log_place, _keeper)
+add_backup(app, "gateway", _state, _keeper)
 
 
 def _assemble() -> None:

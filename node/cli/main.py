@@ -34,6 +34,7 @@ from node.cli.index import app as index_app
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from fairlead.cli.retention import Kept
     from fairlead.config import NodeConfig
 
 app = typer.Typer(
@@ -94,7 +95,6 @@ def _state(config: Path) -> tuple[Path, str]:
 
 app.add_typer(feedback.app, name="feedback")
 app.add_typer(config_app(_model, CONFIG), name="config")
-add_backup(app, "node", _state)
 
 
 def _log_file(config: Path) -> Path:
@@ -103,7 +103,16 @@ def _log_file(config: Path) -> Path:
     return _state(config)[0] / LOG_FILE
 
 
-add_audit(app, "node", _log_file)
+def _keeper(config: Path) -> Kept:
+    from fairlead.cli.retention import Kept
+    from fairlead.config import load
+
+    settings = load(_model(), config)
+    return Kept(_log_file(config), settings, settings.partner)
+
+
+add_audit(app, "node", _log_file, _keeper)
+add_backup(app, "node", _state, _keeper)
 
 
 def _assemble() -> None:

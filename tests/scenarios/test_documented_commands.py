@@ -200,6 +200,8 @@ def test_an_operator_looks_at_the_demo(demo: Path, tmp_path: Path) -> None:
             only=lambda block: mentions(block, ".demo") and not mentions(block, "grpcurl"),
         )  # fmt: skip
         typist.block("The audit log")
+        typist.block("Retention and erasure")
+        assert "on the record" in typist.block("Retention and erasure")
         typist.block("Both logs agree")
         typist.block("Deny lists")
         typist.done()

@@ -15,6 +15,7 @@ app = typer.Typer(
 def _assemble() -> None:
     from fairlead.cli import opening, reconciliation, searching
     from fairlead.cli.audit import (
+        approving,
         copying,
         counting,
         exporting,
@@ -31,6 +32,7 @@ def _assemble() -> None:
     app.command("timestamps")(stamps.timestamps)
     app.command("verify")(verifying.verify)
     app.command("copy")(copying.copy)
+    app.command("approve")(approving.approve)
     app.command("reconciliation")(reconciliation.reconciliation)
     app.command("open")(opening.opening)
     app.command("search")(searching.search)

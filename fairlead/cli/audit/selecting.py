@@ -15,6 +15,8 @@ from fairlead.errors import InvalidInput
 
 if TYPE_CHECKING:
     from fairlead.auditing.selection import Selection
+    from fairlead.partners import Directory
+    from fairlead.trust import Trust
 
 SinceOption = Annotated[
     str | None, typer.Option(help="A span like 30d (ago), or an ISO 8601 time.")
@@ -103,19 +105,31 @@ def keys_of(directory: Path | None, trust: Path | None, profile: Path | None) ->
     :raises FairleadError: the directory does not verify.
     """
     from fairlead.cli.audit.verifying import keys_listed
+
+    _, listed = anchors_of(directory, trust, profile)
+
+    def keys(origin: str) -> list[bytes]:
+        return keys_listed(origin, listed)
+
+    return keys
+
+
+def anchors_of(
+    directory: Path | None, trust: Path | None, profile: Path | None
+) -> tuple[Trust, list[Directory]]:
+    """The trust anchors, and the directories that are here, the one in force first.
+
+    :raises FairleadError: the directory does not verify.
+    """
     from fairlead.profile import load_profile
     from fairlead.trust import Trust
 
     if directory is None or trust is None:
         settings, _ = load_profile(profile)
         directory, trust = directory or settings.directory, trust or settings.trust
-    anchors, file = Trust.load(trust), directory
-    members = anchors.directory(file, now=time.time())
-
-    def keys(origin: str) -> list[bytes]:
-        return keys_listed(origin, [members, *anchors.former(file)])
-
-    return keys
+    anchors = Trust.load(trust)
+    members = anchors.directory(directory, now=time.time())
+    return anchors, [members, *anchors.former(directory)]
 
 
 def _type(word: str) -> int:

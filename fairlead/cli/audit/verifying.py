@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from fairlead.cli.audit.copying import LOG_HELP, place_of
-from fairlead.cli.audit.selecting import DirectoryOption, TrustOption, keys_of
+from fairlead.cli.audit.selecting import DirectoryOption, TrustOption, anchors_of, keys_of
 from fairlead.cli.options import OutputOption, ProfileOption
-from fairlead.cli.output import Format, emit, say
+from fairlead.cli.output import Exit, Format, emit, say
 from fairlead.errors import Forged, InvalidInput
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from fairlead.auditlog import Place
+    from fairlead.auditlog import LogReport, Place
     from fairlead.cli.audit.selecting import Keys
     from fairlead.partners import Directory
     from fairlead.receipts import Head
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 COLUMNS = (
     "log", "leaves", "checkpoints", "root", "by_type", "open_queries", "decision_batches",
-    "timestamps",
+    "timestamps", "erased",
 )  # fmt: skip
 LEAF_COLUMNS = ("log", "leaf", "type", "log_size", "root")
 SQLITE = b"SQLite format 3\x00"
@@ -48,7 +48,7 @@ def verify(
     timestamp_ca: AuthorityOption = None,
     profile: ProfileOption = None,
     output: OutputOption = Format.TABLE,
-) -> None:
+) -> int:
     """Recompute every hash, root, signature and ordering rule of a log.
 
     Whose log it is stands in it; the key to verify it with comes from the directory. Only
@@ -59,7 +59,9 @@ def verify(
     place = place_of(log)
     data = _beginning(place) if isinstance(place, Path) else b""
     if not isinstance(place, Path) or data.startswith(SQLITE) or not data:
-        _log(log, place, keys, known, timestamp_ca, output)
+        report = _log(log, place, keys, known, timestamp_ca, output)
+        if not _approved(report, directory, trust, profile):
+            return Exit.PARTIAL
     elif timestamp_ca:
         raise InvalidInput(
             "timestamps are verified with a whole log",
@@ -70,6 +72,7 @@ def verify(
         _export(place, keys, known, output)
     else:
         _leaf(place, keys, output)
+    return Exit.ANSWERED
 
 
 def _log(
@@ -79,7 +82,7 @@ def _log(
     known: Sequence[Head],
     timestamp_ca: Path | None,
     output: Format,
-) -> None:
+) -> LogReport:
     from fairlead.auditing.file import open_file
     from fairlead.auditlog import claimed_origin, verify_log
     from fairlead.timestamping.checking import heads, opener, stamps_of
@@ -103,6 +106,7 @@ def _log(
         "open_queries": len(report.open_queries),
         "decision_batches": report.batches,
         "timestamps": f"{len(stamps)} verified" if timestamp_ca else f"{len(stamps)}",
+        "erased": report.erased,
     }
     emit([record], columns=COLUMNS, output=output)
     if stamps and not timestamp_ca:
@@ -110,6 +114,33 @@ def _log(
             "the timestamps are of this log; whether the authority signed them was not looked at\n"
             f"next: fairlead audit verify {log} --timestamp-ca FILE"
         )
+    return report
+
+
+def _approved(
+    report: LogReport, directory: Path | None, trust: Path | None, profile: Path | None
+) -> bool:
+    """Whether two people signed each erasure, as far as the trust anchors and directories that are
+    here know them."""
+    from fairlead.errors import FairleadError
+    from fairlead.retention import require_approved
+
+    if not report.orders:
+        return True
+    anchors, listed = anchors_of(directory, trust, profile)
+    failed = []
+    for index, order, names in report.orders:
+        try:
+            require_approved(order, names, operators=anchors.operators, directories=listed)
+        except FairleadError as error:
+            failed.append(index)
+            say(f"leaf {index}: the approvals of this erasure do not verify [{error.code}]")
+    if failed:
+        say(
+            "either the trust anchors or directories here are not those of its time, or it was "
+            "not approved\nnext: fairlead audit list --type ERASURE"
+        )
+    return not failed
 
 
 def _stamps(
@@ -136,7 +167,8 @@ def _export(path: Path, keys: Keys, known: Sequence[Head], output: Format) -> No
     emit([record(found)], columns=EXPORTED, output=output)
     if not found.complete:
         say(
-            "places without a leaf were not selected: the export does not say what they hold\n"
+            "places without a leaf were not selected, or were erased: "
+            "the export does not say what they hold\n"
             "next: fairlead audit show INDEX"
         )
 
