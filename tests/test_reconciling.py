@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -51,6 +51,13 @@ async def test_an_honest_hour_agrees_in_both_logs(both: Both) -> None:
     (found,) = both.kept(both.node, RECONCILED)
     assert require_in_log(found, both.node.log.read) == 8
     assert require_in_log(found, both.gateway.log.read) == 8
+    gone = found.said.entries[0].leaf
+
+    def read(sql: str, values: Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        wanted = sql.startswith("SELECT body") and tuple(values) == (gone,)
+        return [(b"",)] if wanted else both.gateway.log.read(sql, values)
+
+    assert require_in_log(found, read) == 7  # of an erased leaf nothing is said any more
 
 
 async def test_what_was_said_is_not_said_again(both: Both) -> None:

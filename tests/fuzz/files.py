@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 
-from fairlead import backup, identifiers, reasons, vocabulary
+from fairlead import backup, identifiers, reasons, signing, vocabulary
+from fairlead.auditlog.erased import indexes_of, parse_detail
 from fairlead.cli.ask import recognise
 from fairlead.cli.options import lasting, moment
 from fairlead.cli.terms import read_terms
@@ -20,7 +21,10 @@ from fairlead.policy.manifest import MANIFEST, parse_manifest
 from fairlead.policy.reading import read_candidates, read_decision, read_records
 from fairlead.policy.reports import check_justified
 from fairlead.profile import Profile
+from fairlead.retention import LeafClass, read_order
+from fairlead.retention.periods import PeriodKeys
 from fairlead.trust import Trust
+from fairlead.v1 import erasure_pb2
 from node.control.message import parse_request
 from node.exposure.acceptance import Acceptance
 from node.sources.mapping import load_mapping
@@ -54,6 +58,19 @@ def targets(folder: Path) -> Iterator[Target]:
     state.mkdir()
     (state / "audit.sqlite").touch()
     backup._write(folder / "seed.tar.gz", archive, {"audit.sqlite": state / "audit.sqlite"})
+    part = erasure_pb2.ErasurePart(runs=[1, 2], types=b"\x01\x02")
+    content = erasure_pb2.ErasureOrder(leaf_class="private", count=2, part_digests=[bytes(32)])
+    order = erasure_pb2.SignedErasureOrder(order=signing.canonical(content), parts=[part])
+    octets = signing.canonical(order)
+    erased = signing.canonical(erasure_pb2.ErasedLeaves(order=octets, part=part))
+    yield Target(name="erasure-order", seeds=[octets], attempt=read_order)
+    yield Target(
+        name="erased-leaves",
+        seeds=[erased],
+        attempt=lambda data: indexes_of(parse_detail(data)[1], 1_000_000),
+    )
+    keys = PeriodKeys.make().without(LeafClass.PRIVATE, [3])
+    yield Target(name="period-keys", seeds=[keys.to_bytes()], attempt=PeriodKeys.parse)
     yield Target(
         name="backup",
         seeds=[(folder / "seed.tar.gz").read_bytes()],
