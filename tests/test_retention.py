@@ -20,6 +20,7 @@ from fairlead.auditing.file import open_file
 from fairlead.auditing.selection import Selection
 from fairlead.auditlog import verify_log
 from fairlead.auditlog.erased import PART, indexes_of, list_digest, part_of
+from fairlead.keyfile import write_private
 from fairlead.partners import PartnerKind
 from fairlead.retention import (
     LeafClass,
@@ -412,6 +413,26 @@ async def test_a_job_left_for_the_process_is_done_or_answered(
     with pytest.raises(errors.Refused):
         spool_module.wait(path)
     assert list(spool.folder.iterdir()) == []
+
+
+async def test_period_keys_that_cannot_be_read_undo_nothing(desk: Desk, tmp_path: Path) -> None:
+    """The erasure stands, the process goes on and says why; handed in again, the keys go, too."""
+    await desk.fill(whole(1, "terminal", 300))
+    order = erasure_pb2.SignedErasureOrder.FromString(approved(desk.propose("private", 150)))
+    job = erasure_pb2.RetentionJob(erasure=order)
+    desk.keys = tmp_path / FILE
+    write_private(desk.keys, b"{}")
+    spool = Spool(folder=tmp_path / spool_module.FOLDER, eraser=desk.eraser)
+    path = spool_module.leave(tmp_path, job)
+    await spool.take(path)
+    with pytest.raises(errors.Refused) as caught:
+        spool_module.wait(path)
+    assert (caught.value.code, desk.gone()) == ("PERIOD_KEYS", {1, 2, 3})
+    write_private(desk.keys, PeriodKeys.make().to_bytes())
+    await spool.take(spool_module.leave(tmp_path, job))
+    left = PeriodKeys.load(desk.keys)
+    assert left.key(LeafClass.PRIVATE, month_of(aged(300))) is None
+    assert left.key(LeafClass.PRIVATE, month_of(aged(1))) is not None
 
 
 # Reading. ----------------------------------------------------------------------------------------

@@ -193,7 +193,7 @@ def event(index: int, body: bytes) -> dict[str, Any]:
                 {key: _shaped(item[key], shape) for key, shape in shapes.items() if key in item}
                 for item in said[name]
             ]
-    if leaf.HasField("selection"):
+    if leaf.type == pb.LEAF_TYPE_READ:
         found["fairlead.read.first"] = leaf.selection.first
         found["fairlead.read.stop"] = leaf.selection.stop
     return found

@@ -91,6 +91,9 @@ def gist(leaf: pb.AuditLeaf) -> str:
     if leaf.type == pb.LEAF_TYPE_INTENT:
         mode = "blind" if leaf.mode == 2 else "sealed"
         parts = [f"{mode}, {leaf.term_count} × {', '.join(leaf.schemes)}"]
+    elif leaf.erased_count:
+        counts = f"{leaf.erased_count} leaves of {leaf.erased_class}", f"{leaf.erased_held} held"
+        parts = [leaf.subject, *counts]
     elif leaf.partners:
         parts = [f"{p.partner_id} {_status(p.status)} {p.reason}".strip() for p in leaf.partners]
     elif leaf.released:

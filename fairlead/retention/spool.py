@@ -14,7 +14,7 @@ from pathlib import Path
 
 from fairlead import signing
 from fairlead.auditlog.erased import malformed
-from fairlead.errors import FairleadError, OperatorError, Refused
+from fairlead.errors import FairleadError, LogUnavailable, Refused
 from fairlead.keyfile import private_folder, write_private
 from fairlead.retention.erasing import Eraser
 from fairlead.retention.order import MAX_FILE
@@ -38,7 +38,7 @@ class Spool:
     async def run(self) -> None:
         """Take up what is left here, until cancelled.
 
-        :raises OperatorError: the log failed.
+        :raises LogUnavailable: the log failed.
         """
         while True:
             for path in await asyncio.to_thread(self.waiting):
@@ -53,7 +53,7 @@ class Spool:
         """Do one job, or say beside it why not."""
         try:
             await self._do(await asyncio.to_thread(path.read_bytes))
-        except OperatorError:
+        except LogUnavailable:
             raise  # it stays, for when the log can be written again
         except FairleadError as error:
             get_logger().warning(Event.RETENTION_REFUSED, error=error)
