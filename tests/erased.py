@@ -130,7 +130,7 @@ class Desk:
         settings: dict[str, Any] = {
             "origin": self.log.origin,
             "retention": self.retention,
-            "holds": holds(self.log.read),
+            "holds": holds(self.log.read, self.log.head.size),
             "leaf_class": LeafClass(leaf_class),
             "until_ms": aged(days),
             "now": self.now,

@@ -120,7 +120,8 @@ async def test_the_table_counts_by_class_and_month(desk: Desk) -> None:
             selection=pb.LeafSelection(users=["u-a"], until_ms=aged(200)), reference="x", by="u-a"
         )
     )
-    places = survey(desk.log.read, desk.log.head.size, RETENTION, holds(desk.log.read))
+    size = desk.log.head.size
+    places = survey(desk.log.read, size, RETENTION, holds(desk.log.read, size))
     rows = months(places, RETENTION, NOW)
     assert [(r["class"], r["leaves"], r["due"], r["held"]) for r in rows] == [
         ("private", 3, 0, 3), ("private", 3, 0, 0),

@@ -34,14 +34,11 @@ MIGRATION = """
     ) STRICT, WITHOUT ROWID;
     CREATE TABLE legal_hold (
         id BLOB PRIMARY KEY,
-        selection BLOB NOT NULL,
-        leaf_class TEXT NOT NULL,
-        reference TEXT NOT NULL,
-        time_ms INTEGER NOT NULL
+        reference TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """
-"""What was erased, by the digest of its ERASURE leaf; and the holds in force, by the hash of the
-leaf that began each. The reference is here alone: the leaf commits to it."""
+"""What was erased, by the digest in its ERASURE leaf; and of each hold in force, by the hash of the
+leaf that began it, the reference, which is here alone: the leaf commits to it."""
 
 Listed = tuple[int, bytes, int]
 """Index, hash and type of a leaf."""

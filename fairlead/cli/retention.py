@@ -192,14 +192,14 @@ def show_order(data: bytes) -> None:
 
 @contextmanager
 def _opened(kept: Kept) -> Iterator[tuple[LogFile, Read]]:
-    """A log, and what reads its tables about retention, which an older log has not."""
+    """A log, and what reads it, also where it is older than its tables about retention."""
     from fairlead.auditing.file import open_file
 
     with open_file(kept.place) as log:
-        there = {"erasure", "legal_hold"} <= log.database.tables()
+        absent = {"erasure", "legal_hold"} - log.database.tables()
 
         def read(sql: str, parameters: Any = ()) -> Any:
-            return log.read(sql, parameters) if there else []
+            return [] if any(table in sql for table in absent) else log.read(sql, parameters)
 
         yield log, read
 
@@ -211,7 +211,7 @@ def _show(kept: Kept, output: Format) -> None:
     now = time.time()
     retention = kept.retention(now)
     with _opened(kept) as (log, read):
-        found = months(survey(log.read, log.size, retention, holds(read)), retention, now)
+        found = months(survey(read, log.size, retention, holds(read, log.size)), retention, now)
         gone = erased(read)
     if output is Format.JSON:
         days = {one.value: number for one, number in retention.days.items()}
@@ -236,7 +236,7 @@ def _propose(kept: Kept, leaf_class: str, before: str, to: Path) -> None:
             log.size,
             origin=log.origin,
             retention=kept.retention(now),
-            holds=holds(read),
+            holds=holds(read, log.size),
             leaf_class=LeafClass.parse(leaf_class),
             until_ms=moment(before, now=now) * 1000,
             now=now,
@@ -292,8 +292,8 @@ def _list(kept: Kept, output: Format) -> None:
     from fairlead.auditing.fields import values
     from fairlead.retention import holds
 
-    with _opened(kept) as (_, read):
-        found = holds(read)
+    with _opened(kept) as (log, read):
+        found = holds(read, log.size)
     records = [
         {
             "hold": hold.hold_id.hex()[:16],
@@ -322,8 +322,9 @@ def _named(kept: Kept, text: str) -> bytes:
     from fairlead.retention import holds
     from fairlead.retention.holds import unknown
 
-    with _opened(kept) as (_, read):
-        found: list[Hold] = [hold for hold in holds(read) if hold.hold_id.hex().startswith(text)]
+    with _opened(kept) as (log, read):
+        known: list[Hold] = holds(read, log.size)
+    found = [hold for hold in known if hold.hold_id.hex().startswith(text)]
     if len(text) < 8:
         raise InvalidInput(
             "a hold is named by at least eight digits of its id",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog, Connection
@@ -64,11 +65,11 @@ class Eraser:
             # 2
             approvals = self.approved(order.signed, now)
             # 3
-            in_force = await asyncio.to_thread(held.holds, self.log.read)
-            parts = await asyncio.to_thread(self._parts, order, retention, in_force, done)
+            known = frozenset(self._references(self.log.read))
+            parts = await asyncio.to_thread(self._parts, order, retention, done)
             # 4
             for part in parts:
-                await self._erase(order, part, approvals, in_force)
+                await self._erase(order, part, approvals, known)
         # 5
         while True:
             if await asyncio.to_thread(self.log.scrub):
@@ -83,18 +84,25 @@ class Eraser:
         :raises FairleadError: neither.
         """
         if request.ended:
+            known = await asyncio.to_thread(held.holds, self.log.read, self.log.head.size)
+            if request.ended not in {hold.hold_id for hold in known}:
+                raise held.unknown()
             leaf = held.end(request, self.leaves)
             await self.log.append(leaf, also=lambda file: held.drop(file, request.ended))
             return
         leaf, row = held.begin(request, self.leaves)
         await self.log.append(leaf, also=lambda file: held.put(file, row))
 
-    def _parts(
-        self, order: Order, retention: Retention, in_force: Sequence[held.Hold], done: set[bytes]
-    ) -> list[_Part]:
+    @staticmethod
+    def _references(read: Callable[[str], Iterable[Any]]) -> set[bytes]:
+        """Ids of the holds beside the log: others than before, and somebody put or ended one."""
+        return {bytes(row[0]) for row in read("SELECT id FROM legal_hold")}
+
+    def _parts(self, order: Order, retention: Retention, done: set[bytes]) -> list[_Part]:
         """Step 3. An order that was begun has been looked at as a whole: of the rest it is asked
         whether somebody holds it since."""
         size = self.log.head.size
+        in_force = held.holds(self.log.read, size)
         left = [
             (digest, part, indexes_of(part, size))
             for digest, part in zip(order.digests, order.signed.parts, strict=True)
@@ -134,7 +142,7 @@ class Eraser:
         order: Order,
         part: _Part,
         approvals: Sequence[Approval],
-        in_force: Sequence[held.Hold],
+        known: frozenset[bytes],
     ) -> None:
         """Step 4."""
         detail = signing.canonical(pb.ErasedLeaves(order=order.bare, part=part.wire))
@@ -147,11 +155,10 @@ class Eraser:
             approvals=approvals,
             detail_digest=signing.digest(detail),
         )
-        known = {hold.hold_id for hold in in_force}
         record = (part.digest, order.leaf_class.value, order.until_ms, int(self.clock() * 1000))
 
         def also(file: Connection) -> None:
-            if {bytes(row[0]) for row in file.execute("SELECT id FROM legal_hold")} != known:
+            if self._references(file.execute) != known:
                 raise Conflict(
                     "holds were put or ended meanwhile",
                     reasons=("HOLDS_CHANGED",),

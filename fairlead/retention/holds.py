@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairlead import merkle, signing
-from fairlead.auditing.reading import Read
+from fairlead import merkle
+from fairlead.auditing.reading import Read, Row, damaged, newest_first
 from fairlead.auditing.selection import Selection, queries_of
 from fairlead.auditlog.erased import HOLD_BEGUN, HOLD_ENDED
 from fairlead.auditlog.store import Connection
-from fairlead.errors import FairleadError, Forged, InvalidInput, NotFound
+from fairlead.errors import FairleadError, InvalidInput, NotFound
 from fairlead.leaves import LeafWriter
 from fairlead.retention.classes import LeafClass
 from fairlead.telemetry import Shape
@@ -55,32 +55,39 @@ class Keeper:
         return held
 
 
-def holds(read: Read) -> list[Hold]:
-    """The holds in force, the oldest first.
+def holds(read: Read, size: int) -> list[Hold]:
+    """The holds in force among the first ``size`` leaves, the oldest first.
 
-    :raises Forged: LOG_CORRUPTED: one cannot be read.
+    The leaves say so: whoever deletes a row beside them takes away the reference and no hold.
+
+    :raises Forged: LOG_CORRUPTED: a leaf or a reference cannot be read.
     """
-    rows = read(
-        "SELECT id, selection, leaf_class, reference, time_ms FROM legal_hold ORDER BY time_ms, id",
-        (),
-    )
+    found: dict[bytes, Row] = {}
+    ended: set[bytes] = set()
+    selection = Selection(types=frozenset({audit_pb2.LEAF_TYPE_ERASURE}))
+    for step in newest_first(read, selection, range(size)):
+        for row in step:
+            if row.leaf.subject == HOLD_ENDED:
+                ended.add(row.leaf.erased_digest)
+            elif row.leaf.subject == HOLD_BEGUN:
+                found[merkle.leaf_hash(row.body)] = row
+    rows = read("SELECT id, reference FROM legal_hold", ())
+    references = {bytes(hold_id): str(reference) for hold_id, reference in rows}
+    left = [item for item in reversed(found.items()) if item[0] not in ended]
     try:
-        return [
-            Hold(
-                hold_id=bytes(hold_id),
-                selection=_selection(bytes(selection)),
-                leaf_class=LeafClass.parse(leaf_class) if leaf_class else None,
-                reference=str(reference),
-                time_ms=time_ms,
-            )
-            for hold_id, selection, leaf_class, reference, time_ms in rows
-        ]
-    except (FairleadError, TypeError):
-        raise Forged(
-            "a legal hold cannot be read",
-            reasons=("LOG_CORRUPTED",),
-            remedy="keep the file as evidence, and restore a backup",
-        ) from None
+        return [_hold(hold_id, row.leaf, references.get(hold_id, "")) for hold_id, row in left]
+    except FairleadError:
+        raise damaged() from None
+
+
+def _hold(hold_id: bytes, leaf: audit_pb2.AuditLeaf, reference: str) -> Hold:
+    return Hold(
+        hold_id=hold_id,
+        selection=Selection.from_wire(leaf.selection),
+        leaf_class=LeafClass.parse(leaf.erased_class) if leaf.erased_class else None,
+        reference=reference,
+        time_ms=leaf.time_ms,
+    )
 
 
 def require_hold(request: pb.HoldRequest) -> Selection:
@@ -115,14 +122,7 @@ def begin(request: pb.HoldRequest, leaves: LeafWriter) -> tuple[bytes, list[obje
         leaf_class=request.leaf_class,
         reference=request.reference,
     )
-    row: list[object] = [
-        merkle.leaf_hash(leaf),
-        signing.canonical(wire),
-        request.leaf_class,
-        request.reference,
-        audit_pb2.AuditLeaf.FromString(leaf).time_ms,
-    ]
-    return leaf, row
+    return leaf, [merkle.leaf_hash(leaf), request.reference]
 
 
 def end(request: pb.HoldRequest, leaves: LeafWriter) -> bytes:
@@ -143,21 +143,12 @@ def put(connection: Connection, row: Sequence[object]) -> None:
             reasons=("HOLDS_MANY",),
             remedy="end those that are over: audit hold list, audit hold end",
         )
-    connection.execute(
-        "INSERT INTO legal_hold (id, selection, leaf_class, reference, time_ms) "
-        "VALUES (?, ?, ?, ?, ?)",
-        tuple(row),
-    )
+    connection.execute("INSERT INTO legal_hold (id, reference) VALUES (?, ?)", tuple(row))
 
 
 def drop(connection: Connection, hold_id: bytes) -> None:
-    """Let a hold go; call it inside ``also`` of its leaf.
-
-    :raises NotFound: HOLD_UNKNOWN.
-    """
-    found = connection.execute("DELETE FROM legal_hold WHERE id = ?", (hold_id,))
-    if not found.rowcount:
-        raise unknown()
+    """Forget a hold's reference; call it inside ``also`` of the leaf that ends it."""
+    connection.execute("DELETE FROM legal_hold WHERE id = ?", (hold_id,))
 
 
 def unknown() -> NotFound:
@@ -167,10 +158,6 @@ def unknown() -> NotFound:
         reasons=("HOLD_UNKNOWN",),
         remedy="audit hold list, of the program that keeps this log",
     )
-
-
-def _selection(octets: bytes) -> Selection:
-    return Selection.from_wire(signing.parse_canonical(audit_pb2.LeafSelection, octets))
 
 
 def _require_words(request: pb.HoldRequest) -> None:

@@ -100,6 +100,17 @@ async def test_a_hold_put_after_the_approvals_stops_the_erasure(desk: Desk) -> N
     assert (caught.value.code, desk.gone()) == ("LEAF_HELD", set())
 
 
+async def test_a_hold_is_in_its_leaf_and_not_in_a_table(
+    desk: Desk, place: Place, logs: Shelf
+) -> None:
+    """Whoever deletes what lies beside the leaf deletes the reference, and ends no hold."""
+    await desk.fill(STORY)
+    await desk.eraser.hold(HOLD)
+    logs.change(place, "DELETE FROM legal_hold")
+    assert await desk.erase("private", 150) == 3
+    assert desk.gone() == {1, 2, 3}
+
+
 async def test_an_order_is_carried_out_once(desk: Desk) -> None:
     """Handed in again, it changes nothing and writes nothing."""
     await desk.fill(STORY)
