@@ -350,6 +350,14 @@ def test_a_file_of_period_keys_is_read_or_refused(data: bytes) -> None:
         PeriodKeys.parse(data)
 
 
+def test_period_keys_that_cannot_be_written_are_said_to_be(tmp_path: Path) -> None:
+    """A folder of keys on a read-only medium stops a backup, with what to do."""
+    (tmp_path / "keys").touch()
+    with pytest.raises(errors.Misconfigured) as caught:
+        PeriodKeys.load_or_make(tmp_path / "keys" / FILE)
+    assert caught.value.code == "PERIOD_KEYS"
+
+
 def test_months_are_counted_from_2000_and_nothing_is_out_of_range() -> None:
     """Also of a leaf whose clock was none."""
     assert month_of(0) == 0

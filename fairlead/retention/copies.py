@@ -18,7 +18,6 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from fairlead import errors, storage
-from fairlead.keyfile import write_private
 from fairlead.retention.classes import LeafClass, Retention
 from fairlead.retention.periods import PeriodKeys, month_of, unusable
 from fairlead.retention.survey import Place, survey
@@ -130,7 +129,7 @@ def destroy_over(path: Path, read: Callable[..., Any], size: int, retention: Ret
         ]
         keys, destroyed = keys.without(leaf_class, over), destroyed + len(over)
     if destroyed:
-        write_private(path, keys.to_bytes())
+        keys.save(path)
     return destroyed
 
 

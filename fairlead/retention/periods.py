@@ -83,8 +83,22 @@ class PeriodKeys:
         if path.exists():
             return cls.load(path), False
         made = cls.make()
-        write_private(path, made.to_bytes())
+        made.save(path)
         return made, True
+
+    def save(self, path: Path) -> None:
+        """Put what is left in place of a file.
+
+        :raises Misconfigured: PERIOD_KEYS: it cannot be written.
+        """
+        try:
+            write_private(path, self.to_bytes())
+        except OSError:
+            raise Misconfigured(
+                "the period keys cannot be written",
+                reasons=("PERIOD_KEYS",),
+                remedy="let whoever runs this write into keys_dir, and do it again",
+            ) from None
 
     def to_bytes(self) -> bytes:
         """The file's octets."""
