@@ -80,7 +80,7 @@ async def test_without_opa_check_says_what_it_did_not_check(tmp_path: Path) -> N
     assert ended.code == 0
     assert states == {
         "agreements": "ok", "tables": "ok", "rules": "not checked", "lints": "not checked",
-        "module": "ok",
+        "module": "ok", "cubes": "ok",
     }  # fmt: skip
     assert "not everything was checked" in ended.err
     for words, environment in (

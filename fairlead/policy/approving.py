@@ -17,6 +17,7 @@ from fairlead.errors import Misconfigured, PolicyUnavailable, Refused
 from fairlead.keyfile import write_private
 from fairlead.officers import Officer, key_id
 from fairlead.policy.bundle import Bundle, Files, check_reports, verify_files
+from fairlead.policy.cubes import check_cubes
 from fairlead.policy.issuing import LIFETIME_S, MAX_AGE_S, Wishes, draft, tree
 from fairlead.policy.manifest import (
     MANIFEST,
@@ -79,6 +80,7 @@ class Desk:
 
         :raises Refused: OFFICER_UNKNOWN. :raises PolicyUnavailable: POLICY_TAMPERED: somebody
             else changed it; POLICY_UNJUSTIFIED, and whatever makes it no release.
+        :raises InvalidCubes: the registry of cubes is wrong or does not follow the one before.
         """
         # 1
         self.officer(key)
@@ -96,6 +98,7 @@ class Desk:
                 "the files are not those that the author signed",
                 "ask the author for the folder again, or to sign it anew",
             )
+        check_cubes(files, None if terms.kind is Kind.REVERT else self.base)
         manifest = self._manifest(files, key, terms, now=now)
         check_reports(manifest, files, self.officers, local=self.local)
         signed = SignedManifest(manifest=manifest).signed_by(key)

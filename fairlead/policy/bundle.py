@@ -20,13 +20,9 @@ from fairlead.errors import FairleadError, Misconfigured, PolicyUnavailable
 from fairlead.officers import Officer
 from fairlead.policy.agreements import federation_data, local_data
 from fairlead.policy.compiling import identified
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
-from fairlead.policy.engine import (
-    SELF_TEST,
-    EngineMaker,
-    Program,
-    wasm_engine,
-)
+from fairlead.policy.engine import SELF_TEST, EngineMaker, Program, wasm_engine
 from fairlead.policy.manifest import (
     FUTURE_S,
     MANIFEST,
@@ -42,11 +38,7 @@ from fairlead.policy.manifest import (
 from fairlead.policy.narrowing import is_wider
 from fairlead.policy.points import Layer
 from fairlead.policy.reports import check_about, check_justified, check_passed
-from fairlead.policy.validity import (
-    RefusingEngine,
-    ValidEngine,
-    Validity,
-)
+from fairlead.policy.validity import RefusingEngine, ValidEngine, Validity
 
 MAX_BUNDLE = 3 * 1024 * 1024
 """Octets of all files together: a release travels in one message."""
@@ -380,6 +372,7 @@ def _check_tightening(bundle: Bundle, before: Bundle | None) -> None:
             new.not_after > old.not_after
             or new.max_age_s > old.max_age_s
             or bundle.program() != before.program()
+            or bundle.files.get(CUBES) != before.files.get(CUBES)
             or is_wider(before.document(), bundle.document())
         )
     except (Misconfigured, PolicyUnavailable):

@@ -9,9 +9,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from fairlead.cubes.registry import InvalidCubes
 from fairlead.errors import Misconfigured
 from fairlead.policy.building import is_stale, revision
 from fairlead.policy.compiler import VERSION, InvalidRules, Opa
+from fairlead.policy.cubes import CUBES, check_cubes
 from fairlead.policy.documents import InvalidAgreements
 from fairlead.policy.draft import Draft
 from fairlead.policy.input_schemas import input_schemas
@@ -39,6 +41,7 @@ def check_draft(draft: Draft, opa: Opa | None) -> list[Check]:
     return [
         _check("agreements", lambda: _agreements(draft)),
         _check("tables", lambda: _tables(draft)),
+        _check("cubes", lambda: _cubes(draft)),
         *_rules(draft, opa),
         _check("module", lambda: _module(draft, opa)),
     ]
@@ -73,6 +76,14 @@ def _tables(draft: Draft) -> list[str]:
     try:
         read_tables(draft.tests)
     except InvalidTables as error:
+        return list(error.problems)
+    return []
+
+
+def _cubes(draft: Draft) -> list[str]:
+    try:
+        check_cubes({} if draft.cubes is None else {CUBES: draft.cubes}, None)
+    except InvalidCubes as error:
         return list(error.problems)
     return []
 

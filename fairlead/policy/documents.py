@@ -8,14 +8,14 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from fairlead.errors import Misconfigured
-from fairlead.policy.marked import Path, Unreadable, line_of, load, spelt
+from fairlead.forms import STRICT, placed, said_of
+from fairlead.written import Path, Unreadable, line_of, load
 
 MAX_FILE = 1024 * 1024
 """Octets of one file."""
@@ -58,9 +58,7 @@ class InvalidAgreements(Misconfigured):
 
 
 class _Row(BaseModel):
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True
-    )
+    model_config = STRICT
 
 
 # ── The registry ─────────────────────────────────────────────────────────────────────────────
@@ -247,7 +245,7 @@ class PolicyFile:
 
     def problem(self, path: Path, text: str) -> str:
         """``file:line: path: text``."""
-        return f"{self.name}:{_problem(self.lines, path, text)}"
+        return f"{self.name}:{placed(self.lines, path, text)}"
 
 
 def read_file(name: str, data: bytes, problems: list[str]) -> PolicyFile | None:
@@ -284,16 +282,7 @@ def _read(data: bytes) -> Read:
         return Document.model_validate(marked.content), marked.lines, ()
     except ValidationError as error:
         found = [(tuple(item["loc"]), said(item)) for item in error.errors()]
-    return None, {}, tuple(_problem(marked.lines, path, text) for path, text in found)
-
-
-def _problem(lines: Mapping[Path, int], path: Path, text: str) -> str:
-    """The line is that of the very key; the path shows neither an unknown key's own spelling
-    nor pydantic's mark of a key."""
-    line = line_of(lines, path)
-    path = path[:-1] if text.startswith(UNKNOWN_KEY) else path
-    path = path[:-1] if path and path[-1] == "[key]" else path
-    return f"{line}: {spelt(path)}: {text}"
+    return None, {}, tuple(placed(marked.lines, path, text) for path, text in found)
 
 
 SCHEMA_1 = (
@@ -304,39 +293,13 @@ SCHEMA_1 = (
 
 def said(item: Any) -> str:
     """What is expected where pydantic found an error; never the value, nor an unknown key."""
-    path, kind = item["loc"], item["type"]
-    if kind == "extra_forbidden":
-        return f"{UNKNOWN_KEY}{_meant(str(path[-1]))}"
-    if kind == "missing":
-        return "is missing"
-    return _EXPECTED.get(kind, "a value of the documented form is expected")
+    return said_of(item, _MODELS)
 
 
-UNKNOWN_KEY = "an unknown key is here"
-_EXPECTED = {
-    "int_type": "a whole number is expected",
-    "bool_type": "true or false is expected",
-    "string_type": "text is expected",
-    "list_type": "a list is expected",
-    "dict_type": "a table is expected",
-    "model_type": "a table is expected",
-    "date_type": "a date is expected, as in 2026-01-31",
-    "too_short": "at least one entry is expected",
-    "greater_than_equal": "a larger number is expected",
-    "less_than_equal": "a smaller number is expected",
-    "literal_error": "one of the documented words is expected",
-    "string_pattern_mismatch": "one of the documented spellings is expected",
-}
-
-
-def _meant(key: str) -> str:
-    models = (
-        Document, Registry, Limits, Purpose, LegalBasis, FieldRow, Jurisdiction, InstrumentKind,
-        HandlingCodes, Agreement, Controllers, Demanded, OptOut,
-    )  # fmt: skip
-    known = {f.alias or n for model in models for n, f in model.model_fields.items()}
-    close = get_close_matches(key, sorted(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+_MODELS = (
+    Document, Registry, Limits, Purpose, LegalBasis, FieldRow, Jurisdiction, InstrumentKind,
+    HandlingCodes, Agreement, Controllers, Demanded, OptOut,
+)  # fmt: skip
 
 
 def json_schema() -> dict[str, Any]:

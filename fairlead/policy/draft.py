@@ -3,7 +3,7 @@
 Nothing here is verified: a draft is what an officer looks at before anybody signs. It has
 ``data/*.yaml`` (the federation's files; ``local*.yaml`` are partners' own and not read),
 ``policy.wasm``, and where the rules may be changed the sources ``<package>/<package>.rego``; beside
-them ``tests/*.yaml`` and ``reports/*.json``.
+them ``cubes/registry.yaml``, ``tests/*.yaml`` and ``reports/*.json``.
 """
 
 from __future__ import annotations
@@ -22,6 +22,7 @@ from fairlead.errors import Misconfigured
 from fairlead.policy import folder
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import identified
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.documents import InvalidAgreements, Registry, parse_document
 from fairlead.policy.engine import WasmEngine
 from fairlead.policy.points import Layer, PolicyPoints
@@ -44,6 +45,7 @@ class Draft:
     rule_tests: Mapping[str, bytes]
     tests: Mapping[str, bytes]
     wasm: bytes | None
+    cubes: bytes | None = None
 
     @classmethod
     def read(cls, root: Path) -> Draft:
@@ -67,7 +69,8 @@ class Draft:
                 sources=_files(root, [p for p in rego if not p.name.endswith(TEST)]),
                 rule_tests=_files(root, [p for p in rego if p.name.endswith(TEST)]),
                 tests=_files(root, sorted(root.glob("tests/*.yaml"))),
-                wasm=folder.read(root, WASM) if os.path.lexists(root / WASM) else None,
+                wasm=_if_there(root, WASM),
+                cubes=_if_there(root, CUBES),
             )
         except OSError:
             raise folder.unreadable() from None
@@ -159,6 +162,10 @@ def agreement_lines(content: bytes) -> list[tuple[str, int]]:
                     (str(v.value), row.start_mark.line + 1) for k, v in pairs if k.value == "id"
                 ]
     return found
+
+
+def _if_there(root: Path, name: str) -> bytes | None:
+    return folder.read(root, name) if os.path.lexists(root / name) else None
 
 
 def _files(root: Path, paths: list[Path]) -> dict[str, bytes]:

@@ -17,12 +17,13 @@ from fairlead.errors import Conflict, Misconfigured
 from fairlead.policy import folder as folders
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.building import MANIFEST
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.documents import SCHEMA, Agreement, Registry
 from fairlead.policy.draft import WASM, Draft
 
 NEEDED = ("from", "to", "purposes", "legal_bases", "schemes")
 """What nobody can guess; with ``extends`` none is needed."""
-KEPT = ("data/*.yaml", "*/*.rego", "schema/*.json", "tests/*.yaml", "selftest.json")
+KEPT = ("data/*.yaml", CUBES, "*/*.rego", "schema/*.json", "tests/*.yaml", "selftest.json")
 """What a draft takes over from a folder."""
 
 

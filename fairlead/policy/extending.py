@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from fairlead.policy.documents import Agreement, PolicyFile, said
-from fairlead.policy.marked import Path
+from fairlead.written import Path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

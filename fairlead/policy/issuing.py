@@ -20,6 +20,7 @@ from fairlead.errors import Misconfigured
 from fairlead.officers import key_id
 from fairlead.policy import folder
 from fairlead.policy.bundle import MAX_BUNDLE, kernel_sources, revision_of
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.engine import SELF_TEST
 from fairlead.policy.manifest import MANIFEST, WASM, Kind, Manifest, SignedManifest, is_name
 
@@ -96,13 +97,16 @@ def draft(
 
 def tree(source: Path, *, data: Sequence[str] = (), local: bool = False) -> dict[str, bytes]:
     """The files of a release that lie in ``source``: the kernel and its sources with their tests,
-    agreements, tables of tests, and reports; nothing else is taken along, and no link followed.
+    agreements, the registry of cubes, tables of tests, and reports; nothing else is taken along,
+    and no link followed.
 
     :raises Misconfigured: POLICY_SOURCES.
     """
     try:
         names = [p.relative_to(source).as_posix() for p in source.glob("*/*")]
         wanted = [name for name in names if _belongs(name, data)]
+        if local and CUBES in wanted:  # a partner counts by the federation's
+            wanted.remove(CUBES)
         if os.path.lexists(source / WASM) or not local:
             wanted.append(WASM)
         if os.path.lexists(source / SELF_TEST):
@@ -126,8 +130,10 @@ def _belongs(name: str, data: Sequence[str]) -> bool:
         return True
     if top == "data":
         return _is_agreement(name) and (not data or name in data)
-    return (top == "tests" and rest.endswith(".yaml")) or (
-        top == "reports" and rest.endswith(".json")
+    return (
+        name == CUBES
+        or (top == "tests" and rest.endswith(".yaml"))
+        or (top == "reports" and rest.endswith(".json"))
     )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from fairlead.partners import PartnerKind, Sector
 from fairlead.policy.documents import EU, Agreement, PolicyFile, Registry
 from fairlead.policy.extending import Written
-from fairlead.policy.marked import Path
+from fairlead.written import Path
 
 KINDS = {kind.value: kind.sector.value for kind in PartnerKind}
 """Kind of organisation → sector."""

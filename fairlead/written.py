@@ -13,6 +13,12 @@ from typing import Any
 
 import yaml
 
+_STUMBLES = (
+    *(yaml.YAMLError, ValueError, RecursionError),
+    *(LookupError, ArithmeticError, AttributeError, TypeError),
+)
+"""What PyYAML raises for octets that are none; some tags (``!!bool perhaps``) meet its faults."""
+
 Path = tuple[str | int, ...]
 """Where something stands in a document: keys and places, from the outside in."""
 
@@ -45,7 +51,7 @@ def load(data: bytes) -> Marked:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         raise Unreadable(1 if mark is None else mark.line + 1) from None
-    except (yaml.YAMLError, ValueError, RecursionError):
+    except _STUMBLES:
         raise Unreadable(1) from None
 
 
