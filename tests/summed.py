@@ -135,7 +135,7 @@ class Nodes:
 
         return seed
 
-    def terms(self, cells: int = 4, **changes: Any) -> Terms:
+    def terms(self, width: int = 4, **changes: Any) -> Terms:
         """Terms of all nodes, read by somebody who takes no part, but for what is changed."""
         release = changes.get("release", RELEASE)
         usual: dict[str, Any] = {
@@ -144,7 +144,7 @@ class Nodes:
             "readers": ("reader",),
             "quarter": QUARTER,
             "measures": (COUNT,),
-            "cells": tuple(f"{release.period}/c{place}" for place in range(cells)),
+            "cells": tuple(f"{release.period}/c{place}" for place in range(width)),
         }
         return Terms(**(usual | changes))
 

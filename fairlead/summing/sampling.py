@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import hashlib
 from fractions import Fraction
+from functools import lru_cache
 from math import ceil, factorial
 
 MAX_SCALE = 2**112
@@ -72,11 +73,16 @@ def poisson(uniform: Uniform, mean: Fraction) -> int:
     A part: k heads before the first tail, kept with probability (2·mean)ᵏ / (2·k!) ≤ 1, so that k
     is as likely as meanᵏ/k! (rejection, von Neumann 1951).
     """
+    parts, twice, denominator = _parts(mean)
+    return sum(_poisson(uniform, twice, denominator) for _ in range(parts))
+
+
+@lru_cache(maxsize=64)
+def _parts(mean: Fraction) -> tuple[int, int, int]:
+    """How many parts, and twice the mean of each as a fraction."""
     parts = ceil(mean)
-    if not parts:
-        return 0
-    part = mean / parts
-    return sum(_poisson(uniform, 2 * part.numerator, part.denominator) for _ in range(parts))
+    part = mean / max(parts, 1)
+    return parts, 2 * part.numerator, part.denominator
 
 
 def _poisson(uniform: Uniform, twice: int, denominator: int) -> int:
@@ -95,11 +101,18 @@ def _heads(uniform: Uniform) -> int:
     return heads + (word & -word).bit_length() - 1
 
 
+@lru_cache(maxsize=64)
+def _blocks(nodes: int, scale: Fraction) -> tuple[int, Fraction]:
+    """How many j there are, and how many jumps arrive in all of them (mean)."""
+    blocks = ceil(_TAIL * scale).bit_length()
+    return blocks, Fraction(blocks, nodes)
+
+
 def negative_binomial(uniform: Uniform, nodes: int, scale: Fraction) -> int:
     """One with r = 1/``nodes`` and p = exp(-1/``scale``): so many of them add up to a geometric."""
-    blocks = ceil(_TAIL * scale).bit_length()
+    blocks, arrivals = _blocks(nodes, scale)
     found = 0
-    for _ in range(poisson(uniform, Fraction(blocks, nodes))):
+    for _ in range(poisson(uniform, arrivals)):
         least = 1 << uniform.below(blocks)
         size = least + uniform.below(least)
         kept = uniform.below(size) < least
