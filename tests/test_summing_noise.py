@@ -15,7 +15,7 @@ import pytest
 from fairlead.errors import InvalidInput
 from fairlead.summing import noise_share
 from fairlead.summing.noise import Noise
-from fairlead.summing.sampling import Uniform, bernoulli_exp, negative_binomial, poisson
+from fairlead.summing.sampling import NegativeBinomial, Poisson, Uniform, bernoulli_exp
 from tests.summed import RELEASE, octets
 
 LIST = octets("list")
@@ -90,7 +90,8 @@ def test_a_share_is_a_negative_binomial() -> None:
         return ways * (1 - p) ** r * p**k
 
     source = uniform("nb")
-    drawn = [negative_binomial(source, nodes, scale) for _ in range(8000)]
+    numbers = NegativeBinomial(nodes, scale)
+    drawn = [numbers.draw(source) for _ in range(8000)]
     assert chi_square(drawn, chance, range(7)) < NORMAL
 
 
@@ -98,13 +99,14 @@ def test_a_share_is_a_negative_binomial() -> None:
 def test_a_poisson_number_is_one(mean: Fraction) -> None:
     """Means below, at and above one."""
     source = uniform("poisson", mean)
-    drawn = [poisson(source, mean) for _ in range(6000)]
+    numbers = Poisson(mean)
+    drawn = [numbers.draw(source) for _ in range(6000)]
 
     def chance(k: int) -> float:
         return math.exp(-mean) * float(mean) ** k / math.factorial(k)
 
     assert chi_square(drawn, chance, range(2 + 2 * math.ceil(mean))) < NORMAL
-    assert poisson(source, Fraction(0)) == 0
+    assert Poisson(Fraction(0)).draw(source) == 0
 
 
 @pytest.mark.parametrize(("numerator", "denominator"), [(0, 1), (1, 3), (1, 1), (5, 2)])

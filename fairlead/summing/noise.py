@@ -19,7 +19,7 @@ from fractions import Fraction
 from fairlead.errors import InvalidInput
 from fairlead.summing.binding import DIGEST_SIZE
 from fairlead.summing.release import Release, framed
-from fairlead.summing.sampling import MAX_SCALE, Uniform, negative_binomial
+from fairlead.summing.sampling import MAX_SCALE, NegativeBinomial, Uniform
 
 SECRET_SIZE = 32
 
@@ -31,12 +31,13 @@ class Noise:
     :raises InvalidInput: NOISE: no such secret, or no node.
     """
 
-    __slots__ = ("_nodes", "_shake")
+    __slots__ = ("_nodes", "_shake", "_sources")
 
     def __init__(self, secret: bytes, release: Release, list_digest: bytes, nodes: int) -> None:
         if (len(secret), len(list_digest)) != (SECRET_SIZE, DIGEST_SIZE) or nodes < 1:
             raise InvalidInput("noise is of a secret and a list", reasons=("NOISE",))
         self._nodes = nodes
+        self._sources: dict[str, NegativeBinomial] = {}
         context = framed(secret, *release.source(), list_digest, nodes.to_bytes(4, "big"))
         self._shake = hashlib.shake_256(b"fairlead/v1/statistics-noise\x00" + context)
 
@@ -45,13 +46,16 @@ class Noise:
 
         :raises InvalidInput: NOISE: the scale is not between 0 and 2¹¹², or too long a fraction.
         """
-        if not 0 < scale <= MAX_SCALE or scale.denominator > MAX_SCALE:
-            raise InvalidInput("noise has a scale above zero", reasons=("NOISE",))
+        spelt = str(scale)
+        source = self._sources.get(spelt)
+        if source is None:
+            if not 0 < scale <= MAX_SCALE or scale.denominator > MAX_SCALE:
+                raise InvalidInput("noise has a scale above zero", reasons=("NOISE",))
+            source = self._sources[spelt] = NegativeBinomial(self._nodes, scale)
         shake = self._shake.copy()
-        shake.update(framed(cell.encode(), word.encode(), str(scale).encode()))
+        shake.update(framed(cell.encode(), word.encode(), spelt.encode()))
         uniform = Uniform(shake)
-        first = negative_binomial(uniform, self._nodes, scale)
-        return first - negative_binomial(uniform, self._nodes, scale)
+        return source.draw(uniform) - source.draw(uniform)
 
 
 def noise_share(

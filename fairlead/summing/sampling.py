@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import hashlib
 from fractions import Fraction
-from functools import lru_cache
 from math import ceil, factorial
 
 MAX_SCALE = 2**112
@@ -67,30 +66,33 @@ def _exp(uniform: Uniform, numerator: int, denominator: int) -> bool:
     return count % 2 == 1
 
 
-def poisson(uniform: Uniform, mean: Fraction) -> int:
-    """A Poisson number: the sum of as many parts as make each one's mean at most 1.
+class Poisson:
+    """Poisson numbers of one mean: sums of as many parts as make each one's mean at most 1.
 
     A part: k heads before the first tail, kept with probability (2·mean)ᵏ / (2·k!) ≤ 1, so that k
     is as likely as meanᵏ/k! (rejection, von Neumann 1951).
     """
-    parts, twice, denominator = _parts(mean)
-    return sum(_poisson(uniform, twice, denominator) for _ in range(parts))
 
+    __slots__ = ("_denominator", "_parts", "_twice")
 
-@lru_cache(maxsize=64)
-def _parts(mean: Fraction) -> tuple[int, int, int]:
-    """How many parts, and twice the mean of each as a fraction."""
-    parts = ceil(mean)
-    part = mean / max(parts, 1)
-    return parts, 2 * part.numerator, part.denominator
+    def __init__(self, mean: Fraction) -> None:
+        part = mean / max(ceil(mean), 1)
+        self._parts, self._twice, self._denominator = (
+            ceil(mean),
+            2 * part.numerator,
+            part.denominator,
+        )
 
+    def draw(self, uniform: Uniform) -> int:
+        """One of them."""
+        return sum(self._part(uniform) for _ in range(self._parts))
 
-def _poisson(uniform: Uniform, twice: int, denominator: int) -> int:
-    while True:
-        heads = _heads(uniform)
-        kept = twice**heads
-        if uniform.below(2 * factorial(heads) * denominator**heads) < kept:
-            return heads
+    def _part(self, uniform: Uniform) -> int:
+        while True:
+            heads = _heads(uniform)
+            whole = 2 * factorial(heads) * self._denominator**heads
+            if uniform.below(whole) < self._twice**heads:
+                return heads
 
 
 def _heads(uniform: Uniform) -> int:
@@ -101,21 +103,23 @@ def _heads(uniform: Uniform) -> int:
     return heads + (word & -word).bit_length() - 1
 
 
-@lru_cache(maxsize=64)
-def _blocks(nodes: int, scale: Fraction) -> tuple[int, Fraction]:
-    """How many j there are, and how many jumps arrive in all of them (mean)."""
-    blocks = ceil(_TAIL * scale).bit_length()
-    return blocks, Fraction(blocks, nodes)
+class NegativeBinomial:
+    """Numbers with r = 1/``nodes`` and p = exp(-1/``scale``): so many add up to a geometric."""
 
+    __slots__ = ("_arrivals", "_blocks", "_scale")
 
-def negative_binomial(uniform: Uniform, nodes: int, scale: Fraction) -> int:
-    """One with r = 1/``nodes`` and p = exp(-1/``scale``): so many of them add up to a geometric."""
-    blocks, arrivals = _blocks(nodes, scale)
-    found = 0
-    for _ in range(poisson(uniform, arrivals)):
-        least = 1 << uniform.below(blocks)
-        size = least + uniform.below(least)
-        kept = uniform.below(size) < least
-        if kept and bernoulli_exp(uniform, size * scale.denominator, scale.numerator):
-            found += size
-    return found
+    def __init__(self, nodes: int, scale: Fraction) -> None:
+        self._blocks = ceil(_TAIL * scale).bit_length()
+        self._arrivals = Poisson(Fraction(self._blocks, nodes))
+        self._scale = scale.numerator, scale.denominator
+
+    def draw(self, uniform: Uniform) -> int:
+        """One of them."""
+        found, (numerator, denominator) = 0, self._scale
+        for _ in range(self._arrivals.draw(uniform)):
+            least = 1 << uniform.below(self._blocks)
+            size = least + uniform.below(least)
+            kept = uniform.below(size) < least
+            if kept and bernoulli_exp(uniform, size * denominator, numerator):
+                found += size
+        return found
