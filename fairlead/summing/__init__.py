@@ -1,0 +1,48 @@
+"""Masked sums: figures of many nodes of which only the sum is ever seen (PROTOCOL §6).
+
+Three rounds for one release and one list of participants. Ready: every node signs that it takes
+part with exactly this list. Indicators: every node says, masked, in which cells it contributes, and
+every node sums what all said and sees by itself which cells have enough contributors. Values: every
+node says, masked and with its own share of the noise, what it has in those cells.
+
+A mask binds release, list, round and all that was said before, so vectors of different rounds,
+levels, versions or lists, or of nodes that were shown different things, do not add up to anything.
+Pure: keys, secrets and the store are handed in.
+"""
+
+from fairlead.summing.binding import Binding, Round
+from fairlead.summing.combining import Combined, contributors, surviving, totals
+from fairlead.summing.figures import Figures, Measure
+from fairlead.summing.keeper import ListKeeper, Served, Store
+from fairlead.summing.masking import mask, sum_of
+from fairlead.summing.noise import noise_share
+from fairlead.summing.pairs import load_mask_key, pair_seed
+from fairlead.summing.participants import list_digest
+from fairlead.summing.release import Release
+from fairlead.summing.rounds import Rounds
+from fairlead.summing.statement import Statement
+from fairlead.summing.terms import Terms
+
+__all__ = [
+    "Binding",
+    "Combined",
+    "Figures",
+    "ListKeeper",
+    "Measure",
+    "Release",
+    "Round",
+    "Rounds",
+    "Served",
+    "Statement",
+    "Store",
+    "Terms",
+    "contributors",
+    "list_digest",
+    "load_mask_key",
+    "mask",
+    "noise_share",
+    "pair_seed",
+    "sum_of",
+    "surviving",
+    "totals",
+]
