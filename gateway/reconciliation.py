@@ -225,7 +225,7 @@ class Reconciliations:
            checkpoint covers the leaves it names.
         2. It follows what was concluded last; the same one again changes nothing.
         3. What the node holds against this log as a whole it shows, by a checkpoint of this log
-           that this log does not extend, or that the statement's is behind.
+           that this log does not extend.
         4. What several nodes of a partner were told, none of them may know.
         5. One leaf, with all three statements: an alarm over what was not raised before, or that
            both logs agree. What this gateway knows of the node moves with it, unless the node does
@@ -282,13 +282,16 @@ class Reconciliations:
             receipts.open_checkpoint_of(note, self._log.origin, keys)
             for note in (accepted, found.said.checkpoint)
         )
-        behind = "LOG_BEHIND" in reasons and now.size < before.size
-        if self._extends(before) and self._extends(now) and not behind:
+        if self._extends(before) and self._extends(now):  # whichever of the two is the longer
             raise Forged(
                 "a verdict accuses this log of what it does not contradict",
                 reasons=("RECONCILE_UNTRUE",),
                 remedy="ask the node's operator: its log and the verdict show who is right",
             )
+
+    def _accused_by(self, found: Exchange) -> str:
+        """Whose accusations of this log stand together: one node's, whatever another's says."""
+        return f"{self._log.origin} {found.statement.pair.node}"
 
     def _extends(self, shown: receipts.Checkpoint) -> bool:
         """Whether this log begins with what a checkpoint covers."""
@@ -306,7 +309,7 @@ class Reconciliations:
         judged = self._of_all(found, partner)
         # 5
         now_ms = max(int(self._clock() * 1000), (known.at_ms if known else 0) + 1)
-        once, standing = judged.once(found.statement), judged.standing(head.origin)
+        once, standing = judged.once(found.statement), judged.standing(self._accused_by(found))
         raised = self._raised.known([*once, *standing])
         fresh = {identity: code for identity, code in {**once, **standing}.items()
                  if identity not in raised}  # fmt: skip
@@ -319,7 +322,7 @@ class Reconciliations:
             puts.append(put_raised(standing.items(), time_ms=now_ms, last=True))
         else:
             puts.append(put_known(_moved(found, head, known, now_ms), after=known))
-            puts.append(put_over(head.origin, OF_LOG))
+            puts.append(put_over(self._accused_by(found), OF_LOG))
             puts.append(put_over(found.statement.pair.node, [FORK]))
         if len(partner.nodes) > 1:
             puts.append(put_missed(found, now_ms=now_ms))

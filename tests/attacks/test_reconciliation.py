@@ -636,6 +636,25 @@ async def test_a_log_is_not_accused_of_what_it_goes_on_from(both: Both, code: st
     assert [list(leaf.reasons) for leaf in both.gateway.of(REFUSAL)] == [["RECONCILE_UNTRUE"]]
 
 
+async def test_an_older_counterstatement_is_no_log_that_fell_behind(both: Both) -> None:
+    """A node that concludes on what this log showed before a checkpoint that it has accepted since,
+    of the same history, raises no alarm here, however often it does so."""
+    await both.hour()
+    await both.reconcile()
+
+    async def accuse(said: Said, *_: object) -> None:
+        await both.hour()
+        said.reasons, said.believed = ("CHECKPOINT_FORK", "LOG_BEHIND"), None
+        said.accepted = both.gateway.log.checkpoint()
+
+    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+    for _ in range(2):
+        with pytest.raises(Forged) as caught:
+            await both.reconcile()
+        assert caught.value.code == "RECONCILE_UNTRUE"
+    assert both.gateway.of(ALARM) == []
+
+
 async def test_one_partner_keeps_nobody_out(both: Both) -> None:
     """A second statement of a partner, of whichever of its nodes, is turned away while the first is
     looked up, and leaves no leaf, and others are served; nor do more than a few at once."""
