@@ -39,13 +39,17 @@ from fairlead.reconciling import (
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import reconcile_pb2 as pb
 from gateway.counterstating import Counterstating
-from gateway.reconciled import Known, NodeShelf, put_known, put_missed
-from gateway.turns import Turns
+from gateway.pace import Pace
+from gateway.reconciled import Known, NodeShelf, moved, put_known, put_missed
+from gateway.turns import Turn, Turns
 
 SUBJECT = "reconciliation"
 RECONCILE, CONCLUDE = "ReconcileService.Reconcile", "ReconcileService.Conclude"
 AT_ONCE = 4
 """Statements that are looked up at a time, one of a partner."""
+AN_HOUR = 64
+"""Statements of a node that are answered in an hour, and its verdicts: as many as an honest one
+gives in a row."""
 FORK = "CHECKPOINT_FORK"
 
 
@@ -87,6 +91,7 @@ class Reconciliations:
         self.shelf = NodeShelf(log)
         self._raised = Raised(log)
         self._stating, self._judging = Turns(AT_ONCE), Turns(AT_ONCE * AT_ONCE)
+        self._paces = {call: Pace(AN_HOUR, clock=clock) for call in (RECONCILE, CONCLUDE)}
         self._concluding = asyncio.Lock()
 
     # ── A statement ──────────────────────────────────────────────────────────────────────────
@@ -108,11 +113,12 @@ class Reconciliations:
 
         :raises FairleadError: refused, with the refusal on the record.
         """
-        async with self._taking(self._stating, RECONCILE, peer):
+        async with self._taking(self._stating, RECONCILE, peer) as turn:
             # 1
             partner, pair = self._partner(peer)
-            statement = open_statement(
-                request.statement, request.signature, public_key=partner.signing_key, pair=pair
+            octets, signature, key = request.statement, request.signature, partner.signing_key
+            statement = await turn.beside(
+                open_statement, octets, signature, public_key=key, pair=pair
             )
             head = self._own_head(statement, partner)
             # 2
@@ -121,7 +127,7 @@ class Reconciliations:
                 told = pb.Known(next=known.next, checkpoint=known.note) if known else pb.Known()
                 return pb.ReconcileResponse(known=told)
             # 3 and 4
-            said = await asyncio.to_thread(self.saying.said, statement, known)
+            said = await turn.beside(self.saying.said, statement, known)
             if not all(said.leaves):
                 await self._refuse(_not_held(said), RECONCILE, peer)
             await self._log.follow()  # the checkpoint covers whatever was found
@@ -129,12 +135,13 @@ class Reconciliations:
             return pb.ReconcileResponse(countered=self.saying.signed(said, statement, request))
 
     @asynccontextmanager
-    async def _taking(self, turns: Turns, subject: str, peer: Identity) -> AsyncIterator[None]:
+    async def _taking(self, turns: Turns, subject: str, peer: Identity) -> AsyncIterator[Turn]:
         """A partner's turn at one of the two calls; what is refused in it is on the record."""
-        with turns.of(peer.partner_id or ""):
+        with turns.of(peer.partner_id or "") as turn:
+            self._paces[subject].step(peer.spiffe_id)
             try:
                 await self._log.follow()  # other gateways write this log too
-                yield
+                yield turn
             except FairleadError as error:
                 await self._refuse(error, subject, peer)
                 raise
@@ -234,12 +241,12 @@ class Reconciliations:
         :returns: the codes of the incidents, sorted.
         :raises FairleadError: refused, with the refusal on the record.
         """
-        async with self._taking(self._judging, CONCLUDE, peer):
+        async with self._taking(self._judging, CONCLUDE, peer) as turn:
             # 1
             partner, pair = self._partner(peer)
             keys = {gateway.spiffe_id: gateway.signing_key for gateway in self._gateways()}
-            found = open_reconciliation(
-                kept, node_key=partner.signing_key, gateways=keys, pair=pair
+            found = await turn.beside(
+                open_reconciliation, kept, node_key=partner.signing_key, gateways=keys, pair=pair
             )
             head = self._own_head(found.statement, partner)
             _require_covered(found, head, partner)
@@ -321,7 +328,7 @@ class Reconciliations:
         if found.verdict.reasons:
             puts.append(put_raised(standing.items(), time_ms=now_ms, last=True))
         else:
-            puts.append(put_known(_moved(found, head, known, now_ms), after=known))
+            puts.append(put_known(moved(found, head, known, now_ms), after=known))
             puts.append(put_over(self._accused_by(found), OF_LOG))
             puts.append(put_over(found.statement.pair.node, [FORK]))
         if len(partner.nodes) > 1:
@@ -383,21 +390,3 @@ def _require_covered(found: Exchange, head: Head, partner: Partner) -> None:
     size = receipts.open_checkpoint(noted, head.origin, partner.signing_key).size
     if size < max(found.verdict.leaves, default=0):
         raise InvalidInput("a verdict is about more than its log", reasons=("RECONCILE_FORM",))
-
-
-def _moved(found: Exchange, head: Head, known: Known | None, now_ms: int) -> Known:
-    """What a gateway knows now. What was told again once is not told again: a node that wants the
-    same each time would never hear the rest."""
-    before, pair = known.gateway_next if known else 0, found.statement.pair
-    return Known(
-        node=pair.node,
-        partner=pair.partner_id,
-        next=found.statement.next,
-        size=head.size,
-        root=head.root,
-        note=head.checkpoint,
-        gateway_next=max(found.said.next, before),
-        gateway_first=before,
-        excused=found.said.excused,
-        at_ms=now_ms,
-    )
