@@ -748,7 +748,7 @@ def test_a_verdict_of_thousands_of_incidents_leaves_few_rows() -> None:
     ]
     one, same, more = (
         Judgement(incidents=tuple(some), codes=(), excused=0).once(cast("Statement", None))
-        for some in (found[:-1], found[:ROWS] + found[-2:ROWS - 1:-1], found)
+        for some in (found[:-1], found[:ROWS] + found[-2 : ROWS - 1 : -1], found)
     )
     assert (len(one), set(one.values())) == (ROWS + 2, {"RECONCILE_MISSING", "RECONCILE_DIFFERS"})
     assert one == same
