@@ -236,3 +236,4 @@ async def test_the_commands_back_up_and_restore(tmp_path: Path) -> None:
     again = await command("gateway.cli.main", "restore", archive, "--config", config)
     assert again.code == 0, again.err
     assert "next: fairlead-gateway check" in again.err
+    assert f"{made.gateway_config.state_dir.name}.before-" in again.err

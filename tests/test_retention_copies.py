@@ -20,6 +20,7 @@ from fairlead.retention import LeafClass
 from fairlead.retention.copies import MARK, destroy_over, open_copy, seal_copy
 from fairlead.retention.periods import FILE, PeriodKeys, alone, month_of
 from fairlead.retention.sealed import SealedUnder, file_beside
+from fairlead.v1 import audit_pb2, erasure_pb2
 from tests.audited import Shelf, shelf
 from tests.erased import NOW, RETENTION, Desk, aged, asked, closed
 
@@ -84,6 +85,22 @@ async def test_a_partner_of_another_class_takes_no_leaf_of_the_archives_along(
     assert await desk.erase("national", 250) == 1
     assert PeriodKeys.load(desk.keys).key(LeafClass.PRIVATE, OLD) is None
     assert not {1, 2} & (opened(desk, copy).keys() | opened(desk, later).keys())
+
+
+async def test_a_leaf_keeps_no_key_but_the_one_it_was_sealed_under(desk: Desk, place: Path) -> None:
+    """What a held leaf of a partner's former class leaves alone goes out of the archives."""
+    await desk.fill([asked(1, "police", 300), asked(2, "depot", 300)])
+    copy = archived(desk, place)
+    desk.retention = replace(
+        BOTH,
+        partners={**BOTH.partners, "depot": LeafClass.NATIONAL},
+        days={**BOTH.days, LeafClass.NATIONAL: 200},
+    )
+    selection = audit_pb2.LeafSelection(partners=["depot"])
+    request = erasure_pb2.HoldRequest(selection=selection, reference="R", by="u-o-1")
+    await desk.eraser.hold(request)
+    assert await desk.erase("national", 250) == 1
+    assert {1, 2} & opened(desk, copy).keys() == {2}
 
 
 async def test_a_partner_that_is_no_longer_listed_takes_none_along(desk: Desk, place: Path) -> None:
