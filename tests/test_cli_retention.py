@@ -166,7 +166,9 @@ def test_two_operators_erase_what_is_over(gateway: Gateway, tmp_path: Path) -> N
         assert gateway("approve", order, "--operator", key).code == Exit.ANSWERED
     assert "APPROVED_ALREADY" in gateway("approve", order, "--operator", keys[0]).err
     assert "left for the process" in gateway("erase", order).err
+    (gateway.made.config.state_dir / ".backup-dead").mkdir()  # of a backup that was killed
     asyncio.run(gateway.work())
+    assert not (gateway.made.config.state_dir / ".backup-dead").exists()
     shown = json.loads(gateway("retention", "--output", "json").out)
     assert [row["leaves"] for row in shown["erased"]] == [4]
     assert "erased on" in gateway("retention").err

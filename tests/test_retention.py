@@ -299,7 +299,7 @@ async def test_a_copy_of_before_is_unreadable_once_the_period_is_over(
         source.backup(target)
     source.close()
     target.close()
-    assert seal_copy(copy, keys, RETENTION, now=NOW) == 4
+    assert seal_copy(copy, desk.keys, RETENTION, now=NOW) == 4
     sealed = copy.read_bytes()
     assert MARKER.encode() not in sealed
     assert MARK in sealed
