@@ -425,8 +425,8 @@ def test_an_oversight_without_a_share_has_nothing_to_release(asked: Asked) -> No
 
 
 def test_a_spoilt_share_is_said_and_not_released(world: World) -> None:
-    """An honest member to whom the asker sealed something else says so, and the others suffice.
-    That alone proves nothing against the asker: any member could accuse one."""
+    """An honest member to whom the asker sealed something else says so, and the others suffice; its
+    word alone proves nothing against the asker."""
     walk = world.walk(TERM)
     sealed = pb.SealedDetail.FromString(walk.detail)
     sealed.shares[0].commitment = bytes(32)

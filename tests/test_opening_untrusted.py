@@ -8,6 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import receipts, sealing, signing
+from fairlead.appointed import Appointed
 from fairlead.cosigning import cosign, with_lines, witness_name
 from fairlead.detail import Bound, seal_detail
 from fairlead.envelope.blinded import BlindedTerms, open_blind_part
@@ -22,6 +23,7 @@ from fairlead.opening.opened import open_leaf
 from fairlead.opening.request import Request, Subject, verify_request
 from fairlead.opening.share import Released, shares_info
 from fairlead.v1 import opening_pb2 as pb
+from fairlead.v1 import query_pb2
 from tests.openings import Asked, Logged, auditors_world, blind_walk, owners_receipt
 from tests.walks import ASKER, NOW, OWNER, TERM, World
 
@@ -90,15 +92,18 @@ def test_a_strangers_share_is_not_counted(world: World) -> None:
     assert refused.value.reasons == ("SHARES_TOO_FEW",)
 
 
-def spoiling(asked: Asked, member: str) -> bytes:
-    """A file in which a member says of every leaf that its share was spoilt."""
+def claiming(asked: Asked, member: str, *, share: bytes = b"") -> bytes:
+    """A file in which a member says of every leaf that this is its share; without one, that its
+    share was spoilt."""
     request, by = asked.request, asked.oversight(member)
     wire = pb.OpeningShares.FromString(asked.file(member))
     shares = []
     for place, _ in enumerate(request.sought):
         bound = request.digest + place.to_bytes(4, "big") + member.encode()
-        said = signing.sign(by.log_key, "opening-share", bound + b"\x00\x01")
-        shares.append(pb.ReleasedShare(spoilt=True, signature=said))
+        said = signing.sign(
+            by.log_key, "opening-share", bound + (b"\x00\x00" + share if share else b"\x00\x01")
+        )
+        shares.append(pb.ReleasedShare(share=share, spoilt=not share, signature=said))
     content = signing.canonical(pb.ReleasedShares(leaf=b"leaf", shares=shares))
     wire.sealed = sealing.seal(content, request.reader, info=shares_info(request, member))
     return signing.canonical(wire)
@@ -109,7 +114,7 @@ def test_what_a_member_only_says_is_spoilt_is_its_word_and_no_incident(world: Wo
     nothing, whether the others' shares suffice or not."""
     walks = world.walk(("vessel-imo", "9074729")), world.walk(TERM)
     asked = Logged.at_gateway(*walks).search(SUBJECT)
-    file = spoiling(asked, TWO)
+    file = claiming(asked, TWO)
     word = ("SPOILT_SAID", TWO, signing.digest(file))
     for files, places, more in (
         ([file, asked.file(THREE)], (1,), []),
@@ -119,6 +124,25 @@ def test_what_a_member_only_says_is_spoilt_is_its_word_and_no_incident(world: Wo
         told = [(d.reason, d.partner_id, d.digest) for d in filtered.doubts if d.place == 0]
         assert (told, {d.blamed for d in filtered.doubts}) == ([*more, word], {""})
         assert content(asked, filtered).found == [] or places == (1,)
+
+
+def test_whoever_holds_no_share_of_a_leaf_says_nothing_of_it_in_a_search(world: World) -> None:
+    """A member of another committee, whose leaf is in the same search, gives a share of this one,
+    or says that it was spoilt: neither is counted, told or passed on."""
+    former = replace(world.directory, appointed=Appointed(committee=(THREE, OWNER), threshold=2))
+    theirs = world.walk(("vessel-imo", "9074729"))
+    bound = Bound(query_id=theirs.query_id, maker=ASKER)
+    theirs.detail = seal_detail(former, bound, b"content")
+
+    def named(header: query_pb2.QueryHeader) -> None:
+        header.detail_digest = signing.digest(theirs.detail)
+
+    asked = Logged.at_gateway(world.walk(TERM), theirs.resigned(header=named)).search(SUBJECT)
+    for file in (claiming(asked, OWNER), claiming(asked, OWNER, share=b"\x02" + bytes(32))):
+        told = asked.filtered(files=[file]).doubts
+        assert [(d.reason, d.partner_id) for d in told if d.place == 0] == [("SHARES_TOO_FEW", "")]
+        (found,) = content(asked, asked.filtered(files=[file, asked.file(TWO)])).found
+        assert [share.partner_id for share in found.shares] == [ONE, TWO]
 
 
 def content(asked: Asked, filtered: Filtered) -> pb.SearchFound:
