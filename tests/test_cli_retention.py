@@ -8,7 +8,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, run
 from fairlead.keyfile import write_private
 from fairlead.leaves import LeafWriter
-from fairlead.retention import approve_as_user, by_users, require_approved
+from fairlead.retention import approve_as_user, approving, by_users, require_approved
 from fairlead.retention import spool as spool_module
 from fairlead.retention.periods import FILE
 from fairlead.v1 import audit_pb2 as pb
@@ -181,6 +181,38 @@ def test_two_operators_erase_what_is_over(gateway: Gateway, tmp_path: Path) -> N
     assert len(gateway("hold", "list").out.splitlines()) <= 1
 
 
+def test_an_operator_signs_what_this_log_has_due_and_nothing_else(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    """An order that leaves out what its maker wants kept, or lists more, gets no signature."""
+    path = tmp_path / "old.erasure"
+    key = str(gateway.made.folder / "hand-over" / "operator-1" / "operator.key")
+    words = ("--class", "national", "--before", "2000d", "--to", str(path))
+    assert "REFUSAL 5" in gateway("propose", *words).err
+    order = erasure_pb2.SignedErasureOrder.FromString(path.read_bytes())
+    content = erasure_pb2.ErasureOrder.FromString(order.order)
+    content.part_digests[0] = bytes(32)
+    order.order = signing.canonical(content)
+    path.write_bytes(signing.canonical(order))
+    refused = gateway("approve", str(path), "--operator", key)
+    assert (refused.code != Exit.ANSWERED, "ERASURE_OTHER" in refused.err) == (True, True)
+    assert path.read_bytes() == signing.canonical(order)
+
+
+def test_what_waits_and_what_was_refused_is_shown(gateway: Gateway) -> None:
+    """Nobody believes that a hold is in force because a command ended."""
+    path = spool_module.leave(
+        gateway.made.config.state_dir,
+        erasure_pb2.RetentionJob(hold=erasure_pb2.HoldRequest(ended=bytes(32), by="u-o-1")),
+    )
+    for words in (("hold", "list"), ("retention",)):
+        assert f"waits for the process: {path.name}" in gateway(*words).err
+    asyncio.run(gateway.work())
+    for words in (("hold", "list"), ("retention",)):
+        said = gateway(*words).err
+        assert ("HOLD_UNKNOWN" in said, "waits" in said) == (True, False)
+
+
 def test_an_erasure_that_nobody_approved_is_named(gateway: Gateway) -> None:
     """Whoever holds the log's key can write the leaf and not the operators' signatures."""
 
@@ -192,7 +224,12 @@ def test_an_erasure_that_nobody_approved_is_named(gateway: Gateway) -> None:
 
         digest = list_digest(listed)
         content = erasure_pb2.ErasureOrder(
-            origin=log.origin, leaf_class="private", until_ms=1, count=1, part_digests=[digest]
+            origin=log.origin,
+            leaf_class="private",
+            until_ms=1,
+            issued_at=int(time.time()),
+            count=1,
+            part_digests=[digest],
         )
         order = erasure_pb2.SignedErasureOrder(order=signing.canonical(content))
         for number in (1, 2):
@@ -315,6 +352,26 @@ def test_others_do_not_approve(world: World) -> None:
         by_users("police", lambda: world.directory, world.opened.deny_lists)(
             by(world, "u-c06", "u-c13"), time.time()
         )
+
+
+def test_a_service_user_is_not_the_second_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a service user is a person, who may have a certificate of their own: one twice."""
+    order = by(world, "u-c06", "u-c11")
+    plain = approving.identity_from_certificate
+
+    def service(*arguments: Any, **settings: Any) -> Any:
+        found = plain(*arguments, **settings)
+        if not found.spiffe_id.endswith("u-c11"):
+            return found
+        return replace(found, responsible="u-c06", schemes=frozenset({"container"}))
+
+    monkeypatch.setattr(approving, "identity_from_certificate", service)
+    for attempt in (lambda: judged(world, order), lambda: by(world, "u-c11")):
+        with pytest.raises(errors.Refused) as caught:
+            attempt()
+        assert caught.value.code == "ERASURE_ROLE"
 
 
 def test_an_auditor_types_the_approval(world: World, typed: Typed, tmp_path: Path) -> None:

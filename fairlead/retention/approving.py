@@ -161,8 +161,7 @@ def approve_as_user(
     """
     order = read_order(data)
     own = identity_from_certificate(certificate, directory=directory, now=now)
-    if not ROLES & set(own.roles):
-        raise _role()
+    _require_person(own)
     for item in order.signed.users:
         other = identity_from_certificate(item.certificate, directory=directory, now=now)
         if other.spiffe_id == own.spiffe_id:
@@ -178,10 +177,16 @@ def _approver(
     found = identity_from_certificate(item.certificate, directory=directory, now=now)
     if found.kind is not IdentityKind.USER or found.partner_id != partner_id:
         raise Forged("an approval is not by a user of this partner", reasons=("USER",))
-    if not ROLES & set(found.roles):
-        raise _role()
+    _require_person(found)
     signing.verify_as_user(found.public_key, DOMAIN, order, item.signature)
     return found
+
+
+def _require_person(found: Identity) -> None:
+    """They may approve, and are no service user: behind that is a person with a certificate of
+    their own, who would be two."""
+    if found.responsible or not ROLES & set(found.roles):
+        raise _role()
 
 
 def _require_two(people: Sequence[Identity]) -> None:
@@ -222,7 +227,8 @@ def _not_two() -> Refused:
 
 def _role() -> Refused:
     return Refused(
-        "an erasure is approved by auditors or security officers, one of them an auditor",
+        "an erasure is approved by auditors or security officers, one of them an auditor, and "
+        "never by a service user",
         reasons=("ERASURE_ROLE",),
         remedy="ask your user authority for the role auditor",
     )
