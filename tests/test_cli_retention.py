@@ -210,7 +210,7 @@ def test_what_waits_and_what_was_refused_is_shown(gateway: Gateway) -> None:
     asyncio.run(gateway.work())
     for words in (("hold", "list"), ("retention",)):
         said = gateway(*words).err
-        assert ("HOLD_UNKNOWN" in said, "waits" in said) == (True, False)
+        assert ("HOLD_UNKNOWN" in said, "waits for" in said) == (True, False)
 
 
 def test_an_erasure_that_nobody_approved_is_named(gateway: Gateway) -> None:

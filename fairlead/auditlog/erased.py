@@ -61,9 +61,9 @@ MIGRATION = """
         reference TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """
-"""What was erased, by the digest in its ERASURE leaf: for looking, nothing is believed for it. And of
-each hold in force, by the hash of the leaf that began it, the reference, which is here alone: the
-leaf commits to it."""
+"""What was erased, by the digest in its ERASURE leaf: for looking, nothing is believed for it. And
+of each hold in force, by the hash of the leaf that began it, the reference, which is here alone:
+the leaf commits to it."""
 
 Listed = tuple[int, bytes, int]
 """Index, hash and type of a leaf."""
@@ -240,15 +240,21 @@ class Erased:
             and signatures == list(leaf.signatures)
             and len(set(leaf.approvers)) > 1
         )
-        if not whole:
-            return "it erased other leaves than it says"
-        if not ERASABLE.issuperset(part.types):
-            return "it erased leaves that are never erased"
-        if not _timely(order, leaf.time_ms):
-            return "it erased leaves before their time, or without an order in force"
-        who = tuple(leaf.approvers)
-        if self.orders.setdefault(signing.canonical(found), (index, who))[1] != who:
-            return "it names others than approved the order it is part of"
+        octets, who = signing.canonical(found), tuple(leaf.approvers)
+        for right, fault in (
+            (whole, "it erased other leaves than it says"),
+            (ERASABLE.issuperset(part.types), "it erased leaves that are never erased"),
+            (
+                _timely(order, leaf.time_ms),
+                "it erased leaves before their time, or without an order in force",
+            ),
+            (
+                self.orders.setdefault(octets, (index, who))[1] == who,
+                "it names others than approved the order it is part of",
+            ),
+        ):
+            if not right:
+                return fault
         self.count += len(listed)
         self._last = index
         self._intents += [i for i, _, kind in listed if kind == audit_pb2.LEAF_TYPE_INTENT]

@@ -42,7 +42,7 @@ class Eraser:
         4. Each part in one transaction: its ERASURE leaf, and the bodies and details gone.
         5. What ``after`` looks after goes. What the database put aside goes with :meth:`scrub`.
 
-        :param first: done before each part, as to put a hold that came meanwhile: it stops the rest.
+        :param first: done before each part, as to put a hold that came meanwhile: the rest stays.
         :returns: how many leaves.
         :raises FairleadError: nothing more was erased.
         """

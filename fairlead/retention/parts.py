@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from fairlead.auditing.reading import Read
-from fairlead.auditlog.erased import Listed, ListDigest, indexes_of, list_digest, other, spans
+from fairlead.auditlog.erased import ListDigest, Listed, indexes_of, list_digest, other, spans
 from fairlead.errors import Refused
 from fairlead.retention.classes import Retention
 from fairlead.retention.holds import holds
