@@ -229,6 +229,25 @@ class Erased:
             (place, self._gone.pop(place), kind)
             for place, kind in zip(indexes, part.types, strict=True)
         ]
+        fault = self._fault(leaf, found, order, listed)
+        if fault:
+            return fault
+        who = tuple(leaf.approvers)
+        if self.orders.setdefault(signing.canonical(found), (index, who))[1] != who:
+            return "it names others than approved the order it is part of"
+        self.count += len(listed)
+        self._last = index
+        self._intents += [i for i, _, kind in listed if kind == audit_pb2.LEAF_TYPE_INTENT]
+        return ""
+
+    def _fault(
+        self,
+        leaf: audit_pb2.AuditLeaf,
+        found: pb.SignedErasureOrder,
+        order: pb.ErasureOrder,
+        listed: Sequence[Listed],
+    ) -> str:
+        """What an ERASURE leaf says that its order, or what is gone, does not."""
         said = (order.origin, order.leaf_class, order.until_ms)
         signatures = [item.signature for item in found.operators]
         signatures += [item.signature for item in found.users]
@@ -240,24 +259,12 @@ class Erased:
             and signatures == list(leaf.signatures)
             and len(set(leaf.approvers)) > 1
         )
-        octets, who = signing.canonical(found), tuple(leaf.approvers)
-        for right, fault in (
-            (whole, "it erased other leaves than it says"),
-            (ERASABLE.issuperset(part.types), "it erased leaves that are never erased"),
-            (
-                _timely(order, leaf.time_ms),
-                "it erased leaves before their time, or without an order in force",
-            ),
-            (
-                self.orders.setdefault(octets, (index, who))[1] == who,
-                "it names others than approved the order it is part of",
-            ),
-        ):
-            if not right:
-                return fault
-        self.count += len(listed)
-        self._last = index
-        self._intents += [i for i, _, kind in listed if kind == audit_pb2.LEAF_TYPE_INTENT]
+        if not whole:
+            return "it erased other leaves than it says"
+        if not ERASABLE.issuperset(kind for _, _, kind in listed):
+            return "it erased leaves that are never erased"
+        if not _timely(order, leaf.time_ms):
+            return "it erased leaves before their time, or without an order in force"
         return ""
 
     def compare(self) -> tuple[int, str]:

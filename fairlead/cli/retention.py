@@ -187,7 +187,7 @@ def show_order(data: bytes) -> None:
 
     order = read_order(data)
     kinds = Counter(kind for part in order.signed.parts for kind in part.types)
-    names = {number: name for name, number in audit_pb2.LeafType.items()}
+    names = {int(number): name for name, number in audit_pb2.LeafType.items()}
     types = ", ".join(
         f"{names.get(kind, str(kind)).removeprefix('LEAF_TYPE_')} {count}"
         for kind, count in sorted(kinds.items())

@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
+from fairlead.auditlog.erased import LIFETIME_S
 from fairlead.certificates import Identity, IdentityKind, Role, identity_from_certificate
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Refused
 from fairlead.partners import DenyLists, Directory, sign_as_operator, verify_operators
-from fairlead.retention.order import DOMAIN, LIFETIME_S, MAX_FILE, read_order
+from fairlead.retention.order import DOMAIN, MAX_FILE, read_order
 from fairlead.v1 import erasure_pb2 as pb
 
 QUORUM = 2
