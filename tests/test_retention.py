@@ -476,6 +476,26 @@ async def test_a_hold_stops_an_erasure_that_is_under_way(
     assert (caught.value.code, desk.gone(), in_force(desk)) == ("HOLDS_CHANGED", {1}, 1)
 
 
+async def test_nothing_goes_before_a_hold_that_cannot_be_put(
+    desk: Desk, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is away while a hold waits puts the erasure off, and the hold comes first."""
+    await desk.fill(whole(1, "terminal", 300))
+    order = spool_module.leave(tmp_path, ordered(desk))
+    spool_module.leave(tmp_path, HELD)
+
+    async def away(*_: object) -> None:
+        raise unreadable()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(desk.eraser), "hold", away)
+        await spool.take(order)
+    assert (order.exists(), desk.gone()) == (True, set())
+    for path in spool.waiting():
+        await spool.take(path)
+    assert (order.exists(), desk.gone(), in_force(desk)) == (False, set(), 1)
+
+
 async def test_a_reader_of_the_log_keeps_no_hold_waiting(
     desk: Desk, spool: Spool, place: Path, tmp_path: Path
 ) -> None:

@@ -69,16 +69,19 @@ class Spool:
         """The jobs left here: holds, then the rest, the oldest first."""
         return _files(self.folder, HOLD) + _files(self.folder, JOB)
 
-    async def holds(self) -> None:
-        """Put and end the holds that wait."""
-        for path in await asyncio.to_thread(_files, self.folder, HOLD):
-            await self.take(path)
+    async def holds(self, *, strict: bool = False) -> None:
+        """Put and end the holds that wait.
 
-    async def take(self, path: Path) -> None:
+        :raises LogUnavailable: the log failed, or, if ``strict``, cannot be read for a while.
+        """
+        for path in await asyncio.to_thread(_files, self.folder, HOLD):
+            await self.take(path, strict=strict)
+
+    async def take(self, path: Path, *, strict: bool = False) -> None:
         """Do one job, or say beside it why not. What cannot be read or written now stays, and is
         tried again.
 
-        :raises LogUnavailable: the log failed.
+        :raises LogUnavailable: the log failed, or, if ``strict``, cannot be read for a while.
         """
         try:
             if path not in self._done:
@@ -89,7 +92,7 @@ class Spool:
         except FileNotFoundError:  # whoever left it took it away
             self._done.discard(path)
         except LogUnavailable as error:
-            if not self.eraser.log.healthy:
+            if strict or not self.eraser.log.healthy:
                 raise
             self._tell(path, error)
         except OSError as error:
@@ -116,7 +119,7 @@ class Spool:
         elif kind == "erasure" and path.suffix == JOB:
             data = await asyncio.to_thread(signing.canonical, job.erasure)
             try:
-                count = await self.eraser.erase(data, self.holds)
+                count = await self.eraser.erase(data, lambda: self.holds(strict=True))
             finally:
                 self._scrub.set()
             get_logger().info(Event.LEAVES_ERASED, count=count)
