@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certs.dev.federation import UserSpec
 from fairlead import errors, process, signing
@@ -374,28 +375,57 @@ def test_a_service_user_is_not_the_second_person(
         assert caught.value.code == "ERASURE_ROLE"
 
 
+def profile_of(world: World, folder: Path, user: str) -> Path:
+    layout = world.opened.layout
+    keys = layout.user("customs", user)
+    content = {
+        "node": "127.0.0.1:1",
+        "node_id": "spiffe://fairlead.demo/partner/customs/node/node-1",
+        "certificate": str(keys / "user.pem"),
+        "key": str(keys / "user.key"),
+        "directory": str(layout.directory),
+        "trust": str(layout.pins),
+    }
+    profile = folder / f"{user}.toml"
+    profile.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in content.items()))
+    return profile
+
+
+def test_an_auditor_signs_nothing_that_a_copy_of_the_log_does_not_hold(
+    world: World, typed: Typed, tmp_path: Path
+) -> None:
+    """With --log each listed leaf is looked up, and the file is left as it was."""
+    path, place = tmp_path / "private.erasure", tmp_path / "copy.sqlite"
+    path.write_bytes(made := an_order())
+    key = Ed25519PrivateKey.generate()
+    origin = "fairlead.demo/partner/customs"
+    log = AuditLog.open(place, origin=origin, key=key, clock=time.time)
+    leaf = pb.AuditLeaf(type=pb.LEAF_TYPE_INTENT, log="partner/customs", query_id=bytes(16))
+
+    async def fill() -> None:
+        for _ in range(2):
+            await log.append(signing.canonical(leaf))
+
+    asyncio.run(fill())
+    log.close()
+    profile = profile_of(world, tmp_path, "u-c06")
+    words = ("audit", "approve", str(path), "--profile", str(profile), "--log", str(place))
+    assert "ERASURE_OTHER" in typed(fairlead_app, *words).err
+    assert path.read_bytes() == made
+
+
 def test_an_auditor_types_the_approval(world: World, typed: Typed, tmp_path: Path) -> None:
     """The command shows what is about to be erased, signs, and says who is next."""
-    layout = world.opened.layout
     path = tmp_path / "private.erasure"
     path.write_bytes(an_order())
     said = []
     for user in ("u-c06", "u-c11", "u-c11"):
-        keys = layout.user("customs", user)
-        profile = tmp_path / f"{user}.toml"
-        content = {
-            "node": "127.0.0.1:1",
-            "node_id": "spiffe://fairlead.demo/partner/customs/node/node-1",
-            "certificate": str(keys / "user.pem"),
-            "key": str(keys / "user.key"),
-            "directory": str(layout.directory),
-            "trust": str(layout.pins),
-        }
-        profile.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in content.items()))
+        profile = profile_of(world, tmp_path, user)
         words = ("audit", "approve", str(path), "--profile", str(profile))
         said.append(typed(fairlead_app, *words))
     assert [one.code for one in said] == [Exit.ANSWERED, Exit.ANSWERED, Exit.USAGE]
     assert "1 leaves of class private" in said[0].err
+    assert "INTENT 1" in said[0].err
     assert "fairlead-node audit erase" in said[1].err
     assert "APPROVED_ALREADY" in said[2].err
     assert judged(world, erasure_pb2.SignedErasureOrder.FromString(path.read_bytes())) == [

@@ -50,6 +50,7 @@ from fairlead.retention import order as order_module
 from fairlead.retention import spool as spool_module
 from fairlead.retention.classes import DAY_MS, FLOOR_DAYS, Sorter
 from fairlead.retention.copies import MARK, open_copy, seal_copy
+from fairlead.retention.parts import require_listed
 from fairlead.retention.periods import FILE, MONTHS, PeriodKeys, month_of
 from fairlead.v1 import audit_pb2 as pb
 from fairlead.v1 import erasure_pb2
@@ -233,6 +234,40 @@ async def test_an_order_over_leaves_that_are_not_due_is_refused(desk: Desk) -> N
     with pytest.raises(errors.Forged) as caught:
         await desk.eraser.erase(approved(signing.canonical(signed)))
     assert (caught.value.code, desk.gone()) == ("ERASURE_OTHER", set())
+
+
+async def test_an_auditor_finds_each_listed_leaf_in_a_copy_of_the_log(
+    desk: Desk, place: Path
+) -> None:
+    """Before they sign: an order that is about others, older or of another type than it says."""
+    await desk.fill([*whole(1, "terminal", 300), *whole(2, "police", 300)])
+    good = desk.propose("private", 150)
+    signed = erasure_pb2.SignedErasureOrder.FromString(good)
+    content = erasure_pb2.ErasureOrder.FromString(signed.order)
+    wrong = []
+    for change in ("moment", "types", "digest"):
+        other = erasure_pb2.SignedErasureOrder.FromString(good)
+        said = erasure_pb2.ErasureOrder.FromString(signed.order)
+        if change == "moment":
+            said.until_ms = aged(310)
+        elif change == "digest":
+            said.part_digests[0] = bytes(32)
+        else:
+            rows = desk.log.read(
+                "SELECT idx, hash FROM leaf WHERE idx BETWEEN 1 AND 3 ORDER BY idx"
+            )
+            listed = [(index, bytes(octets), pb.LEAF_TYPE_READ) for index, octets in rows]
+            said.part_digests[0] = list_digest(listed)
+            other.parts[0].CopyFrom(part_of(listed))
+        other.order = signing.canonical(said)
+        wrong.append(signing.canonical(other))
+    assert content.count == 3
+    with open_file(place) as log:
+        require_listed(log.read, log.size, read_order(good))
+        for order in wrong:
+            with pytest.raises(errors.Forged) as caught:
+                require_listed(log.read, log.size, read_order(order))
+            assert caught.value.code == "ERASURE_OTHER"
 
 
 # Approvals. --------------------------------------------------------------------------------------

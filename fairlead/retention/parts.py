@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from fairlead.auditing.reading import Read
+from fairlead.auditing.reading import Read, leaf_of
 from fairlead.auditlog.erased import ListDigest, Listed, indexes_of, list_digest, other, spans
 from fairlead.errors import Refused
 from fairlead.retention.classes import Retention
@@ -77,6 +77,24 @@ def listed(read: Read, size: int, digest: bytes, part: pb.ErasurePart) -> list[L
     if list_digest(found) != digest:
         raise other()
     return found
+
+
+def require_listed(read: Read, size: int, order: Order) -> None:
+    """Make sure that a log holds what an order lists, of the types and the age that it says; as
+    somebody who is about to sign it. What is due and of which class, the log's keeper knows.
+
+    :raises Forged: ERASURE_OTHER, LOG_CORRUPTED. :raises InvalidInput: ERASURE_FILE.
+    """
+    for digest, part in zip(order.digests, order.signed.parts, strict=True):
+        kinds = {index: kind for index, _, kind in listed(read, size, digest, part)}
+        for low, last in spans(sorted(kinds)):
+            for index, body in read(
+                "SELECT idx, body FROM leaf WHERE idx >= ? AND idx <= ?", (low, last)
+            ):
+                if index in kinds:
+                    leaf = leaf_of(body) if body else None
+                    if not leaf or leaf.type != kinds[index] or leaf.time_ms >= order.until_ms:
+                        raise other()
 
 
 def _require_due(place: Place, order: Order, *, due: bool, begun: bool) -> None:
