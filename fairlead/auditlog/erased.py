@@ -43,7 +43,6 @@ ERASABLE = frozenset(
         audit_pb2.LEAF_TYPE_FEEDBACK,
         audit_pb2.LEAF_TYPE_APPROVAL,
         audit_pb2.LEAF_TYPE_RECONCILED,
-        audit_pb2.LEAF_TYPE_READ,
         audit_pb2.LEAF_TYPE_ALARM,
     }
 )
