@@ -224,6 +224,8 @@ def _answer_in(path: Path) -> Refused:
     try:
         told = json.loads(path.read_bytes())
         reasons = tuple(str(code) for code in told["reasons"])
-        return Refused(str(told["message"]), reasons=reasons, remedy=str(told["remedy"]))
+        return Refused(
+            "the process that keeps the log refused it", reasons=reasons, remedy=str(told["remedy"])
+        )
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return Refused("the process refused it; its log says why", reasons=("ERASURE_FILE",))
