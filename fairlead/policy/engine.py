@@ -15,7 +15,6 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
-from weakref import finalize
 
 import orjson
 import wasmtime
@@ -26,6 +25,7 @@ from opapywasm.runtime import WasmtimeRuntimeFactory
 
 from fairlead.errors import PolicyUnavailable
 from fairlead.policy.call import EvalCall
+from fairlead.policy.compiled import compiled_for
 
 POINTS = ("asking", "admission", "routing", "sovereignty", "release")
 """The decision points; each is the package ``fairlead.<point>`` with the rule ``decision``."""
@@ -36,8 +36,6 @@ ATTEMPTS = 2
 busy elsewhere, and is made once more. An input that keeps the engine busy meets it again."""
 MAX_INPUT = 4 * 1024 * 1024
 MAX_RESULT = 4 * 1024 * 1024
-MAX_PAGES = 4096
-"""Pages of 64 KiB that an instance may grow to: a policy that allocates more is stopped."""
 SELF_TEST = "selftest.json"
 _BEFORE, _BEHIND = b'[{"result":', b"}]"
 _UNUSABLE = (ValueError, KeyError, TypeError, AttributeError)
@@ -150,7 +148,8 @@ class WasmEngine:
     def __init__(
         self, wasm: bytes, data: Mapping[str, object], *, deadline_s: float = DEADLINE_S
     ) -> None:
-        """Compile, load the data, and evaluate every point once over an empty input.
+        """Compile unless another engine runs the same module, load the data, and evaluate every
+        point once over an empty input.
 
         Takes about half a second: not on a request's path.
 
@@ -162,9 +161,7 @@ class WasmEngine:
         self._factory: WasmtimeRuntimeFactory | None = None
         try:
             self._data = orjson.dumps(data)
-            self._factory = WasmtimeRuntimeFactory(wasm, max_memory_pages=MAX_PAGES)
-            # The factory's ticker is a thread: it must end with its engine, closed or forgotten.
-            finalize(self, self._factory.close).atexit = False
+            self._factory, self._release = compiled_for(self, wasm)
             self._loaded = _Loaded(self._factory, self._data, deadline_s)
         except (OpaWasmError, orjson.JSONEncodeError):
             self.close()
@@ -194,9 +191,9 @@ class WasmEngine:
 
     def close(self) -> None:
         """Free the instance; later evaluations are unavailable."""
-        factory, self._factory = self._factory, None
-        if factory is not None:
-            factory.close()
+        if self._factory is not None:
+            self._factory = None
+            self._release()
 
 
 class _Interrupted(Exception):

@@ -20,6 +20,7 @@ from typing import Any
 import pytest
 
 from fairlead.errors import PolicyUnavailable
+from fairlead.policy.compiled import IDLE
 from fairlead.policy.engine import (
     DEADLINE_S,
     MAX_INPUT,
@@ -283,16 +284,31 @@ def test_a_decision_that_a_busy_machine_held_up_is_made_once_more(
     assert decided(engine, "routing", vector["input"]) == vector["expect"]
 
 
-def test_a_forgotten_engine_takes_its_thread_along() -> None:
+def test_engines_share_a_module_and_the_last_takes_its_thread_along() -> None:
     """A process that swaps policies again and again does not gather one ticker for each."""
 
     def tickers() -> int:
         return sum("ticker" in thread.name for thread in threading.enumerate())
 
     gc.collect()
-    before = tickers()
-    held = [wasm(["data/agreements.yaml"]), wasm(["data/agreements.yaml"])]
-    assert tickers() >= before + 2
+    program, data, before = opas.program().wasm, opas.data(["data/agreements.yaml"]), tickers()
+    modules = [program + bytes([0, 2, 1, 65 + n]) for n in range(3)]  # a custom section, named
+    held = [WasmEngine(module, data, deadline_s=10) for module in modules for _ in range(2)]
+    assert tickers() >= before + len(modules) - IDLE
+    assert tickers() <= before + len(modules)
     held.clear()
     gc.collect()
-    assert tickers() <= before
+    assert tickers() <= before + IDLE
+
+
+def test_engines_that_share_a_module_share_no_data() -> None:
+    """Over one module each engine decides by its own agreements; closing one of them leaves the
+    other at work."""
+    read = (json.loads(path.read_bytes()) for path in VECTORS if "routing" in path.stem)
+    one, other = ({str(vector["data"]): vector for vector in read}).values()
+    first, second = wasm(one["data"]), wasm(other["data"])
+    assert decided(first, "routing", one["input"]) == one["expect"]
+    assert decided(first, "routing", other["input"]) != other["expect"]
+    assert decided(second, "routing", other["input"]) == other["expect"]
+    second.close()
+    assert decided(first, "routing", one["input"]) == one["expect"]
