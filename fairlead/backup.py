@@ -18,6 +18,8 @@ its receipts, and are right; so a restore refuses to replace a log by an older o
 
 from __future__ import annotations
 
+import fcntl
+import glob
 import gzip
 import hashlib
 import io
@@ -28,7 +30,7 @@ import sqlite3
 import tarfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -50,8 +52,9 @@ EXCLUDED = frozenset(
         "reconciling.sqlite",  # derived from the log, and made anew from it
     }
 )
-EXCLUDED_FOLDERS = frozenset({"blind", "oversight", "snapshots"})
-"""Folders of the state that no archive holds."""
+EXCLUDED_FOLDERS = frozenset({"blind", "oversight", "snapshots", "retention"})
+"""Folders of the state that no archive holds; of the last the jobs would be done again."""
+SCRATCH, SCRATCH_LOCK = ".backup-", ".backup.lock"
 EXCLUDED_SUFFIXES = (".lock", "-wal", "-shm", "-journal", ".sock", ".new")
 MAX_FILES = 4096
 MAX_MANIFEST = 1024 * 1024
@@ -112,8 +115,8 @@ def take(
             reasons=("BACKUP_EXISTS",),
             remedy="name another file: an older backup may be all you have",
         )
-    with TemporaryDirectory(dir=state, prefix=".backup-") as scratch:
-        files = dict(_copies(state, Path(scratch)))
+    with _scratch(state) as scratch:
+        files = dict(_copies(state, scratch))
         seal(files[LOG])
         origin, leaves = log_size(files[LOG])
         made = Backup(
@@ -126,6 +129,40 @@ def take(
         )
         _write(target, made, files)
     return made
+
+
+def sweep(state: Path) -> None:
+    """Remove what backups left behind that were killed: copies of the log, not sealed yet. While a
+    backup is being taken, nothing is.
+
+    :raises Misconfigured: BACKUP_UNWRITABLE.
+    """
+    try:
+        lock = os.open(state / SCRATCH_LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise _unwritable() from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return
+    else:
+        for path in state.glob(f"{SCRATCH}*"):
+            shutil.rmtree(path, ignore_errors=True)
+    finally:
+        os.close(lock)
+
+
+@contextmanager
+def _scratch(state: Path) -> Iterator[Path]:
+    """A folder for copies that nobody sweeps away meanwhile."""
+    sweep(state)
+    lock = os.open(state / SCRATCH_LOCK, os.O_RDWR | os.O_CLOEXEC)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        with TemporaryDirectory(dir=state, prefix=SCRATCH) as folder:
+            yield Path(folder)
+    finally:
+        os.close(lock)
 
 
 def _write(target: Path, made: Backup, files: dict[str, Path]) -> None:
@@ -146,11 +183,7 @@ def _write(target: Path, made: Backup, files: dict[str, Path]) -> None:
         unfinished.replace(target)
     except OSError:
         unfinished.unlink(missing_ok=True)
-        raise Misconfigured(
-            "the backup cannot be written",
-            reasons=("BACKUP_UNWRITABLE",),
-            remedy="check the folder, its permissions and the free space (df -h)",
-        ) from None
+        raise _unwritable() from None
 
 
 def _add(archive: tarfile.TarFile, name: str, size: int, content: IO[bytes]) -> None:
@@ -165,7 +198,7 @@ def _copies(state: Path, scratch: Path) -> Iterator[tuple[str, Path]]:
         name = path.relative_to(state).as_posix()
         excluded = path.name in EXCLUDED or path.name.endswith(EXCLUDED_SUFFIXES)
         excluded = excluded or name.split("/")[0] in EXCLUDED_FOLDERS
-        if excluded or name.startswith(".backup-") or path.is_symlink() or not path.is_file():
+        if excluded or name.startswith(SCRATCH) or path.is_symlink() or not path.is_file():
             continue
         if path.suffix != ".sqlite":
             yield name, path
@@ -261,6 +294,11 @@ def restore(
     finally:
         shutil.rmtree(fresh, ignore_errors=True)
     return found
+
+
+def replaced(state: Path) -> list[Path]:
+    """What restores put aside, the oldest first. It is as it was: not sealed, never erased."""
+    return sorted(state.parent.glob(f"{glob.escape(state.name)}.before-*"))
 
 
 def _check_newer(present: Path, restored: Path) -> None:
@@ -376,6 +414,14 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _unwritable() -> Misconfigured:
+    return Misconfigured(
+        "the backup cannot be written",
+        reasons=("BACKUP_UNWRITABLE",),
+        remedy="check the folder, its permissions and the free space (df -h)",
+    )
 
 
 def _unreadable() -> InvalidInput:

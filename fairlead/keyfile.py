@@ -6,7 +6,8 @@ from __future__ import annotations
 import os
 import shlex
 import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from fairlead.errors import Misconfigured
@@ -74,7 +75,24 @@ def read_private(path: Path) -> bytes:
 
 
 def write_private(path: Path, data: bytes) -> None:
-    """Put ``data`` in place of ``path`` in one step, readable by its owner alone (mode 0600)."""
+    """Put ``data`` in place of ``path`` in one step that a power cut does not undo, readable by its
+    owner alone (mode 0600)."""
+    with _fresh(path, data) as fresh:
+        fresh.replace(path)
+
+
+def create_private(path: Path, data: bytes) -> None:
+    """As :func:`write_private`, where nothing is yet.
+
+    :raises FileExistsError: somebody was faster.
+    """
+    with _fresh(path, data) as fresh:
+        path.hardlink_to(fresh)
+
+
+@contextmanager
+def _fresh(path: Path, data: bytes) -> Iterator[Path]:
+    """A durable file of ``data`` beside ``path``, for a moment; what became of it is durable."""
     fresh = path.with_name(f".{path.name}.{os.getpid()}")
     handle = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
     try:
@@ -82,9 +100,14 @@ def write_private(path: Path, data: bytes) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        fresh.replace(path)
+        yield fresh
     finally:
         fresh.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
 
 
 def private_folder(path: Path) -> Path:

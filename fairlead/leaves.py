@@ -23,6 +23,8 @@ _WORDS: Mapping[int, str] = {
 _STATES: Mapping[int, str] = {
     number: name.removeprefix("STATUS_").lower() for name, number in query_pb2.Status.items()
 }
+CHEATING = frozenset({"DENY_LIST_FORK", "DIRECTORY_FORK", "ENTRY_CHAIN", "ROOT_PIN", "SIGNATURE"})
+"""Reasons that an honest federation never produces: each becomes an ALARM leaf, which stays."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -438,16 +440,14 @@ class LeafWriter:
         user: str,
         selection: pb.LeafSelection | None = None,
         leaf_class: str = "",
-        reference: str = "",
+        commitment: bytes = b"",
         ended: bytes = b"",
     ) -> bytes:
         """The leaf of a legal hold that begins or ends.
 
         :param subject: ``hold-begun`` or ``hold-ended``. :param user: as the command was told.
-        :param reference: what it rests on; committed to. :param ended: the hash of the leaf that
-            began it.
+        :param commitment: to what it rests on. :param ended: the hash of the leaf that began it.
         """
-        commitment = signing.commit(self.random(32), reference.encode()) if reference else b""
         leaf = self._leaf(
             pb.LEAF_TYPE_ERASURE,
             subject=subject,

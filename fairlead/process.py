@@ -19,10 +19,11 @@ from fairlead import (
 )
 from fairlead.auditlog import Also, AuditLog, Connection
 from fairlead.authorisation import Authorisation, Service
+from fairlead.backup import sweep
 from fairlead.config import GatewayConfig, NodeConfig
 from fairlead.door import InternalFailure, Refusal
 from fairlead.errors import FairleadError, Misconfigured, Refused, Stale
-from fairlead.leaves import LeafWriter
+from fairlead.leaves import CHEATING, LeafWriter
 from fairlead.membership import Membership
 from fairlead.partners import Directories, Directory
 from fairlead.policy.making import engine_maker
@@ -148,6 +149,10 @@ def spool(
     def retention() -> Retention:
         return Retention.of(config.retention, member.directory.current, partner)
 
+    def after(kept: Retention) -> None:
+        sweep(config.state_dir)
+        destroy_over(keys, log.read, log.head.size, kept)
+
     approved = (
         by_users(partner, lambda: member.directory.current, member.deny_lists)
         if partner
@@ -159,7 +164,7 @@ def spool(
         retention=retention,
         approved=approved,
         clock=clock,
-        after=lambda kept: destroy_over(keys, log.read, log.head.size, kept),
+        after=after,
     )
     return Spool(folder=config.state_dir / SPOOL, eraser=eraser)
 
@@ -257,10 +262,6 @@ class _DirectoryRecord:
         )
         await self._log.append(leaf, also=_active(serials))
         self._seen.update(serials)
-
-
-CHEATING = frozenset({"DENY_LIST_FORK", "DIRECTORY_FORK", "ENTRY_CHAIN", "ROOT_PIN", "SIGNATURE"})
-"""Reasons that an honest federation never produces: each becomes an ALARM leaf."""
 
 
 def _problem_leaves(log: AuditLog, leaves: LeafWriter) -> Callable[[FairleadError], None]:

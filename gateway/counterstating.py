@@ -96,6 +96,7 @@ class Counterstating:
             signature=signature,
             consistency_from=known,
             consistency=self._log.consistency(known, head.size),
+            from_shown=self._log.consistency(min(request.shown_size, head.size), head.size),
         )
         cosigned = self.cosigned()
         if cosigned is not None and cosigned.size <= head.size:

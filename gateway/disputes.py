@@ -21,12 +21,13 @@ from gateway.standing import fact
 
 SUBJECT = "witness"
 FORKED = "LOG_FORKED"
+AGAIN_S = 3_600.0
 
 
 class Disputes:
     """Which witnesses hold another history of the own log.
 
-    :param on_fork: stops the process.
+    :param clock: unix seconds. :param on_fork: stops the process.
     """
 
     def __init__(
@@ -35,14 +36,18 @@ class Disputes:
         log: AuditLog,
         leaves: LeafWriter,
         directory: Directories,
+        clock: Callable[[], float],
         on_fork: Callable[[], None],
     ) -> None:
         self._log = log
         self._leaves = leaves
         self._directory = directory
+        self._clock = clock
         self._on_fork = on_fork
         self._holding: set[str] = set()
-        self._told: set[str] = set()
+        self._told: dict[str, set[tuple[int, bytes]]] = {}
+        """Witness → size and root of the heads that are on the record."""
+        self._renewed: dict[str, float] = {}
         self.stopped = False
         """Whether the log was proved to be forked, here: for good."""
 
@@ -64,15 +69,21 @@ class Disputes:
             )
 
     def over(self, partner: str) -> None:
-        """This witness cosigned the log as it is."""
+        """This witness cosigned the log as it is. What it holds afterwards is on the record again,
+        and at most once an hour the same: one that changes its mind each time makes no flood."""
         self._holding.discard(partner)
+        now = self._clock()
+        if partner in self._told and now - self._renewed.get(partner, -AGAIN_S) >= AGAIN_S:
+            self._renewed[partner] = now
+            del self._told[partner]
 
     async def contradicts(self, partner: str, claimed: Head, entry: Gateway) -> bool:
         """Whether a head that a witness holds is of another history; if so, say it on the record.
 
         1. What stands is asked of whoever writes: a reader may be behind it, and another gateway of
            this log may have shown more than this one knows.
-        2. The first of a witness is an ALARM leaf with both heads, and queries stop meanwhile.
+        2. Each such head of a witness is an ALARM leaf with both heads, once until it is over, and
+           queries stop meanwhile.
         3. Once more witnesses hold one than may lie, and not one alone, the log stops for good.
 
         :param claimed: signed by this log. :raises LogUnavailable: it cannot be looked up.
@@ -86,9 +97,10 @@ class Disputes:
         # 2
         self._holding.add(partner)
         final = len(self.holding) > max(1, self._directory.current.appointed.tolerated)
-        if self.stopped or (partner in self._told and not final):
+        told, shown = self._told.setdefault(partner, set()), (claimed.size, claimed.root)
+        if self.stopped or (shown in told and not final):
             return True
-        self._told.add(partner)
+        told.add(shown)
         # 3
         self.stopped = final
         get_logger().error(Event.LOG_FORKED, size=claimed.size, partner=partner)

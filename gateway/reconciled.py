@@ -10,6 +10,7 @@ from typing import Any
 from fairlead.auditlog import AuditLog
 from fairlead.errors import Stale
 from fairlead.partners import Partner
+from fairlead.receipts import Head
 from fairlead.reconciling import Exchange, Incident
 from fairlead.reconciling.raised import MIGRATION
 
@@ -113,6 +114,24 @@ class NodeShelf:
             "SELECT node FROM reconcile_missed WHERE identity = ?", (incident.identity,)
         )
         return set(others) - {node} <= {str(row[0]) for row in rows}
+
+
+def moved(found: Exchange, head: Head, known: Known | None, now_ms: int) -> Known:
+    """What a gateway knows now. What was told again once is not told again: a node that wants the
+    same each time would never hear the rest."""
+    before, pair = known.gateway_next if known else 0, found.statement.pair
+    return Known(
+        node=pair.node,
+        partner=pair.partner_id,
+        next=found.statement.next,
+        size=head.size,
+        root=head.root,
+        note=head.checkpoint,
+        gateway_next=max(found.said.next, before),
+        gateway_first=before,
+        excused=found.said.excused,
+        at_ms=now_ms,
+    )
 
 
 def put_known(known: Known, *, after: Known | None) -> Put:

@@ -39,13 +39,17 @@ from fairlead.reconciling import (
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import reconcile_pb2 as pb
 from gateway.counterstating import Counterstating
-from gateway.reconciled import Known, NodeShelf, put_known, put_missed
-from gateway.turns import Turns
+from gateway.pace import Pace
+from gateway.reconciled import Known, NodeShelf, moved, put_known, put_missed
+from gateway.turns import Turn, Turns
 
 SUBJECT = "reconciliation"
 RECONCILE, CONCLUDE = "ReconcileService.Reconcile", "ReconcileService.Conclude"
 AT_ONCE = 4
 """Statements that are looked up at a time, one of a partner."""
+AN_HOUR = 64
+"""Statements of a node that are answered in an hour, and its verdicts: as many as an honest one
+gives in a row."""
 FORK = "CHECKPOINT_FORK"
 
 
@@ -87,6 +91,7 @@ class Reconciliations:
         self.shelf = NodeShelf(log)
         self._raised = Raised(log)
         self._stating, self._judging = Turns(AT_ONCE), Turns(AT_ONCE * AT_ONCE)
+        self._paces = {call: Pace(AN_HOUR, clock=clock) for call in (RECONCILE, CONCLUDE)}
         self._concluding = asyncio.Lock()
 
     # ── A statement ──────────────────────────────────────────────────────────────────────────
@@ -108,11 +113,12 @@ class Reconciliations:
 
         :raises FairleadError: refused, with the refusal on the record.
         """
-        async with self._taking(self._stating, RECONCILE, peer):
+        async with self._taking(self._stating, RECONCILE, peer) as turn:
             # 1
             partner, pair = self._partner(peer)
-            statement = open_statement(
-                request.statement, request.signature, public_key=partner.signing_key, pair=pair
+            octets, signature, key = request.statement, request.signature, partner.signing_key
+            statement = await turn.beside(
+                open_statement, octets, signature, public_key=key, pair=pair
             )
             head = self._own_head(statement, partner)
             # 2
@@ -121,7 +127,7 @@ class Reconciliations:
                 told = pb.Known(next=known.next, checkpoint=known.note) if known else pb.Known()
                 return pb.ReconcileResponse(known=told)
             # 3 and 4
-            said = await asyncio.to_thread(self.saying.said, statement, known)
+            said = await turn.beside(self.saying.said, statement, known)
             if not all(said.leaves):
                 await self._refuse(_not_held(said), RECONCILE, peer)
             await self._log.follow()  # the checkpoint covers whatever was found
@@ -129,12 +135,13 @@ class Reconciliations:
             return pb.ReconcileResponse(countered=self.saying.signed(said, statement, request))
 
     @asynccontextmanager
-    async def _taking(self, turns: Turns, subject: str, peer: Identity) -> AsyncIterator[None]:
+    async def _taking(self, turns: Turns, subject: str, peer: Identity) -> AsyncIterator[Turn]:
         """A partner's turn at one of the two calls; what is refused in it is on the record."""
-        with turns.of(peer.partner_id or ""):
+        with turns.of(peer.partner_id or "") as turn:
+            self._paces[subject].step(peer.spiffe_id)
             try:
                 await self._log.follow()  # other gateways write this log too
-                yield
+                yield turn
             except FairleadError as error:
                 await self._refuse(error, subject, peer)
                 raise
@@ -225,7 +232,7 @@ class Reconciliations:
            checkpoint covers the leaves it names.
         2. It follows what was concluded last; the same one again changes nothing.
         3. What the node holds against this log as a whole it shows, by a checkpoint of this log
-           that this log does not extend, or that the statement's is behind.
+           that this log does not extend.
         4. What several nodes of a partner were told, none of them may know.
         5. One leaf, with all three statements: an alarm over what was not raised before, or that
            both logs agree. What this gateway knows of the node moves with it, unless the node does
@@ -234,12 +241,12 @@ class Reconciliations:
         :returns: the codes of the incidents, sorted.
         :raises FairleadError: refused, with the refusal on the record.
         """
-        async with self._taking(self._judging, CONCLUDE, peer):
+        async with self._taking(self._judging, CONCLUDE, peer) as turn:
             # 1
             partner, pair = self._partner(peer)
             keys = {gateway.spiffe_id: gateway.signing_key for gateway in self._gateways()}
-            found = open_reconciliation(
-                kept, node_key=partner.signing_key, gateways=keys, pair=pair
+            found = await turn.beside(
+                open_reconciliation, kept, node_key=partner.signing_key, gateways=keys, pair=pair
             )
             head = self._own_head(found.statement, partner)
             _require_covered(found, head, partner)
@@ -282,13 +289,16 @@ class Reconciliations:
             receipts.open_checkpoint_of(note, self._log.origin, keys)
             for note in (accepted, found.said.checkpoint)
         )
-        behind = "LOG_BEHIND" in reasons and now.size < before.size
-        if self._extends(before) and self._extends(now) and not behind:
+        if self._extends(before) and self._extends(now):  # whichever of the two is the longer
             raise Forged(
                 "a verdict accuses this log of what it does not contradict",
                 reasons=("RECONCILE_UNTRUE",),
                 remedy="ask the node's operator: its log and the verdict show who is right",
             )
+
+    def _accused_by(self, found: Exchange) -> str:
+        """Whose accusations of this log stand together: one node's, whatever another's says."""
+        return f"{self._log.origin} {found.statement.pair.node}"
 
     def _extends(self, shown: receipts.Checkpoint) -> bool:
         """Whether this log begins with what a checkpoint covers."""
@@ -306,7 +316,7 @@ class Reconciliations:
         judged = self._of_all(found, partner)
         # 5
         now_ms = max(int(self._clock() * 1000), (known.at_ms if known else 0) + 1)
-        once, standing = judged.once(found.statement), judged.standing(head.origin)
+        once, standing = judged.once(found.statement), judged.standing(self._accused_by(found))
         raised = self._raised.known([*once, *standing])
         fresh = {identity: code for identity, code in {**once, **standing}.items()
                  if identity not in raised}  # fmt: skip
@@ -318,8 +328,8 @@ class Reconciliations:
         if found.verdict.reasons:
             puts.append(put_raised(standing.items(), time_ms=now_ms, last=True))
         else:
-            puts.append(put_known(_moved(found, head, known, now_ms), after=known))
-            puts.append(put_over(head.origin, OF_LOG))
+            puts.append(put_known(moved(found, head, known, now_ms), after=known))
+            puts.append(put_over(self._accused_by(found), OF_LOG))
             puts.append(put_over(found.statement.pair.node, [FORK]))
         if len(partner.nodes) > 1:
             puts.append(put_missed(found, now_ms=now_ms))
@@ -380,21 +390,3 @@ def _require_covered(found: Exchange, head: Head, partner: Partner) -> None:
     size = receipts.open_checkpoint(noted, head.origin, partner.signing_key).size
     if size < max(found.verdict.leaves, default=0):
         raise InvalidInput("a verdict is about more than its log", reasons=("RECONCILE_FORM",))
-
-
-def _moved(found: Exchange, head: Head, known: Known | None, now_ms: int) -> Known:
-    """What a gateway knows now. What was told again once is not told again: a node that wants the
-    same each time would never hear the rest."""
-    before, pair = known.gateway_next if known else 0, found.statement.pair
-    return Known(
-        node=pair.node,
-        partner=pair.partner_id,
-        next=found.statement.next,
-        size=head.size,
-        root=head.root,
-        note=head.checkpoint,
-        gateway_next=max(found.said.next, before),
-        gateway_first=before,
-        excused=found.said.excused,
-        at_ms=now_ms,
-    )

@@ -81,7 +81,9 @@ class Witnesses:
         self._transport = transport
         self._known_heads = known_heads
         self._clock = clock
-        self._disputes = Disputes(log=log, leaves=leaves, directory=directory, on_fork=on_fork)
+        self._disputes = Disputes(
+            log=log, leaves=leaves, directory=directory, clock=clock, on_fork=on_fork
+        )
         self._standing = standing(log.read, directory.current)
         if self._standing.forked:
             raise forked()

@@ -272,8 +272,8 @@ class Answering:
         pay = self._budgets.payment(query, charges)
 
         def also(connection: sqlite3.Connection) -> None:
-            persist(connection)
             pay(connection)
+            persist(connection)  # last: a payment that is refused undoes the row
 
         return ruling, Intent(leaf=leaf, nonce=nonce, detail=detail, also=also)
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -20,7 +20,7 @@ from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity, Role
 from fairlead.envelope.chunk import chunk_size
-from fairlead.errors import FairleadError, InvalidInput, NotFound
+from fairlead.errors import FairleadError, InvalidInput, NotFound, Overloaded, Stale
 from fairlead.identifiers.matching import asked_keys
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
@@ -53,6 +53,8 @@ MAX_QUERIES = 10_000
 MAX_CHUNKS = 4_096
 AT_ONCE = 1
 """Files that a node holds in memory: the next one waits until this one has been taken."""
+TAKE_S = 60.0
+"""How long whoever asked may take over a file that is made: others wait for theirs."""
 PIECE = 256 * 1024
 DOMAIN = "case-evidence"
 _STATES: Mapping[int, str] = {
@@ -110,30 +112,60 @@ class CaseFiles:
         self._shelves = shelves
         self._clock = clock
         self._making = asyncio.Semaphore(AT_ONCE)
+        self._waiting: set[str] = set()
 
-    async def collect(self, case_id: str, user: Identity) -> AsyncGenerator[bytes, None]:
-        """The file, piece by piece, once the reading of every query in it is on the record.
+    async def collect(
+        self, case_id: str, user: Identity, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Make the file, once the reading of every query in it is on the record, and write it piece
+        by piece.
 
         :raises NotFound: no such case, or none that this user may read: the same words.
         :raises InvalidInput: there is more than one file may hold.
+        :raises Overloaded: another call of this user waits already.
+        :raises Stale: EVIDENCE_LATE: ``write`` took longer than :data:`TAKE_S`.
         """
         try:
             case, opened = self._readable(check_case_id(case_id), user)
-            batches = self._shelves.history.of_case(case.case_id)
-            if len(batches) > MAX_QUERIES:
-                raise _too_much()
+            async with self._turn(user):
+                # Nothing here may hold the page: what is raised below keeps this frame alive.
+                whole = await _taken(await self._made(case, user, opened), write)
+            if not whole:
+                raise Stale(
+                    "the file of evidence was not taken within a minute",
+                    reasons=("EVIDENCE_LATE",),
+                    remedy="take it over a faster way: fairlead cases evidence CASE --out FILE",
+                )
         except FairleadError as error:
             await self._refused(error, user)
             raise
+
+    @asynccontextmanager
+    async def _turn(self, user: Identity) -> AsyncGenerator[None, None]:
+        """The place of whoever's file is made and taken; one call of a user may wait for it."""
+        name = user.spiffe_id
+        if self._making.locked():
+            if name in self._waiting:
+                raise Overloaded(
+                    "another call of yours waits for a file of evidence already",
+                    remedy="take that one first",
+                )
+            self._waiting.add(name)
+        try:
+            await self._making.acquire()
+        finally:
+            self._waiting.discard(name)
+        try:
+            yield
+        finally:
+            self._making.release()
+
+    async def _made(self, case: Case, user: Identity, opened: bool) -> bytes:
+        batches = self._shelves.history.of_case(case.case_id)
+        if len(batches) > MAX_QUERIES:
+            raise _too_much()
         await self._recorded(batches, user)
-        async with self._making:
-            try:
-                page = await asyncio.to_thread(self._page, case, batches, user, opened)
-            except FairleadError as error:
-                await self._refused(error, user)
-                raise
-            for at in range(0, len(page), PIECE):
-                yield page[at : at + PIECE]
+        return await asyncio.to_thread(self._page, case, batches, user, opened)
 
     async def _recorded(self, batches: list[bytes], user: Identity) -> None:
         """A leaf for each query that is read; of a case without any, one that names none: that
@@ -333,3 +365,14 @@ def _too_much() -> InvalidInput:
         reasons=("EVIDENCE_TOO_LARGE",),
         remedy="fairlead queries export QUERY, query by query",
     )
+
+
+async def _taken(page: bytes, write: Callable[[bytes], Awaitable[None]]) -> bool:
+    """Write a page piece by piece: whether it was taken in time."""
+    try:
+        async with asyncio.timeout(TAKE_S):
+            for at in range(0, len(page), PIECE):
+                await write(page[at : at + PIECE])
+    except TimeoutError:
+        return False
+    return True

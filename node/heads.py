@@ -9,6 +9,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 
 from fairlead.auditlog import AuditLog, put_foreign_head
+from fairlead.auditlog.heads import FOREIGN_HEAD, as_head
 from fairlead.errors import Forged
 from fairlead.partners import Gateway
 from fairlead.receipts import CheckpointFork, Head, open_checkpoint, verify_receipt
@@ -99,18 +100,28 @@ class HeadKeeper:
 
         No other head ever is: each was verified against the one before it. One that was verified
         against an older head may be of a fork beside this one, and a restart would forget this one.
+        Which one is durable the file says: whatever stood there may have been undone with its leaf.
         """
         head = self.head
 
         def put(connection: sqlite3.Connection) -> None:
             if head is None or head.origin != self.origin:
                 return
-            if self._durable is not None and head.size <= self._durable.size:
+            row = connection.execute(FOREIGN_HEAD, (head.origin,)).fetchone()
+            stored = as_head(head.origin, row) if row is not None else None
+            if stored is not None and self._accepted(stored):
+                self._durable = stored
+                if head.size > stored.size:
+                    put_foreign_head(connection, head, after=stored)
                 return
-            put_foreign_head(connection, head, after=self._durable)
-            self._durable = head
+            put_foreign_head(connection, head, after=None)
 
         return put
+
+    def _accepted(self, stored: Head) -> bool:
+        """Whether this process verified the head that the file holds, or began with it."""
+        known = self._durable, self._recent.get(stored.size)
+        return any(k is not None and (k.size, k.root) == (stored.size, stored.root) for k in known)
 
     def accept(self, receipt: audit_pb2.Receipt, *, asked_from: int) -> Head:
         """Verify a receipt as the asker, who may hold several at once and out of order.

@@ -139,7 +139,10 @@ class Desk:
 
     async def erase(self, leaf_class: str, days: float) -> int:
         """Propose, approve twice, carry out."""
-        return await self.eraser.erase(approved(self.propose(leaf_class, days)))
+        count = await self.eraser.erase(approved(self.propose(leaf_class, days)))
+        while not await self.eraser.scrub():
+            await asyncio.sleep(0.05)
+        return count
 
     def bodies(self) -> dict[int, bytes]:
         rows = self.log.read("SELECT idx, body FROM leaf ORDER BY idx")

@@ -22,6 +22,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.v1 import query_pb2
 from tests.federation import STORY, Federation, build_index, federation, states
 from tests.processes import command, write_config
+from tests.small_log import make_log, story
 
 
 def gateway_state(made: Federation) -> Path:
@@ -148,6 +149,28 @@ async def test_index_locks_and_sockets_are_left_out(tmp_path: Path) -> None:
         assert not {"index.sqlite", "audit.sqlite.lock", "audit.sqlite-wal"} & found.files.keys()
 
 
+def test_what_a_killed_backup_left_goes_and_jobs_stay_out(tmp_path: Path) -> None:
+    """A copy of the log that was never sealed is swept away, one being made is not; an order that
+    waits is not carried out again after a restore, which names the state that it put aside."""
+    state = tmp_path / "state"
+    for folder in (".backup-dead", "retention"):
+        (state / folder).mkdir(parents=True)
+        (state / folder / "x.job").write_bytes(b"in clear")
+    make_log(state / backup.LOG, story())
+
+    def seal(copy: Path) -> None:
+        backup.sweep(state)
+        assert copy.exists()
+
+    target = tmp_path / "backup.tar.gz"
+    made = backup.take(state, target, kind="node", name="n", now=1, seal=seal)
+    assert made.files.keys() == {backup.LOG}
+    assert list(state.glob(".backup-*")) == []
+    assert backup.replaced(state) == []
+    backup.restore(target, state, kind="node", name="n", now=2)
+    assert [path.name for path in backup.replaced(state)] == ["state.before-2"]
+
+
 def rewritten(archive: Path, change: object) -> Path:
     """The same archive with its members changed by ``change(name, content) -> (name, content)``."""
     target = archive.with_name("changed.tar.gz")
@@ -213,3 +236,4 @@ async def test_the_commands_back_up_and_restore(tmp_path: Path) -> None:
     again = await command("gateway.cli.main", "restore", archive, "--config", config)
     assert again.code == 0, again.err
     assert "next: fairlead-gateway check" in again.err
+    assert f"{made.gateway_config.state_dir.name}.before-" in again.err

@@ -9,13 +9,17 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import grpc
 import pytest
 import pytest_asyncio
 
+from fairlead.certificates import Identity
 from fairlead.cli.output import Exit
-from fairlead.errors import InvalidInput
+from fairlead.errors import InvalidInput, Overloaded, Stale
+from fairlead.leaves import LeafWriter
 from fairlead.verifier import pages, single, summary
 from fairlead.verifier.check import ALL_OF_THEM, verify_page
 from node import casefile
@@ -167,6 +171,69 @@ async def test_one_file_at_a_time_is_made(made: Made, monkeypatch: pytest.Monkey
     monkeypatch.setattr(CaseFiles, "_page", page)
     both = await asyncio.gather(evidence_of(made.federation), evidence_of(made.federation))
     assert (both, most) == ([b"page", b"page"], [1, 1])
+
+
+@pytest.fixture
+def files(made: Made, monkeypatch: pytest.MonkeyPatch) -> CaseFiles:
+    """A node's, whose file of any case is a word."""
+    found = made.federation.nodes["customs"]
+    monkeypatch.setattr(CaseFiles, "_readable", lambda *_: (None, True))
+
+    async def page(*_: object) -> bytes:
+        return b"page"
+
+    monkeypatch.setattr(CaseFiles, "_made", page)
+    return CaseFiles(
+        partner_id="customs", keys=None, log=found.log, shelves=None, clock=time.time,  # type: ignore[arg-type]
+        leaves=LeafWriter(log="partner/customs", clock=time.time),
+    )  # fmt: skip
+
+
+def user(name: str) -> Identity:
+    """A person of the node's partner."""
+    spiffe_id = f"spiffe://fairlead.demo/partner/customs/user/{name}"
+    return cast("Identity", SimpleNamespace(spiffe_id=spiffe_id))
+
+
+async def test_a_file_that_is_not_taken_keeps_nobody_waiting(
+    files: CaseFiles, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the deadline the slow caller is refused, and the next one gets theirs."""
+    monkeypatch.setattr(casefile, "TAKE_S", 0.02)
+    stalled, taken = asyncio.Event(), []
+
+    async def never(_: bytes) -> None:
+        await stalled.wait()
+
+    async def at_once(piece: bytes) -> None:
+        taken.append(piece)
+
+    slow = asyncio.create_task(files.collect(CASE, user("u-c01"), never))
+    await asyncio.sleep(0)
+    async with asyncio.timeout(5):
+        await files.collect(CASE, user("u-c02"), at_once)
+        with pytest.raises(Stale) as refused:
+            await slow
+    assert (taken, refused.value.code) == ([b"page"], "EVIDENCE_LATE")
+
+
+async def test_one_call_of_a_user_waits(files: CaseFiles) -> None:
+    """One file is taken and one call waits; a third of the same user is refused, and another user's
+    waits as well."""
+    go, taken = asyncio.Event(), []
+
+    async def write(piece: bytes) -> None:
+        await go.wait()
+        taken.append(piece)
+
+    async with asyncio.TaskGroup() as calls:
+        for name in ("u-c01", "u-c01", "u-c02"):
+            calls.create_task(files.collect(CASE, user(name), write))
+        await asyncio.sleep(0)
+        with pytest.raises(Overloaded):
+            await asyncio.wait_for(files.collect(CASE, user("u-c01"), write), 1)
+        go.set()
+    assert taken == [b"page"] * 3
 
 
 async def test_a_member_reads_colleagues_queries_of_the_case_only(made: Made) -> None:

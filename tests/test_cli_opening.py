@@ -12,6 +12,7 @@ from fairlead.auditlog import verify_log
 from fairlead.cli.output import Exit
 from fairlead.cli.oversight import app as oversight_app
 from fairlead.detail import open_share
+from fairlead.errors import Refused
 from fairlead.opening import share
 from fairlead.signing import load_signing_key, public_bytes
 from fairlead.v1.audit_pb2 import LEAF_TYPE_ALARM as ALARM
@@ -36,8 +37,9 @@ def test_a_leaf_of_the_gateways_log_is_opened_by_two_of_three(desks: Desks) -> N
     request = to / "request.opening"
     shown = desks.share("customs", request)
     assert shown.json[0]["ground"] == "court-order"
+    assert shown.json[0]["terms"] == "1"
     assert shown.json[0]["auditor"] == "police/user/u-p09"
-    assert shown.json[0]["proved_by"] == "gateway/gw-1, cosigned by a quorum"
+    assert shown.json[0]["proved_by"] == "gateway/gw-1, cosigned by a quorum of directory 1"
     assert not list(to.glob("*.shares"))
     options = desks.shares(request, "customs", "terminal-north")
     opened = desks.audit("open", str(request), *options, "--output", "json")
@@ -174,6 +176,43 @@ def test_a_search_shows_leaves_about_its_subject_alone(desks: Desks) -> None:
         assert (leaf.subject, leaf.opened_count) == (subject, 2)
         kept = state / "requests" / f"{leaf.request_digest.hex()}.opening"
         assert kept.read_bytes() == request.read_bytes()
+
+
+def test_a_leaf_that_came_out_and_does_not_open_ends_no_search(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, with its reason, and the command goes on to whatever else came out."""
+    to = desks.folder / "unopened"
+    log = ("--log", str(desks.gateway_log), "--period", "1d..0d")
+    desks.audit("search", "--subject", STORY, *log, *WHY, "--to", str(to))
+    request = to / "request.opening"
+    desks.filter("customs", request, *desks.shares(request, "terminal-north"))
+
+    def refusing(*_: object) -> None:
+        raise Refused("too few", reasons=("SHARES_TOO_FEW",))
+
+    monkeypatch.setattr("fairlead.opening.opened.open_leaf", refusing)
+    ended = desks.audit("search", str(request), "--found", str(to / "request.found"))
+    assert ended.code == Exit.CHECK_FAILED
+    assert "came out and could not be opened: " in ended.err
+    assert "0 of 2 leaves are about the subject" in ended.err
+
+
+def test_a_log_that_was_asked_blind_is_said_to_answer_nothing(
+    desks: Desks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Leaves without terms are counted, the gateway's log is named, and the exit code is no yes."""
+    to = desks.folder / "blind"
+    log = ("--log", str(desks.node_log("terminal-north")), "--period", "1d..0d")
+    desks.audit("search", "--subject", "MSCU6693871", *log, *WHY, "--to", str(to))
+    request = to / "request.opening"
+    with monkeypatch.context() as blind:
+        blind.setattr("fairlead.opening.opened.Opened.blind", True)
+        desks.filter("customs", request, *desks.shares(request, "police"))
+    ended = desks.audit("search", str(request), "--found", str(to / "request.found"))
+    assert ended.code == Exit.CHECK_FAILED
+    assert "2 of 2 leaves were asked blind" in ended.err
+    assert "search the gateway's log" in ended.err
 
 
 def test_a_search_with_too_few_shares_says_what_it_could_not_read(desks: Desks) -> None:

@@ -8,12 +8,13 @@ import json
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from certs.dev.federation import UserSpec
 from fairlead import errors, process, signing
@@ -24,7 +25,7 @@ from fairlead.cli.main import app as fairlead_app
 from fairlead.cli.output import Exit, run
 from fairlead.keyfile import write_private
 from fairlead.leaves import LeafWriter
-from fairlead.retention import approve_as_user, by_users, require_approved
+from fairlead.retention import approve_as_user, approving, by_users, require_approved
 from fairlead.retention import spool as spool_module
 from fairlead.retention.periods import FILE
 from fairlead.v1 import audit_pb2 as pb
@@ -166,7 +167,9 @@ def test_two_operators_erase_what_is_over(gateway: Gateway, tmp_path: Path) -> N
         assert gateway("approve", order, "--operator", key).code == Exit.ANSWERED
     assert "APPROVED_ALREADY" in gateway("approve", order, "--operator", keys[0]).err
     assert "left for the process" in gateway("erase", order).err
+    (gateway.made.config.state_dir / ".backup-dead").mkdir()  # of a backup that was killed
     asyncio.run(gateway.work())
+    assert not (gateway.made.config.state_dir / ".backup-dead").exists()
     shown = json.loads(gateway("retention", "--output", "json").out)
     assert [row["leaves"] for row in shown["erased"]] == [4]
     assert "erased on" in gateway("retention").err
@@ -177,6 +180,38 @@ def test_two_operators_erase_what_is_over(gateway: Gateway, tmp_path: Path) -> N
     assert gateway("hold", "end", line.split()[0], "--by", "u-o-1").code == Exit.ANSWERED
     asyncio.run(gateway.work())
     assert len(gateway("hold", "list").out.splitlines()) <= 1
+
+
+def test_an_operator_signs_what_this_log_has_due_and_nothing_else(
+    gateway: Gateway, tmp_path: Path
+) -> None:
+    """An order that leaves out what its maker wants kept, or lists more, gets no signature."""
+    path = tmp_path / "old.erasure"
+    key = str(gateway.made.folder / "hand-over" / "operator-1" / "operator.key")
+    words = ("--class", "national", "--before", "2000d", "--to", str(path))
+    assert "REFUSAL 5" in gateway("propose", *words).err
+    order = erasure_pb2.SignedErasureOrder.FromString(path.read_bytes())
+    content = erasure_pb2.ErasureOrder.FromString(order.order)
+    content.part_digests[0] = bytes(32)
+    order.order = signing.canonical(content)
+    path.write_bytes(signing.canonical(order))
+    refused = gateway("approve", str(path), "--operator", key)
+    assert (refused.code != Exit.ANSWERED, "ERASURE_OTHER" in refused.err) == (True, True)
+    assert path.read_bytes() == signing.canonical(order)
+
+
+def test_what_waits_and_what_was_refused_is_shown(gateway: Gateway) -> None:
+    """Nobody believes that a hold is in force because a command ended."""
+    path = spool_module.leave(
+        gateway.made.config.state_dir,
+        erasure_pb2.RetentionJob(hold=erasure_pb2.HoldRequest(ended=bytes(32), by="u-o-1")),
+    )
+    for words in (("hold", "list"), ("retention",)):
+        assert f"waits for the process: {path.name}" in gateway(*words).err
+    asyncio.run(gateway.work())
+    for words in (("hold", "list"), ("retention",)):
+        said = gateway(*words).err
+        assert ("HOLD_UNKNOWN" in said, "waits for" in said) == (True, False)
 
 
 def test_an_erasure_that_nobody_approved_is_named(gateway: Gateway) -> None:
@@ -190,7 +225,12 @@ def test_an_erasure_that_nobody_approved_is_named(gateway: Gateway) -> None:
 
         digest = list_digest(listed)
         content = erasure_pb2.ErasureOrder(
-            origin=log.origin, leaf_class="private", until_ms=1, count=1, part_digests=[digest]
+            origin=log.origin,
+            leaf_class="private",
+            until_ms=1,
+            issued_at=int(time.time()),
+            count=1,
+            part_digests=[digest],
         )
         order = erasure_pb2.SignedErasureOrder(order=signing.canonical(content))
         for number in (1, 2):
@@ -315,28 +355,77 @@ def test_others_do_not_approve(world: World) -> None:
         )
 
 
+def test_a_service_user_is_not_the_second_person(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind a service user is a person, who may have a certificate of their own: one twice."""
+    order = by(world, "u-c06", "u-c11")
+    plain = approving.identity_from_certificate
+
+    def service(*arguments: Any, **settings: Any) -> Any:
+        found = plain(*arguments, **settings)
+        if not found.spiffe_id.endswith("u-c11"):
+            return found
+        return replace(found, responsible="u-c06", schemes=frozenset({"container"}))
+
+    monkeypatch.setattr(approving, "identity_from_certificate", service)
+    for attempt in (lambda: judged(world, order), lambda: by(world, "u-c11")):
+        with pytest.raises(errors.Refused) as caught:
+            attempt()
+        assert caught.value.code == "ERASURE_ROLE"
+
+
+def profile_of(world: World, folder: Path, user: str) -> Path:
+    layout = world.opened.layout
+    keys = layout.user("customs", user)
+    content = {
+        "node": "127.0.0.1:1",
+        "node_id": "spiffe://fairlead.demo/partner/customs/node/node-1",
+        "certificate": str(keys / "user.pem"),
+        "key": str(keys / "user.key"),
+        "directory": str(layout.directory),
+        "trust": str(layout.pins),
+    }
+    profile = folder / f"{user}.toml"
+    profile.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in content.items()))
+    return profile
+
+
+def test_an_auditor_signs_nothing_that_a_copy_of_the_log_does_not_hold(
+    world: World, typed: Typed, tmp_path: Path
+) -> None:
+    """With --log each listed leaf is looked up, and the file is left as it was."""
+    path, place = tmp_path / "private.erasure", tmp_path / "copy.sqlite"
+    path.write_bytes(made := an_order())
+    key = Ed25519PrivateKey.generate()
+    origin = "fairlead.demo/partner/customs"
+    log = AuditLog.open(place, origin=origin, key=key, clock=time.time)
+    leaf = pb.AuditLeaf(type=pb.LEAF_TYPE_INTENT, log="partner/customs", query_id=bytes(16))
+
+    async def fill() -> None:
+        for _ in range(2):
+            await log.append(signing.canonical(leaf))
+
+    asyncio.run(fill())
+    log.close()
+    profile = profile_of(world, tmp_path, "u-c06")
+    words = ("audit", "approve", str(path), "--profile", str(profile), "--log", str(place))
+    assert "ERASURE_OTHER" in typed(fairlead_app, *words).err
+    assert path.read_bytes() == made
+
+
 def test_an_auditor_types_the_approval(world: World, typed: Typed, tmp_path: Path) -> None:
     """The command shows what is about to be erased, signs, and says who is next."""
-    layout = world.opened.layout
     path = tmp_path / "private.erasure"
     path.write_bytes(an_order())
     said = []
     for user in ("u-c06", "u-c11", "u-c11"):
-        keys = layout.user("customs", user)
-        profile = tmp_path / f"{user}.toml"
-        content = {
-            "node": "127.0.0.1:1",
-            "node_id": "spiffe://fairlead.demo/partner/customs/node/node-1",
-            "certificate": str(keys / "user.pem"),
-            "key": str(keys / "user.key"),
-            "directory": str(layout.directory),
-            "trust": str(layout.pins),
-        }
-        profile.write_text("".join(f"{k} = {json.dumps(v)}\n" for k, v in content.items()))
+        profile = profile_of(world, tmp_path, user)
         words = ("audit", "approve", str(path), "--profile", str(profile))
         said.append(typed(fairlead_app, *words))
     assert [one.code for one in said] == [Exit.ANSWERED, Exit.ANSWERED, Exit.USAGE]
     assert "1 leaves of class private" in said[0].err
+    assert "INTENT 1" in said[0].err
     assert "fairlead-node audit erase" in said[1].err
     assert "APPROVED_ALREADY" in said[2].err
     assert judged(world, erasure_pb2.SignedErasureOrder.FromString(path.read_bytes())) == [

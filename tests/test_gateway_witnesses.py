@@ -295,6 +295,30 @@ async def test_one_witness_stops_queries_and_not_the_log(
         pass  # and it starts again
 
 
+async def test_a_dispute_that_is_renewed_is_on_the_record_again(
+    tmp_path: Path, town: Town, world: World
+) -> None:
+    """The same head once an hour, however often the witness changes its mind, and another head of
+    another history at once."""
+    clock, other = Clock(), PaperLog(world, [b"never committed"] * 9)
+    with desk(tmp_path / "gateway", town, Wires(town), clock) as made:
+        disputes = made.collector._disputes
+        await made.write(9)
+
+        async def said(size: int, *, passed_s: float) -> int:
+            clock.now += passed_s
+            assert await disputes.contradicts("w-01", other.head(size), world.gateway)
+            disputes.over("w-01")
+            disputes.check()
+            return sum(leaf.type == audit_pb2.LEAF_TYPE_ALARM for leaf in leaves(made))
+
+        # The first time that it is over, it is forgotten; then for an hour no more.
+        assert [await said(2, passed_s=1) for _ in range(5)] == [1, 2, 2, 2, 2]
+        assert [await said(3, passed_s=1) for _ in range(2)] == [3, 3]
+        assert await said(2, passed_s=3_600) == 3
+        assert await said(2, passed_s=1) == 4
+
+
 async def test_what_a_stale_reader_says_proves_no_fork(
     tmp_path: Path, town: Town, gateway: Desk, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import pytest
 
-from fairlead.keyfile import KeyFilesOpen, require_private
+from fairlead.keyfile import (
+    KeyFilesOpen,
+    create_private,
+    read_private,
+    require_private,
+    write_private,
+)
 
 
 def made(folder: Path, name: str, mode: int) -> Path:
@@ -40,3 +48,27 @@ def test_folder(tmp_path: Path) -> None:
     with pytest.raises(KeyFilesOpen) as caught:
         require_private(tmp_path)
     assert list(caught.value.paths) == wrong
+
+
+def test_a_private_file_outlives_a_power_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its octets are flushed before it takes its place, and the folder's entry afterwards."""
+    synced = []
+
+    def fsync(descriptor: int) -> None:
+        folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+        synced.append((folder, (tmp_path / "a.key").exists()))
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_private(tmp_path / "a.key", b"secret")
+    assert synced == [(False, False), (True, True)]
+
+
+def test_a_private_file_is_made_once(tmp_path: Path) -> None:
+    """Whoever comes second is told, and changes nothing."""
+    create_private(tmp_path / "a.key", b"first")
+    with pytest.raises(FileExistsError):
+        create_private(tmp_path / "a.key", b"second")
+    assert read_private(tmp_path / "a.key") == b"first"
+    assert [path.name for path in tmp_path.iterdir()] == ["a.key"]

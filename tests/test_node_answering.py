@@ -133,6 +133,24 @@ async def test_the_accepted_head_is_durable_with_the_intent(place: Place) -> Non
     assert place.head() == place.log.size
 
 
+async def test_two_queries_at_once_beyond_a_budget_leave_the_next_one_answered(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that cannot pay is refused, and neither it nor its head stands in the way after."""
+    await place.ask(place.walk())
+    budgets = place.node.answering._budgets
+    monkeypatch.setattr(budgets, "check", lambda _: None)  # each sees what is left before either
+    monkeypatch.setattr(budgets, "_user", replace(budgets._user, name="asked_race", limit=1))
+    first = place.request(place.walk())
+    second = place.request(place.walk(), known=place.log.size)
+    told = await asyncio.gather(place.answer(first), place.answer(second), return_exceptions=True)
+    assert sorted(type(one).__name__ for one in told) == ["AnswerResponse", "BudgetExhausted"]
+    monkeypatch.undo()
+    third = place.request(place.walk(), known=place.log.size)
+    assert (await place.answer(third)).HasField("answer")
+    assert place.head() == place.log.size
+
+
 async def test_a_stale_receipt_is_answered_with_the_size_to_start_from(place: Place) -> None:
     """No leaf, no slot, and the same query with a better receipt is answered."""
     walk = place.walk()

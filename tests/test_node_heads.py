@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -16,8 +17,10 @@ from hypothesis.stateful import run_state_machine_as_test as run_machine
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
+from fairlead.budgets import BudgetExhausted
 from fairlead.errors import Forged
 from fairlead.receipts import CheckpointFork, CheckpointStale, Head, verify_receipt
+from fairlead.reconciling import together
 from fairlead.v1 import audit_pb2
 from node import heads
 from node.heads import HeadKeeper
@@ -93,6 +96,30 @@ async def test_durable_heads_advance_in_any_order_of_commits(world: World, tmp_p
         await log.append(CASE, also=first)
         stored = log.foreign_head(world.gateway.log_origin)
         assert stored == second
+
+
+async def test_a_head_that_was_undone_with_its_leaf_comes_with_the_next(
+    world: World, tmp_path: Path
+) -> None:
+    """A transaction that fails behind the head takes it back, and the one after makes a newer one
+    durable all the same."""
+
+    def refuse(_: sqlite3.Connection) -> None:
+        raise BudgetExhausted("spent")
+
+    gateway = history(world, 3)
+    with own_log(world, tmp_path) as log:
+        keeper = HeadKeeper(log, world.gateway)
+        as_owner(keeper, world, gateway.receipt(0))
+        await persist(keeper, log)
+        for known in (3, 4):
+            gateway.append(b"more")
+            newest = as_owner(keeper, world, gateway.receipt(known, known=known))
+            if known == 3:
+                with pytest.raises(BudgetExhausted):
+                    await log.append(CASE, also=together([keeper.persist(), refuse]))
+        await persist(keeper, log)
+        assert log.foreign_head(world.gateway.log_origin) == newest
 
 
 async def test_a_receipt_that_overtook_another_waits_for_it(world: World, tmp_path: Path) -> None:

@@ -425,7 +425,8 @@ def test_an_oversight_without_a_share_has_nothing_to_release(asked: Asked) -> No
 
 
 def test_a_spoilt_share_is_said_and_not_released(world: World) -> None:
-    """An honest member to whom the asker sealed something else says so, and the others suffice."""
+    """An honest member to whom the asker sealed something else says so, and the others suffice; its
+    word alone proves nothing against the asker."""
     walk = world.walk(TERM)
     sealed = pb.SealedDetail.FromString(walk.detail)
     sealed.shares[0].commitment = bytes(32)
@@ -436,7 +437,7 @@ def test_a_spoilt_share_is_said_and_not_released(world: World) -> None:
 
     changed = walk.resigned(header=named)
     opened = Logged.at_gateway(changed).ask().open(*world.directory.appointed.committee)
-    assert (opened.spoilt, opened.liars) == ((ONE,), ())
+    assert (opened.refused, opened.spoilt, opened.liars) == ((ONE,), (), ())
     assert opened.terms == [TERM]
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from fairlead.errors import Unreachable
 from fairlead.reconciling import Ledger, require_in_log
+from fairlead.v1 import audit_pb2
 from fairlead.v1 import reconcile_pb2 as pb
 from gateway.overdue import Overdue
 from node.reconciling import reconciler as reconciling
@@ -122,7 +123,7 @@ async def test_a_verdict_that_was_lost_is_given_again(both: Both) -> None:
 
 async def test_a_head_that_a_query_moves_meanwhile_is_connected(both: Both) -> None:
     """What the gateway shows while a receipt arrives is believed once one checkpoint more extends
-    both, and the newest verified one is durable."""
+    both, of a log that has grown since, and the newest verified one is durable."""
     await both.hour()
     await agree(both)
     await both.hour()
@@ -135,12 +136,20 @@ async def test_a_head_that_a_query_moves_meanwhile_is_connected(both: Both) -> N
             both.heads.extend(note, log.consistency(base, between), asked_from=base)
         return response
 
+    honest = both.line.reconcile
+
+    async def later(request: pb.ReconcileRequest) -> pb.ReconcileResponse:
+        if request.shown_size:
+            await both.gateway.write(audit_pb2.LEAF_TYPE_CASE)
+        return await honest(request)
+
     both.line.bend = move
+    both.line.reconcile = later  # type: ignore[method-assign]
     await agree(both, rounds=1, listed=5, met=3)
     assert both.line.requests[-1].shown_size == size
     held = both.node.log.foreign_head(log.origin)
     assert held is not None
-    assert held.size == both.heads.size == size
+    assert held.size == both.heads.size == size + 1
 
 
 async def test_the_same_verdict_again_changes_nothing(both: Both) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -19,7 +21,18 @@ from fairlead.auditing import reading, stream
 from fairlead.auditing.file import open_file
 from fairlead.auditing.selection import Selection
 from fairlead.auditlog import verify_log
-from fairlead.auditlog.erased import PART, indexes_of, list_digest, part_of
+from fairlead.auditlog.erased import (
+    ERASABLE,
+    FLOOR_MS,
+    GAP,
+    PART,
+    erase_rows,
+    indexes_of,
+    list_digest,
+    part_of,
+    spans,
+)
+from fairlead.auditlog.store import unreadable
 from fairlead.keyfile import write_private
 from fairlead.partners import PartnerKind
 from fairlead.retention import (
@@ -33,9 +46,11 @@ from fairlead.retention import (
     read_order,
     survey,
 )
+from fairlead.retention import order as order_module
 from fairlead.retention import spool as spool_module
-from fairlead.retention.classes import FLOOR_DAYS
+from fairlead.retention.classes import DAY_MS, FLOOR_DAYS, Sorter
 from fairlead.retention.copies import MARK, open_copy, seal_copy
+from fairlead.retention.parts import require_listed
 from fairlead.retention.periods import FILE, MONTHS, PeriodKeys, month_of
 from fairlead.v1 import audit_pb2 as pb
 from fairlead.v1 import erasure_pb2
@@ -95,6 +110,13 @@ def test_nothing_younger_than_the_floor_is_ever_due() -> None:
     short = Retention(days=dict.fromkeys(LeafClass, 1), partners={}, own=LeafClass.PRIVATE)
     for one in LeafClass:
         assert short.due_before_ms(one, NOW) == aged(FLOOR_DAYS)
+
+
+def test_whoever_reads_a_log_knows_what_is_never_erased() -> None:
+    """What a process would erase, and since when, is within what ``verify`` lets pass."""
+    sorter = Sorter(RETENTION)
+    kinds = {n for n in range(64) if sorter.take(pb.AuditLeaf(type=n))}  # type: ignore[arg-type]
+    assert (kinds, FLOOR_MS) == (ERASABLE, FLOOR_DAYS * DAY_MS)
 
 
 async def test_evidence_and_the_logs_own_acts_are_never_listed(desk: Desk) -> None:
@@ -214,6 +236,40 @@ async def test_an_order_over_leaves_that_are_not_due_is_refused(desk: Desk) -> N
     assert (caught.value.code, desk.gone()) == ("ERASURE_OTHER", set())
 
 
+async def test_an_auditor_finds_each_listed_leaf_in_a_copy_of_the_log(
+    desk: Desk, place: Path
+) -> None:
+    """Before they sign: an order that is about others, older or of another type than it says."""
+    await desk.fill([*whole(1, "terminal", 300), *whole(2, "police", 300)])
+    good = desk.propose("private", 150)
+    signed = erasure_pb2.SignedErasureOrder.FromString(good)
+    content = erasure_pb2.ErasureOrder.FromString(signed.order)
+    wrong = []
+    for change in ("moment", "types", "digest"):
+        other = erasure_pb2.SignedErasureOrder.FromString(good)
+        said = erasure_pb2.ErasureOrder.FromString(signed.order)
+        if change == "moment":
+            said.until_ms = aged(310)
+        elif change == "digest":
+            said.part_digests[0] = bytes(32)
+        else:
+            rows = desk.log.read(
+                "SELECT idx, hash FROM leaf WHERE idx BETWEEN 1 AND 3 ORDER BY idx"
+            )
+            listed = [(index, bytes(octets), pb.LEAF_TYPE_READ) for index, octets in rows]
+            said.part_digests[0] = list_digest(listed)
+            other.parts[0].CopyFrom(part_of(listed))
+        other.order = signing.canonical(said)
+        wrong.append(signing.canonical(other))
+    assert content.count == 3
+    with open_file(place) as log:
+        require_listed(log.read, log.size, read_order(good))
+        for order in wrong:
+            with pytest.raises(errors.Forged) as caught:
+                require_listed(log.read, log.size, read_order(order))
+            assert caught.value.code == "ERASURE_OTHER"
+
+
 # Approvals. --------------------------------------------------------------------------------------
 
 
@@ -299,7 +355,7 @@ async def test_a_copy_of_before_is_unreadable_once_the_period_is_over(
         source.backup(target)
     source.close()
     target.close()
-    assert seal_copy(copy, keys, RETENTION, now=NOW) == 4
+    assert seal_copy(copy, desk.keys, RETENTION, now=NOW) == 4
     sealed = copy.read_bytes()
     assert MARKER.encode() not in sealed
     assert MARK in sealed
@@ -391,6 +447,180 @@ def test_a_list_of_leaves_is_read_or_refused(runs: list[int], types: bytes) -> N
     assert part_of(listed) == part
 
 
+@settings(max_examples=100)
+@given(st.sets(st.integers(0, 5_000), max_size=60).map(sorted))
+def test_leaves_far_apart_are_not_read_with_all_between(indexes: list[int]) -> None:
+    """Each listed place is read once, and few others, however long the log between is."""
+    read = [index for low, last in spans(indexes) for index in range(low, last + 1)]
+    assert set(indexes) <= set(read)
+    assert len(set(read)) == len(read) <= GAP * len(indexes)
+
+
+HELD = erasure_pb2.RetentionJob(
+    hold=erasure_pb2.HoldRequest(leaf_class="private", reference="ROT 26/417", by="u-a")
+)
+
+
+@pytest.fixture
+def spool(desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Spool:
+    monkeypatch.setattr(spool_module, "WAIT_S", 0)
+    monkeypatch.setattr(spool_module, "EVERY_S", 0.02)
+    return Spool(folder=tmp_path / spool_module.FOLDER, eraser=desk.eraser)
+
+
+def ordered(desk: Desk) -> erasure_pb2.RetentionJob:
+    """An order over what is due, as the command leaves it."""
+    order = approved(desk.propose("private", 150))
+    return erasure_pb2.RetentionJob(erasure=erasure_pb2.SignedErasureOrder.FromString(order))
+
+
+def in_force(desk: Desk) -> int:
+    return len(holds(desk.log.read, desk.log.head.size))
+
+
+async def test_a_hold_comes_before_the_erasure_it_is_to_stop(
+    desk: Desk, spool: Spool, tmp_path: Path
+) -> None:
+    """Though its file was left later: nobody is told yes by a hold that waits behind."""
+    await desk.fill(whole(1, "terminal", 300))
+    erasure = spool_module.leave(tmp_path, ordered(desk))
+    spool_module.leave(tmp_path, HELD)
+    for path in spool.waiting():
+        await spool.take(path)
+    with pytest.raises(errors.Refused) as caught:
+        spool_module.wait(erasure)
+    assert (caught.value.code, desk.gone(), in_force(desk)) == ("LEAF_HELD", set(), 1)
+
+
+async def test_a_hold_stops_an_erasure_that_is_under_way(
+    desk: Desk, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that is left while the first part goes is in force before the second."""
+    await desk.fill(whole(1, "terminal", 300))
+    monkeypatch.setattr(order_module, "PART", 1)
+
+    def meanwhile(*arguments: Any) -> None:
+        erase_rows(*arguments)
+        spool_module.leave(tmp_path, HELD)
+
+    monkeypatch.setattr("fairlead.retention.erasing.erase_rows", meanwhile)
+    path = spool_module.leave(tmp_path, ordered(desk))
+    await spool.take(path)
+    with pytest.raises(errors.Refused) as caught:
+        spool_module.wait(path)
+    assert (caught.value.code, desk.gone(), in_force(desk)) == ("HOLDS_CHANGED", {1}, 1)
+
+
+async def test_nothing_goes_before_a_hold_that_cannot_be_put(
+    desk: Desk, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A database that is away while a hold waits puts the erasure off, and the hold comes first."""
+    await desk.fill(whole(1, "terminal", 300))
+    order = spool_module.leave(tmp_path, ordered(desk))
+    spool_module.leave(tmp_path, HELD)
+
+    async def away(*_: object) -> None:
+        raise unreadable()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(type(desk.eraser), "hold", away)
+        await spool.take(order)
+    assert (order.exists(), desk.gone()) == (True, set())
+    for path in spool.waiting():
+        await spool.take(path)
+    assert (order.exists(), desk.gone(), in_force(desk)) == (False, set(), 1)
+
+
+async def test_a_reader_of_the_log_keeps_no_hold_waiting(
+    desk: Desk, spool: Spool, place: Path, tmp_path: Path
+) -> None:
+    """The scrubbing goes on beside, until the reader is gone; what was left goes its way."""
+    await desk.fill([asked(1, "terminal", 300, user=MARKER)])
+    with sqlite3.connect(place) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM leaf").fetchone()
+        task = asyncio.create_task(spool.run())
+        async with asyncio.timeout(5):
+            for job in (ordered(desk), HELD):
+                path = spool_module.leave(tmp_path, job)
+                while path.exists():
+                    await asyncio.sleep(0.01)
+        assert (desk.gone(), in_force(desk)) == ({1}, 1)
+        assert found_in(place)
+        reader.rollback()
+        async with asyncio.timeout(5):
+            while found_in(place):
+                await asyncio.sleep(0.02)
+    reader.close()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_what_lies_in_the_folder_stops_nothing(
+    desk: Desk, spool: Spool, tmp_path: Path
+) -> None:
+    """A folder, a link, a pipe that is named like a job: the process goes on with the next."""
+    await desk.fill([])
+    task = asyncio.create_task(spool.run())
+    async with asyncio.timeout(5):
+        while not spool.folder.exists():  # the process makes it, with its own account
+            await asyncio.sleep(0.01)
+        (spool.folder / "0.job").mkdir()
+        (spool.folder / "1.hold").symlink_to("nothing")
+        (spool.folder / "2.job").symlink_to(tmp_path / "elsewhere")
+        (tmp_path / "elsewhere").write_bytes(signing.canonical(HELD))
+        os.mkfifo(spool.folder / "3.job")
+        path = spool_module.leave(tmp_path, HELD)
+        while path.exists():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+    assert (task.done(), in_force(desk)) == (False, 1)
+    await spool.take(spool.folder / "vanished.job")
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+
+async def test_a_disk_or_database_that_fails_for_a_while_is_waited_for(
+    desk: Desk, spool: Spool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job stays until it can be answered, and is done once; only a failed log is an end."""
+    await desk.fill(whole(1, "terminal", 300))
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError("no space")
+
+    def away(*_: object) -> None:
+        raise unreadable()
+
+    refused = spool_module.leave(tmp_path, erasure_pb2.RetentionJob())
+    kept = spool_module.leave(tmp_path, HELD)
+    order = spool_module.leave(tmp_path, ordered(desk))
+    with monkeypatch.context() as patch:
+        patch.setattr(spool_module, "write_private", full)
+        await spool.take(refused)
+        patch.setattr(Path, "unlink", full)
+        await spool.take(kept)
+        patch.setattr(desk.log, "read", away)
+        await spool.take(order)
+    assert (refused.exists(), kept.exists(), order.exists()) == (True, True, True)
+    for path in (refused, kept, order):
+        await spool.take(path)
+    assert (refused.exists(), kept.exists(), in_force(desk)) == (False, False, 1)
+    path = spool_module.leave(tmp_path, HELD)
+    desk.log.close()
+    with pytest.raises(errors.LogUnavailable):
+        await spool.take(path)
+    assert path.exists()
+
+
+def test_another_account_leaves_no_job(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The process could not read it: whoever types the command is told, and not in a day."""
+    monkeypatch.setattr("fairlead.retention.spool.os.geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(errors.Misconfigured) as caught:
+        spool_module.leave(tmp_path, HELD)
+    assert (caught.value.code, list(tmp_path.iterdir())) == ("STATE_OWNER", [])
+
+
 async def test_a_job_left_for_the_process_is_done_or_answered(
     desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -464,6 +694,22 @@ async def test_readers_say_what_is_erased(desk: Desk, place: Path) -> None:
     report = verify_log(place, origin=ORIGIN, public_key=PUBLIC)
     assert report.open_queries == ()
     assert backup.log_size(place) == (ORIGIN, 8)
+
+
+async def test_what_another_gateway_erased_is_not_proved_from_memory(
+    made: Shelf, place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a log that several processes write, a leaf is remembered for a day and then read."""
+    moment = [NOW]
+    log = made.open(place, clock=lambda: moment[0])
+    await Desk(log).fill(whole(1, "terminal", 300))
+    monkeypatch.setattr(type(log._store), "shared", True)  # as PostgreSQL's is
+    assert log.receipt(1).leaf
+    made.change(place, "UPDATE leaf SET body = x'', detail = x'' WHERE idx = 1")
+    moment[0] += 2 * 86_400
+    with pytest.raises(errors.NotFound) as caught:
+        log.receipt(1)
+    assert caught.value.code == "LEAF_ERASED"
 
 
 async def test_leaves_of_several_classes_are_kept_as_long_as_the_longest(desk: Desk) -> None:

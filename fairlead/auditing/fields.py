@@ -95,13 +95,16 @@ def gist(leaf: pb.AuditLeaf) -> str:
         counts = f"{leaf.erased_count} leaves of {leaf.erased_class}", f"{leaf.erased_held} held"
         parts = [leaf.subject, *counts]
     elif leaf.partners:
-        parts = [f"{p.partner_id} {_status(p.status)} {p.reason}".strip() for p in leaf.partners]
+        parts = [
+            f"{p.partner_id} {status_word(p.status)} {p.reason}".strip() for p in leaf.partners
+        ]
     elif leaf.released:
-        parts = [f"{a.partner_id} {_status(a.status)}" for a in leaf.released]
+        parts = [f"{a.partner_id} {status_word(a.status)}" for a in leaf.released]
     return ", ".join(part for part in parts if part)
 
 
-def _status(number: int) -> str:
+def status_word(number: int) -> str:
+    """A status as it is written: ``answered``; also where none was stated."""
     field = pb.ReleasedAnswer.DESCRIPTOR.fields_by_name["status"]
     return str(_value(field, number))
 

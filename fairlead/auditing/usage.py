@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from fairlead.auditing.fields import type_word, values
+from fairlead.auditing.fields import status_word, type_word, values
 from fairlead.errors import InvalidInput
 from fairlead.v1 import audit_pb2 as pb
 
@@ -119,7 +119,7 @@ class Usage:
             self._outcome(leaf)
         elif leaf.type == pb.LEAF_TYPE_RELEASE and not gateway:
             for answer in leaf.released:
-                self._count("asked of us", "answers by status", str(values(answer)["status"]))
+                self._count("asked of us", "answers by status", status_word(answer.status))
         elif leaf.type in _COUNTED:
             self._other(leaf)
 

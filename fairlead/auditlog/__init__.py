@@ -14,7 +14,12 @@ from fairlead.auditlog.log import AuditLog
 from fairlead.auditlog.places import snapshot
 from fairlead.auditlog.proving import receipt_at, receipts_of
 from fairlead.auditlog.store import Also, Beside, Companion, Connection, Reading
-from fairlead.auditlog.verification import LogReport, claimed_origin, verify_log
+from fairlead.auditlog.verification import (
+    LogReport,
+    claimed_origin,
+    verify_log,
+    verify_unerased,
+)
 from fairlead.auditlog.writer import BATCH, Appended
 
 __all__ = [
@@ -36,4 +41,5 @@ __all__ = [
     "receipts_of",
     "snapshot",
     "verify_log",
+    "verify_unerased",
 ]

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import hashlib
 from bisect import bisect_left
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from fairlead import errors, signing
 from fairlead.auditlog.store import Connection
@@ -24,6 +24,29 @@ ERASED, HOLD_BEGUN, HOLD_ENDED = "leaves-erased", "hold-begun", "hold-ended"
 PART = 20_000
 """Leaves that one transaction erases at most: nobody appends meanwhile."""
 MAX_DETAIL = 4 * 1024 * 1024
+GAP = 64
+"""Rows that are read over, rather than asked again, between two listed leaves."""
+FLOOR_MS = 35 * 86_400_000
+"""No order was ever right about leaves younger than this when it was made."""
+SKEW_S, LIFETIME_S = 120, 7 * 86_400
+"""An order is in force for so long, from a clock's error before it was made."""
+LATE_S = 3_600
+"""An order that is begun in time is ended within this."""
+ERASABLE = frozenset(
+    {
+        audit_pb2.LEAF_TYPE_INTENT,
+        audit_pb2.LEAF_TYPE_RELEASE,
+        audit_pb2.LEAF_TYPE_OUTCOME,
+        audit_pb2.LEAF_TYPE_REFUSAL,
+        audit_pb2.LEAF_TYPE_CASE,
+        audit_pb2.LEAF_TYPE_HISTORY,
+        audit_pb2.LEAF_TYPE_FEEDBACK,
+        audit_pb2.LEAF_TYPE_APPROVAL,
+        audit_pb2.LEAF_TYPE_RECONCILED,
+        audit_pb2.LEAF_TYPE_ALARM,
+    }
+)
+"""Types that an order may list; whoever erases one of another hides something."""
 MIGRATION = """
     CREATE TABLE erasure (
         digest BLOB PRIMARY KEY,
@@ -37,8 +60,9 @@ MIGRATION = """
         reference TEXT NOT NULL
     ) STRICT, WITHOUT ROWID;
     """
-"""What was erased, by the digest in its ERASURE leaf; and of each hold in force, by the hash of the
-leaf that began it, the reference, which is here alone: the leaf commits to it."""
+"""What was erased, by the digest in its ERASURE leaf: for looking, nothing is believed for it. And
+of each hold in force, by the hash of the leaf that began it, the reference, which is here alone:
+the leaf commits to it."""
 
 Listed = tuple[int, bytes, int]
 """Index, hash and type of a leaf."""
@@ -46,10 +70,28 @@ Listed = tuple[int, bytes, int]
 
 def list_digest(leaves: Iterable[Listed]) -> bytes:
     """What an ERASURE leaf, and whoever approves it, says of the leaves erased."""
-    found = hashlib.sha256(b"fairlead/v1/erased-leaves\x00")
-    for index, leaf_hash, kind in leaves:
-        found.update(index.to_bytes(8, "big") + leaf_hash + bytes([kind]))
+    found = ListDigest()
+    for leaf in leaves:
+        found.add(leaf)
     return found.digest()
+
+
+class ListDigest:
+    """A list's digest, of leaves given one by one in the order of their indexes."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._found = hashlib.sha256(b"fairlead/v1/erased-leaves\x00")
+
+    def add(self, leaf: Listed) -> None:
+        """Take the next leaf in."""
+        index, leaf_hash, kind = leaf
+        self._found.update(index.to_bytes(8, "big") + leaf_hash + bytes([kind]))
+        self.count += 1
+
+    def digest(self) -> bytes:
+        """Over all that were given."""
+        return self._found.digest()
 
 
 def part_of(leaves: Sequence[Listed]) -> pb.ErasurePart:
@@ -86,6 +128,20 @@ def indexes_of(part: pb.ErasurePart, size: int) -> list[int]:
     return found
 
 
+def spans(indexes: Sequence[int]) -> Iterator[tuple[int, int]]:
+    """What to read for these leaves, first and last of each span: little that is not asked for,
+    however far apart they are."""
+    if not indexes:
+        return
+    low = last = indexes[0]
+    for index in indexes:
+        if index - last > GAP:
+            yield low, last
+            low = index
+        last = index
+    yield low, last
+
+
 def erase_rows(
     connection: Connection, leaves: Sequence[Listed], record: tuple[bytes, str, int, int]
 ) -> None:
@@ -95,26 +151,30 @@ def erase_rows(
     :raises Conflict: ERASED_ALREADY. :raises Forged: ERASURE_OTHER: a leaf is not the one listed.
     """
     digest, leaf_class, until_ms, time_ms = record
-    written = connection.execute(
-        "INSERT INTO erasure (digest, leaf_class, until_ms, leaves, time_ms) "
-        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO NOTHING",
-        (digest, leaf_class, until_ms, len(leaves), time_ms),
-    )
-    if not written.rowcount:
-        raise errors.Conflict("these leaves were erased before", reasons=("ERASED_ALREADY",))
-    there = connection.execute(
-        "SELECT idx, hash, length(body) FROM leaf WHERE idx >= ? AND idx <= ? ORDER BY idx",
-        (leaves[0][0], leaves[-1][0]),
-    )
     wanted = {index: leaf_hash for index, leaf_hash, _ in leaves}
-    whole = {
-        index for index, leaf_hash, octets in there if octets and wanted.get(index) == leaf_hash
-    }
-    if len(whole) != len(wanted):
+    same = whole = 0
+    for span in spans([index for index, _, _ in leaves]):
+        there = connection.execute(
+            "SELECT idx, hash, length(body) FROM leaf WHERE idx >= ? AND idx <= ?", span
+        )
+        for index, leaf_hash, octets in there:
+            if index in wanted and wanted[index] == leaf_hash:
+                same += 1
+                whole += octets > 0
+    if same != len(wanted):
+        raise other()
+    if not whole:
+        raise errors.Conflict("these leaves were erased before", reasons=("ERASED_ALREADY",))
+    if whole != len(wanted):
         raise other()
     connection.executemany(
         "UPDATE leaf SET body = ?, detail = ? WHERE idx = ?",
         [(b"", b"", index) for index in wanted],
+    )
+    connection.execute(
+        "INSERT INTO erasure (digest, leaf_class, until_ms, leaves, time_ms) "
+        "VALUES (?, ?, ?, ?, ?) ON CONFLICT (digest) DO UPDATE SET time_ms = excluded.time_ms",
+        (digest, leaf_class, until_ms, len(leaves), time_ms),
     )
 
 
@@ -168,6 +228,25 @@ class Erased:
             (place, self._gone.pop(place), kind)
             for place, kind in zip(indexes, part.types, strict=True)
         ]
+        fault = self._fault(leaf, found, order, listed)
+        if fault:
+            return fault
+        who = tuple(leaf.approvers)
+        if self.orders.setdefault(signing.canonical(found), (index, who))[1] != who:
+            return "it names others than approved the order it is part of"
+        self.count += len(listed)
+        self._last = index
+        self._intents += [i for i, _, kind in listed if kind == audit_pb2.LEAF_TYPE_INTENT]
+        return ""
+
+    def _fault(
+        self,
+        leaf: audit_pb2.AuditLeaf,
+        found: pb.SignedErasureOrder,
+        order: pb.ErasureOrder,
+        listed: Sequence[Listed],
+    ) -> str:
+        """What an ERASURE leaf says that its order, or what is gone, does not."""
         said = (order.origin, order.leaf_class, order.until_ms)
         signatures = [item.signature for item in found.operators]
         signatures += [item.signature for item in found.users]
@@ -181,10 +260,10 @@ class Erased:
         )
         if not whole:
             return "it erased other leaves than it says"
-        self.count += len(listed)
-        self.orders.setdefault(signing.canonical(found), (index, tuple(leaf.approvers)))
-        self._last = index
-        self._intents += [i for i, _, kind in listed if kind == audit_pb2.LEAF_TYPE_INTENT]
+        if not ERASABLE.issuperset(kind for _, _, kind in listed):
+            return "it erased leaves that are never erased"
+        if not _timely(order, leaf.time_ms):
+            return "it erased leaves before their time, or without an order in force"
         return ""
 
     def compare(self) -> tuple[int, str]:
@@ -200,6 +279,13 @@ class Erased:
             if index > self._last or bisect_left(self._intents, index) <= number:
                 return index, "it is a RELEASE or an OUTCOME without INTENT"
         return 0, ""
+
+
+def _timely(order: pb.ErasureOrder, time_ms: int) -> bool:
+    """Whether an order was about leaves old enough, and in force when it was carried out."""
+    begin, end = order.issued_at - SKEW_S, order.issued_at + LIFETIME_S + LATE_S
+    old = order.until_ms <= (order.issued_at + 1) * 1000 - FLOOR_MS
+    return old and begin <= time_ms // 1000 < end
 
 
 def parse_detail(detail: bytes) -> tuple[pb.SignedErasureOrder, pb.ErasurePart]:

@@ -24,6 +24,8 @@ RECENT_OCTETS = 4 * 1024
 """Leaves of at most so many octets are kept in memory for their receipts, so many of them."""
 PROVEN = 64
 """Receipts kept in memory."""
+LATELY_S = 86_400
+"""What others may erase meanwhile is in memory no longer than this, far from being old enough."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,11 +34,20 @@ V = TypeVar("V")
 class AuditLog:
     """One process's own log. Make it with :meth:`open`; appends come from any event loop."""
 
-    def __init__(self, *, origin: str, writer: Writer, tree: merkle.Tree, store: Store) -> None:
+    def __init__(
+        self,
+        *,
+        origin: str,
+        writer: Writer,
+        tree: merkle.Tree,
+        store: Store,
+        clock: Callable[[], float],
+    ) -> None:
+        self._clock = clock
         self._origin = origin
         self._writer = writer
         self._tree = tree
-        self._recent: dict[int, bytes] = {}
+        self._recent: dict[int, tuple[float, bytes]] = {}
         self._proven: dict[tuple[int, str, int], audit_pb2.Receipt] = {}
         self._store = store
 
@@ -88,7 +99,7 @@ class AuditLog:
             if said is not None:
                 raise said from error
             raise
-        return cls(origin=origin, writer=writer, tree=tree, store=store)
+        return cls(origin=origin, writer=writer, tree=tree, store=store, clock=clock)
 
     def rekey(self, key: Ed25519PrivateKey) -> None:
         """Sign every checkpoint from the next one on with another key."""
@@ -139,7 +150,7 @@ class AuditLog:
         parse_leaf(leaf, detail)
         appended = await self._written(leaf, detail, also)
         if len(leaf) <= RECENT_OCTETS:
-            _keep(self._recent, appended.index, leaf, RECENT_LEAVES)
+            _keep(self._recent, appended.index, (self._clock(), leaf), RECENT_LEAVES)
         return appended
 
     async def keep(self, also: Also) -> None:
@@ -194,7 +205,8 @@ class AuditLog:
         if not 0 <= index < head.size:
             raise errors.NotFound("the log has no such leaf", reasons=("LEAF_UNKNOWN",))
         key = (index, head.checkpoint, consistency_from)
-        proven = self._proven.get(key)
+        lasts = not self._store.shared or self._lately(index) is not None
+        proven = self._proven.get(key) if lasts else None
         if proven is None:
             # A query's owners get the same leaf under the same head, and most of them know the
             # same earlier head: prove it once.
@@ -206,7 +218,8 @@ class AuditLog:
                 consistency_from=consistency_from,
                 consistency=self.consistency(*sorted((consistency_from, head.size))),
             )
-            _keep(self._proven, key, proven, PROVEN)
+            if lasts:
+                _keep(self._proven, key, proven, PROVEN)
         receipt = audit_pb2.Receipt()
         receipt.CopyFrom(proven)
         return receipt
@@ -220,17 +233,25 @@ class AuditLog:
 
     def _body(self, index: int) -> bytes:
         """A durable leaf, from memory when it was appended lately."""
-        body = self._recent.get(index)
+        body = self._lately(index)
         if body is None:
             ((body,),) = self.read("SELECT body FROM leaf WHERE idx = ?", (index,))
         if not body:
             raise was_erased()
         return bytes(body)
 
+    def _lately(self, index: int) -> bytes | None:
+        """A leaf that is in memory, and that no other process can have erased."""
+        at, body = self._recent.get(index, (0.0, None))
+        if body is not None and self._store.shared and abs(self._clock() - at) > LATELY_S:
+            self.forget([index])
+            return None
+        return body
+
     def forget(self, indexes: Iterable[int]) -> None:
         """Leaves that were erased are not in memory either."""
         gone = set(indexes)
-        self._recent = {i: body for i, body in self._recent.items() if i not in gone}
+        self._recent = {i: kept for i, kept in self._recent.items() if i not in gone}
         self._proven = {key: made for key, made in self._proven.items() if key[0] not in gone}
 
     def scrub(self) -> bool:

@@ -62,6 +62,18 @@ def verify_log(
         return _Verification(origin=origin, public_keys=(public_key, *former)).run(database, known)
 
 
+def verify_unerased(place: Place, *, origin: str, public_key: bytes) -> LogReport:
+    """Verify a log of which nothing is ever erased: an oversight's, a user authority's.
+
+    :raises Misconfigured: it cannot be opened.
+    :raises Forged: as :func:`verify_log`, or a leaf says that others were erased.
+    """
+    report = verify_log(place, origin=origin, public_key=public_key)
+    if report.orders:
+        raise _forged(f"at leaf {report.orders[0][0]}: of this log nothing is ever erased")
+    return report
+
+
 def claimed_origin(place: Place) -> str:
     """Whose log it says it is: the first line of its first checkpoint, not verified.
 

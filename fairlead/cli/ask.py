@@ -16,6 +16,7 @@ from fairlead.cli.options import (
     ProfileOption,
     RowsOption,
     TlpOption,
+    asked_since,
     connect,
     handling,
     moment,
@@ -112,7 +113,7 @@ def ask(
         case_id=case,
         purpose=purpose,
         mode=_MODES[mode],  # type: ignore[arg-type]
-        since=moment(since, now=now),
+        since=asked_since(since, now=now),
         until=moment(until, now=now),
         events=event or [],
         partners=to or [],

@@ -86,7 +86,7 @@ def serve(config: ConfigOption = CONFIG) -> int:
 @app.command("verify")
 def verify(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """Verify the authority's own audit log: every certificate it ever issued is a leaf."""
-    from fairlead.auditlog import verify_log
+    from fairlead.auditlog import verify_unerased
     from fairlead.config import load
     from fairlead.signing import load_signing_key, public_bytes
     from fairlead.user_authority.config import AuthorityConfig
@@ -94,7 +94,8 @@ def verify(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -
 
     settings = load(AuthorityConfig, config)
     key = public_bytes(load_signing_key(settings.keys_dir / "log.key"))
-    report = verify_log(settings.state_dir / LOG_FILE, origin=origin(settings), public_key=key)
+    log = settings.state_dir / LOG_FILE
+    report = verify_unerased(log, origin=origin(settings), public_key=key)
     record = {
         "log": origin(settings),
         "leaves": report.size,

@@ -45,10 +45,10 @@ def add_backup(
 
         state, name = settings(config)
         kept, now = keeper(config), time.time()
-        keys, made = PeriodKeys.load_or_make(kept.period_keys)
+        _, made = PeriodKeys.load_or_make(kept.period_keys)
 
         def seal(log: Path) -> None:
-            seal_copy(log, keys, kept.retention(now), now=now)
+            seal_copy(log, kept.period_keys, kept.retention(now), now=now)
 
         _show(take(state, to, kind=kind, name=name, now=now, seal=seal), output)
         say(f"{to} holds secrets: keep it as you keep keys, which it does not hold")
@@ -80,6 +80,12 @@ def add_backup(
 
         found = archive.restore(source, state, kind=kind, name=name, now=time.time(), unseal=unseal)
         _show(found, output)
+        if found_before := archive.replaced(state):
+            names = ", ".join(path.name for path in found_before)
+            say(
+                f"beside {state} lies what it replaced: {names}; nothing of it is sealed and no "
+                "erasure reaches it, so remove it when this one serves"
+            )
         if any(lost):
             say(f"{sum(lost)} leaves were erased since this backup: their hashes alone are back")
         say("what this process wrote after the backup is lost: whoever saw it will refuse it")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.options import ProfileOption, connect, lasting, moment
+from fairlead.cli.options import ProfileOption, asked_since, connect, lasting
 from fairlead.cli.output import Exit, RowFormat, awaited, printable, say, told
 from fairlead.cli.receipts import Receipts
 from fairlead.cli.results import BLIND, Result, gather
@@ -102,7 +102,7 @@ class _Asked:
             case_id=same["case"],
             purpose=same["purpose"],
             mode=BLIND,  # type: ignore[arg-type]
-            since=moment(same["since"], now=time.time()),
+            since=asked_since(same["since"], now=time.time()),
             partners=same["to"],
         )
 

@@ -126,7 +126,7 @@ def _shown(
     known = directories(settings.directory, settings.trust, now=time.time())
     denied = deny_lists(settings.directory, settings.trust, known, clock=time.time)
     wanted = read_request(path, known, now=time.time(), deny_lists=denied)
-    record = _wanted(wanted)
+    record = _wanted(wanted, known[0].serial)
     emit([record], columns=tuple(record), output=output)
     return wanted, known
 
@@ -163,8 +163,11 @@ def _say_doubts(doubts: Sequence[Doubt], leaves: int) -> None:
         say(f"{reason} {partner or '-'}: {count}")
 
 
-def _wanted(request: Request) -> dict[str, Any]:
-    """What an officer decides about."""
+def _wanted(request: Request, serial: int) -> dict[str, Any]:
+    """What an officer decides about, under the newest directory.
+
+    How many ``terms`` leaves have is shown because one that matches opens all of its own.
+    """
     from fairlead.cli.options import when
 
     alone = None if request.search else request.sought[0]
@@ -182,7 +185,8 @@ def _wanted(request: Request) -> dict[str, Any]:
         "asked_by": _named(leaf.user.partition("/partner/")[2] for leaf in leaves),
         "purpose": _named(leaf.purpose for leaf in leaves),
         "sealed_by": _named(item.bound.maker for item in request.sought),
-        "proved_by": _named(map(_proved_by, request.sought)),
+        "terms": _named(str(leaf.term_count) for leaf in leaves),
+        "proved_by": _named(_proved_by(item, serial) for item in request.sought),
         "filtered_by": request.searcher or None,
     }
 
@@ -197,8 +201,8 @@ def _named(values: Iterable[str]) -> str:
     return ", ".join([*shown, *([f"{left} more"] if left else [])])
 
 
-def _proved_by(item: Sought) -> str:
-    """Whose word the leaf is."""
+def _proved_by(item: Sought, serial: int) -> str:
+    """Whose word the leaf is. ``serial`` is of the directory that lists the witnesses."""
     if item.witnessed:
-        return f"{item.leaf.log}, cosigned by a quorum"
+        return f"{item.leaf.log}, cosigned by a quorum of directory {serial}"
     return f"{item.leaf.log} alone"

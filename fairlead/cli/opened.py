@@ -64,6 +64,7 @@ def _document(opened: Opened) -> dict[str, Any]:
         ],
         "liars": list(opened.liars),
         "spoilt": list(opened.spoilt),
+        "said_spoilt": list(opened.refused),
     }
 
 
@@ -96,10 +97,18 @@ def _notice(opened: Opened) -> str | None:
     )
 
 
-def accuse(liars: Sequence[str], spoilt: Sequence[str]) -> None:
+def only_says(member: str) -> str:
+    """The words for what nothing proves: either that member lies, or whoever sealed the detail."""
+    return f"the oversight of {member} says that its share was spoilt, which is its word alone"
+
+
+def accuse(liars: Sequence[str], spoilt: Sequence[str], refused: Sequence[str] = ()) -> None:
+    """Say who is to blame, and what members ``refused`` to release on their word alone."""
     for member in liars:
         say(
             f"INCIDENT: the oversight of {member} released a share that is not the one it was given"
         )
     if spoilt:
         say("INCIDENT: whoever sealed the detail spoilt the share of " + ", ".join(spoilt))
+    for member in refused:
+        say(only_says(member))

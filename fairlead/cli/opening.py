@@ -277,14 +277,14 @@ def _open(desk: Desk, path: Path, shares: Sequence[Path], output: Format) -> int
         log.put(request, OPENED)
         log.alarms(opened)
     show(opened, output)
-    accuse(opened.liars, opened.spoilt)
+    accuse(opened.liars, opened.spoilt, opened.refused)
     if opened.faults:
         say(
             f"INCIDENT: what {opened.item.bound.maker} sealed is not what was asked: "
             + ", ".join(f"{part.part} {part.fault}" for part in opened.faults)
         )
         say("next: docs/audit.md, “When a part differs”; the ALARM is in your log")
-    wrong = opened.faults or opened.liars or opened.spoilt or answered.forged
+    wrong = opened.faults or opened.liars or opened.spoilt or opened.refused or answered.forged
     return Exit.CHECK_FAILED if wrong else Exit.ANSWERED
 
 

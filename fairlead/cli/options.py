@@ -86,6 +86,10 @@ def query_reference(text: str) -> bytes:
 
 
 _AGO = re.compile(r"(\d{1,5})([dhm])\Z")
+_DAYS = re.compile(r"[1-9]\d*d\Z")
+WAY_S = 600
+"""Seconds from typing a question until a node has judged it, at most: a list of a million terms is
+read in between."""
 _UNIT_S = {"d": 86_400, "h": 3_600, "m": 60}
 
 
@@ -108,6 +112,17 @@ def moment(text: str | None, *, now: float) -> int:
             remedy='for example --since 90d, or --until "2026-11-01T06:00Z"',
         ) from None
     return int((parsed if parsed.tzinfo else parsed.replace(tzinfo=UTC)).timestamp())
+
+
+def asked_since(text: str | None, *, now: float) -> int:
+    """As :func:`moment`, for where a question begins. Policy limits how many days it reaches over,
+    a begun one counted whole, and judges it when it has arrived: a span of days is shorter by
+    what the way may take.
+
+    :raises InvalidInput: neither.
+    """
+    found = moment(text, now=now)
+    return found + WAY_S if text and _DAYS.match(text) else found
 
 
 def lasting(text: str, *, now: float) -> int:

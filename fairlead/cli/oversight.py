@@ -114,13 +114,14 @@ def status(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -
 @app.command("verify")
 def verify(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) -> None:
     """Verify the oversight's own audit log: every alert is a leaf."""
-    from fairlead.auditlog import verify_log
+    from fairlead.auditlog import verify_unerased
     from fairlead.oversight.app import LOG_FILE, origin
     from fairlead.signing import load_signing_key, public_bytes
 
     settings = load_settings(config)
     key = public_bytes(load_signing_key(settings.keys_dir / "log.key"))
-    report = verify_log(settings.state_dir / LOG_FILE, origin=origin(settings), public_key=key)
+    log = settings.state_dir / LOG_FILE
+    report = verify_unerased(log, origin=origin(settings), public_key=key)
     record = {
         "log": origin(settings),
         "leaves": report.size,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fairlead.auditlog import Place
     from fairlead.config import GatewayConfig, NodeConfig
     from fairlead.partners import Directory
-    from fairlead.retention import Hold, Retention
+    from fairlead.retention import Hold, LeafClass, Retention
 
 COLUMNS = ("class", "month", "leaves", "over", "due", "held")
 HOLDS = ("hold", "class", "keeps", "reference", "since")
@@ -103,7 +103,7 @@ def add_retention(audit: typer.Typer, kind: str, keeper: Callable[[Path], Kept])
             operator: Annotated[Path, typer.Option("--operator", help="Your operator's key file.")],
             config: ConfigOption = default,
         ) -> None:
-            """Approve an order as one of two operators."""
+            """Approve an order as one of two operators: it lists just what is due in the log."""
             _approve(keeper(config), order, operator)
 
     @audit.command("erase")
@@ -180,12 +180,22 @@ def read_file(path: Path) -> bytes:
 
 def show_order(data: bytes) -> None:
     """Say what an order is about."""
+    from collections import Counter
+
     from fairlead.retention import read_order
+    from fairlead.v1 import audit_pb2
 
     order = read_order(data)
+    kinds = Counter(kind for part in order.signed.parts for kind in part.types)
+    names = {int(number): name for name, number in audit_pb2.LeafType.items()}
+    types = ", ".join(
+        f"{names.get(kind, str(kind)).removeprefix('LEAF_TYPE_')} {count}"
+        for kind, count in sorted(kinds.items())
+    )
     say(
         f"erases for ever: {order.count} leaves of class {order.leaf_class} of {order.origin}, "
         f"all from before {when(order.until_ms // 1000)}; {order.held} more are held and stay\n"
+        f"by type, as the file says: {types}\n"
         f"approved by {len(order.signed.operators) + len(order.signed.users)} of 2"
     )
 
@@ -212,7 +222,8 @@ def _show(kept: Kept, output: Format) -> None:
     retention = kept.retention(now)
     with _opened(kept) as (log, read):
         found = months(survey(read, log.size, retention, holds(read, log.size)), retention, now)
-        gone = erased(read)
+        gone = erased(read, log.size)
+    _pending(kept)
     if output is Format.JSON:
         days = {one.value: number for one, number in retention.days.items()}
         told = [{**row, "time": iso(row.pop("time_ms") // 1000)} for row in gone]
@@ -227,20 +238,10 @@ def _show(kept: Kept, output: Format) -> None:
 
 
 def _propose(kept: Kept, leaf_class: str, before: str, to: Path) -> None:
-    from fairlead.retention import LeafClass, holds, propose
+    from fairlead.retention import LeafClass, read_order
 
     now = time.time()
-    with _opened(kept) as (log, read):
-        order = propose(
-            log.read,
-            log.size,
-            origin=log.origin,
-            retention=kept.retention(now),
-            holds=holds(read, log.size),
-            leaf_class=LeafClass.parse(leaf_class),
-            until_ms=moment(before, now=now) * 1000,
-            now=now,
-        )
+    order = _made(kept, LeafClass.parse(leaf_class), moment(before, now=now) * 1000, now)
     try:
         with to.open("xb") as file:
             file.write(order)
@@ -249,16 +250,40 @@ def _propose(kept: Kept, leaf_class: str, before: str, to: Path) -> None:
             "the file exists already", reasons=("FILE_EXISTS",), remedy="name another file"
         ) from None
     show_order(order)
+    if read_order(order).full:
+        say("one order lists no more: when it is carried out, propose what is left")
+
+
+def _made(kept: Kept, leaf_class: LeafClass, until_ms: int, now: float) -> bytes:
+    """An order over what is due in this log."""
+    from fairlead.retention import holds, propose
+
+    with _opened(kept) as (log, read):
+        return propose(
+            log.read,
+            log.size,
+            origin=log.origin,
+            retention=kept.retention(now),
+            holds=holds(read, log.size),
+            leaf_class=leaf_class,
+            until_ms=until_ms,
+            now=now,
+        )
 
 
 def _approve(kept: Kept, order: Path, operator: Path) -> None:
     from fairlead.keyfile import write_private
-    from fairlead.retention import approve_as_operator
+    from fairlead.retention import approve_as_operator, read_order
+    from fairlead.retention.order import require_derived
     from fairlead.signing import load_signing_key
     from fairlead.trust import Trust
 
     operators = Trust.load(kept.settings.pins).operators
-    signed, count = approve_as_operator(read_file(order), load_signing_key(operator), operators)
+    data = read_file(order)
+    found = read_order(data)
+    anew = _made(kept, found.leaf_class, found.until_ms, time.time())
+    require_derived(found, anew)
+    signed, count = approve_as_operator(data, load_signing_key(operator), operators)
     write_private(order, signed)
     show_order(signed)
     again = f"fairlead-gateway audit approve {order} --operator KEY   (the second operator)"
@@ -305,6 +330,19 @@ def _list(kept: Kept, output: Format) -> None:
         for hold in found
     ]
     emit(records, columns=HOLDS, output=output)
+    _pending(kept)
+
+
+def _pending(kept: Kept) -> None:
+    """Say what commands left and the process did not take up yet, and what it refused."""
+    from fairlead.retention.spool import HOLD, pending
+
+    waits, refused = pending(kept.settings.state_dir)
+    for path in waits:
+        what = "a hold, or the end of one," if path.suffix == HOLD else "an erasure"
+        say(f"{what} waits for the process: {path.name}")
+    for path, error in refused:
+        say(f"refused: {error.message} [{error.code}]\nnext: {error.remedy}; then rm {path}")
 
 
 def _told(selection: dict[str, Any]) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.opened import FOUND_COLUMNS, accuse, found_row
+from fairlead.cli.opened import FOUND_COLUMNS, accuse, found_row, only_says
 from fairlead.cli.opening import (
     REQUEST,
     Desk,
@@ -26,6 +26,7 @@ from fairlead.cli.opening import (
 )
 from fairlead.cli.options import OutputOption, ProfileOption, moment
 from fairlead.cli.output import Exit, Format, emit, say
+from fairlead.errors import FairleadError
 
 if TYPE_CHECKING:
     from fairlead.opening.matches import Matches
@@ -131,7 +132,7 @@ def _search(desk: Desk, path: Path, found: Path, output: Format) -> int:
 
     request, kept, matches = _taken(desk, path, found)
     rows: list[dict[str, Any]] = []
-    wrong = bool(matches.doubts)
+    wrong = bool(matches.doubts or matches.without_terms)
     with recording(desk, request) as log:
         log.put(request, SEARCHED)
         for place in matches.places:
@@ -167,11 +168,16 @@ def _matching(
             log.alarm(member, LIED, item.bound.query_id)
         accuse(error.liars, ())
         return [], True
+    except FairleadError as error:  # the other leaves are shown all the same
+        query = item.bound.query_id.hex()
+        say(f"query {query} came out and could not be opened: {error.diagnostics()}")
+        return [], True
     log.alarms(opened)
-    faulty = bool(opened.faults or opened.liars or opened.spoilt)
-    if faulty:
-        accuse(opened.liars, opened.spoilt)
+    accuse(opened.liars, opened.spoilt, opened.refused)
+    incident = bool(opened.faults or opened.liars or opened.spoilt)
+    if incident:
         say(f"INCIDENT: query {item.bound.query_id.hex()}: what was sealed is not so")
+    faulty = incident or bool(opened.refused)
     subject = Subject(scheme=kept.scheme, value=kept.value)
     rows = [found_row(opened, match, output) for match in opened.find(subject)]
     if not rows:
@@ -181,8 +187,20 @@ def _matching(
 
 def _say_doubts(request: Request, matches: Matches) -> None:
     """What the oversight that filtered says of leaves that it did not let out."""
+    from fairlead.opening.opened import SAID
+
+    if matches.without_terms:
+        say(
+            f"{matches.without_terms} of {len(request.sought)} leaves were asked blind: this log "
+            "holds no term of them, so nobody knows here whether they are about the subject"
+        )
+        say("next: search the gateway's log: fairlead audit search … --log audit.sqlite")
     for doubt in matches.doubts:
         query = request.sought[doubt.place].bound.query_id.hex()
+        if doubt.reason == SAID:
+            file = f" (SHA-256 of its file: {doubt.digest.hex()})" if doubt.digest else ""
+            say(f"query {query}: {only_says(doubt.partner_id)}{file}")
+            continue
         blamed = f", of {doubt.partner_id}" if doubt.partner_id else ""
         say(f"query {query} may be about the subject, and was not read: {doubt.reason}{blamed}")
     if matches.doubts:

@@ -11,15 +11,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairlead.cli.options import (
+    WAY_S,
     OutputOption,
     PapOption,
     ProfileOption,
     RowsOption,
     TlpOption,
+    asked_since,
     connect,
     handling,
     lasting,
-    moment,
     query_reference,
     when,
 )
@@ -46,7 +47,7 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 COLUMNS = ("watch", "case", "terms", "state", "unread", "until", "as_of", "made_at", "user")
-DAY_S, WAY_S = 86_400, 30
+DAY_S = 86_400
 STATES = {1: "active", 2: "must be renewed", 3: "ended"}
 KINDS = {1: "appeared", 2: "changed", 3: "disappeared", 4: "must be renewed", 5: "ended"}
 WatchArgument = Annotated[str, typer.Argument(help="Id of a watch; see: fairlead watch list.")]
@@ -86,7 +87,7 @@ def add_watch(
         case_id=case,
         purpose=purpose,
         mode=BLIND,  # type: ignore[arg-type]
-        since=moment(since, now=now),
+        since=asked_since(since, now=now),
         events=event or [],
         partners=to or [],
         **handling(tlp, pap),
@@ -134,7 +135,7 @@ def renew_watch(
                 case_id=kept.watch.case_id,
                 purpose=kept.watch.purpose,
                 mode=BLIND,  # type: ignore[arg-type]
-                since=moment(since, now=now) if since else _moved(kept, now),
+                since=asked_since(since, now=now) if since else _moved(kept, now),
                 events=kept.events,
                 partners=asked,
                 tlp=kept.tlp,

@@ -8,13 +8,13 @@ does not know already whom it is about.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from fairlead import sealing, signing
-from fairlead.detail import SharesWrong
+from fairlead.detail import SealedDetail, SharesWrong
 from fairlead.errors import FairleadError, Forged, InvalidInput, Refused
-from fairlead.opening.opened import Opened, open_leaf
+from fairlead.opening.opened import SAID, Opened, open_leaf, refusing
 from fairlead.opening.record import LIED, MISMATCH, SPOILT
 from fairlead.opening.request import SUBJECT_SIZE, Request, Subject, subject_info
 from fairlead.opening.share import (
@@ -34,7 +34,7 @@ from fairlead.partners import Directory
 from fairlead.v1 import opening_pb2 as pb
 
 TOO_FEW, UNEVEN, UNKNOWN_DIRECTORY = "SHARES_TOO_FEW", "DETAIL_UNEVEN", "DIRECTORY_MISMATCH"
-DOUBTS = frozenset({TOO_FEW, UNEVEN, UNKNOWN_DIRECTORY, LIED, MISMATCH, SPOILT})
+DOUBTS = frozenset({TOO_FEW, UNEVEN, UNKNOWN_DIRECTORY, LIED, MISMATCH, SPOILT, SAID})
 """Why a leaf that did not come out may still be about the subject."""
 MAX_DETAILS = MAX_KEPT
 
@@ -42,11 +42,30 @@ MAX_DETAILS = MAX_KEPT
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Doubt:
     """A leaf that could not be opened, or of which something signed is another; ``partner_id`` is
-    who is to blame, empty where nobody is."""
+    who is to blame, empty where nobody is.
+
+    Of :data:`SAID` it is the member who says so, which proves nothing: ``digest`` is of the file
+    that says it, empty where the oversight that filters does itself.
+    """
 
     place: int
     reason: str
     partner_id: str
+    digest: bytes = b""
+
+    @property
+    def blamed(self) -> str:
+        """Of whom it is an incident."""
+        return "" if self.reason == SAID else self.partner_id
+
+    def to_wire(self) -> pb.DoubtedLeaf:
+        """Wire form."""
+        return pb.DoubtedLeaf(
+            place=self.place,
+            reason=self.reason,
+            partner_id=self.partner_id,
+            file_digest=self.digest,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,7 +79,8 @@ class Given:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Filtered:
-    """What goes to the auditor, and what the oversight's own log has to say of it."""
+    """What goes to the auditor, and what the oversight's own log has to say: of every leaf, also of
+    those that came out, or it would say which these are."""
 
     octets: bytes = field(repr=False)
     doubts: tuple[Doubt, ...]
@@ -111,7 +131,8 @@ def sift(
        again. One that does not, or of which a part is another, is a doubt: it may be about the
        subject, and hide it.
     3. A leaf of which a term is the subject goes to the auditor, with the shares that open it and
-       their members' signatures. Of every other leaf only a doubt does.
+       their members' signatures. Of every other leaf only a doubt does, and how many of them hold
+       no terms to compare.
     4. It is sealed to the request's answer key, and proved by the challenge.
 
     :param leaf: the OPENING leaf, which is durable in the oversight's log already.
@@ -124,18 +145,20 @@ def sift(
     # 2
     own = Released.of(by.partner_id, own_shares(request, by), leaf)
     released = [own, *(found for _, found in given.files)]
+    files = {found.partner_id: signing.digest(data) for data, found in given.files}
     content = pb.SearchFound(leaf=leaf, released=[data for data, _ in given.files])
     doubts: list[Doubt] = []
     for place, detail in enumerate(given.details):
         opened, wrong = _opened(place, request, detail, released, directories)
+        wrong += _said(place, detail, released, files)
+        doubts += wrong
         # 3
         if opened is not None and opened.find(subject):
-            content.found.append(pb.FoundLeaf(place=place, shares=_shares(released, place)))
-        else:
-            doubts += wrong
-    content.doubted.extend(
-        pb.DoubtedLeaf(place=d.place, reason=d.reason, partner_id=d.partner_id) for d in doubts
-    )
+            shares = _shares(place, detail, released)
+            content.found.append(pb.FoundLeaf(place=place, shares=shares))
+            continue
+        content.doubted.extend(doubt.to_wire() for doubt in wrong)
+        content.without_terms += opened is not None and opened.blind
     # 4
     octets = enclosed(request, by, secret, content, request.answer_key)
     return Filtered(octets=octets, doubts=tuple(doubts))
@@ -190,7 +213,23 @@ def _opened(
     return opened, [Doubt(place=place, reason=r, partner_id=p) for r, p in blamed]
 
 
-def _shares(released: Sequence[Released], place: int) -> list[pb.MemberShare]:
+def _said(
+    place: int, detail: bytes, released: Sequence[Released], files: Mapping[str, bytes]
+) -> list[Doubt]:
+    """Whose word it is that a leaf's maker spoilt a share, by the file that says so."""
+    try:
+        readers = refusing(place, SealedDetail.parse(detail), released)
+    except FairleadError:  # nobody's share: the detail itself is wrong
+        return []
+    return [
+        Doubt(place=place, reason=SAID, partner_id=reader, digest=files.get(reader, b""))
+        for reader in readers
+    ]
+
+
+def _shares(place: int, detail: bytes, released: Sequence[Released]) -> list[pb.MemberShare]:
+    """What the detail's readers released of a leaf, and nobody else."""
+    readers = {share.partner_id for share in SealedDetail.parse(detail).shares}
     return [
         pb.MemberShare(
             partner_id=one.partner_id,
@@ -201,5 +240,5 @@ def _shares(released: Sequence[Released], place: int) -> list[pb.MemberShare]:
             ),
         )
         for one in sorted(released, key=lambda one: one.partner_id)
-        if one.signatures[place]
+        if one.signatures[place] and one.partner_id in readers
     ]

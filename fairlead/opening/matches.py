@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from fairlead import sealing, signing
+from fairlead import merkle, sealing, signing
 from fairlead.names import check_partner_id
 from fairlead.opening.filtering import DOUBTS, Doubt
 from fairlead.opening.request import Request
@@ -30,11 +30,13 @@ committee there are as many members as partners."""
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Matches:
     """What a search found: the places of the leaves about its subject, whatever members released
-    for these, and the oversight's word on leaves that it could not open, or that are wrong."""
+    for these, and the oversight's word on leaves that it could not open, or that are wrong, and on
+    how many were asked blind and hold no terms."""
 
     places: tuple[int, ...]
     released: tuple[Released, ...] = field(repr=False)
     doubts: tuple[Doubt, ...]
+    without_terms: int
 
 
 def take_matches(data: bytes, request: Request, kept: Kept) -> Matches:
@@ -68,6 +70,8 @@ def take_matches(data: bytes, request: Request, kept: Kept) -> Matches:
     places = tuple(item.place for item in found.found)
     if list(places) != sorted({*places}) or any(place >= size for place in places):
         raise forged("what was found is not in order")
+    if found.without_terms + len(places) > size:
+        raise forged("more leaves are without terms than there are")
     for item in found.found:
         for share in item.shares[: MEMBERS + 1]:
             if share.partner_id not in members:
@@ -78,11 +82,13 @@ def take_matches(data: bytes, request: Request, kept: Kept) -> Matches:
         places=places,
         released=tuple(Released.of(p, items, found.leaf) for p, items in shares.items()),
         doubts=tuple(_doubt(item, size) for item in found.doubted[: MAX_SOUGHT * MEMBERS]),
+        without_terms=found.without_terms,
     )
 
 
 def _doubt(item: pb.DoubtedLeaf, size: int) -> Doubt:
-    if item.reason not in DOUBTS or item.place >= size:
+    shaped = len(item.file_digest) in {0, merkle.HASH_SIZE}
+    if item.reason not in DOUBTS or item.place >= size or not shaped:
         raise forged("a doubt is none")
-    blamed = check_partner_id(item.partner_id) if item.partner_id else ""
-    return Doubt(place=item.place, reason=item.reason, partner_id=blamed)
+    named = check_partner_id(item.partner_id) if item.partner_id else ""
+    return Doubt(place=item.place, reason=item.reason, partner_id=named, digest=item.file_digest)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fairlead.detail import SealedDetail, SharesWrong, open_detail
 from fairlead.errors import FairleadError, Refused
@@ -17,6 +17,8 @@ from fairlead.v1 import opening_pb2 as pb
 
 UNREADABLE = "content"
 """The name of what cannot even be read, among the parts that are made again."""
+SAID = "SPOILT_SAID"
+"""A member says that its share was spoilt, and shows none: nothing proves it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +35,8 @@ class Opened:
     """One leaf whose detail was opened, or could not be.
 
     ``remade`` are its signed parts; ``liars`` are members who released a share that is not the one
-    they were given; of ``spoilt`` members the maker of the detail spoilt the share.
+    they were given; of ``spoilt`` members the shares prove that the maker of the detail spoilt one;
+    ``refused`` members only say so of theirs.
     """
 
     item: Sought
@@ -42,6 +45,12 @@ class Opened:
     remade: tuple[Remade, ...] = ()
     liars: tuple[str, ...] = ()
     spoilt: tuple[str, ...] = ()
+    refused: tuple[str, ...] = ()
+
+    @property
+    def blind(self) -> bool:
+        """Whether it is an owner's of a query that was asked blind: no term of it is there."""
+        return self.owned is not None and bool(self.owned.blinded)
 
     @property
     def faults(self) -> tuple[Remade, ...]:
@@ -80,6 +89,13 @@ def _grade(scheme: str, value: str, wanted: str) -> str:
     return next((key.grade for key in asked_keys(scheme, wanted) if key.value in held), "")
 
 
+def refusing(place: int, sealed: SealedDetail, released: Sequence[Released]) -> tuple[str, ...]:
+    """Which of a detail's readers say, in place of a share, that theirs was spoilt."""
+    readers = {share.partner_id for share in sealed.shares}
+    said = {one.partner_id for one in released if place in one.spoilt}
+    return tuple(sorted(said & readers))
+
+
 def open_leaf(
     place: int,
     item: Sought,
@@ -89,7 +105,8 @@ def open_leaf(
 ) -> Opened:
     """Open one leaf's detail and make its signed parts again.
 
-    1. As many shares are there as open it.
+    1. As many shares are there as open it: of the detail's own readers, for anybody else's is made
+       up and would only be counted.
     2. They open it; whoever spoilt one is named, and the others suffice.
     3. Its content can be read, and each signed part follows from it.
 
@@ -99,12 +116,17 @@ def open_leaf(
     """
     # 1
     sealed = SealedDetail.parse(detail)
-    shares = {r.partner_id: r.shares[place] for r in released if r.shares[place]}
-    refused = {r.partner_id for r in released if place in r.spoilt}
+    readers = {share.partner_id for share in sealed.shares}
+    shares = {
+        r.partner_id: r.shares[place]
+        for r in released
+        if r.partner_id in readers and r.shares[place]
+    }
+    refused = refusing(place, sealed, released)
     if len(shares) < max(1, sealed.threshold):
         raise Refused(
             "too few members of the committee released a share",
-            reasons=("SHARES_TOO_FEW", *(["SHARE_SPOILT"] if refused else [])),
+            reasons=("SHARES_TOO_FEW", *([SAID] if refused else [])),
             remedy="ask another member: fairlead-oversight share REQUEST --by USER",
         )
     # 2
@@ -114,30 +136,25 @@ def open_leaf(
         raise
     except FairleadError as error:
         return _unread(item, error, refused)
-    spoilt = tuple(sorted(refused.union(opened.spoilt)))
     # 3
-    asked = owned = None
+    found = replace(_read(item, opened.content, directories), refused=refused)
+    return replace(found, liars=opened.liars, spoilt=opened.spoilt)
+
+
+def _read(item: Sought, content: bytes, directories: Sequence[Directory]) -> Opened:
+    """Step 3 of :func:`open_leaf`."""
     try:
         if item.bound.maker == item.leaf.partner_id:
-            asked = read_asked(opened.content)
+            asked = read_asked(content)
             remade = remake_asked(asked, item, directories)
-        else:
-            owned = read_owned(opened.content)
-            remade = remake_owned(owned, item, directories)
+            return Opened(item=item, asked=asked, remade=tuple(remade))
+        owned = read_owned(content)
+        remade = remake_owned(owned, item, directories)
+        return Opened(item=item, owned=owned, remade=tuple(remade))
     except FairleadError as error:
-        return _unread(item, error, refused.union(opened.spoilt), opened.liars)
-    return Opened(
-        item=item,
-        asked=asked,
-        owned=owned,
-        remade=tuple(remade),
-        liars=opened.liars,
-        spoilt=spoilt,
-    )
+        return _unread(item, error)
 
 
-def _unread(
-    item: Sought, error: FairleadError, spoilt: set[str], liars: tuple[str, ...] = ()
-) -> Opened:
+def _unread(item: Sought, error: FairleadError, refused: tuple[str, ...] = ()) -> Opened:
     fault = Remade(part=UNREADABLE, fault=error.code)
-    return Opened(item=item, remade=(fault,), liars=liars, spoilt=tuple(sorted(spoilt)))
+    return Opened(item=item, remade=(fault,), refused=refused)

@@ -58,7 +58,8 @@ class Sought:
         2. The leaf is an INTENT that commits to a detail, of a log of its own kind.
         3. Its shares are a committee's, in order, or one whole key for the detail's maker.
 
-        :param heads: whether a quorum has cosigned them: what was found out is put there.
+        :param heads: whether a quorum of the newest directory's witnesses has cosigned them: what
+            was found out is put there.
         :raises FairleadError: it proves nothing, or is malformed.
         """
         # 1
@@ -78,10 +79,8 @@ class Sought:
             raise _malformed()
         note = receipts.parse_proof(item.receipt.tlog_proof).checkpoint
         if note not in heads:
-            heads[note] = any(
-                quorum.reached(cosigning.cosigners(note, directory), directory)
-                for directory in directories
-            )
+            newest = directories[0]  # a former one's witnesses may be those that were replaced
+            heads[note] = quorum.reached(cosigning.cosigners(note, newest), newest)
         return cls(
             leaf=leaf,
             leaf_digest=signing.digest(item.receipt.leaf),

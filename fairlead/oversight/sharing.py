@@ -97,11 +97,11 @@ def search(
         writer.alarm(
             [doubt.reason],
             subject="opening",
-            partner_id=doubt.partner_id,
+            partner_id=doubt.blamed,
             query_id=request.sought[doubt.place].bound.query_id,
         )
         for doubt in found.doubts
-        if doubt.partner_id
+        if doubt.blamed
     ]
     _durable(desk, alarms)
     # 4

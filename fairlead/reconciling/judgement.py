@@ -13,6 +13,8 @@ RECONCILE_MISSING = "RECONCILE_MISSING"
 RECONCILE_DIFFERS = "RECONCILE_DIFFERS"
 RECONCILE_SHORTENED = "RECONCILE_SHORTENED"
 RECONCILE_RESTARTED = "RECONCILE_RESTARTED"
+ROWS = 256
+"""Entries of one verdict that are each known by themselves afterwards."""
 
 
 def lasting(code: str, whose: str) -> bytes:
@@ -62,8 +64,14 @@ class Judgement:
         return Judgement(incidents=kept, codes=self.codes, excused=self.excused)
 
     def once(self, statement: Statement) -> dict[bytes, str]:
-        """Identity → code of what is raised once and for all."""
-        found = {item.identity: item.code for item in self.incidents}
+        """Identity → code of what is raised once and for all. Where it is much, what is beyond
+        :data:`ROWS` has one identity together for each code: a log keeps them for ever."""
+        found = {item.identity: item.code for item in self.incidents[:ROWS]}
+        rest: dict[str, list[bytes]] = {}
+        for item in self.incidents[ROWS:]:
+            rest.setdefault(item.code, []).append(item.identity)
+        for code, several in rest.items():
+            found[signing.digest(f"rest {code} ".encode() + b"".join(sorted(several)))] = code
         if RECONCILE_SHORTENED in self.codes:
             found[lasting(RECONCILE_SHORTENED, statement.lost)] = RECONCILE_SHORTENED
         if RECONCILE_RESTARTED in self.codes:

@@ -9,10 +9,11 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
+from fairlead.auditlog.erased import LIFETIME_S
 from fairlead.certificates import Identity, IdentityKind, Role, identity_from_certificate
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Refused
 from fairlead.partners import DenyLists, Directory, sign_as_operator, verify_operators
-from fairlead.retention.order import DOMAIN, LIFETIME_S, MAX_FILE, read_order
+from fairlead.retention.order import DOMAIN, MAX_FILE, read_order
 from fairlead.v1 import erasure_pb2 as pb
 
 QUORUM = 2
@@ -161,8 +162,7 @@ def approve_as_user(
     """
     order = read_order(data)
     own = identity_from_certificate(certificate, directory=directory, now=now)
-    if not ROLES & set(own.roles):
-        raise _role()
+    _require_person(own)
     for item in order.signed.users:
         other = identity_from_certificate(item.certificate, directory=directory, now=now)
         if other.spiffe_id == own.spiffe_id:
@@ -178,10 +178,16 @@ def _approver(
     found = identity_from_certificate(item.certificate, directory=directory, now=now)
     if found.kind is not IdentityKind.USER or found.partner_id != partner_id:
         raise Forged("an approval is not by a user of this partner", reasons=("USER",))
-    if not ROLES & set(found.roles):
-        raise _role()
+    _require_person(found)
     signing.verify_as_user(found.public_key, DOMAIN, order, item.signature)
     return found
+
+
+def _require_person(found: Identity) -> None:
+    """They may approve, and are no service user: behind that is a person with a certificate of
+    their own, who would be two."""
+    if found.responsible or not ROLES & set(found.roles):
+        raise _role()
 
 
 def _require_two(people: Sequence[Identity]) -> None:
@@ -222,7 +228,8 @@ def _not_two() -> Refused:
 
 def _role() -> Refused:
     return Refused(
-        "an erasure is approved by auditors or security officers, one of them an auditor",
+        "an erasure is approved by auditors or security officers, one of them an auditor, and "
+        "never by a service user",
         reasons=("ERASURE_ROLE",),
         remedy="ask your user authority for the role auditor",
     )

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from fairlead.config import RetentionDays
 from fairlead.errors import InvalidInput
+from fairlead.leaves import CHEATING
 from fairlead.partners import Directory, PartnerKind, Sector
 from fairlead.v1 import audit_pb2 as pb
 
@@ -28,7 +29,6 @@ _ERASABLE = frozenset(
         pb.LEAF_TYPE_FEEDBACK,
         pb.LEAF_TYPE_APPROVAL,
         pb.LEAF_TYPE_RECONCILED,
-        pb.LEAF_TYPE_READ,
         pb.LEAF_TYPE_ALARM,
     }
 )
@@ -36,6 +36,11 @@ _ASKER = frozenset(
     {pb.LEAF_TYPE_INTENT, pb.LEAF_TYPE_OUTCOME, pb.LEAF_TYPE_REFUSAL, pb.LEAF_TYPE_ALARM}
 )
 """Types whose ``partner_id`` is who asks."""
+
+
+def _is_evidence(leaf: pb.AuditLeaf) -> bool:
+    """Whether an alarm says that somebody cheated: with signed heads, or by its codes alone."""
+    return bool(leaf.checkpoints) or not CHEATING.isdisjoint(leaf.reasons)
 
 
 class LeafClass(StrEnum):
@@ -114,7 +119,7 @@ class Sorter:
         """The class of the next leaf; None: it is never erased, because the log cannot be verified
         without it, or because it says what was done with the log itself."""
         found = self._class_of(leaf)
-        if leaf.type not in _ERASABLE or (leaf.type == pb.LEAF_TYPE_ALARM and leaf.checkpoints):
+        if leaf.type not in _ERASABLE or (leaf.type == pb.LEAF_TYPE_ALARM and _is_evidence(leaf)):
             return None
         return found
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import hmac
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache, partial
 
-from fairlead import merkle
+from fairlead import merkle, signing
 from fairlead.auditing.reading import Read, Row, damaged, newest_first
 from fairlead.auditing.selection import Selection, queries_of
 from fairlead.auditlog.erased import HOLD_BEGUN, HOLD_ENDED
@@ -20,6 +22,7 @@ from fairlead.v1 import erasure_pb2 as pb
 MAX_REFERENCE = 200
 MOST = 1_000
 """Holds in force at once."""
+NONCE = 32
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,17 +34,27 @@ class Hold:
     leaf_class: LeafClass | None
     reference: str
     time_ms: int
+    queries: Callable[[], frozenset[bytes]] = field(default=frozenset, repr=False, compare=False)
+    """What every leaf that it selects is about, wherever in the log that stands."""
 
-    def takes(self, leaf: audit_pb2.AuditLeaf, leaf_class: LeafClass) -> bool:
-        """Whether it keeps a leaf of this class, of itself."""
-        return self.leaf_class in {None, leaf_class} and self.selection.takes(leaf)
+    def takes(
+        self, leaf: audit_pb2.AuditLeaf, leaf_class: LeafClass, queries: frozenset[bytes]
+    ) -> bool:
+        """Whether it keeps a leaf of this class: of itself, or because it is of these queries."""
+        if self.leaf_class not in {None, leaf_class}:
+            return False
+        return self.selection.takes(leaf) or not queries.isdisjoint(queries_of(leaf))
 
 
 class Keeper:
-    """Tells which leaves of one log are held, given in their order."""
+    """Tells which leaves of one log are held, given in their order.
+
+    A query is held as a whole: an answer's partner or an approver stands in leaves that come long
+    after its INTENT, so what the holds select is looked for before the first leaf is judged.
+    """
 
     def __init__(self, holds: Sequence[Hold]) -> None:
-        self._holds = holds
+        self._holds = [(hold, hold.queries()) for hold in holds]
         self._queries: set[bytes] = set()
 
     def takes(self, leaf: audit_pb2.AuditLeaf, leaf_class: LeafClass) -> bool:
@@ -49,7 +62,7 @@ class Keeper:
         follow of the same query."""
         if not self._queries.isdisjoint(queries_of(leaf)):
             return True
-        held = any(hold.takes(leaf, leaf_class) for hold in self._holds)
+        held = any(hold.takes(leaf, leaf_class, queries) for hold, queries in self._holds)
         if held and leaf.query_id:
             self._queries.add(leaf.query_id)
         return held
@@ -72,22 +85,59 @@ def holds(read: Read, size: int) -> list[Hold]:
             elif row.leaf.subject == HOLD_BEGUN:
                 found[merkle.leaf_hash(row.body)] = row
     rows = read("SELECT id, reference FROM legal_hold", ())
-    references = {bytes(hold_id): str(reference) for hold_id, reference in rows}
+    references = {bytes(hold_id): str(kept) for hold_id, kept in rows}
     left = [item for item in reversed(found.items()) if item[0] not in ended]
     try:
-        return [_hold(hold_id, row.leaf, references.get(hold_id, "")) for hold_id, row in left]
+        selections = {hold_id: Selection.from_wire(row.leaf.selection) for hold_id, row in left}
+        queries = cache(partial(_queries, read, size, selections))
+        return [
+            Hold(
+                hold_id=hold_id,
+                selection=selections[hold_id],
+                leaf_class=LeafClass.parse(row.leaf.erased_class)
+                if row.leaf.erased_class
+                else None,
+                reference=_opened(references.get(hold_id, ""), row.leaf.commitment),
+                time_ms=row.leaf.time_ms,
+                queries=partial(_of, queries, hold_id),
+            )
+            for hold_id, row in left
+        ]
     except FairleadError:
         raise damaged() from None
 
 
-def _hold(hold_id: bytes, leaf: audit_pb2.AuditLeaf, reference: str) -> Hold:
-    return Hold(
-        hold_id=hold_id,
-        selection=Selection.from_wire(leaf.selection),
-        leaf_class=LeafClass.parse(leaf.erased_class) if leaf.erased_class else None,
-        reference=reference,
-        time_ms=leaf.time_ms,
-    )
+def _of(
+    queries: Callable[[], Mapping[bytes, frozenset[bytes]]], hold_id: bytes
+) -> frozenset[bytes]:
+    return queries()[hold_id]
+
+
+def _queries(
+    read: Read, size: int, selections: Mapping[bytes, Selection]
+) -> dict[bytes, frozenset[bytes]]:
+    """For each selection the queries of every leaf that it takes; of one that takes all, none: its
+    class alone says what it keeps."""
+    found: dict[bytes, set[bytes]] = {hold_id: set() for hold_id in selections}
+    narrow = [(found[h], one) for h, one in selections.items() if one != Selection()]
+    for step in newest_first(read, Selection(), range(size if narrow else 0)):
+        for row in step:
+            if named := queries_of(row.leaf):
+                for queries, selection in narrow:
+                    if selection.takes(row.leaf):
+                        queries.update(named)
+    return {hold_id: frozenset(queries) for hold_id, queries in found.items()}
+
+
+def _opened(kept: str, commitment: bytes) -> str:
+    """The reference that a hold's leaf commits to, out of what is kept beside the leaf; nothing:
+    that is gone, or somebody edited it."""
+    nonce, _, reference = kept.partition(" ")
+    try:
+        said = signing.commit(bytes.fromhex(nonce), reference.encode())
+    except ValueError:
+        return ""
+    return reference if hmac.compare_digest(said, commitment) else ""
 
 
 def require_hold(request: pb.HoldRequest) -> Selection:
@@ -110,19 +160,19 @@ def require_hold(request: pb.HoldRequest) -> Selection:
 
 
 def begin(request: pb.HoldRequest, leaves: LeafWriter) -> tuple[bytes, list[object]]:
-    """The leaf of a hold that begins, and its row.
+    """The leaf of a hold that begins, and its row: the leaf's hash, and what opens its commitment.
 
     :raises InvalidInput: as :func:`require_hold`.
     """
-    wire = require_hold(request).to_wire()
+    wire, nonce = require_hold(request).to_wire(), leaves.random(NONCE)
     leaf = leaves.hold(
         HOLD_BEGUN,
         user=request.by,
         selection=wire,
         leaf_class=request.leaf_class,
-        reference=request.reference,
+        commitment=signing.commit(nonce, request.reference.encode()),
     )
-    return leaf, [merkle.leaf_hash(leaf), request.reference]
+    return leaf, [merkle.leaf_hash(leaf), f"{nonce.hex()} {request.reference}"]
 
 
 def end(request: pb.HoldRequest, leaves: LeafWriter) -> bytes:

@@ -11,7 +11,15 @@ from dataclasses import dataclass
 
 from fairlead import signing
 from fairlead.auditing.reading import Read
-from fairlead.auditlog.erased import PART, list_digest, malformed, other, part_of
+from fairlead.auditlog.erased import (
+    LIFETIME_S,
+    PART,
+    SKEW_S,
+    list_digest,
+    malformed,
+    other,
+    part_of,
+)
 from fairlead.errors import NotFound, Refused, Stale
 from fairlead.retention.classes import LeafClass, Retention
 from fairlead.retention.holds import Hold
@@ -19,10 +27,9 @@ from fairlead.retention.survey import due, survey
 from fairlead.v1 import erasure_pb2 as pb
 
 DOMAIN = "erasure-order"
-LIFETIME_S = 7 * 86_400
-SKEW_S = 120
-MAX_FILE = 64 * 1024 * 1024
-MAX_PARTS = 5_000
+MAX_FILE = 16 * 1024 * 1024
+MAX_PARTS = 50
+"""What is left of a class is another order's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,6 +44,11 @@ class Order:
     count: int
     held: int
     digests: tuple[bytes, ...]
+
+    @property
+    def full(self) -> bool:
+        """Whether there may be more of the class than it lists."""
+        return len(self.digests) == MAX_PARTS
 
     @property
     def bare(self) -> bytes:
@@ -59,7 +71,8 @@ def propose(
     until_ms: int,
     now: float,
 ) -> bytes:
-    """An order over everything of a class from before a moment, not signed yet.
+    """An order over everything of a class from before a moment, not signed yet; over the first
+    leaves of it, where one order has no room for all.
 
     :raises Refused: RETENTION_RUNS: younger leaves would be among them.
     :raises NotFound: NOTHING_DUE.
@@ -72,6 +85,7 @@ def propose(
             reasons=("NOTHING_DUE",),
             remedy="audit retention, of the program that keeps this log",
         )
+    found = found[: MAX_PARTS * PART]
     parts = [found[low : low + PART] for low in range(0, len(found), PART)]
     content = pb.ErasureOrder(
         origin=origin,
@@ -112,9 +126,18 @@ def read_order(data: bytes) -> Order:
     )
 
 
+def require_derived(order: Order, anew: bytes) -> None:
+    """Compare an order with one made of the same log just now, as somebody about to sign it.
+
+    :raises Forged: ERASURE_OTHER: it lists other leaves.
+    """
+    if read_order(anew).digests != order.digests:
+        raise other()
+
+
 def require_in_force(order: Order, *, origin: str, retention: Retention, now: float) -> None:
     """:raises Forged: ERASURE_OTHER: of another log. :raises Stale: ERASURE_EXPIRED.
-    :raises Refused: RETENTION_RUNS."""
+    :raises Refused: RETENTION_RUNS: also where it was too early when the order was made."""
     if order.origin != origin:
         raise other()
     if not order.issued_at - SKEW_S <= now < order.issued_at + LIFETIME_S:
@@ -123,7 +146,7 @@ def require_in_force(order: Order, *, origin: str, retention: Retention, now: fl
             reasons=("ERASURE_EXPIRED",),
             remedy="fairlead-node audit propose --help, or fairlead-gateway audit propose --help",
         )
-    require_over(order.leaf_class, order.until_ms, retention, now)
+    require_over(order.leaf_class, order.until_ms, retention, min(now, order.issued_at + 1))
 
 
 def require_over(leaf_class: LeafClass, until_ms: int, retention: Retention, now: float) -> None:

@@ -13,16 +13,18 @@ destroyed, they are unreadable in every copy.
 
 from __future__ import annotations
 
+import fcntl
 import hmac
 import json
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
 from fairlead.errors import Misconfigured
-from fairlead.keyfile import read_private, write_private
+from fairlead.keyfile import create_private, read_private, write_private
 from fairlead.retention.classes import LeafClass
 
 FILE = "periods.secret"
@@ -79,11 +81,20 @@ class PeriodKeys:
 
     @classmethod
     def load_or_make(cls, path: Path) -> tuple[PeriodKeys, bool]:
-        """Read a file, or make it; and whether it was made."""
+        """Read a file, or make it; and whether it was made. Of two that make it at once one reads
+        the other's: nothing is ever sealed under keys that are not kept.
+
+        :raises Misconfigured: PERIOD_KEYS, or KEY_PERMISSIONS.
+        """
         if path.exists():
             return cls.load(path), False
         made = cls.make()
-        made.save(path)
+        try:
+            create_private(path, made.to_bytes())
+        except FileExistsError:
+            return cls.load(path), False
+        except OSError:
+            raise unwritable() from None
         return made, True
 
     def save(self, path: Path) -> None:
@@ -94,11 +105,7 @@ class PeriodKeys:
         try:
             write_private(path, self.to_bytes())
         except OSError:
-            raise Misconfigured(
-                "the period keys cannot be written",
-                reasons=("PERIOD_KEYS",),
-                remedy="let whoever runs this write into keys_dir, and do it again",
-            ) from None
+            raise unwritable() from None
 
     def to_bytes(self) -> bytes:
         """The file's octets."""
@@ -133,6 +140,43 @@ def month_of(time_ms: int) -> int:
     except (OverflowError, ValueError, OSError):
         return 0
     return min(max((moment.year - FIRST_YEAR) * 12 + moment.month - 1, 0), MONTHS - 1)
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Nobody else changes this file of keys, or seals under it, meanwhile: whoever read it before
+    would put back what was destroyed since, or seal under it.
+
+    :raises Misconfigured: PERIOD_KEYS: the lock beside it cannot be made.
+    """
+    try:
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError:
+        raise unwritable() from None
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(lock)
+
+
+def unwritable() -> Misconfigured:
+    """The error for period keys, or what lies beside them, that cannot be written."""
+    return Misconfigured(
+        "the period keys cannot be written",
+        reasons=("PERIOD_KEYS",),
+        remedy="let whoever runs this write into keys_dir, and do it again",
+    )
+
+
+def destroyed() -> Misconfigured:
+    """The error for a month that leaves are to be sealed under, and whose key was destroyed."""
+    return Misconfigured(
+        "the key of this very month was destroyed: the clock was ahead once, or is behind now",
+        reasons=("PERIOD_DESTROYED",),
+        remedy="correct the clock (timedatectl) and back up again; an older file of keys would "
+        "undo the erasures since",
+    )
 
 
 def unusable() -> Misconfigured:

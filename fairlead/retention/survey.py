@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from fairlead.auditing.reading import Read, damaged, leaf_of
-from fairlead.auditlog.erased import Listed
+from fairlead import signing
+from fairlead.auditing.reading import Read, damaged, leaf_of, newest_first
+from fairlead.auditing.selection import Selection
+from fairlead.auditlog.erased import ERASED, Listed, parse_detail
+from fairlead.errors import InvalidInput
 from fairlead.retention.classes import LeafClass, Retention, Sorter
 from fairlead.retention.holds import Hold, Keeper
+from fairlead.v1 import audit_pb2
 
 PAGE = 2_000
 
@@ -93,19 +97,63 @@ def months(places: Iterable[Place], retention: Retention, now: float) -> list[di
     return [found[key] for key in sorted(found, key=lambda key: (key[0].value, key[1]))]
 
 
-def erased(read: Read) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedOut:
+    """An ERASURE leaf that took leaves away: what it says."""
+
+    index: int
+    digest: bytes
+    detail_digest: bytes
+    leaf_class: str
+    until_ms: int
+    leaves: int
+    time_ms: int
+
+    def order(self, read: Read) -> bytes:
+        """The order that it was part of, as two people signed it; nothing where the detail beside
+        the leaf is not the leaf's."""
+        ((detail,),) = read("SELECT detail FROM leaf WHERE idx = ?", (self.index,))
+        if signing.digest(bytes(detail)) != self.detail_digest:
+            return b""
+        try:
+            signed, _ = parse_detail(bytes(detail))
+        except InvalidInput:
+            return b""
+        return signing.canonical(signed)
+
+
+def carried_out(read: Read, size: int) -> Iterator[CarriedOut]:
+    """What was erased of the first ``size`` leaves, the newest first; by the leaves, for the table
+    beside them is whose the file is.
+
+    :raises Forged: LOG_CORRUPTED.
+    """
+    selection = Selection(types=frozenset({audit_pb2.LEAF_TYPE_ERASURE}))
+    for step in newest_first(read, selection, range(size)):
+        for row in step:
+            leaf = row.leaf
+            if leaf.subject == ERASED:
+                yield CarriedOut(
+                    index=row.index,
+                    digest=leaf.erased_digest,
+                    detail_digest=leaf.detail_digest,
+                    leaf_class=leaf.erased_class,
+                    until_ms=leaf.erased_until_ms,
+                    leaves=leaf.erased_count,
+                    time_ms=leaf.time_ms,
+                )
+
+
+def erased(read: Read, size: int) -> list[dict[str, Any]]:
     """A row for each ERASURE leaf that took leaves away, the oldest first."""
-    rows = read(
-        "SELECT leaf_class, until_ms, leaves, time_ms FROM erasure ORDER BY time_ms, digest", ()
-    )
     return [
         {
-            "class": leaf_class,
-            "before": f"{_month(until_ms)[0]}" if until_ms else "",
-            "leaves": leaves,
-            "time_ms": time_ms,
+            "class": one.leaf_class,
+            "before": f"{_month(one.until_ms)[0]}" if one.until_ms else "",
+            "leaves": one.leaves,
+            "time_ms": one.time_ms,
         }
-        for leaf_class, until_ms, leaves, time_ms in rows
+        for one in reversed(list(carried_out(read, size)))
     ]
 
 

@@ -679,8 +679,11 @@ class SearchFound(_message.Message):
     DOUBTED_FIELD_NUMBER: _builtins.int
     RELEASED_FIELD_NUMBER: _builtins.int
     LEAF_FIELD_NUMBER: _builtins.int
+    WITHOUT_TERMS_FIELD_NUMBER: _builtins.int
     leaf: _builtins.bytes
     """The OPENING leaf that was durable in the searcher's log before anything was opened."""
+    without_terms: _builtins.int
+    """How many leaves of an owner's log were asked blind: their details hold no terms to compare."""
     @_builtins.property
     def found(self) -> _containers.RepeatedCompositeFieldContainer[Global___FoundLeaf]: ...
     @_builtins.property
@@ -696,10 +699,11 @@ class SearchFound(_message.Message):
         doubted: _abc.Iterable[Global___DoubtedLeaf] | None = ...,
         released: _abc.Iterable[_builtins.bytes] | None = ...,
         leaf: _builtins.bytes = ...,
+        without_terms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["doubted", b"doubted", "found", b"found", "leaf", b"leaf", "released", b"released"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["doubted", b"doubted", "found", b"found", "leaf", b"leaf", "released", b"released", "without_terms", b"without_terms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -764,20 +768,26 @@ class DoubtedLeaf(_message.Message):
     PLACE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     PARTNER_ID_FIELD_NUMBER: _builtins.int
+    FILE_DIGEST_FIELD_NUMBER: _builtins.int
     place: _builtins.int
     reason: _builtins.str
     partner_id: _builtins.str
-    """Empty where nobody is."""
+    """Empty where nobody is. Of SPOILT_SAID the member whose word it is."""
+    file_digest: _builtins.bytes
+    """Of SPOILT_SAID: SHA-256 of the member's OpeningShares that say so. Empty where the searcher's
+    oversight itself does.
+    """
     def __init__(
         self,
         *,
         place: _builtins.int = ...,
         reason: _builtins.str = ...,
         partner_id: _builtins.str = ...,
+        file_digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["partner_id", b"partner_id", "place", b"place", "reason", b"reason"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["file_digest", b"file_digest", "partner_id", b"partner_id", "place", b"place", "reason", b"reason"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import cast
 
 import pytest
 
 from fairlead import signing
-from fairlead.errors import FairleadError, Forged, InvalidInput
+from fairlead.errors import FairleadError, Forged, InvalidInput, Overloaded
 from fairlead.receipts import CheckpointFork, open_checkpoint
 from fairlead.reconciling import (
     OF_LOG,
+    Counterstatement,
     Entry,
     Exchange,
+    Judgement,
+    Statement,
     require_in_log,
     sign_counterstatement,
     sign_statement,
 )
 from fairlead.reconciling.exchange import claimed_pair
+from fairlead.reconciling.judgement import ROWS, Incident
 from fairlead.reconciling.statement import (
     COUNTERSTATEMENT,
     MAX_OCTETS,
@@ -31,6 +38,8 @@ from fairlead.reconciling.statement import (
 )
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import reconcile_pb2 as pb
+from gateway.reconciled import Known
+from gateway.reconciliation import AN_HOUR
 from node.reconciling import reconciler
 from node.reconciling.report import Report
 from node.reconciling.stating import Said
@@ -457,6 +466,28 @@ async def test_a_gateway_on_another_history_is_found_once(
     assert (await both.reconcile())["reasons"] == asked_there
 
 
+async def test_what_one_node_accuses_the_log_of_silences_no_other(both: Both) -> None:
+    """Two nodes of one partner that are shown a fork are an alarm each at the gateway."""
+    name = both.line.peer.spiffe_id
+    partner = both.directory.partner(both.partner)
+    fresh = replace(partner.nodes[0], spiffe_id=name + "2")
+    several = replace(partner, nodes=(*partner.nodes, fresh))
+    both.enact(replace(both.directory, partners={**both.directory.partners, both.partner: several}))
+    both.desk._directory = both.directory
+    await both.hour()
+    await both.reconcile()
+    both.node.close()
+    both.open_node("another", name=fresh.spiffe_id)
+    await both.reconcile()
+    await _another_history(both, "fork", 3)
+    for file, node in (("another", fresh.spiffe_id), ("node", name)):
+        both.node.close()
+        both.open_node(file, name=node)
+        assert "CHECKPOINT_FORK" in (await both.reconcile())["reasons"]
+    forks = [leaf for leaf in both.gateway.of(ALARM) if "CHECKPOINT_FORK" in leaf.reasons]
+    assert [leaf.user for leaf in forks] == [fresh.spiffe_id, name]
+
+
 async def test_a_fork_that_is_shown_while_a_query_moves_the_head_is_found(both: Both) -> None:
     """A gateway that answers a statement from a history beside the one whose receipt arrives at
     that moment is not believed, and the next process holds it to the receipt's."""
@@ -636,6 +667,25 @@ async def test_a_log_is_not_accused_of_what_it_goes_on_from(both: Both, code: st
     assert [list(leaf.reasons) for leaf in both.gateway.of(REFUSAL)] == [["RECONCILE_UNTRUE"]]
 
 
+async def test_an_older_counterstatement_is_no_log_that_fell_behind(both: Both) -> None:
+    """A node that concludes on what this log showed before a checkpoint that it has accepted since,
+    of the same history, raises no alarm here, however often it does so."""
+    await both.hour()
+    await both.reconcile()
+
+    async def accuse(said: Said, *_: object) -> None:
+        await both.hour()
+        said.reasons, said.believed = ("CHECKPOINT_FORK", "LOG_BEHIND"), None
+        said.accepted = both.gateway.log.checkpoint()
+
+    both.reconciler._believe = accuse  # type: ignore[assignment,method-assign]
+    for _ in range(2):
+        with pytest.raises(Forged) as caught:
+            await both.reconcile()
+        assert caught.value.code == "RECONCILE_UNTRUE"
+    assert both.gateway.of(ALARM) == []
+
+
 async def test_one_partner_keeps_nobody_out(both: Both) -> None:
     """A second statement of a partner, of whichever of its nodes, is turned away while the first is
     looked up, and leaves no leaf, and others are served; nor do more than a few at once."""
@@ -655,6 +705,76 @@ async def test_one_partner_keeps_nobody_out(both: Both) -> None:
     assert both.gateway.log.head.size == size
     with both.desk._stating.of(OTHER):
         assert (await both.reconcile())["reasons"] == []
+
+
+async def test_whoever_hangs_up_has_its_turn_until_the_work_is_done(both: Both) -> None:
+    """A node that ends its call and calls again, over and over, has one thread at work."""
+    await both.hour()
+    both.line.deaf = True
+    with pytest.raises(ConnectionResetError):
+        await both.reconcile()
+    (request,), saying = both.line.requests, both.desk.saying
+    honest, begun, go_on = saying.said, threading.Event(), threading.Event()
+
+    def slow(statement: Statement, known: Known | None) -> Counterstatement:
+        begun.set()
+        go_on.wait(5)
+        return honest(statement, known)
+
+    saying.said = slow  # type: ignore[method-assign]
+    call = asyncio.ensure_future(both.desk.reconcile(request, both.line.peer))
+    await asyncio.to_thread(begun.wait, 5)
+    call.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await call
+    with pytest.raises(Overloaded):
+        await both.desk.reconcile(request, both.line.peer)
+    go_on.set()
+    async with asyncio.timeout(5):
+        while both.desk._stating._taken:
+            await asyncio.sleep(0.001)
+    assert (await both.desk.reconcile(request, both.line.peer)).HasField("countered")
+
+
+async def test_a_node_that_calls_without_end_is_turned_away(both: Both) -> None:
+    """So many statements and verdicts an hour are looked at; the next leave no leaf, and an hour
+    later it is heard again."""
+    calls = (
+        lambda: both.desk.reconcile(pb.ReconcileRequest(), both.line.peer),
+        lambda: both.desk.conclude(pb.Reconciliation(), both.line.peer),
+    )
+    for call in calls:
+        for _ in range(AN_HOUR):
+            with pytest.raises((InvalidInput, Forged)):
+                await call()
+        size = both.gateway.log.head.size
+        with pytest.raises(Overloaded):
+            await call()
+        assert both.gateway.log.head.size == size
+    both.now += 3_600
+    for call in calls:
+        with pytest.raises((InvalidInput, Forged)):
+            await call()
+
+
+def test_a_verdict_of_thousands_of_incidents_leaves_few_rows() -> None:
+    """What is beyond so many is known by one digest for each code, and raised no second time; with
+    one entry more it is another."""
+    found = [
+        Incident(
+            code="RECONCILE_MISSING" if leaf % 2 else "RECONCILE_DIFFERS",
+            absent_from="gateway",
+            entry=Entry(kind=1, leaf=leaf, time_ms=1, query_id=b"q", partner_id=OTHER, digest=b"d"),
+        )
+        for leaf in range(1, 3_001)
+    ]
+    one, same, more = (
+        Judgement(incidents=tuple(some), codes=(), excused=0).once(cast("Statement", None))
+        for some in (found[:-1], found[:ROWS] + found[-2 : ROWS - 1 : -1], found)
+    )
+    assert (len(one), set(one.values())) == (258, {"RECONCILE_MISSING", "RECONCILE_DIFFERS"})
+    assert one == same
+    assert len(more.keys() - one.keys()) == 1
 
 
 # ── The evidence ─────────────────────────────────────────────────────────────────────────────

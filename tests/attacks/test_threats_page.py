@@ -13,6 +13,6 @@ def test_every_attack_stands_on_the_page_and_every_named_test_exists() -> None:
     """A promise without a test, or a test without a promise, is a mistake in one of the two."""
     named = set(re.findall(r"`(test_\w+\.py)`", PAGE.read_text()))
     attacks = {path.name for path in HERE.glob("test_*.py")} - {Path(__file__).name}
-    elsewhere = {path.name for path in HERE.parent.glob("test_*.py")}
+    elsewhere = {path.name for path in HERE.parent.rglob("test_*.py")}
     assert attacks <= named
     assert named - attacks <= elsewhere

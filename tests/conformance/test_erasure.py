@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +12,12 @@ import pytest
 from fairlead import errors, receipts, signing
 from fairlead.auditlog import Place, copy_log
 from fairlead.auditlog import erased as erased_module
+from fairlead.auditlog.erased import FLOOR_MS, erase_rows, list_digest, part_of
 from fairlead.retention import order as order_module
 from fairlead.v1 import audit_pb2 as pb
 from fairlead.v1 import erasure_pb2
 from tests.audited import ORIGIN, PUBLIC, Shelf, verify
-from tests.erased import Desk, approved, asked, let_out, query, whole
+from tests.erased import NOW, RETENTION, Desk, aged, approved, asked, let_out, query, whole
 
 PRIVATE = whole(1, "terminal", 300)
 STORY = [
@@ -141,9 +143,166 @@ async def test_an_erasure_that_stopped_between_goes_on(
         await desk.eraser.erase(order)
     assert desk.gone() == {1, 2}
     assert verify(place).erased == 2
+    desk.retention = replace(RETENTION, partners={})  # the class was told by what is gone
     await desk.eraser.erase(order)
     assert desk.gone() == {1, 2, 3, 10, 11, 12}
     assert (verify(place).erased, verify(place).leaves["ERASURE"]) == (6, 3)
+
+
+def listing(desk: Desk, indexes: list[int], kind: int = 0) -> list[tuple[int, bytes, int]]:
+    """These leaves as an order lists them; of another type, where one is given."""
+    rows = desk.log.read("SELECT idx, hash, body FROM leaf ORDER BY idx")
+    return [
+        (index, bytes(leaf_hash), kind or pb.AuditLeaf.FromString(body).type)
+        for index, leaf_hash, body in rows
+        if index in indexes
+    ]
+
+
+def rewritten(order: bytes, *more: list[tuple[int, bytes, int]], **changes: Any) -> bytes:
+    """An order, not signed yet, that lists more parts or says something else."""
+    signed = erasure_pb2.SignedErasureOrder.FromString(order)
+    content = erasure_pb2.ErasureOrder.FromString(signed.order)
+    for part in more:
+        signed.parts.append(part_of(part))
+        content.part_digests.append(list_digest(part))
+        content.count += len(part)
+    for name, value in changes.items():
+        setattr(content, name, value)
+    del signed.operators[:]
+    signed.order = signing.canonical(content)
+    return signing.canonical(signed)
+
+
+async def test_a_part_that_is_gone_carries_no_young_one(desk: Desk) -> None:
+    """Two signatures under an order that mixes an erased part with young leaves erase none."""
+    await desk.fill(STORY)
+    old = desk.propose("private", 250)
+    young = rewritten(old, listing(desk, [7, 8, 9]))
+    police = rewritten(old, listing(desk, [4, 5, 6]))
+    await desk.eraser.erase(approved(old))
+    assert desk.gone() == {1, 2, 3}
+    for order in (young, police):
+        with pytest.raises(errors.Forged) as caught:
+            await desk.eraser.erase(approved(order))
+        assert (caught.value.code, desk.gone()) == ("ERASURE_OTHER", {1, 2, 3})
+
+
+async def test_a_row_in_a_table_erases_nothing_and_saves_nothing(
+    desk: Desk, place: Place, logs: Shelf
+) -> None:
+    """Whoever writes beside the log that an order was carried out is not believed."""
+    await desk.fill(STORY)
+    order = desk.propose("private", 250)
+    (digest,) = erasure_pb2.ErasureOrder.FromString(
+        erasure_pb2.SignedErasureOrder.FromString(order).order
+    ).part_digests
+    row = (digest, "private", aged(250), 3, int(NOW * 1000))
+    logs.change(place, ("INSERT INTO erasure VALUES (?, ?, ?, ?, ?)", row))
+    mixed = rewritten(order, listing(desk, [7, 8, 9]))
+    with pytest.raises(errors.Forged):
+        await desk.eraser.erase(approved(mixed))
+    assert await desk.eraser.erase(approved(order)) == 3
+    assert (desk.gone(), verify(place).erased) == ({1, 2, 3}, 3)
+
+
+async def test_the_log_counts_itself_what_is_held(desk: Desk) -> None:
+    """Whoever edits the number before it is signed does not get it onto the record."""
+    await desk.fill(STORY)
+    await desk.eraser.hold(HOLD)
+    await desk.eraser.erase(approved(rewritten(desk.propose("private", 150), held=99)))
+    assert pb.AuditLeaf.FromString(desk.bodies()[14]).erased_held == 3
+
+
+async def test_an_order_has_an_end_and_another_goes_on(
+    desk: Desk, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What one order has no room for is proposed again; a file that lists more is none."""
+    await desk.fill(STORY)
+    monkeypatch.setattr(order_module, "PART", 3)
+    large = approved(desk.propose("private", 150))
+    monkeypatch.setattr(order_module, "MAX_PARTS", 1)
+    with pytest.raises(errors.InvalidInput):
+        await desk.eraser.erase(large)
+    assert order_module.read_order(desk.propose("private", 150)).full
+    assert [await desk.erase("private", 150) for _ in range(2)] == [3, 3]
+    assert (desk.gone(), verify(place).erased) == ({1, 2, 3, 10, 11, 12}, 6)
+
+
+A = ("spiffe://fairlead.demo/operator/a", b"1")
+B = ("spiffe://fairlead.demo/operator/b", b"2")
+C = ("spiffe://fairlead.demo/operator/c", b"2")
+
+
+async def forge(
+    desk: Desk,
+    *parts: list[tuple[int, bytes, int]],
+    until_ms: int = aged(150),
+    issued_at: int = int(NOW),
+    second: tuple[str, bytes] = B,
+) -> None:
+    """What the log's own key can write: ERASURE leaves of an order that nobody looked at.
+
+    :param second: whom the later parts name beside ``A``.
+    """
+    content = erasure_pb2.ErasureOrder(
+        origin=desk.log.origin,
+        leaf_class="private",
+        until_ms=until_ms,
+        issued_at=issued_at,
+        count=sum(map(len, parts)),
+        part_digests=[list_digest(part) for part in parts],
+    )
+    order = erasure_pb2.SignedErasureOrder(order=signing.canonical(content))
+    for _, signature in (A, B):
+        order.operators.add(key_id=signature * 32, signature=signature)
+    for number, part in enumerate(parts):
+        detail = signing.canonical(
+            erasure_pb2.ErasedLeaves(order=signing.canonical(order), part=part_of(part))
+        )
+        leaf = desk.eraser.leaves.erasure(
+            leaf_class="private",
+            until_ms=until_ms,
+            count=len(part),
+            held=0,
+            digest=list_digest(part),
+            approvals=[A, second if number else B],
+            detail_digest=signing.digest(detail),
+        )
+        record = (list_digest(part), "private", until_ms, int(NOW * 1000))
+        await desk.log.append(
+            leaf,
+            detail=detail,
+            also=lambda file, part=part, record=record: erase_rows(file, part, record),
+        )
+
+
+FORGERIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "as it may be": ("", {}),
+    "a type that is never erased": ("never erased", {"kind": pb.LEAF_TYPE_ACTIVATION}),
+    "younger leaves": ("before their time", {"until_ms": int(NOW * 1000) - FLOOR_MS + 1_001}),
+    "an order of later": ("an order in force", {"issued_at": int(NOW) + 121}),
+    "an order of long ago": ("an order in force", {"issued_at": int(NOW) - 8 * 86_400}),
+    "others for its second part": ("names others", {"second": C}),
+}
+
+
+@pytest.mark.parametrize("name", sorted(FORGERIES))
+async def test_what_was_signed_is_what_the_leaves_are_measured_by(
+    desk: Desk, place: Place, name: str
+) -> None:
+    """Whoever has the log's key writes no ERASURE leaf that its order does not carry."""
+    said, changes = FORGERIES[name]
+    await desk.fill(STORY)
+    kind = changes.get("kind", 0)
+    rest = {key: value for key, value in changes.items() if key != "kind"}
+    await forge(desk, listing(desk, [1], kind), listing(desk, [2], kind), **rest)
+    if not said:
+        assert verify(place).erased == 2
+        return
+    with pytest.raises(errors.Forged) as caught:
+        verify(place)
+    assert said in str(caught.value)
 
 
 async def test_a_release_of_an_erased_query_is_excused_by_its_erasure_alone(

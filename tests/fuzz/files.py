@@ -23,6 +23,7 @@ from fairlead.policy.reports import check_justified
 from fairlead.profile import Profile
 from fairlead.retention import LeafClass, read_order
 from fairlead.retention.periods import PeriodKeys
+from fairlead.retention.sealed import SealedUnder
 from fairlead.trust import Trust
 from fairlead.v1 import erasure_pb2
 from node.control.message import parse_request
@@ -71,6 +72,9 @@ def targets(folder: Path) -> Iterator[Target]:
     )
     keys = PeriodKeys.make().without(LeafClass.PRIVATE, [3])
     yield Target(name="period-keys", seeds=[keys.to_bytes()], attempt=PeriodKeys.parse)
+    sealed = SealedUnder()
+    sealed.put(2, (LeafClass.PRIVATE, 3))
+    yield Target(name="sealed-under", seeds=[sealed.to_bytes()], attempt=SealedUnder.parse)
     yield Target(
         name="backup",
         seeds=[(folder / "seed.tar.gz").read_bytes()],

@@ -45,7 +45,7 @@ GROUPS = {
     "workbooks": "source-xlsx terms-xlsx",
     "blind": "blind-*",
     "oversight": "notice notice-body decoy-list decoy-list-body",
-    "audit": "audit-* erasure-order erased-leaves period-keys",
+    "audit": "audit-* erasure-order erased-leaves period-keys sealed-under",
     "timestamps": "timestamp-*",
     "openings": "sealed-detail key-share asked-detail owned-detail opening-*",
     "reconciliation": "reconcile-*",
