@@ -89,8 +89,8 @@ class _Choice:
 
     def _least(self, found: Exposed) -> Cell | None:
         """The least of the shown cells that bound a cell, or stand in a sum with it."""
-        candidates = found.through & self.shown.keys()
+        candidates = {cell for cell in found.through if cell in self.shown}
         if not candidates:
             beside = (each.cells for each in self.sums if found.cell in each.cells)
-            candidates = {cell for cells in beside for cell in cells} & self.shown.keys()
+            candidates = {cell for cells in beside for cell in cells if cell in self.shown}
         return min(candidates, key=lambda cell: (self.shown[cell].high, cell), default=None)
