@@ -100,7 +100,7 @@ def test_figures_that_are_not_all_there_are_no_figures() -> None:
 @pytest.mark.parametrize(
     "wrong",
     [{"contributors": 0}, {"round_to": 4}, {"width": 0}, {"hhi": Fraction(1)}, {"versions": 0},
-     {"share": Fraction(0)}, {"records": -1}, {"round_to": -5}],
+     {"share": Fraction(0)}, {"records": -1}, {"round_to": -5}, {"draws": 0}],
 )  # fmt: skip
 def test_a_rule_that_protects_nothing_is_refused(wrong: dict[str, int]) -> None:
     """Rules that are empty or out of range cannot be made."""
@@ -221,6 +221,27 @@ def test_versions_follow_each_other_and_are_few() -> None:
         ledger = released(replace(ASKED, version=version), sums(PARTS, [50] * 4), ledger).ledger
     with pytest.raises(ReleaseRefused):
         released(replace(ASKED, version=RULES.versions + 1), sums(PARTS, [50] * 4), ledger)
+
+
+def test_a_record_is_in_few_figures_of_their_own() -> None:
+    """One too many is refused, whatever the level; a total of published parts is none."""
+    rules = replace(RULES, draws=2)
+    ledger = released(ASKED, sums(PARTS, [51, 62, 73, 84])).ledger
+    total = decide(TOTAL, sums(["2026"], [295]), [YEAR], ledger, rules, bound=BOUND)
+    assert total.release.figures == (270,)
+    second = replace(ASKED, version=2)
+    twice = decide(second, sums(PARTS, [50] * 4), [YEAR], total.ledger, rules, bound=BOUND)
+    third = replace(ASKED, version=3)
+    with pytest.raises(ReleaseRefused):
+        decide(third, sums(PARTS, [50] * 4), [YEAR], twice.ledger, rules, bound=BOUND)
+
+
+def test_where_figures_are_used_up_the_total_is_of_the_published_parts() -> None:
+    """No further noise is drawn, and nothing is refused that tells nothing."""
+    rules = replace(RULES, draws=1)
+    ledger = released(ASKED, sums(PARTS, [30, 62, 73, 84], few=PARTS[:2])).ledger
+    total = decide(TOTAL, sums(["2026"], [249]), [YEAR], ledger, rules, bound=BOUND)
+    assert (total.release.figures, total.release.partial) == ((160,), {"2026"})
 
 
 def test_what_one_version_withheld_the_next_one_does_not_show() -> None:

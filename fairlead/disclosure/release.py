@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from fairlead.disclosure.complement import complementary
+from fairlead.disclosure.draws import most_draws
 from fairlead.disclosure.exposure import Exposed
 from fairlead.disclosure.ledger import Asked, Ledger, Release
 from fairlead.disclosure.rounding import behind, round_to_base
@@ -21,9 +22,9 @@ from fairlead.errors import InvalidInput, Refused, Stale
 
 
 class ReleaseRefused(Refused):
-    """The rules allow no further version of this period."""
+    """The rules allow no further version of this period, or no further level of it."""
 
-    default_code = "VERSIONS_USED_UP"
+    default_code = "FIGURES_USED_UP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,8 @@ def decide(
     2. versions follow each other, and there are few;
     3. cells with too few contributors or records, or dominated ones, are withheld;
     4. so is what an earlier version withheld;
-    5. a cell whose parts are all published is their total, any other one is rounded;
+    5. a cell whose parts are all published is their total, any other one is rounded, and no
+       record is in many of the latter (:mod:`fairlead.disclosure.draws`);
     6. further cells are withheld, until no programme bounds a withheld one too closely; in the
        place of one whose parts are out stands the total of the published ones, marked;
     7. the release is frozen.
@@ -77,7 +79,7 @@ def decide(
     :param bound: the most that one cell may hold: the measure's bound × participants.
     :raises InvalidInput: RULES, RELEASE: the sums are not as many as the cells.
     :raises Stale: VERSION: not the next version.
-    :raises ReleaseRefused: VERSIONS_USED_UP.
+    :raises ReleaseRefused: FIGURES_USED_UP; it depends on nothing but what is out.
     :raises Unsolved: the audit came to no end; nothing is released.
     """
     # 1
@@ -95,6 +97,8 @@ def decide(
     # 5
     parts = totals(relations, cells, ledger, asked.version, rules.round_to)
     drawn = _drawn(sums, parts, rules.round_to)
+    for cell in _often_drawn(cells, relations, ledger, parts, rules):
+        reasons.setdefault(cell, Reason.OFTEN_DRAWN)
     # 6
     offered = {cell: drawn[cell][1] for cell in cells if cell not in reasons}
     known = ledger.known(rules.round_to)
@@ -128,6 +132,25 @@ def _check(asked: Asked, sums: Sums, ledger: Ledger, rules: Rules) -> None:
         raise Stale("this is not the next version of the release", reasons=("VERSION",))
     if asked.version > rules.versions:
         raise ReleaseRefused("no further version of this period is released")
+
+
+def _often_drawn(
+    cells: Iterable[Cell],
+    relations: Iterable[Sum],
+    ledger: Ledger,
+    parts: Mapping[Cell, Total],
+    rules: Rules,
+) -> list[Cell]:
+    """Cells that get the total of their published parts, because more figures are too many.
+
+    :raises ReleaseRefused: FIGURES_USED_UP: other cells would have too many too.
+    """
+    own = [cell for cell in cells if cell not in parts or not parts[cell].whole]
+    if most_draws(own, relations, ledger) <= rules.draws:
+        return []
+    if most_draws((cell for cell in own if cell not in parts), relations, ledger) > rules.draws:
+        raise ReleaseRefused("no further figures of this period are released")
+    return [cell for cell in own if cell in parts]
 
 
 def _drawn(sums: Sums, parts: Mapping[Cell, Total], base: int) -> dict[Cell, tuple[int, Interval]]:

@@ -18,6 +18,8 @@ class Reason(StrEnum):
     DOMINATED = "DOMINATED"
     WITHHELD_BEFORE = "WITHHELD_BEFORE"
     """An earlier version of the period withheld it: shown now, it would tell what it was then."""
+    OFTEN_DRAWN = "OFTEN_DRAWN"
+    """Its records are in as many figures with noise of their own as may be."""
     COMPLEMENTARY = "COMPLEMENTARY"
     """Shown, it would give away another withheld cell."""
 
@@ -43,12 +45,14 @@ class Rules:
     """What can be concluded about a withheld cell leaves an interval at least this wide: ``width``,
     and this share of its upper end (hence of the true value, which nobody knows)."""
     versions: int = 4
-    """Of one period at one level: each has noise of its own, which averages out."""
+    """Of one period at one level."""
+    draws: int = 6
+    """Of figures with noise of their own that one record is in, over all levels and versions."""
 
     def __post_init__(self) -> None:
         """:raises InvalidInput: RULES: a rule that protects nothing."""
         counts = (self.contributors, self.records, self.dominance_contributors)
-        if min(*counts, self.versions, self.width) < 1 or self.round_to < 1:
+        if min(*counts, self.versions, self.draws, self.width) < 1 or self.round_to < 1:
             raise InvalidInput("a rule of statistics is below one", reasons=("RULES",))
         if not (self.round_to % 2 and 0 < self.hhi < 1 and 0 < self.share < 1):
             raise InvalidInput("a rule of statistics is out of range", reasons=("RULES",))

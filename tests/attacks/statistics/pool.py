@@ -37,6 +37,7 @@ class Defence(StrEnum):
     FROZEN = "frozen"
     VERSION_NOISE = "version-noise"
     IDENTICAL = "identical"
+    DRAWS = "draws"
 
 
 ALL = frozenset(Defence)
@@ -87,6 +88,8 @@ class Pool:
             rules = replace(rules, contributors=1, records=1)
         if Defence.FROZEN not in self.on:
             rules = replace(rules, versions=10**9)
+        if Defence.DRAWS not in self.on:
+            rules = replace(rules, draws=10**9)
         return rules
 
     def noise(self, spelling: str) -> int:
@@ -142,7 +145,7 @@ def guess(luck: random.Random, seen: Iterable[tuple[int, int]], *, exact: bool =
 
 def several(luck: random.Random, partners: int = 8) -> list[int]:
     """Records of a cell that may be shown: every partner holds a few."""
-    return [luck.randrange(2, 12) for _ in range(partners)]
+    return [luck.randrange(6, 16) for _ in range(partners)]
 
 
 def few(luck: random.Random, partners: int = 8) -> list[int]:
