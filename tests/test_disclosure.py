@@ -173,6 +173,15 @@ def test_what_is_exposed_by_what_is_out_is_said_to_be() -> None:
     assert [each.cell for each in found.beyond] == [PARTS[0]]
 
 
+def test_a_figure_of_an_earlier_version_remains_known() -> None:
+    """Withholding the next version of it takes back nothing, and it needs no protection."""
+    out = {"2026": span(358, 362), PARTS[2]: span(18, 22), PARTS[3]: span(88, 92)}
+    out[PARTS[1]] = span(50, 54)
+    cells = {PARTS[1]: span(48, 52)}
+    found = complementary(cells, [YEAR], out, [PARTS[0]], RULES, bound=BOUND)
+    assert [each.cell for each in found.beyond] == [PARTS[0]]
+
+
 @settings(deadline=None, max_examples=15)
 @given(st.data())
 def test_no_table_of_two_dimensions_gives_a_withheld_cell_away(data: st.DataObject) -> None:
@@ -210,6 +219,14 @@ def test_a_release_is_frozen() -> None:
     other = replace(first.release, figures=(0, 0, 0, 0))
     with pytest.raises(Conflict):
         first.ledger.with_release(other)
+
+
+def test_a_cell_is_frozen_whatever_period_asks_for_it() -> None:
+    """A second release of the same version with one of its cells is a mistake of who asks."""
+    first = released(ASKED, sums(PARTS, [51, 62, 73, 84]))
+    other = replace(ASKED, period="2026..2027")
+    with pytest.raises(Conflict):
+        released(other, sums(PARTS[:2], [51, 62]), first.ledger)
 
 
 def test_versions_follow_each_other_and_are_few() -> None:
@@ -307,6 +324,20 @@ def test_a_waived_share_is_known_to_all() -> None:
     known = {**ledger.known(5), PARTS[0]: span(41, 45)}
     (found,) = exposed(relations, known, [rest], RULES, bound=BOUND)
     assert (found.low, found.high) == (1, 5)
+
+
+def test_what_a_waiver_leaves_of_a_cell_is_protected() -> None:
+    """The published share bounds its cell from below, so that more is withheld beside it."""
+    relations = [YEAR, Sum(whole=PARTS[0], parts=("own", "rest"))]
+    given_ = sums(PARTS, [300, 62, 73, 84], few=PARTS[:1])
+    figures = {}
+    for waived in (False, True):
+        ledger = Ledger().with_waiver("own", 290) if waived else Ledger()
+        year = decide(TOTAL, sums(["2026"], [519]), relations, ledger, RULES, bound=BOUND)
+        made = decide(ASKED, given_, relations, year.ledger, RULES, bound=BOUND)
+        assert made.beyond == ()
+        figures[waived] = made.release.figures
+    assert figures == {False: (None, None, 75, 85), True: (None, None, None, 85)}
 
 
 def test_a_refusal_and_a_release_without_figures_are_the_same() -> None:

@@ -2,7 +2,8 @@
 
 The choice is greedy (the best one is NP-hard: Kelly, Golden, Assad 1992), the result is proved:
 it ends when :func:`fairlead.disclosure.exposure.exposed` finds nothing. A cell withheld for the
-sake of another is protected like it: who cannot tell them apart need not try.
+sake of another is protected like it, as nobody can tell the two apart; not so one of which an
+earlier version is out, or in whose place stands a total of its published parts.
 """
 
 from __future__ import annotations
@@ -44,8 +45,9 @@ def complementary(
         of their published parts is shown in their place, so that they need no protection.
     :raises Unsolved: HiGHS came to no end.
     """
-    choice = _Choice(tuple(sums), dict(cells), rules, bound)
-    secret = dict.fromkeys(withheld)
+    shown = {c: i.met(released[c]) if c in released else i for c, i in cells.items()}
+    choice = _Choice(tuple(sums), shown, released, rules, bound)
+    secret, open_ = dict.fromkeys(withheld), {*replaced, *released}
     while True:
         # The audit begins anew until it finds nothing to do: with less shown, figures that
         # contradict each other are reconciled in another way.
@@ -55,8 +57,8 @@ def complementary(
         if found:
             system = System.of(choice.sums, known, secret, bound)
             for part, members in system.parts([each.cell for each in found]):
-                choice.make(part, members, replaced)
-        secret |= dict.fromkeys(c for c in cells if c not in choice.shown and c not in replaced)
+                choice.make(part, members, open_)
+        secret |= dict.fromkeys(c for c in cells if c not in choice.shown and c not in open_)
         if len(choice.shown) == before:
             further = tuple(cell for cell in cells if cell not in choice.shown)
             return Complement(further=further, beyond=tuple(found))
@@ -66,15 +68,25 @@ class _Choice:
     """What is still shown; it only ever becomes less."""
 
     def __init__(
-        self, sums: tuple[Sum, ...], shown: dict[Cell, Interval], rules: Rules, bound: float
+        self,
+        sums: tuple[Sum, ...],
+        shown: dict[Cell, Interval],
+        released: Mapping[Cell, Interval],
+        rules: Rules,
+        bound: float,
     ) -> None:
         self.sums = sums
         self.shown = shown
+        self._released = released
         self._rules = rules
         self._bound = bound
 
-    def make(self, system: System, cells: list[Cell], replaced: Collection[Cell]) -> None:
-        """Withhold the least of the cells that bound an exposed one, until none is exposed."""
+    def make(self, system: System, cells: list[Cell], open_: Collection[Cell]) -> None:
+        """Withhold the least of the cells that bound an exposed one, until none is exposed.
+
+        :param open_: cells that need no protection of their own if they are withheld.
+        """
+        nothing = Interval(low=0, high=self._bound)
         audit, queue = Audit(system, cells, self._rules), deque(cells)
         while queue:
             found = audit.check(queue[0])
@@ -83,8 +95,8 @@ class _Choice:
                 queue.popleft()
                 continue
             del self.shown[chosen]
-            audit.forget(chosen, self._bound)
-            if chosen not in replaced:
+            audit.forget(chosen, self._released.get(chosen, nothing))
+            if chosen not in open_:
                 queue.append(chosen)
 
     def _least(self, found: Exposed) -> Cell | None:

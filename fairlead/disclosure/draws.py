@@ -2,8 +2,9 @@
 
 A figure that is not a total of published parts is a look at its records through noise of its own.
 Who knows all records but one guesses that one right with probability .54 from one look, .58 from
-six and .60 from eight (noise ε = .2, rounding to 5; ``tests/attacks/statistics``), so there are few
-looks. How many there were follows from what is out: that one more is refused tells nothing.
+six and .60 from nine (noise with ε = .2, rounding to 5; the game ``levels`` of
+``tests/attacks/statistics`` plays it), so there are few looks. How many there were follows from
+what is out: that one more is refused tells nothing.
 """
 
 from __future__ import annotations

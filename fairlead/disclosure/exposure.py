@@ -78,10 +78,10 @@ class Audit:
         row = self._row[cell]
         return self._judged(cell, float(self._low[row]), float(self._high[row]), through - {cell})
 
-    def forget(self, cell: Cell, bound: float) -> None:
-        """A cell will not be shown after all."""
+    def forget(self, cell: Cell, left: Interval) -> None:
+        """A cell will not be shown after all: no more is known of it than is ``left``."""
         if self._programme is not None:
-            self._programme.forget(cell, bound)
+            self._programme.forget(cell, left)
 
     def _begin(self, programme: Programme, cells: Sequence[Cell]) -> None:
         """A few tables that prove most cells safe: all up, all down, every other one up."""

@@ -1,6 +1,6 @@
 """HiGHS, through scipy: the largest and the least that a system allows a cell to be.
 
-Importing this takes a fifth of a second; nothing but :mod:`fairlead.disclosure.exposure` does.
+Importing it loads scipy; nothing but :mod:`fairlead.disclosure.exposure` does.
 """
 
 from __future__ import annotations
@@ -13,14 +13,23 @@ from numpy.typing import NDArray
 from scipy.optimize import linprog
 from scipy.sparse import csr_array, hstack
 
-from fairlead.disclosure.system import Cell, System
+from fairlead.disclosure.system import Cell, Interval, System
+from fairlead.errors import OperatorError
 
-_OPTIMAL, _INFEASIBLE = 0, 2
+_OPTIMAL = 0
 _BINDING = 1e-9
+_MARGIN = 1e-6
+"""What loosened intervals get beside the least that is needed: HiGHS is exact to 1e-7."""
 
 
-class Unsolved(Exception):
+class Unsolved(OperatorError):
     """HiGHS came to no end: nothing is proved, so nothing may be shown."""
+
+    status = "UNAVAILABLE"
+    default_code = "AUDIT_UNSOLVED"
+
+    def __init__(self) -> None:
+        super().__init__("the audit of what the figures give away came to no end")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,39 +85,42 @@ class Programme:
             raise Unsolved
         return point
 
-    def forget(self, cell: Cell, bound: float) -> None:
-        """From now on nothing is known of one cell: every table found so far remains one."""
+    def forget(self, cell: Cell, left: Interval) -> None:
+        """From now on less is known of one cell: every table found so far remains one."""
         at = self.place[cell]
-        self._low[at] = min(0.0, self._low[at])
-        self._high[at] = max(bound, self._high[at])
+        self._low[at] = min(left.low, self._low[at])
+        self._high[at] = max(left.high, self._high[at])
 
     def _solve(self, aim: NDArray[np.float64]) -> Point | None:
-        """Minimise; ``None`` if no table is possible."""
+        """Minimise; ``None`` if no table is found."""
         bounds = np.column_stack([self._low, self._high])
         some = self._matrix.shape[0] > 0
         found = linprog(
             aim, A_eq=self._matrix if some else None, b_eq=self._zeros if some else None,
             bounds=bounds, method="highs",
         )  # fmt: skip
-        if found.status == _INFEASIBLE:
-            return None
         if found.status != _OPTIMAL:
-            raise Unsolved
+            return None
         pulled = np.abs(found.lower.marginals) + np.abs(found.upper.marginals)
         binding = frozenset(self.cells[at] for at in np.flatnonzero(pulled > _BINDING))
         return Point(values=found.x, binding=binding)
 
     def _loosen(self) -> None:
-        """Widen intervals by as little as lets one table be possible."""
+        """Widen intervals by as little as lets one table be possible; nothing falls below zero.
+
+        :raises Unsolved: no such widening was found.
+        """
         count, rows = len(self.cells), self._matrix.shape[0]
         # x = kept + over - under, with kept in its interval: the excess is what is to be least.
         wide = hstack([self._matrix, self._matrix, -self._matrix], format="csr")
-        free = np.tile([0.0, np.inf], (2 * count, 1))
-        bounds = np.vstack([np.column_stack([self._low, self._high]), free])
+        kept = np.column_stack([self._low, self._high])
+        upward = np.tile([0.0, np.inf], (count, 1))
+        downward = np.column_stack([np.zeros(count), self._low])
+        bounds = np.vstack([kept, upward, downward])
         aim = np.concatenate([np.zeros(count), np.ones(2 * count)])
         found = linprog(aim, A_eq=wide, b_eq=np.zeros(rows), bounds=bounds, method="highs")
         if found.status != _OPTIMAL:
             raise Unsolved
         over, under = found.x[count : 2 * count], found.x[2 * count :]
-        self._high = self._high + over
-        self._low = self._low - under
+        self._high = self._high + np.where(over > 0, over + _MARGIN, 0.0)
+        self._low = np.maximum(0.0, self._low - np.where(under > 0, under + _MARGIN, 0.0))

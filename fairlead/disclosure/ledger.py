@@ -23,6 +23,8 @@ class Asked:
     measure: str
     level: str
     period: str
+    """One unit of the level's time step: a query over several is as many releases, so that
+    periods which overlap share them."""
     version: int
     """Counts from 1; a later one has later records, or another list of participants."""
 
@@ -118,8 +120,8 @@ class Ledger:
         return known
 
     def withheld(self) -> list[Cell]:
-        """Every cell that was withheld from somebody, and never shown, in order."""
-        shown = {cell for made in self.releases for cell in made.shown}
+        """Every cell that was withheld from somebody, and never shown whole, in order."""
+        shown = {cell for made in self.releases for cell in made.shown.keys() - made.partial}
         cells = (cell for made in self.releases for cell in made.withheld)
         return [*dict.fromkeys(cell for cell in cells if cell not in shown)]
 
@@ -127,6 +129,11 @@ class Ledger:
         """Which of ``cells`` an earlier release withheld."""
         before = {cell for made in self.releases for cell in made.withheld}
         return before.intersection(cells)
+
+    def held(self, version: int) -> set[Cell]:
+        """Every cell that is in some release of a version."""
+        of_version = (made for made in self.releases if made.asked.version == version)
+        return {cell for made in of_version for cell in made.held}
 
     def holding(self, cell: Cell, version: int) -> Release | None:
         """The release that has a cell in a version, with a figure or without."""

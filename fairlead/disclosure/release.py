@@ -18,7 +18,7 @@ from fairlead.disclosure.rounding import behind, round_to_base
 from fairlead.disclosure.rules import Reason, Rules, primary
 from fairlead.disclosure.system import Cell, Interval, Sum
 from fairlead.disclosure.totals import Total, totals
-from fairlead.errors import InvalidInput, Refused, Stale
+from fairlead.errors import Conflict, InvalidInput, Refused, Stale
 
 
 class ReleaseRefused(Refused):
@@ -79,6 +79,7 @@ def decide(
     :param bound: the most that one cell may hold: the measure's bound × participants.
     :raises InvalidInput: RULES, RELEASE: the sums are not as many as the cells.
     :raises Stale: VERSION: not the next version.
+    :raises Conflict: RELEASE_FROZEN: another release of this version has one of the cells.
     :raises ReleaseRefused: FIGURES_USED_UP; it depends on nothing but what is out.
     :raises Unsolved: the audit came to no end; nothing is released.
     """
@@ -102,8 +103,8 @@ def decide(
     # 6
     offered = {cell: drawn[cell][1] for cell in cells if cell not in reasons}
     known = ledger.known(rules.round_to)
-    secret = [*ledger.withheld(), *(cell for cell in reasons if cell not in parts)]
-    secret = [cell for cell in dict.fromkeys(secret) if cell not in known]
+    secret = [cell for cell in reasons if cell not in parts]
+    secret = _protected([*ledger.withheld(), *secret], relations, ledger, known)
     found = complementary(
         offered, relations, known, secret, rules, bound=bound, replaced=parts.keys()
     )
@@ -125,13 +126,29 @@ def coarser(made: Release, roll: Iterable[Sum]) -> tuple[Cell, ...]:
 
 
 def _check(asked: Asked, sums: Sums, ledger: Ledger, rules: Rules) -> None:
-    """:raises InvalidInput, Stale, ReleaseRefused: see :func:`decide`."""
+    """:raises InvalidInput, Stale, Conflict, ReleaseRefused: see :func:`decide`."""
     if len(sums.values) != len(sums.cells) or len(sums.indicators) != len(sums.cells):
         raise InvalidInput("a release's cells and figures do not match", reasons=("RELEASE",))
     if asked.version != ledger.latest(asked) + 1:
         raise Stale("this is not the next version of the release", reasons=("VERSION",))
+    if not ledger.held(asked.version).isdisjoint(sums.cells):
+        raise Conflict("a cell of this release is frozen in another", reasons=("RELEASE_FROZEN",))
     if asked.version > rules.versions:
         raise ReleaseRefused("no further version of this period is released")
+
+
+def _protected(
+    cells: Iterable[Cell],
+    relations: Iterable[Sum],
+    ledger: Ledger,
+    known: Mapping[Cell, Interval],
+) -> list[Cell]:
+    """Withheld cells that can be protected, and what is left of them without waived shares."""
+    secret = dict.fromkeys(cells)
+    for each in relations:
+        if each.whole in secret and not ledger.waivers.keys().isdisjoint(each.parts):
+            secret |= dict.fromkeys(each.parts)
+    return [cell for cell in secret if cell not in known]
 
 
 def _often_drawn(

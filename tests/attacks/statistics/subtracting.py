@@ -125,13 +125,13 @@ def refusal(luck: random.Random, on: frozenset[Defence]) -> bool:
         cube="reports", cube_version=1, measure="count", level="region", period="2026", version=1
     )
     made = Release.refused(asked, REGIONS) if coin else Pool(luck=luck).release("region", held)
-    answers = {flag: _octets(_answer(asked, held, refused=flag)) for flag in (True, False)}
+    refused, suppressed = (_octets(_answer(asked, held, refused=flag)) for flag in (True, False))
     octets = _octets(made)
     if Defence.IDENTICAL not in on:
         octets += b"refused" if coin else b"too few contributors"
         return (b"refused" in octets) == coin
-    if answers[True] != answers[False]:
-        return (octets == answers[True]) == coin
+    if octets != refused or suppressed != refused:
+        return (octets == refused) == coin
     return (luck.random() < 0.5) == coin
 
 
