@@ -1,0 +1,126 @@
+"""HiGHS, through scipy: the largest and the least that a system allows a cell to be.
+
+Importing it loads scipy; nothing but :mod:`fairlead.disclosure.exposure` does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.optimize import linprog
+from scipy.sparse import csr_array, hstack
+
+from fairlead.disclosure.system import Cell, Interval, System
+from fairlead.errors import OperatorError
+
+_OPTIMAL = 0
+_BINDING = 1e-9
+_MARGIN = 1e-6
+"""What loosened intervals get beside the least that is needed: HiGHS is exact to 1e-7."""
+
+
+class Unsolved(OperatorError):
+    """HiGHS came to no end: nothing is proved, so nothing may be shown."""
+
+    status = "UNAVAILABLE"
+    default_code = "AUDIT_UNSOLVED"
+
+    def __init__(self) -> None:
+        super().__init__("the audit of what the figures give away came to no end")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Point:
+    """One solution: a table that everything known allows.
+
+    ``binding`` are the cells whose intervals keep it from going further.
+    """
+
+    values: NDArray[np.float64]
+    binding: frozenset[Cell]
+
+
+class Programme:
+    """A system as HiGHS takes it; contradictions are loosened first.
+
+    Figures are noised, so sums need not agree. Whoever leaves noise out of account must loosen
+    some of them: those are chosen that make the sum of all corrections least.
+    """
+
+    def __init__(self, system: System) -> None:
+        self.cells = tuple(system.intervals)
+        self.place: Mapping[Cell, int] = {cell: at for at, cell in enumerate(self.cells)}
+        self._low = np.array([i.low for i in system.intervals.values()], dtype=np.float64)
+        self._high = np.array([i.high for i in system.intervals.values()], dtype=np.float64)
+        self._matrix = self._rows(system)
+        self._zeros = np.zeros(len(system.sums))
+        nothing = np.zeros(len(self.cells))
+        if self._solve(nothing) is None:
+            self._loosen()
+
+    def _rows(self, system: System) -> csr_array:
+        """One row a sum: its whole, less its parts."""
+        row, column, factor = [], [], []
+        for at, each in enumerate(system.sums):
+            for cell in each.cells:
+                row.append(at)
+                column.append(self.place[cell])
+                factor.append(1.0 if cell == each.whole else -1.0)
+        shape = (len(system.sums), len(self.cells))
+        return csr_array((factor, (row, column)), shape=shape)
+
+    def furthest(self, signs: Mapping[Cell, int]) -> Point:
+        """The table in which the sum of cells, each times its sign, is largest.
+
+        :raises Unsolved: HiGHS found none.
+        """
+        aim = np.zeros(len(self.cells))
+        for cell, sign in signs.items():
+            aim[self.place[cell]] = -sign
+        point = self._solve(aim)
+        if point is None:
+            raise Unsolved
+        return point
+
+    def forget(self, cell: Cell, left: Interval) -> None:
+        """From now on less is known of one cell: every table found so far remains one."""
+        at = self.place[cell]
+        self._low[at] = min(left.low, self._low[at])
+        self._high[at] = max(left.high, self._high[at])
+
+    def _solve(self, aim: NDArray[np.float64]) -> Point | None:
+        """Minimise; ``None`` if no table is found."""
+        bounds = np.column_stack([self._low, self._high])
+        some = self._matrix.shape[0] > 0
+        found = linprog(
+            aim, A_eq=self._matrix if some else None, b_eq=self._zeros if some else None,
+            bounds=bounds, method="highs",
+        )  # fmt: skip
+        if found.status != _OPTIMAL:
+            return None
+        pulled = np.abs(found.lower.marginals) + np.abs(found.upper.marginals)
+        binding = frozenset(self.cells[at] for at in np.flatnonzero(pulled > _BINDING))
+        return Point(values=found.x, binding=binding)
+
+    def _loosen(self) -> None:
+        """Widen intervals by as little as lets one table be possible; nothing falls below zero.
+
+        :raises Unsolved: no such widening was found.
+        """
+        count, rows = len(self.cells), self._matrix.shape[0]
+        # x = kept + over - under, with kept in its interval: the excess is what is to be least.
+        wide = hstack([self._matrix, self._matrix, -self._matrix], format="csr")
+        kept = np.column_stack([self._low, self._high])
+        upward = np.tile([0.0, np.inf], (count, 1))
+        downward = np.column_stack([np.zeros(count), self._low])
+        bounds = np.vstack([kept, upward, downward])
+        aim = np.concatenate([np.zeros(count), np.ones(2 * count)])
+        found = linprog(aim, A_eq=wide, b_eq=np.zeros(rows), bounds=bounds, method="highs")
+        if found.status != _OPTIMAL:
+            raise Unsolved
+        over, under = found.x[count : 2 * count], found.x[2 * count :]
+        self._high = self._high + np.where(over > 0, over + _MARGIN, 0.0)
+        self._low = np.maximum(0.0, self._low - np.where(under > 0, under + _MARGIN, 0.0))

@@ -1,0 +1,200 @@
+"""One release: from noised sums to what anybody may see, in numbered steps. Pure.
+
+A security procedure in one function, :func:`decide`. Wanting more than it shows is asking for a
+coarser level (:func:`coarser`), which is another release, judged in the same way: no threshold is
+ever lowered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from fairlead.disclosure.complement import complementary
+from fairlead.disclosure.draws import most_draws
+from fairlead.disclosure.exposure import Exposed
+from fairlead.disclosure.ledger import Asked, Ledger, Release
+from fairlead.disclosure.rounding import behind, round_to_base
+from fairlead.disclosure.rules import Reason, Rules, primary
+from fairlead.disclosure.system import Cell, Interval, Sum
+from fairlead.disclosure.totals import Total, totals
+from fairlead.errors import Conflict, InvalidInput, Refused, Stale
+
+
+class ReleaseRefused(Refused):
+    """The rules allow no further version of this period, or no further level of it."""
+
+    default_code = "FIGURES_USED_UP"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sums:
+    """What the nodes' vectors added up to, cell by cell in canonical order.
+
+    ``values``, ``counts`` and ``squares`` bear every node's noise; ``indicators`` and ``waived``
+    are exact. See :func:`fairlead.disclosure.rules.primary`.
+    """
+
+    cells: tuple[Cell, ...]
+    values: tuple[int, ...]
+    indicators: tuple[int, ...]
+    counts: tuple[int, ...]
+    squares: tuple[tuple[int, int], ...] | None = None
+    waived: tuple[int, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decided:
+    """A release, the ledger with it, and what only those who decide may know: the reasons, and
+    withheld cells that no suppression protects any more (:class:`~.complement.Complement`)."""
+
+    release: Release
+    ledger: Ledger
+    reasons: Mapping[Cell, Reason]
+    beyond: tuple[Exposed, ...] = ()
+
+
+def decide(
+    asked: Asked,
+    sums: Sums,
+    relations: Iterable[Sum],
+    ledger: Ledger,
+    rules: Rules,
+    *,
+    bound: float,
+) -> Decided:
+    """Release what may be shown; in steps (PROTOCOL §6):
+
+    1. what is frozen is given again;
+    2. versions follow each other, and there are few;
+    3. cells with too few contributors or records, or dominated ones, are withheld;
+    4. so is what an earlier version withheld;
+    5. a cell whose parts are all published is their total, any other one is rounded, and no
+       record is in many of the latter (:mod:`fairlead.disclosure.draws`);
+    6. further cells are withheld, until no programme bounds a withheld one too closely; in the
+       place of one whose parts are out stands the total of the published ones, marked;
+    7. the release is frozen.
+
+    :param relations: between cells of this release and of all in the ledger, waived shares too.
+    :param bound: the most that one cell may hold: the measure's bound × participants.
+    :raises InvalidInput: RULES, RELEASE: the sums are not as many as the cells.
+    :raises Stale: VERSION: not the next version.
+    :raises Conflict: RELEASE_FROZEN: another release of this version has one of the cells.
+    :raises ReleaseRefused: FIGURES_USED_UP; it depends on nothing but what is out.
+    :raises Unsolved: the audit came to no end; nothing is released.
+    """
+    # 1
+    if (frozen := ledger.find(asked)) is not None:
+        return Decided(release=frozen, ledger=ledger, reasons={})
+    # 2
+    _check(asked, sums, ledger, rules)
+    # 3
+    relations, cells = tuple(relations), sums.cells
+    unfit = primary(sums.indicators, sums.counts, sums.squares, rules, waived=sums.waived)
+    reasons = {cells[index]: reason for index, reason in unfit.items()}
+    # 4
+    for cell in ledger.withheld_before(cells):
+        reasons.setdefault(cell, Reason.WITHHELD_BEFORE)
+    # 5
+    parts = totals(relations, cells, ledger, asked.version, rules.round_to)
+    drawn = _drawn(sums, parts, rules.round_to)
+    for cell in _often_drawn(cells, relations, ledger, parts, rules):
+        reasons.setdefault(cell, Reason.OFTEN_DRAWN)
+    # 6
+    offered = {cell: drawn[cell][1] for cell in cells if cell not in reasons}
+    known = ledger.known(rules.round_to)
+    secret = [cell for cell in reasons if cell not in parts]
+    secret = _protected([*ledger.withheld(), *secret], relations, ledger, known)
+    found = complementary(
+        offered, relations, known, secret, rules, bound=bound, replaced=parts.keys()
+    )
+    reasons |= dict.fromkeys(found.further, Reason.COMPLEMENTARY)
+    # 7
+    made = _made(asked, cells, drawn, reasons, parts)
+    return Decided(
+        release=made, ledger=ledger.with_release(made), reasons=reasons, beyond=found.beyond
+    )
+
+
+def coarser(made: Release, roll: Iterable[Sum]) -> tuple[Cell, ...]:
+    """The coarser cells that hold what is withheld: to be asked for at the level that rolls up.
+
+    :param roll: how that level's cells are sums of this one's.
+    """
+    withheld = {*made.withheld}
+    return tuple(each.whole for each in roll if withheld.intersection(each.parts))
+
+
+def _check(asked: Asked, sums: Sums, ledger: Ledger, rules: Rules) -> None:
+    """:raises InvalidInput, Stale, Conflict, ReleaseRefused: see :func:`decide`."""
+    if len(sums.values) != len(sums.cells) or len(sums.indicators) != len(sums.cells):
+        raise InvalidInput("a release's cells and figures do not match", reasons=("RELEASE",))
+    if asked.version != ledger.latest(asked) + 1:
+        raise Stale("this is not the next version of the release", reasons=("VERSION",))
+    if not ledger.held(asked.version).isdisjoint(sums.cells):
+        raise Conflict("a cell of this release is frozen in another", reasons=("RELEASE_FROZEN",))
+    if asked.version > rules.versions:
+        raise ReleaseRefused("no further version of this period is released")
+
+
+def _protected(
+    cells: Iterable[Cell],
+    relations: Iterable[Sum],
+    ledger: Ledger,
+    known: Mapping[Cell, Interval],
+) -> list[Cell]:
+    """Withheld cells that can be protected, and what is left of them without waived shares."""
+    secret = dict.fromkeys(cells)
+    for each in relations:
+        if each.whole in secret and not ledger.waivers.keys().isdisjoint(each.parts):
+            secret |= dict.fromkeys(each.parts)
+    return [cell for cell in secret if cell not in known]
+
+
+def _often_drawn(
+    cells: Iterable[Cell],
+    relations: Iterable[Sum],
+    ledger: Ledger,
+    parts: Mapping[Cell, Total],
+    rules: Rules,
+) -> list[Cell]:
+    """Cells that get the total of their published parts, because more figures are too many.
+
+    :raises ReleaseRefused: FIGURES_USED_UP: other cells would have too many too.
+    """
+    own = [cell for cell in cells if cell not in parts or not parts[cell].whole]
+    if most_draws(own, relations, ledger) <= rules.draws:
+        return []
+    if most_draws((cell for cell in own if cell not in parts), relations, ledger) > rules.draws:
+        raise ReleaseRefused("no further figures of this period are released")
+    return [cell for cell in own if cell in parts]
+
+
+def _drawn(sums: Sums, parts: Mapping[Cell, Total], base: int) -> dict[Cell, tuple[int, Interval]]:
+    """Each cell's figure, and the values that may lie behind it."""
+    drawn = {}
+    for cell, value in zip(sums.cells, sums.values, strict=True):
+        figure = round_to_base(value, base)
+        drawn[cell] = figure, behind(figure, base)
+        if (total := parts.get(cell)) is not None and total.whole:
+            drawn[cell] = total.figure, total.span
+    return drawn
+
+
+def _made(
+    asked: Asked,
+    cells: tuple[Cell, ...],
+    drawn: Mapping[Cell, tuple[int, Interval]],
+    reasons: Mapping[Cell, Reason],
+    parts: Mapping[Cell, Total],
+) -> Release:
+    """The release: a withheld cell whose parts are out has the total of those that are."""
+    figures = {cell: drawn[cell][0] for cell in cells if cell not in reasons}
+    figures |= {cell: parts[cell].figure for cell in reasons if cell in parts}
+    return Release(
+        asked=asked,
+        cells=cells,
+        figures=tuple(figures.get(cell) for cell in cells),
+        spans={cell: total.span for cell, total in parts.items() if total.whole},
+        partial=frozenset(cell for cell in reasons if cell in parts and not parts[cell].whole),
+    )
