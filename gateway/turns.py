@@ -31,7 +31,7 @@ class Turn:
         if self._work is None or self._work.done():
             free()
         else:
-            self._work.add_done_callback(lambda _: free())
+            self._work.add_done_callback(lambda done: _ended(done, free))
 
 
 class Turns:
@@ -53,3 +53,10 @@ class Turns:
             yield turn
         finally:
             turn.then(lambda: self._taken.discard(partner_id))
+
+
+def _ended(done: asyncio.Future[Any], free: Callable[[], None]) -> None:
+    """Whoever waited for it is gone: what went wrong with it is nobody's to hear."""
+    if not done.cancelled():
+        done.exception()
+    free()

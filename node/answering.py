@@ -477,8 +477,9 @@ def _allowance_s(query: Query) -> float:
 
 def _facts(query: Query, scope: Scope, now: float) -> QueryFacts:
     """What policy may know. A blind query's period stays with its asker; how far back its class
-    may reach was decided when it was published, so here the shortest question is judged."""
-    days = window_days(scope.since, scope.until, now)
+    may reach was decided when it was published, so here the shortest question is judged. The period
+    of a sealed one is judged as of its mandate, which is a day old at most."""
+    days = window_days(scope.since, scope.until, min(now, query.asked_at))
     return query_facts(query, window_days=1 if query.element_count else days, events=scope.events)
 
 

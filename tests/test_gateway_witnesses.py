@@ -213,6 +213,7 @@ async def test_a_witness_that_knows_more_than_was_remembered_is_shown_from_there
     async with witnesses(tmp_path, town, wires) as places:
         await gateway.write(4)
         await gateway.collector.look()
+        await asyncio.gather(*gateway.collector._busy.values())  # who is asked still is left out
         await gateway.write(2)
         entry, place = town.world.gateway, places["w-02"]
         place.heads.advance(

@@ -20,6 +20,7 @@ from fairlead.errors import Conflict, FairleadError, Forged, Refused, Stale
 from fairlead.leaves import LeafWriter
 from fairlead.receipts import CheckpointFork
 from fairlead.v1 import audit_pb2, query_pb2
+from node.answering import _facts
 from node.disclosing import Disclosure
 from node.indexing import INDEX_FILE
 from tests.federation import OTHER, STORY, federation, record
@@ -264,6 +265,18 @@ async def test_an_unbounded_question_is_refused_in_clear(place: Place) -> None:
     assert {(h.status, h.reason) for h in headers} == {
         (query_pb2.STATUS_REFUSED, "WINDOW_TOO_LONG")
     }
+
+
+async def test_a_question_that_waited_reaches_no_further_than_when_it_was_signed(
+    place: Place,
+) -> None:
+    """Ninety days stay ninety for hours: a second person, or other chunks, take their time."""
+    walk = place.walk(("container", STORY))
+    query, signed = walk.verify(), int(walk.now)
+    for waited in (0, 1, 6 * 3600):
+        facts = _facts(query, Scope(since=signed - 90 * 86_400), walk.now + waited)
+        assert facts.window_days == 90
+    assert _facts(query, Scope(since=signed - 90 * 86_400 - 1), walk.now).window_days == 91
 
 
 async def test_an_expired_grant_and_a_forged_part_are_on_the_record(place: Place) -> None:

@@ -250,10 +250,12 @@ async def interrupted(place: Place, file: TermsFile, monkeypatch: pytest.MonkeyP
     history = place.made.nodes["customs"].asking._history
     keeps = history.put_line
 
-    async def dies(batch: Any, number: int, line: asking_pb2.OpenedAnswer, *rest: Any) -> None:
+    async def dies(
+        batch: Any, number: int, line: asking_pb2.OpenedAnswer, *rest: Any, **kept: Any
+    ) -> None:
         if line.partner_id == "terminal-north":
             raise LogUnavailable("the disk is gone")
-        await keeps(batch, number, line, *rest)
+        await keeps(batch, number, line, *rest, **kept)
 
     result = Result(terms=file.terms, rows=file.rows)
     with monkeypatch.context() as broken:

@@ -262,12 +262,12 @@ print(count, (after - before) // 1024)
 @pytest.mark.slow
 @pytest.mark.timeout(900)
 def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
-    """40 MB of rows pass through a reader that grows by less than that."""
+    """120 MB of rows pass through a reader that grows by less than that."""
     block = GOOD.encode() * 5_000
     with (tmp_path / "gate.csv").open("wb") as file:
         file.write(HEADER.encode())
         written = 0
-        while written < 40 * 1024**2:
+        while written < 120 * 1024**2:
             written += file.write(block)
     mapping = write_mapping(tmp_path)
     ended = subprocess.run(
@@ -276,7 +276,7 @@ def test_a_large_file_is_streamed_in_bounded_memory(tmp_path: Path) -> None:
     )  # fmt: skip
     count, grown = map(int, ended.stdout.split())
     assert count == written // len(GOOD)
-    assert grown < 30
+    assert grown < 100
 
 
 def test_a_row_marked_classified_is_refused_in_a_column_of_its_own(tmp_path: Path) -> None:

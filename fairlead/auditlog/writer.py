@@ -269,7 +269,8 @@ class Writer:
         """Whether the transaction whose end nobody heard of is durable.
 
         The head is locked first: a server that still works on it is waited for. A checkpoint is of
-        one history alone, so the very same one stands there, or what it covers does not.
+        one history alone, and no two gateways write the same leaf (each is of a query, a case or a
+        moment of its own), so the very same one stands there, or what it covers does not.
         """
         self._store.begin()
         stands = self._store.note(doubtful.size) == doubtful.checkpoint

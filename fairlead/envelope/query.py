@@ -98,6 +98,9 @@ class Query:
     statement_signature: bytes
     approval_signatures: tuple[bytes, ...]
     policy_serial: int
+    asked_at: int
+    """When its user signed the mandate: a question that waited, for a second person or behind other
+    chunks, reaches as far back as it did then."""
     expires_at: int
     instrument: Instrument | None = None
 
@@ -447,6 +450,7 @@ def verify_query(
         statement_signature=signed.statement_signature,
         approval_signatures=tuple(item.signature for item in signed.approvals),
         policy_serial=statement.policy_serial,
+        asked_at=mandate.issued_at,
         expires_at=mandate.expires_at,
         instrument=instrument,
     )

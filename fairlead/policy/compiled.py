@@ -1,6 +1,6 @@
 """Modules that this process has compiled, shared by all engines that run the same one.
 
-Compiling takes a quarter of a second of processor time. A node runs the federation's policy and
+Compiling is most of what an engine's start takes. A node runs the federation's policy and
 its own over the same module, and a release that changes the agreements leaves the module as it
 was. What is shared is code and the thread that counts deadlines; each engine has an instance, a
 memory and data of its own.

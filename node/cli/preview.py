@@ -31,7 +31,7 @@ def preview(
     """Answer as policy would answer a partner, naming what decided; that you looked is a leaf."""
     import time
 
-    from fairlead.cli.options import moment
+    from fairlead.cli.options import asked_since, moment
 
     now = int(time.time())
     found = act(
@@ -43,7 +43,7 @@ def preview(
         scheme=scheme,
         legal_basis=legal_basis,
         mode=mode,
-        since=moment(since, now=now),
+        since=asked_since(since, now=now),
         until=moment(until or None, now=now),
     )
     if output is Format.JSON:
