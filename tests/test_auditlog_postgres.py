@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import psycopg
@@ -388,6 +389,23 @@ async def test_a_commit_the_server_warns_about_is_not_acknowledged(one: AuditLog
     with pytest.raises(errors.LogUnavailable):
         await one.append(leaf(0))
     assert not one.healthy
+
+
+async def test_a_server_that_stops_at_once_has_committed_what_it_acknowledged(
+    one: AuditLog,
+) -> None:
+    """Its goodbye may arrive with the acknowledgement, and says nothing against it."""
+    run = store(one)._session.execute
+    goodbye = SimpleNamespace(severity_nonlocalized="WARNING", source_function="quickdie")
+
+    def execute(query: Any, *rest: Any, **more: Any) -> Any:
+        if query == "COMMIT":
+            store(one)._hear(cast("Any", goodbye))
+        return run(query, *rest, **more)
+
+    store(one)._session.execute = execute  # type: ignore[method-assign]
+    assert (await one.append(leaf(0))).index == 0
+    assert one.healthy
 
 
 def test_an_account_that_need_not_wait_for_the_disk_is_refused(place: DatabaseUrl) -> None:

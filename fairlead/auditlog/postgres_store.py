@@ -37,6 +37,9 @@ still for too long, and a lock waited for too long. All others say that somethin
 the server that warns while it commits."""
 _OF_AN_ENTRY = ("0A", "21", "22", "23", "25P02", "42", "44", "P0")
 """SQLSTATEs that blame a statement."""
+_GOES = "quickdie"
+"""The server's function that ends a session because the server stops at once; what it says may
+arrive together with the acknowledgement of a commit."""
 _PAGE = 10_000
 _TRY_AGAIN_S = 0.5
 """After a reader could not connect, seconds in which it is not tried again."""
@@ -96,7 +99,8 @@ class PostgresStore:
         session.add_notice_handler(self._hear)
 
     def _hear(self, said: psycopg.errors.Diagnostic) -> None:
-        self._warned = self._warned or said.severity_nonlocalized == "WARNING"
+        goes = said.source_function == _GOES  # says nothing of what was acknowledged before
+        self._warned |= said.severity_nonlocalized == "WARNING" and not goes
 
     # ── Writing ──────────────────────────────────────────────────────────────────────────────
 
