@@ -25,6 +25,7 @@ from node.cli import (
     rotate,
     snapshots,
     source,
+    statistics,
     status,
     witness,
 )
@@ -48,6 +49,7 @@ app.add_typer(index_app, name="index")
 
 
 app.add_typer(source.app, name="source")
+app.add_typer(statistics.app, name="statistics")
 app.add_typer(exposure.app, name="exposure")
 app.add_typer(blind.app, name="blind")
 app.add_typer(decoys.app, name="decoys")

@@ -1,0 +1,146 @@
+"""A cube's figures from what an owner has already: mapped files and databases, counted in place.
+
+Everything that the mappings of a cube name is counted in its own engine for one level and one unit
+of time; of the rows themselves nothing comes here. A fault anywhere, and nothing is counted.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from fairlead.cubes.cube import Cube
+from fairlead.cubes.level import Level
+from fairlead.cubes.period import FIRST_YEAR, LAST_YEAR, TimeStep, Unit
+from node.figures.mapped_fault import Fault, Uncountable
+from node.figures.mapped_file import count_file
+from node.figures.mapped_form import FiguresMapping
+from node.figures.mapped_plan import THOUSANDTHS, Figure, Group, Plan, Total, Window, plan
+from node.figures.mapped_sql import count_database
+from node.figures.port import Counted, FiguresUnusable
+from node.sources.opening import format_by
+
+
+class MappedFigures:
+    """The figures of every cube that is mapped; the mappings have been found to fit.
+
+    :param environ: where ``env:`` references of the mappings are looked up.
+    """
+
+    def __init__(self, mappings: Sequence[FiguresMapping], *, environ: Mapping[str, str]) -> None:
+        self._mappings = tuple(mappings)
+        self._environ = environ
+
+    def maps(self, cube: str) -> bool:
+        """Whether a cube has a mapping."""
+        return any(mapping.file.cube == cube for mapping in self._mappings)
+
+    async def count(self, cube: Cube, level: Level, unit: Unit, *, cut_off: float) -> Counted:
+        """See :meth:`node.figures.port.FiguresOf.count`. Without a column that says when a row was
+        recorded, what is there now counts.
+
+        :raises FiguresUnusable: FIGURES_NONE: no mapping is of the cube; MEASURE_BOUND;
+            ROWS_UNCOUNTABLE, with the rows. :raises SourceUnusable: a source cannot be read, or
+            changed while it was.
+        """
+        return await asyncio.to_thread(self.counted, cube, level, unit, cut_off)
+
+    def counted(self, cube: Cube, level: Level, unit: Unit, cut_off: float) -> Counted:
+        """The same, at once."""
+        if not self.maps(cube.id):
+            raise FiguresUnusable(
+                [f"{cube.id}: no mapping is of this cube"],
+                reasons=("FIGURES_NONE",),
+                remedy="add a mapping to `statistics` in the node's configuration:"
+                " docs/statistics.md",
+            )
+        cells = _Cells(level)
+        for mapping in self._mappings:
+            if mapping.file.cube == cube.id:
+                asked = plan(mapping.file, cube, level)
+                window = Window.of(unit, cut_off)
+                for found in groups(mapping, asked, window, environ=self._environ):
+                    cells.add(asked, found)
+        records, values = cells.rows(cube)
+        return Counted.checked(cube, level, unit, records=records, values=values)
+
+
+def groups(
+    mapping: FiguresMapping, asked: Plan, window: Window, *, environ: Mapping[str, str]
+) -> Iterator[Group]:
+    """What a mapping's files, or its database, have in each place.
+
+    :raises Uncountable: with the rows of the first file that has faulty ones.
+    :raises SourceUnusable: see :func:`~node.figures.mapped_file.count_file` and
+        :func:`~node.figures.mapped_sql.count_database`.
+    """
+    file, columns = mapping.file, mapping.file.columns()
+    if file.database is not None:
+        yield from count_database(
+            file.database, asked, window, base=mapping.base, environ=environ, columns=columns
+        )
+        return
+    kind = format_by(file.format, file.files)
+    for path in mapping.data_files():
+        yield from count_file(
+            path,
+            kind,
+            asked,
+            window,
+            columns=columns,
+            name=path.relative_to(mapping.base).as_posix(),
+            delimiter=file.delimiter,
+        )
+
+
+def faults(
+    mapping: FiguresMapping, cube: Cube, *, environ: Mapping[str, str]
+) -> tuple[tuple[Fault, ...], int]:
+    """Everything wrong with the rows of a mapping's source that any period could ask for, and how
+    many rows were found good: in the first file with faulty rows, or in all of them.
+
+    :raises SourceUnusable: as :func:`groups`.
+    """
+    asked = plan(mapping.file, cube, cube.levels[-1])
+    begins, ends = Unit(TimeStep.YEAR, FIRST_YEAR).begins, Unit(TimeStep.YEAR, LAST_YEAR).ends
+    window = Window(begins=begins, ends=ends, cut_off=ends)
+    rows = 0
+    try:
+        for found in groups(mapping, asked, window, environ=environ):
+            rows += found.rows
+    except Uncountable as error:
+        return error.faults, rows
+    return (), rows
+
+
+class _Cells:
+    """Numbers of a level's cells, exact until they are all there."""
+
+    def __init__(self, level: Level) -> None:
+        self._records = [0] * level.width
+        self._numbers: list[list[Fraction]] = [[] for _ in range(level.width)]
+
+    def add(self, asked: Plan, group: Group) -> None:
+        """One group more."""
+        cell = asked.cell(group.places)
+        self._records[cell] += group.rows
+        found = [
+            _in_units(figure, number)
+            for figure, numbers in zip(asked.figures, group.numbers, strict=True)
+            for number in numbers
+        ]
+        known = self._numbers[cell]
+        self._numbers[cell] = [a + b for a, b in zip(known, found, strict=True)] if known else found
+
+    def rows(self, cube: Cube) -> tuple[list[int], list[list[int]]]:
+        """Records, and words rounded to whole ones (a half upwards)."""
+        width = sum(measure.words for measure in cube.measures)
+        values = [[math.floor(n + Fraction(1, 2)) for n in row] for row in self._numbers]
+        return self._records, [row or [0] * width for row in values]
+
+
+def _in_units(figure: Figure, number: int) -> Fraction:
+    """A number in the measure's unit."""
+    return number * figure.factor / THOUSANDTHS if isinstance(figure, Total) else Fraction(number)
