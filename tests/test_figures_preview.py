@@ -83,7 +83,7 @@ def test_the_check_lists_rows_and_says_nothing_of_what_they_hold(
     assert run(monkeypatch, [path], "check", "--output", "json") == 8
     out, err = capsys.readouterr()
     (entry,) = json.loads(out)
-    assert (entry["cube"], entry["state"]) == ("reports", "ROWS_UNCOUNTABLE")
+    assert (entry["mapping"], entry["state"]) == ("m.toml", "ROWS_UNCOUNTABLE")
     assert entry["faults"][1] == {
         "part": "rows.csv", "key": "dimensions.place", "code": "CODE_UNKNOWN", "rows": 4,
         "ranges": [[3, 5], [9, 9]],

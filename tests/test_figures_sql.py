@@ -118,7 +118,7 @@ def test_an_endless_query_ends_at_its_time(tmp_path: Path) -> None:
     assert time.monotonic() - began < 10
 
 
-def test_only_two_kinds_of_databases_are_counted_in(tmp_path: Path) -> None:
+def test_a_map_longer_than_a_statement_is_refused(tmp_path: Path) -> None:
     """A mapping with more words than a statement may hold is refused before it is sent."""
     write_sqlite(tmp_path / "rows.db", rows(5))
     words = ", ".join(f'"w{n}" = "NLRTM"' for n in range(16_000))

@@ -98,36 +98,29 @@ def _begin(config: Path) -> tuple[NodeConfig, Registry]:
     import time
 
     from fairlead.config import NodeConfig, load
-    from fairlead.policy.cubes import cubes_in
-    from fairlead.process import policy_place
-    from fairlead.trust import Trust
+    from node.checking import registry_of
 
     settings = load(NodeConfig, config)
-    place = policy_place(settings, lambda: Trust.load(settings.pins))
-    return settings, cubes_in(place.federation(now=time.time(), minimum=0).files)
+    return settings, registry_of(settings, time.time())
 
 
 def _checked(path: Path, registry: Registry) -> dict[str, object]:
     import os
 
     from fairlead.errors import FairleadError
-    from node.figures.mapped import faults
-    from node.figures.mapped_fit import check_fits
-    from node.figures.mapped_form import load_figures
+    from node.figures.mapped import check_mapping
+    from node.figures.mapped_fault import Uncountable
 
-    found: dict[str, object] = {"mapping": path.name, "cube": None, "rows": None, "state": "ready"}
+    found: dict[str, object] = {"mapping": path.name, "cube": None, "rows": None, "state": "ready",
+                                "problems": [], "faults": []}  # fmt: skip
     try:
-        mapping = load_figures(path)
-        cube = check_fits(mapping, registry)
-        found["cube"] = cube.id
-        wrong, rows = faults(mapping, cube, environ=os.environ)
+        found["cube"], found["rows"] = check_mapping(path, registry, environ=os.environ)
+    except Uncountable as error:
+        found["faults"] = [fault.as_record() for fault in error.faults]
+        return found | {"state": error.code, "problems": list(error.problems)}
     except FairleadError as error:
-        said = error.diagnostics().split("\n")
-        return found | {"state": error.code, "problems": said, "faults": []}
-    state = "ROWS_UNCOUNTABLE" if wrong else "ready"
-    listed = {"problems": [fault.sentence() for fault in wrong],
-              "faults": [fault.as_record() for fault in wrong]}  # fmt: skip
-    return found | {"rows": rows, "state": state} | listed
+        return found | {"state": error.code, "problems": error.diagnostics().split("\n")}
+    return found
 
 
 def _row(cell: Previewed) -> dict[str, object]:

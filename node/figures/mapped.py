@@ -10,13 +10,16 @@ import asyncio
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 from fairlead.cubes.cube import Cube
 from fairlead.cubes.level import Level
 from fairlead.cubes.period import FIRST_YEAR, LAST_YEAR, TimeStep, Unit
+from fairlead.cubes.registry import Registry
 from node.figures.mapped_fault import Fault, Uncountable
 from node.figures.mapped_file import count_file
-from node.figures.mapped_form import FiguresMapping
+from node.figures.mapped_fit import check_fits
+from node.figures.mapped_form import FiguresMapping, load_figures
 from node.figures.mapped_plan import THOUSANDTHS, Figure, Group, Plan, Total, Window, plan
 from node.figures.mapped_sql import count_database
 from node.figures.port import Counted, FiguresUnusable
@@ -93,6 +96,20 @@ def groups(
             name=path.relative_to(mapping.base).as_posix(),
             delimiter=file.delimiter,
         )
+
+
+def check_mapping(path: Path, registry: Registry, *, environ: Mapping[str, str]) -> tuple[str, int]:
+    """A mapping read, its fit and all its rows: its cube and how many rows were read.
+
+    :raises ConfigurationInvalid: wrong keys. :raises Uncountable: with the rows.
+    :raises SourceUnusable: as :func:`groups`.
+    """
+    mapping = load_figures(path)
+    cube = check_fits(mapping, registry)
+    wrong, rows = faults(mapping, cube, environ=environ)
+    if wrong:
+        raise Uncountable(wrong)
+    return cube.id, rows
 
 
 def faults(

@@ -165,7 +165,8 @@ def plan(file: MappedFile, cube: Cube, level: Level) -> Plan:
     """What to count for a level, by a mapping that fits the cube
     (:func:`node.figures.mapped_fit.check_fits`)."""
     steps = {axis.dimension.id: axis.step for axis in level.axes}
-    axes, fixed = [], {}
+    axes: list[Axis] = []
+    fixed: dict[str, int] = {}
     for dimension in cube.dimensions:
         words = words_of(file, cube, dimension.id)
         step = steps.get(dimension.id)
