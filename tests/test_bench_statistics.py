@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bench import cube_rows, statistics
+from bench import statistics
 
 
 def test_the_statistics_benchmark_ends_with_its_figures(
@@ -18,11 +18,4 @@ def test_the_statistics_benchmark_ends_with_its_figures(
     summary = json.loads(capsys.readouterr().out.splitlines()[-1])
     assert (summary["schema"], summary["bench"], summary["ok"]) == (1, "statistics", True)
     assert summary["octets_a_node"] == 16 * summary["scale"]["cells"]
-    assert summary.keys() >= statistics.LIMITS.keys()
-
-
-def test_the_benchmark_of_mapped_rows_counts_each_once() -> None:
-    """A short run counts every generated row and says how fast and in how much memory."""
-    found = cube_rows.measure(cube_rows.QUICK, lambda _: None)
-    assert found.keys() == {"cube_seconds", "rss_mb", "cube_rows_per_s"}
-    assert found["rss_mb"] < cube_rows.LIMITS["rss_mb"]
+    assert summary.keys() >= {*statistics.LIMITS, "cube_rows_per_s"}

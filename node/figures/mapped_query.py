@@ -101,9 +101,9 @@ def _placed(plan: Plan, window: Window, statement: Statement, *, numbered: bool)
             f" ON s.a{place} = j{place}.word"
         )
         cells.append(f"coalesce(j{place}.place, {int(axis.other)}) AS p{place}")
-    inner = f"SELECT {', '.join(cells)} FROM ({_read(plan, statement, numbered)}) AS s"  # noqa: S608
-    inner = " ".join([inner, *joins])
     dated = _within("d", plan.date, window.begins, window.ends)
+    read = f"SELECT * FROM ({_read(plan, statement, numbered)}) WHERE d IS NULL OR ({dated})"  # noqa: S608
+    inner = " ".join([f"SELECT {', '.join(cells)} FROM ({read}) AS s", *joins])  # noqa: S608
     kept = "true" if plan.recorded is None else _until("e", plan.recorded, window.cut_off)
     return (
         f"SELECT *, ({dated}) AND ({kept}) AS counts, {_fault(plan, dated, kept)} AS fault"  # noqa: S608
