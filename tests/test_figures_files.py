@@ -320,6 +320,22 @@ def test_a_cut_off_leaves_out_what_was_recorded_later(tmp_path: Path) -> None:
     assert sum(counted(open_, "year", "2026", cut_off=0.0).records) == 2
 
 
+@pytest.mark.parametrize("kind", list(WRITERS))
+def test_a_time_is_counted_from_one_column_to_the_other(tmp_path: Path, kind: str) -> None:
+    """An end before its beginning, and one with an offset where the other has none, are faults; an
+    end that is not there is in no bar."""
+    ends = ["2026-01-06T11:59:59Z", "2026-01-06T12:00:00Z", "2026-01-12T13:00:00+01:00", ""]
+    write = WRITERS[kind]
+    change = ('unit = "hours"\ncolumn = "hours"', 'unit = "days"\ncolumn = "state"\nsince = "at"')
+    found = mapping(tmp_path, f'files = ["rows.{kind}"]', change)
+    write(tmp_path / f"rows.{kind}", [good(n, state=end) for n, end in enumerate(ends, 1)])
+    assert counted(found, "year", "2026").values[0][3:] == (1, 1, 1, 0)
+    wrong = ["2026-01-04T00:00:00Z", "2026-02-05T12:00:00", "2026-02-30"]
+    write(tmp_path / f"rows.{kind}", [good(n, state=end) for n, end in enumerate(wrong, 1)])
+    with pytest.raises(Uncountable) as caught:
+        counted(found, "year", "2026")
+    assert [(f.key, f.ranges) for f in caught.value.faults] == [("measures.days", [(1, 3)])]
+
 # ── A file under way ─────────────────────────────────────────────────────────────────────────
 
 

@@ -39,11 +39,13 @@ def test_the_example_mappings_fit_and_show_every_key() -> None:
     """The examples fit the cubes that come with the product, and together show every key."""
     cubes = Registry.parse(DEFAULTS)
     files = [load_figures(path) for path in sorted(EXAMPLES.glob("figures*.toml"))]
-    assert [check_fits(file, cubes).id for file in files] == ["seizures", "displacement"]
+    assert [check_fits(file, cubes).id for file in files] == [
+        "seizures", "vulnerabilities", "displacement",
+    ]  # fmt: skip
     tables = [found.file for found in files]
     assert set().union(*(t.model_fields_set for t in tables)) == MappedFile.model_fields.keys()
     dimensions = [entry for table in tables for entry in table.dimensions.values()]
-    shown = set().union(*(entry.model_fields_set for entry in dimensions)) | {"value"}
+    shown = set().union(*(entry.model_fields_set for entry in dimensions))
     assert shown == DimensionColumn.model_fields.keys()
     measures = [entry for table in tables for entry in table.measures.values()]
     shown = set().union(*(entry.model_fields_set for entry in measures))

@@ -88,6 +88,20 @@ def test_columns_of_a_table_may_have_any_name(tmp_path: Path) -> None:
         assert counted(found, level.name, "2026-01") == plainly(rows(30), cube, level, unit, CUT_OFF)
 
 
+def test_a_time_is_counted_between_two_columns_of_a_table(tmp_path: Path) -> None:
+    """SQLite counts the time between two columns as DuckDB does, and finds the same faults."""
+    change = ('unit = "hours"\ncolumn = "hours"', 'unit = "days"\ncolumn = "state"\nsince = "at"')
+    ends = ["2026-01-06T11:59:59Z", "2026-01-06T12:00:00Z", "2026-01-12 13:00:00+01:00", ""]
+    write_sqlite(tmp_path / "rows.db", [good(n, state=end) for n, end in enumerate(ends, 1)])
+    found = sqlite_mapping(tmp_path, change)
+    assert counted(found, "year", "2026").values[0][3:] == (1, 1, 1, 0)
+    (tmp_path / "rows.db").unlink()
+    wrong = ["2026-01-04T00:00:00Z", "2026-02-05T12:00:00", "2026-02-30"]
+    write_sqlite(tmp_path / "rows.db", [good(n, state=end) for n, end in enumerate(wrong, 1)])
+    with pytest.raises(Uncountable) as caught:
+        counted(found, "year", "2026")
+    assert [(f.key, f.ranges) for f in caught.value.faults] == [("measures.days", [(1, 3)])]
+
 def test_a_query_is_counted_and_cannot_write(tmp_path: Path) -> None:
     """A query with colons and percent signs is counted; a missing column or table is named."""
     write_sqlite(tmp_path / "rows.db", rows(50))

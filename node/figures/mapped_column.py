@@ -32,6 +32,11 @@ class Cells(Protocol):
         """Whole thousandths of a number from 0; NULL where there is none."""
         ...
 
+    def milliseconds(self, since: Moments, until: Moments) -> Column:
+        """From the one moment to the other; NULL where one is not there or they are in the wrong
+        order."""
+        ...
+
     def readable(self, moments: Moments) -> Column:
         """Whether a moment stands there; never NULL."""
         ...
@@ -80,6 +85,15 @@ class SqliteCells:
         thousandths = sa.func.round(value * sa.literal(THOUSANDTHS, sa.Integer))
         return sa.case((good, sa.cast(thousandths, sa.BigInteger)), else_=sa.null())
 
+    def milliseconds(self, since: Moments, until: Moments) -> Column:
+        """See :class:`Cells`. Only one of them with an offset is no span."""
+        passed = self._at(until) - self._at(since)
+        good = passed >= sa.literal(0, sa.Integer)
+        if not since.unix:
+            good = sa.and_(good, self._aware(since.column) == self._aware(until.column))
+        exact = sa.func.round(passed * sa.literal(THOUSANDTHS, sa.Integer))
+        return sa.case((good, sa.cast(exact, sa.BigInteger)), else_=sa.null())
+
     def readable(self, moments: Moments) -> Column:
         """See :class:`Cells`."""
         if moments.unix:
@@ -111,10 +125,13 @@ class SqliteCells:
         plain = sa.literal(spelt)
         if moments.unix:
             return plain
-        text = self._text(moments.column)
-        aware = sa.or_(*[text.bool_op("GLOB")(sa.literal(shape)) for shape in _OFFSETS])
+        aware = self._aware(moments.column)
         wall = moments.wall_us(moment) // MICROSECONDS
         return sa.case((aware, plain), else_=sa.literal(wall))
+
+    def _aware(self, column: str) -> Column:
+        text = self._text(column)
+        return sa.or_(*[text.bool_op("GLOB")(sa.literal(shape)) for shape in _OFFSETS])
 
     def _text(self, column: str) -> Column:
         return sa.func.trim(sa.cast(sa.column(column), sa.Text))
@@ -165,10 +182,24 @@ class PostgresCells:
         exact = sa.cast(value, sa.Numeric) * sa.literal(THOUSANDTHS, sa.Integer)
         return sa.case((good, sa.func.round(exact)), else_=sa.null())
 
+    def milliseconds(self, since: Moments, until: Moments) -> Column:
+        """See :class:`Cells`. :raises SourceUnusable: COLUMN_TYPE: also where only one is of a type
+        with an offset."""
+        kinds = {self._kinds[moments.column] == _TIMESTAMPTZ for moments in (since, until)}
+        for moments in (since, until):
+            self._check(moments.column, self._moments(moments) if len(kinds) == 1 else set())
+        passed = self._epoch(until) - self._epoch(since)
+        both = [] if since.unix else [
+            sa.func.isfinite(sa.column(moments.column), type_=sa.Boolean)
+            for moments in (since, until)
+        ]  # fmt: skip
+        good = sa.and_(*both, passed >= sa.literal(0, sa.Integer))
+        exact = sa.cast(passed, sa.Numeric) * sa.literal(THOUSANDTHS, sa.Integer)
+        return sa.case((good, sa.func.round(exact)), else_=sa.null())
+
     def readable(self, moments: Moments) -> Column:
         """See :class:`Cells`. :raises SourceUnusable: COLUMN_TYPE."""
-        wanted = _NUMBERS if moments.unix else {_DATE, _TIMESTAMP, _TIMESTAMPTZ}
-        self._check(moments.column, wanted)
+        self._check(moments.column, self._moments(moments))
         return sa.column(moments.column).is_not(None)
 
     def within(self, moments: Moments, begins: int, ends: int) -> Column:
@@ -188,6 +219,16 @@ class PostgresCells:
         if self._kinds[moments.column] == _TIMESTAMPTZ:
             return sa.literal(moments.instant(moment), sa.DateTime(timezone=True))
         return sa.literal(moments.wall(moment), sa.DateTime())
+
+    def _epoch(self, moments: Moments) -> Column:
+        value: Column = sa.column(moments.column)
+        if moments.unix:
+            return value
+        zoned = self._kinds[moments.column] == _TIMESTAMPTZ
+        return sa.extract("epoch", sa.cast(value, sa.DateTime(timezone=zoned)))
+
+    def _moments(self, moments: Moments) -> set[int]:
+        return _NUMBERS if moments.unix else {_DATE, _TIMESTAMP, _TIMESTAMPTZ}
 
     def _check(self, column: str, wanted: set[int]) -> None:
         if self._kinds[column] not in wanted:

@@ -129,11 +129,14 @@ def _shore(
 
 def _measure(key: str, kind: MeasureKind, unit: str, row: MeasureColumn) -> Iterator[Problem]:
     counted = kind is MeasureKind.COUNT
-    if (row.unit != unit) if counted else (scale(row.unit, unit) is None):
-        others = [] if counted else [own for own, to in UNITS if to == unit]
+    own_only = counted or row.since is not None
+    if (row.unit != unit) if own_only else (scale(row.unit, unit) is None):
+        others = [] if own_only else [own for own, to in UNITS if to == unit]
         yield Problem(key=f"{key}.unit", expected=f"the unit {' or '.join([unit, *others])}")
     if not counted and row.column is None:
         yield Problem(key=f"{key}.column", expected="missing; expected a column of numbers")
+    if row.since is not None and (kind is not MeasureKind.MEDIAN or ("seconds", unit) not in UNITS):
+        yield Problem(key=f"{key}.since", expected="nothing: only a median of days or hours has it")
     if not counted and row.values:
         yield Problem(key=f"{key}.values", expected="nothing: only a count has it")
     if kind is not MeasureKind.SUM and row.empty_is_zero:

@@ -102,6 +102,11 @@ class MeasureColumn(Table):
 
     unit: Word = Field(description="the unit that the figures are in")
     column: Column | None = Field(default=None, description="a column's name")
+    since: Column | None = Field(
+        default=None,
+        description="for a median of time: a column of moments, from which those of `column` are"
+        " counted; both are written as [date] says",
+    )
     values: tuple[Word, ...] = Field(
         default=(),
         strict=False,
@@ -115,7 +120,7 @@ class MeasureColumn(Table):
 
     @model_validator(mode="after")
     def _of_a_column(self) -> MeasureColumn:
-        if self.column is None and (self.values or self.empty_is_zero):
+        if self.column is None and (self.values or self.empty_is_zero or self.since is not None):
             raise PydanticCustomError("measure", "words without a column")
         return self
 
@@ -191,6 +196,7 @@ class MappedFile(Table):
             found["recorded.column"] = self.recorded.column
         named = {f"dimensions.{name}.column": row.column for name, row in self.dimensions.items()}
         named |= {f"measures.{name}.column": row.column for name, row in self.measures.items()}
+        named |= {f"measures.{name}.since": row.since for name, row in self.measures.items()}
         found |= {key: column for key, column in named.items() if column is not None}
         if self.database is not None:
             keys = enumerate(self.database.key)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from fractions import Fraction
 from zoneinfo import ZoneInfo
@@ -94,11 +94,13 @@ class Total:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bars:
     """A column's histogram; ``edges`` in thousandths of the column's unit. An empty cell counts in
-    no bar: it has no number yet."""
+    no bar: it has no number yet. With ``span`` the numbers are seconds, from its first column's
+    moment to its second's."""
 
     key: str
     column: str
     edges: tuple[int, ...]
+    span: tuple[Moments, Moments] | None = None
 
 
 Figure = Rows | Total | Bars
@@ -182,7 +184,7 @@ def plan(file: MappedFile, cube: Cube, level: Level) -> Plan:
         fixed=tuple(fixed.get(axis.dimension.id) for axis in level.axes),
         widths=tuple(len(axis.step.codes) for axis in level.axes),
         figures=tuple(
-            _figure(measure, file.measures[measure.id])
+            _figure(measure, file.measures[measure.id], _span(measure, file))
             for measure in cube.measures
             if measure.kind is not MeasureKind.RATE
         ),
@@ -211,14 +213,30 @@ def _axis(words: Words, at: Mapping[str, int], *, counted: bool) -> Axis:
     )
 
 
-def _figure(measure: Measure, row: MeasureColumn) -> Figure:
-    factor = scale(row.unit, measure.unit) or Fraction(1)
+def _span(measure: Measure, file: MappedFile) -> tuple[Moments, Moments] | None:
+    """The two columns of a time, written as the date is."""
+    row = file.measures[measure.id]
+    if row.since is None:
+        return None
+    date = _moments("date", file)
+    key = f"measures.{measure.id}"
+    return (
+        replace(date, key=key, column=row.since),
+        replace(date, key=key, column=row.column or ""),
+    )
+
+
+def _figure(
+    measure: Measure, row: MeasureColumn, span: tuple[Moments, Moments] | None
+) -> Figure:
+    unit = row.unit if span is None else "seconds"
+    factor = scale(unit, measure.unit) or Fraction(1)
     key, column = f"measures.{measure.id}", row.column or ""
     match measure.kind:
         case MeasureKind.SUM:
             return Total(key=key, column=column, factor=factor, empty_is_zero=row.empty_is_zero)
         case MeasureKind.MEDIAN:
             edges = tuple(math.ceil(Fraction(e * THOUSANDTHS) / factor) for e in measure.edges)
-            return Bars(key=key, column=column, edges=edges)
+            return Bars(key=key, column=column, edges=edges, span=span)
         case _:
             return Rows(column=row.column, values=row.values or None)

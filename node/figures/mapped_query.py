@@ -126,6 +126,8 @@ def _read(plan: Plan, statement: Statement, numbered: bool) -> str:
                 cells.append(f"{_word(statement.cell(figure.column)[0])} AS f{place}")
         else:
             number, empty = _number(*statement.cell(figure.column))
+            if isinstance(figure, Bars) and figure.span is not None:
+                number = _milliseconds(*figure.span, statement)
             if isinstance(figure, Total) and figure.empty_is_zero:
                 number = f"CASE WHEN {empty} THEN 0 ELSE {number} END"
             cells += [f"{number} AS f{place}", f"{empty} AS f{place}e"]
@@ -142,6 +144,14 @@ def _number(cell: str, kind: str) -> tuple[str, str]:
     text = cell if plain else f"trim(CAST({cell} AS VARCHAR))"
     number = f"CAST(TRY_CAST({text} AS DECIMAL(15, 3)) * 1000 AS BIGINT)"
     return number, (f"{cell} IS NULL" if plain else f"{_word(cell)} = ''")
+
+
+def _milliseconds(since: Moments, until: Moments, statement: Statement) -> str:
+    """Thousandths of a second between two moments; NULL where one cannot be read, or only one of
+    them states its offset."""
+    begin, begins_aware = _moment(since, statement)
+    end, ends_aware = _moment(until, statement)
+    return f"CASE WHEN ({begins_aware}) = ({ends_aware}) THEN (({end}) - ({begin})) // 1000 END"
 
 
 def _moment(moments: Moments, statement: Statement) -> tuple[str, str]:

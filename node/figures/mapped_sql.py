@@ -122,7 +122,9 @@ def _placed(
             if figure.column is not None:
                 read.append(cells.word(figure.column).label(f"f{place}"))
             continue
-        number, empty = cells.number(figure.column), cells.empty(figure.column)
+        span = figure.span if isinstance(figure, Bars) else None
+        number = cells.number(figure.column) if span is None else cells.milliseconds(*span)
+        empty = cells.empty(figure.column)
         if isinstance(figure, Total) and figure.empty_is_zero:
             number = sa.case((empty, sa.literal(0, sa.BigInteger)), else_=number)
         read += [number.label(f"f{place}"), empty.label(f"f{place}e")]
