@@ -89,7 +89,7 @@ def preview(
         return
     shown = [cell for cell in cells if cell.records]
     emit([_row(cell) for cell in shown], columns=CELLS, output=output)
-    say(f"{len(shown)} of {len(cells)} cells have records of this node; the others show nothing of it")
+    say(f"{len(shown)} of {len(cells)} cells have records of this node, the others show none of it")
     say("nothing left this node: others' figures decide about what needs them")
 
 

@@ -1,4 +1,4 @@
-"""How a column is read where it is counted in a database: SQLite by the values, PostgreSQL by types.
+"""How a column is read where it is counted in a database: SQLite by values, PostgreSQL by types.
 
 Every expression is total: what is not of its kind is NULL, which the count then finds; nothing is
 an error of the statement as a whole.

@@ -178,9 +178,10 @@ def _moment(moments: Moments, statement: Statement) -> tuple[str, str]:
 
 
 def _within(name: str, moments: Moments, begins: int, ends: int) -> str:
+    first, last = begins * MICROSECONDS, ends * MICROSECONDS
     walls = [moments.wall_us(moment) for moment in (begins, ends)]
     return (
-        f"CASE WHEN {name}z THEN {name} >= {begins * MICROSECONDS} AND {name} < {ends * MICROSECONDS}"
+        f"CASE WHEN {name}z THEN {name} >= {first} AND {name} < {last}"
         f" ELSE {name} >= {walls[0]} AND {name} < {walls[1]} END"
     )
 
