@@ -10,7 +10,7 @@
     format = "iso"                      # or "unix"
     timezone = "Europe/Amsterdam"       # of times that state none
 
-    [recorded]                          # when it was entered: what came later waits for the next version
+    [recorded]                          # when it was entered: what came later is counted later
     column = "entered_at"               # or, where nobody knows that, recorded = false
 
     [dimensions.place]
