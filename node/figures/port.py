@@ -82,21 +82,18 @@ class Counted:
 
 
 def _over(cube: Cube, level: Level, unit: Unit, place: int, row: Sequence[int]) -> list[str]:
-    problems = []
-    words = iter(row)
+    problems, first = [], 0
     for measure in cube.measures:
+        words = row[first : first + measure.words]
+        first += measure.words
         try:
-            for _ in range(measure.words):
-                measure.check(next(words))
+            for word in words:
+                measure.check(word)
         except InvalidInput:
             spelling = level.cells(Period(unit, unit))[place].spelling
-            what = "in one bar" if measure.kind is MeasureKind.MEDIAN else "in one cell"
-            problems.append(
-                f"{spelling}: {measure.id}: at most {measure.bound} {what} is expected"
-            )
-            for _ in words:  # the rest of this cell is told once it is corrected
-                pass
-            break
+            of = "bar" if measure.kind is MeasureKind.MEDIAN else "cell"
+            bound = f"at most {measure.bound} in a {of} is expected"
+            problems.append(f"{spelling}: {measure.id}: {bound}")
     return problems
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -123,7 +122,7 @@ class _Cells:
             measure = self.cube.measure(name)
             first = self._first[name]
             if measure.kind is MeasureKind.MEDIAN:
-                self.values[place][first + bisect_right(measure.edges, value)] += 1
+                self.values[place][first + measure.bar(value)] += 1
             else:
                 self.values[place][first] += int(value)
 
