@@ -50,7 +50,7 @@ Key = tuple[Noun, str]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """A row of the register. ``number`` counts all rows from 1, ``revision`` those of its entry
-    from 0; ``recorded_ms`` grows from row to row (Unix milliseconds)."""
+    from 0; ``recorded_ms`` never falls from row to row (Unix milliseconds)."""
 
     number: int
     revision: int
@@ -111,13 +111,11 @@ class Register:
         *,
         subject: str,
         by: str,
-        reporter: str = "",
     ) -> Sequence[Row]:
         """Add rows, durable with one leaf; none where there is nothing to add.
 
         :param decide: told what the register says now, gives the entries as they are to be, and
             raises where something forbids it. Nobody else writes meanwhile.
-        :param reporter: of the last entry; kept beside it.
         :raises LogUnavailable: not durable, and nothing was added.
         """
         async with self._writing:
@@ -127,14 +125,9 @@ class Register:
                 return ()
             rows = self._numbered(entries, known)
             sealed = [self._sealed(row) for row in rows]
-            beside = self._reporter(rows[-1].entry, reporter) if reporter else None
 
             def also(connection: sqlite3.Connection) -> None:
                 connection.executemany("INSERT INTO register VALUES (?, ?, ?, ?, ?)", sealed)
-                if beside is not None:
-                    connection.execute(
-                        "INSERT OR REPLACE INTO register_reporter VALUES (?, ?)", beside
-                    )
 
             digest = signing.digest(b"".join(signing.digest(row[4]) for row in sealed))
             leaf = self._leaves.owner(subject, user=by, digest=digest)
@@ -168,13 +161,24 @@ class Register:
 
     # ── Reporters ────────────────────────────────────────────────────────────────────────────
 
-    def _reporter(self, entry: Entry, text: str) -> tuple[bytes, bytes]:
-        name = self._name(entry.noun, entry.id)
-        return name, self._cipher.seal(text.encode(), b"reporter", name)
+    async def remember(self, report_id: str, text: str, *, by: str) -> None:
+        """Keep who made a report beside it; saying the same again changes nothing."""
+        if self._reporter(report_id) == text:
+            return
+        name = self._name(Noun.REPORT, report_id)
+        row = name, self._cipher.seal(text.encode(), b"reporter", name)
+
+        def also(connection: sqlite3.Connection) -> None:
+            connection.execute("INSERT OR REPLACE INTO register_reporter VALUES (?, ?)", row)
+
+        await self._log.append(self._leaves.owner("reporter-kept", user=by), also=also)
 
     async def reporter(self, report_id: str, *, by: str) -> str:
         """Who made a report, empty where nobody is known; that somebody looked is a leaf first."""
         await self._log.append(self._leaves.owner("reporter-read", user=by))
+        return self._reporter(report_id)
+
+    def _reporter(self, report_id: str) -> str:
         name = self._name(Noun.REPORT, report_id)
         rows = self._log.read("SELECT sealed FROM register_reporter WHERE entry = ?", (name,))
         return self._cipher.unseal(rows[0][0], b"reporter", name).decode() if rows else ""

@@ -10,8 +10,8 @@ from fairlead.errors import InvalidInput
 from node.figures.adding import own_part
 from node.figures.port import FiguresUnusable
 from node.figures.tally import Places
-from node.register.entry import Entry, Noun
-from node.register.facts import OUTCOME, RULES, facts
+from node.register.entry import Entry
+from node.register.facts import RULES, facts
 
 OPTIONS: Mapping[str, str] = {
     "place": "--place",
@@ -51,14 +51,13 @@ def check(entry: Entry, registry: Registry) -> None:
 
 
 def _wrong(entry: Entry, registry: Registry) -> list[tuple[str, str]]:
-    came_of = {entry.id: (entry.codes.get(OUTCOME, ""),)} if OUTCOME in entry.codes else {}
     found = []
     for cube in registry.cubes:
         if own_part(cube) not in RULES:
             continue
         places = Places(cube)
         try:
-            for fact in facts(cube, [(0, entry)], came_of):
+            for fact in facts(cube, [(0, entry)], {}):
                 found += places.wrong(fact.codes)
         except FiguresUnusable:  # a cube that this program cannot count at all
             continue
@@ -87,7 +86,3 @@ def first_code(registry: Registry, dimension: str) -> str:
             return found.steps[0].codes[0].code
     return ""
 
-
-def said(noun: Noun) -> str:
-    """A noun as commands name it."""
-    return {Noun.REPORT: "reports", Noun.ENQUIRY: "enquiries", Noun.OUTCOME: "outcomes"}[noun]

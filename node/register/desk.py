@@ -7,7 +7,7 @@ something else under it is refused unless it is called a correction.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,8 +15,8 @@ from fairlead.cubes.registry import Registry
 from fairlead.errors import Conflict, InvalidInput, NotFound, Stale
 from fairlead.names import check_code
 from node.register.book import Key, Register, Row
-from node.register.checking import check, first_code, said
-from node.register.entry import Entry, Noun, check_id, day, kilograms
+from node.register.checking import check, first_code
+from node.register.entry import Entry, Noun, before_it, check_id, day, kilograms
 from node.register.facts import KIND, OUTCOME
 from node.register.listing import listed
 
@@ -36,6 +36,20 @@ class RegisterDesk:
     register: Register
     registry: Callable[[], Registry]
     clock: Callable[[], float]
+
+    @property
+    def acts(self) -> dict[str, Callable[..., Awaitable[Json]]]:
+        """Command of the control socket → act."""
+        return {
+            "report-add": self.add_report,
+            "report-feedback": self.give_feedback,
+            "report-reporter": self.reporter,
+            "enquiry-open": self.open_enquiry,
+            "enquiry-close": self.close_enquiry,
+            "outcome-add": self.add_outcome,
+            "register-withdraw": self.withdraw,
+            "register-list": self.listed,
+        }
 
     # ── Reports ──────────────────────────────────────────────────────────────────────────────
 
@@ -64,20 +78,21 @@ class RegisterDesk:
                 reasons=("REGISTER_REPORTER",),
                 remedy="leave the reporter out, or say how the report was made: --kind named",
             )
-        now, received = self.clock(), day(on, now=self.clock())
+        now = self.clock()
         made = Entry(
             noun=Noun.REPORT,
             id=check_id(entry),
-            on=received,
+            on=day(on, now=now),
             happened=day(happened, now=now) if happened else None,
             due=not no_feedback,
             codes=_codes({**codes, KIND: kind}),
         )
-        return await self._put(made, by=by, correct=correct, reporter=reporter)
+        put = await self._put(made, by=by, correct=correct)
+        if reporter:
+            await self.register.remember(made.id, reporter, by=by)
+        return put
 
-    async def give_feedback(
-        self, *, entry: str, by: str, on: str, correct: bool = False
-    ) -> Json:
+    async def give_feedback(self, *, entry: str, by: str, on: str, correct: bool = False) -> Json:
         """Say on which day whoever made a report heard back.
 
         :raises NotFound: REGISTER_UNKNOWN. :raises Conflict: REGISTER_TAKEN.
@@ -124,9 +139,7 @@ class RegisterDesk:
         )
         return await self._put(made, by=by, correct=correct)
 
-    async def close_enquiry(
-        self, *, entry: str, by: str, on: str, correct: bool = False
-    ) -> Json:
+    async def close_enquiry(self, *, entry: str, by: str, on: str, correct: bool = False) -> Json:
         """Say on which day an enquiry ended; what came of it has to stand there first.
 
         :raises NotFound: REGISTER_UNKNOWN. :raises Stale: REGISTER_NO_OUTCOME.
@@ -185,7 +198,7 @@ class RegisterDesk:
         :raises NotFound: REGISTER_UNKNOWN. :raises Conflict: REGISTER_FOLLOWED.
         """
         check_code(by)
-        kind = Noun(noun)
+        kind = _noun(noun)
 
         def decide(known: Known) -> Sequence[Entry]:
             row = known.get((kind, check_id(entry)))
@@ -197,7 +210,7 @@ class RegisterDesk:
                 raise Conflict(
                     "something that is not withdrawn follows from this",
                     reasons=("REGISTER_FOLLOWED",),
-                    remedy=f"withdraw that first: fairlead-node {said(below)} list",
+                    remedy=f"withdraw that first: fairlead-node {below.plural} list",
                 )
             return (replace(found, withdrawn=True),)
 
@@ -207,11 +220,9 @@ class RegisterDesk:
     async def listed(self, *, noun: str, revisions: bool = False) -> Json:
         """The entries of one noun as they are now, or every row of them; no reporter."""
         rows = await asyncio.to_thread(self.register.rows)
-        return {"entries": listed(rows, Noun(noun), revisions=revisions)}
+        return {"entries": listed(rows, _noun(noun), revisions=revisions)}
 
-    async def _put(
-        self, made: Entry, *, by: str, correct: bool, reporter: str = ""
-    ) -> Json:
+    async def _put(self, made: Entry, *, by: str, correct: bool) -> Json:
         """Enter or correct. What was said of an id once may be said again, and changes nothing.
 
         :raises Conflict: REGISTER_TAKEN: something else stands under it.
@@ -233,10 +244,12 @@ class RegisterDesk:
                 return ()
             if not correct:
                 raise _taken(made)
+            if now.done is not None and now.done < made.on:
+                raise before_it()
             return (replace(made, done=now.done),)
 
         subject = "register-corrected" if correct else "register-recorded"
-        rows = await self.register.record(decide, subject=subject, by=by, reporter=reporter)
+        rows = await self.register.record(decide, subject=subject, by=by)
         return {"id": made.id, "changed": bool(rows)}
 
     async def _done(self, noun: Noun, entry: str, *, by: str, on: str, correct: bool) -> Json:
@@ -257,6 +270,12 @@ class RegisterDesk:
         return {"id": entry, "changed": bool(rows)}
 
 
+def _noun(text: str) -> Noun:
+    if text not in set(Noun):
+        raise InvalidInput("the register has no such entries", reasons=("REGISTER_NOUN",))
+    return Noun(text)
+
+
 def _codes(stated: Mapping[str, str]) -> dict[str, str]:
     return {name: code for name, code in stated.items() if code}
 
@@ -267,7 +286,7 @@ def _found(known: Known, noun: Noun, entry: str) -> Entry:
         raise NotFound(
             "the register has nothing of this id, or it was withdrawn",
             reasons=("REGISTER_UNKNOWN",),
-            remedy=f"fairlead-node {said(noun)} list",
+            remedy=f"fairlead-node {noun.plural} list",
         )
     return row.entry
 
@@ -285,5 +304,5 @@ def _taken(made: Entry) -> Conflict:
     return Conflict(
         "the register says something else under this id, or it was withdrawn",
         reasons=("REGISTER_TAKEN",),
-        remedy=f"choose another id, or add --correct: fairlead-node {said(made.noun)} list",
+        remedy=f"choose another id, or add --correct: fairlead-node {made.noun.plural} list",
     )

@@ -24,6 +24,11 @@ class Noun(StrEnum):
     ENQUIRY = "enquiry"
     OUTCOME = "outcome"
 
+    @property
+    def plural(self) -> str:
+        """As commands name it."""
+        return "enquiries" if self is Noun.ENQUIRY else f"{self}s"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
@@ -114,12 +119,18 @@ def day(text: str, *, now: float, after: dt.date = FIRST_DAY) -> dt.date:
     except ValueError:
         found = dt.date.max
     if len(text) != 10 or not after <= found <= last:
-        raise InvalidInput(
-            "a day is not one that has been, or comes before what it follows",
-            reasons=("DATE",),
-            remedy=f"write it as in 2026-02-17, from {after} until today",
-        )
+        raise before_it(after)
     return found
+
+
+def before_it(after: dt.date | None = None) -> InvalidInput:
+    """The error for a day that cannot be."""
+    since = f", from {after}" if after else ""
+    return InvalidInput(
+        "a day is not one that has been, or comes before what it follows",
+        reasons=("DATE",),
+        remedy=f"write it as in 2026-02-17{since} until today",
+    )
 
 
 def kilograms(number: int) -> int:
