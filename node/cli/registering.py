@@ -37,7 +37,8 @@ def done(found: Mapping[str, object], output: Format) -> None:
 
 def show(config: Path, noun: str, *, every: bool, output: RowFormat) -> None:
     """Print the entries of a noun."""
-    from node.register.listing import COLUMNS, Noun
+    from node.register.entry import Noun
+    from node.register.listing import COLUMNS
 
     found = act(config, "register-list", noun=noun, revisions=every)
     emit_rows(found["entries"], columns=COLUMNS[Noun(noun)], output=output)
