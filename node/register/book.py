@@ -12,7 +12,7 @@ import asyncio
 import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
@@ -45,6 +45,9 @@ _ROWS = (
     "WHERE number > ? ORDER BY number"
 )
 Key = tuple[Noun, str]
+PLACE = "place"
+ABOVE: Mapping[Noun, Noun] = {Noun.ENQUIRY: Noun.REPORT, Noun.OUTCOME: Noun.ENQUIRY}
+"""What each kind of entry follows."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -56,6 +59,18 @@ class Row:
     revision: int
     recorded_ms: int
     entry: Entry
+
+
+def placed(entry: Entry, known: Mapping[Key, Row]) -> Entry:
+    """The entry with a place: its own, else that of what it follows, as that says it now."""
+    found = entry
+    while PLACE not in found.codes:
+        above = ABOVE.get(found.noun)
+        row = known.get((above, found.of)) if above else None
+        if row is None:
+            return entry
+        found = row.entry
+    return replace(entry, codes={**entry.codes, PLACE: found.codes[PLACE]})
 
 
 class Register:

@@ -14,7 +14,7 @@ from typing import Any
 from fairlead.cubes.registry import Registry
 from fairlead.errors import Conflict, InvalidInput, NotFound, Stale
 from fairlead.names import check_code
-from node.register.book import Key, Register, Row
+from node.register.book import ABOVE, PLACE, Key, Register, Row, placed
 from node.register.checking import check, first_code
 from node.register.entry import Entry, Noun, before_it, check_id, day, kilograms
 from node.register.facts import KIND, OUTCOME
@@ -124,18 +124,19 @@ class RegisterDesk:
         place: str = "",
         correct: bool = False,
     ) -> Json:
-        """Enter an enquiry; where it is about is the report's place unless it is stated.
+        """Enter an enquiry; its place is the report's unless it is stated.
 
         :raises NotFound: REGISTER_UNKNOWN: the report. Else as :meth:`add_report`.
         """
         known = await asyncio.to_thread(self.register.as_of)
-        above = _found(known, Noun.REPORT, check_id(report)) if report else None
+        if report:
+            _found(known, Noun.REPORT, check_id(report))
         made = Entry(
             noun=Noun.ENQUIRY,
             id=check_id(entry),
             on=day(on, now=self.clock()),
             of=report,
-            codes=_codes({"place": place or (above.codes.get("place", "") if above else "")}),
+            codes=_codes({PLACE: place}),
         )
         return await self._put(made, by=by, correct=correct)
 
@@ -179,14 +180,13 @@ class RegisterDesk:
                 reasons=("REGISTER_CODE",),
                 remedy="leave it open: fairlead-node enquiries list",
             )
-        stated = {name: code for name, code in codes.items() if code}
         made = Entry(
             noun=Noun.OUTCOME,
             id=check_id(entry),
             on=day(on, now=self.clock(), after=above.on),
             of=enquiry,
             kg=None if kg is None else kilograms(kg),
-            codes=_codes({"place": above.codes.get("place", ""), **stated}),
+            codes=_codes(codes),
         )
         return await self._put(made, by=by, correct=correct)
 
@@ -205,7 +205,7 @@ class RegisterDesk:
             if row is not None and row.entry.withdrawn:
                 return ()
             found = _found(known, kind, entry)
-            below = {Noun.REPORT: Noun.ENQUIRY, Noun.ENQUIRY: Noun.OUTCOME}.get(kind)
+            below = next((noun for noun, above in ABOVE.items() if above is kind), None)
             if below is not None and _following(known, below, entry):
                 raise Conflict(
                     "something that is not withdrawn follows from this",
@@ -228,11 +228,12 @@ class RegisterDesk:
         :raises Conflict: REGISTER_TAKEN: something else stands under it.
         """
         check_code(by)
-        check(made, await asyncio.to_thread(self.registry))
+        registry = await asyncio.to_thread(self.registry)
+        rows = await asyncio.to_thread(self.register.rows)
+        known = {(row.entry.noun, row.entry.id): row for row in rows}
+        check(placed(made, known), registry)
         before = [
-            row.entry.began
-            for row in await asyncio.to_thread(self.register.rows)
-            if (row.entry.noun, row.entry.id) == (made.noun, made.id)
+            row.entry.began for row in rows if (row.entry.noun, row.entry.id) == (made.noun, made.id)
         ]
 
         def decide(known: Known) -> Sequence[Entry]:
@@ -249,8 +250,8 @@ class RegisterDesk:
             return (replace(made, done=now.done),)
 
         subject = "register-corrected" if correct else "register-recorded"
-        rows = await self.register.record(decide, subject=subject, by=by)
-        return {"id": made.id, "changed": bool(rows)}
+        put = await self.register.record(decide, subject=subject, by=by)
+        return {"id": made.id, "changed": bool(put)}
 
     async def _done(self, noun: Noun, entry: str, *, by: str, on: str, correct: bool) -> Json:
         check_code(by)

@@ -118,7 +118,7 @@ def day(text: str, *, now: float, after: dt.date = FIRST_DAY) -> dt.date:
         found = dt.datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=dt.UTC).date()
     except ValueError:
         found = dt.date.max
-    if len(text) != 10 or not after <= found <= last:
+    if found.isoformat() != text or not after <= found <= last:
         raise before_it(after)
     return found
 

@@ -13,7 +13,7 @@ from fairlead.cubes.period import Unit
 from node.figures.adding import own_part
 from node.figures.port import Counted, FiguresUnusable
 from node.figures.tally import tally
-from node.register.book import Register, Row
+from node.register.book import Register, Row, placed
 from node.register.entry import Noun
 from node.register.facts import OUTCOME, RULES, facts
 
@@ -39,8 +39,9 @@ class RegisterFigures:
             raise FiguresUnusable(
                 [f"{cube.id}: is not made of the register"], reasons=("FIGURES_NONE",)
             )
-        rows = [row for row in self.register.as_of(cut_off).values() if not row.entry.withdrawn]
-        entries = [(row.number, row.entry) for row in rows]
+        known = self.register.as_of(cut_off)
+        rows = [row for row in known.values() if not row.entry.withdrawn]
+        entries = [(row.number, placed(row.entry, known)) for row in rows]
         return tally(
             cube, level, unit, facts(cube, entries, outcomes_of(rows)), what="register row"
         )

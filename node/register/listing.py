@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Any
 
 from node.exposure.document import moment
-from node.register.book import Row
-from node.register.entry import Noun
+from node.register.book import Row, placed
+from node.register.entry import Entry, Noun
 
 COLUMNS: dict[Noun, tuple[str, ...]] = {
     Noun.REPORT: ("row", "id", "received", "kind", "place", "event", "modus", "feedback", "state"),
@@ -21,16 +21,22 @@ _OF = {Noun.ENQUIRY: "report", Noun.OUTCOME: "enquiry"}
 _NAMES = {"report-kind": "kind"}
 
 
-def listed(rows: Iterable[Row], noun: Noun, *, revisions: bool) -> list[dict[str, Any]]:
-    """The entries of a noun as they are now, or each row of them."""
-    mine = [row for row in rows if row.entry.noun is noun]
-    last = {row.entry.id: row for row in mine}
-    shown = mine if revisions else last.values()
-    return [_record(row, current=row is last[row.entry.id]) for row in shown]
+def listed(rows: Sequence[Row], noun: Noun, *, revisions: bool) -> list[dict[str, Any]]:
+    """The entries of a noun as they are now, or each row of them; a place is the inherited one."""
+    known = {(row.entry.noun, row.entry.id): row for row in rows}
+    now = [row for row in known.values() if row.entry.noun is noun]
+    shown = [row for row in rows if row.entry.noun is noun] if revisions else now
+    return [
+        _record(
+            row,
+            placed(row.entry, known),
+            current=row is known[row.entry.noun, row.entry.id],
+        )
+        for row in shown
+    ]
 
 
-def _record(row: Row, *, current: bool) -> dict[str, Any]:
-    entry = row.entry
+def _record(row: Row, entry: Entry, *, current: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "row": row.number,
         "id": entry.id,
