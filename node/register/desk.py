@@ -205,13 +205,11 @@ class RegisterDesk:
             if row is not None and row.entry.withdrawn:
                 return ()
             found = _found(known, kind, entry)
-            below = next((noun for noun, above in ABOVE.items() if above is kind), None)
+            below = next((one for one, above in ABOVE.items() if above is kind), None)
             if below is not None and _following(known, below, entry):
-                raise Conflict(
-                    "something that is not withdrawn follows from this",
-                    reasons=("REGISTER_FOLLOWED",),
-                    remedy=f"withdraw that first: fairlead-node {below.plural} list",
-                )
+                raise _followed(below)
+            if kind is Noun.OUTCOME and _rests_on(known, found):
+                raise _followed(Noun.ENQUIRY)
             return (replace(found, withdrawn=True),)
 
         rows = await self.register.record(decide, subject="register-withdrawn", by=by)
@@ -299,6 +297,21 @@ def _following(known: Known, noun: Noun, entry: str) -> list[Entry]:
         for row in known.values()
         if row.entry.noun is noun and row.entry.of == entry and not row.entry.withdrawn
     ]
+
+
+def _rests_on(known: Known, outcome: Entry) -> bool:
+    """Whether an enquiry was closed with this outcome alone."""
+    enquiry = known.get((Noun.ENQUIRY, outcome.of))
+    alone = len(_following(known, Noun.OUTCOME, outcome.of)) == 1
+    return alone and enquiry is not None and enquiry.entry.done is not None
+
+
+def _followed(by: Noun) -> Conflict:
+    return Conflict(
+        "something that is not withdrawn follows from this",
+        reasons=("REGISTER_FOLLOWED",),
+        remedy=f"correct or withdraw that first: fairlead-node {by.plural} list",
+    )
 
 
 def _taken(made: Entry) -> Conflict:
