@@ -426,3 +426,25 @@ def test_bands_follow_from_the_codes_of_the_registry() -> None:
     assert band(dimensions["staff"], 249) == "50-249"
     assert band(dimensions["outcome"], 5) == ""
     assert furthest(dimensions["outcome"], ["measure", "gone"]) == "gone"
+
+
+async def test_many_are_entered_in_one_act_all_or_none(place: Place) -> None:
+    """A system's entries become one leaf; one that cannot be counted keeps all of them out."""
+    on = dt.date(2026, 2, 16)
+    codes = {"place": "NLRTM", "report-kind": "system"}
+    reports = [Entry(noun=Noun.REPORT, id=f"S-{n}", on=on, codes=codes) for n in range(50)]
+    follows = Entry(noun=Noun.ENQUIRY, id="E-1", on=on, of="S-7")
+    wrong = Entry(noun=Noun.REPORT, id="S-99", on=on, codes={"place": "NLRTM"})
+    assert (await refused(place.desk.take([*reports, wrong], by="u-t01"))).code == (
+        "REGISTER_INCOMPLETE"
+    )
+    lost = Entry(noun=Noun.ENQUIRY, id="E-2", on=on, of="S-99")
+    assert (await refused(place.desk.take([lost], by="u-t01"))).code == "REGISTER_UNKNOWN"
+    assert place.log.head.size == 0
+    assert await place.desk.take([*reports, follows], by="u-t01") == 51
+    assert await place.desk.take([*reports, follows], by="u-t01") == 0
+    assert place.log.head.size == 1
+    assert await place.figure("reports-received", "quarter,kind", "2026-Q1/system") == (50,)
+    assert (await place.figure("enquiry-outcomes", "quarter,country", "2026-Q1/NL"))[0] == 1
+    other = Entry(noun=Noun.REPORT, id="S-1", on=on, codes={**codes, "place": "BEANR"})
+    assert (await refused(place.desk.take([other], by="u-t01"))).code == "REGISTER_TAKEN"

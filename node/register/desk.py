@@ -192,6 +192,32 @@ class RegisterDesk:
 
     # ── All of them ──────────────────────────────────────────────────────────────────────────
 
+    async def take(self, entries: Sequence[Entry], *, by: str) -> int:
+        """Enter many at once, in one act, all of them or none: of a system that keeps them. Those
+        that the register has already are left out.
+
+        :returns: how many were added. :raises Conflict: REGISTER_TAKEN. Else as the single acts.
+        """
+        check_code(by)
+        registry = await asyncio.to_thread(self.registry)
+
+        def decide(known: Known) -> Sequence[Entry]:
+            seen, fresh = dict(known), []
+            for made in entries:
+                key = made.noun, check_id(made.id)
+                if key in seen:
+                    if seen[key].entry != made:
+                        raise _taken(made)
+                    continue
+                if made.of:
+                    _found(seen, ABOVE[made.noun], made.of)
+                seen[key] = Row(number=0, revision=0, recorded_ms=0, entry=made)
+                check(placed(made, seen), registry)
+                fresh.append(made)
+            return fresh
+
+        return len(await self.register.record(decide, subject="register-recorded", by=by))
+
     async def withdraw(self, *, noun: str, entry: str, by: str) -> Json:
         """Say that something was entered by mistake; it stays in the register and counts nowhere.
 
