@@ -84,6 +84,7 @@ OURS = (
     "docs/evidence.md",
     "docs/policy-replay.md",
     "docs/policy-tools.md",
+    "docs/statistics.md",
 )
 
 

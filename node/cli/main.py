@@ -16,12 +16,15 @@ from node.cli import (
     check,
     decoys,
     doctor,
+    enquiries,
     exposure,
     feedback,
+    outcomes,
     partner,
     pause,
     preview,
     reconcile,
+    reports,
     rotate,
     snapshots,
     source,
@@ -96,6 +99,9 @@ def _state(config: Path) -> tuple[Path, str]:
 
 
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(reports.app, name="reports")
+app.add_typer(enquiries.app, name="enquiries")
+app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(config_app(_model, CONFIG), name="config")
 
 
