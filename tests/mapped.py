@@ -53,7 +53,7 @@ unit = "reports"
 column = "state"
 values = ["done", "x'); DROP TABLE rows; --"]
 [measures.kg]
-unit = "t"
+unit = "g"
 column = "kg"
 empty_is_zero = true
 [measures.days]
@@ -125,7 +125,7 @@ def rows(count: int, seed: int = 7) -> list[dict[str, Any]]:
                 "port": random.choice(list(_PORTS)),
                 "how": random.choice(["anonymous", "named", "by post", "it's"]),
                 "state": random.choice(["done", "open", "", SQL]),
-                "kg": random.choice(["", "0", "1.5", "0.001", "12.345", "1000"]),
+                "kg": random.choice(["", "0", "499.999", "500", "12345.678", "1000000"]),
                 "hours": random.choice(["", "0", "23.999", "24", "168", "719.5", "9000"]),
             }
         )
@@ -150,7 +150,7 @@ def plainly(found: Iterable[Row], cube: Cube, level: Level, unit: Unit, cut_off:
     steps = [axis.step.step for axis in level.axes]
     records = [0] * len(cells)
     counts = [[0, 0] for _ in cells]
-    kilos = [Fraction(0)] * len(cells)
+    kilos = [0] * len(cells)
     bars = [[0] * 4 for _ in cells]
     for row in found:
         at = datetime.fromisoformat(row["at"])
@@ -164,11 +164,11 @@ def plainly(found: Iterable[Row], cube: Cube, level: Level, unit: Unit, cut_off:
         records[cell] += 1
         counts[cell][0] += 1
         counts[cell][1] += row["state"] in {"done", SQL}
-        kilos[cell] += Fraction(row["kg"] or "0") * 1000
+        kilos[cell] += floor(Fraction(row["kg"] or "0") / 1000 + Fraction(1, 2))
         if row["hours"]:
             bars[cell][bisect_right([1, 7, 30], Fraction(row["hours"]) / 24)] += 1
     values = [
-        (*pair, floor(kilo + Fraction(1, 2)), *bar)
+        (*pair, kilo, *bar)
         for pair, kilo, bar in zip(counts, kilos, bars, strict=True)
     ]
     return Counted(records=tuple(records), values=tuple(values))

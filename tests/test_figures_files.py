@@ -114,7 +114,7 @@ async def test_figures_are_counted_beside_the_event_loop(tmp_path: Path) -> None
 def good(number: int, **changes: object) -> dict[str, Any]:
     """A row that counts in January 2026."""
     row = {"id": number, "at": "2026-01-05T12:00:00Z", "entered": 1_780_000_000, "port": "NLRTM",
-           "how": "named", "state": "done", "kg": "1", "hours": "5"}  # fmt: skip
+           "how": "named", "state": "done", "kg": "1000", "hours": "5"}  # fmt: skip
     return row | changes
 
 
@@ -142,11 +142,11 @@ def test_faulty_rows_are_listed_by_range_and_nothing_is_counted(
     error = caught.value
     assert [(f.key, f.code, f.ranges) for f in error.faults] == [
         ("date.column", "DATE_UNREADABLE", [(12, 12)]),
-        ("dimensions.place", "CODE_UNKNOWN", [(3, 5), (9, 9)]),
+        ("dimensions.place", "FIGURES_CODES", [(3, 5), (9, 9)]),
         ("measures.kg", "NUMBER_UNREADABLE", [(20, 20)]),
         ("measures.days", "NUMBER_UNREADABLE", [(30, 30)]),
     ]
-    assert f"rows.{kind}, rows 3-5, 9: dimensions.place" in error.diagnostics()
+    assert f"rows.{kind}, rows 3–5, 9: dimensions.place" in error.diagnostics()
     assert "Timbuktu" not in error.diagnostics()
 
 

@@ -41,7 +41,7 @@ async def test_a_preview_says_of_each_rule_what_is_known_here(tmp_path: Path) ->
     assert (few.records, few.rules[Rule.RECORDS]) == (9, Standing.NEEDS_OTHERS)
     assert (many.records, many.rules[Rule.RECORDS]) == (12, Standing.MET)
     assert many.rules[Rule.CONTRIBUTORS] is many.rules[Rule.DOMINANCE] is Standing.NEEDS_OTHERS
-    assert many.values == {"due": [12], "done": [12], "kg": [12_000], "days": [12, 0, 0, 0]}
+    assert many.values == {"due": [12], "done": [12], "kg": [12], "days": [12, 0, 0, 0]}
     empty = next(cell for cell in found if not cell.records)
     assert empty.rules == {Rule.OWN_RECORDS: Standing.NOT_MET}
     assert empty.as_record()["contributes"] is False
@@ -83,12 +83,12 @@ def test_the_check_lists_rows_and_says_nothing_of_what_they_hold(
     assert run(monkeypatch, [path], "check", "--output", "json") == 8
     out, err = capsys.readouterr()
     (entry,) = json.loads(out)
-    assert (entry["mapping"], entry["state"]) == ("m.toml", "ROWS_UNCOUNTABLE")
+    assert (entry["mapping"], entry["state"]) == ("m.toml", "DATE_UNREADABLE")
     assert entry["faults"][1] == {
-        "part": "rows.csv", "key": "dimensions.place", "code": "CODE_UNKNOWN", "rows": 4,
+        "part": "rows.csv", "key": "dimensions.place", "code": "FIGURES_CODES", "rows": 4,
         "ranges": [[3, 5], [9, 9]],
     }  # fmt: skip
-    assert "rows 3-5, 9" in err
+    assert "rows 3–5, 9" in err
     assert "Timbuktu" not in out + err
     assert run(monkeypatch, [mapped(tmp_path, rows(30))], "check") == 0
 
@@ -98,7 +98,7 @@ def test_the_check_of_a_mapping_that_does_not_fit_names_its_keys(
 ) -> None:
     """A wrong unit is found before a row is read."""
     path = mapped(tmp_path, rows(3))
-    path.write_text(path.read_text(encoding="utf-8").replace('unit = "t"', 'unit = "lb"'))
+    path.write_text(path.read_text(encoding="utf-8").replace('unit = "g"', 'unit = "lb"'))
     (tmp_path / "rows.csv").unlink()
     assert run(monkeypatch, [path], "check") == 8
     assert "measures.kg.unit: the unit kg or t or g" in capsys.readouterr().err

@@ -57,7 +57,7 @@ def test_faulty_rows_of_a_table_are_numbered_in_the_order_of_its_key(tmp_path: P
         counted(sqlite_mapping(tmp_path), "month,port,kind", "2026-01")
     assert [(f.part, f.key, f.code, f.ranges) for f in caught.value.faults] == [
         ("rows", "date.column", "DATE_UNREADABLE", [(12, 12)]),
-        ("rows", "dimensions.place", "CODE_UNKNOWN", [(3, 5), (9, 9)]),
+        ("rows", "dimensions.place", "FIGURES_CODES", [(3, 5), (9, 9)]),
         ("rows", "measures.kg", "NUMBER_UNREADABLE", [(20, 20)]),
     ]
 

@@ -7,9 +7,7 @@ of time; of the rows themselves nothing comes here. A fault anywhere, and nothin
 from __future__ import annotations
 
 import asyncio
-import math
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 
 from fairlead.cubes.cube import Cube
@@ -18,9 +16,9 @@ from fairlead.cubes.period import FIRST_YEAR, LAST_YEAR, TimeStep, Unit
 from fairlead.cubes.registry import Registry
 from node.figures.mapped_fault import Fault, Uncountable
 from node.figures.mapped_file import count_file
-from node.figures.mapped_fit import check_fits
+from node.figures.mapped_fit import check_fits, problems_of
 from node.figures.mapped_form import FiguresMapping, load_figures
-from node.figures.mapped_plan import THOUSANDTHS, Figure, Group, Plan, Total, Window, plan
+from node.figures.mapped_plan import Group, Plan, Window, plan
 from node.figures.mapped_sql import count_database
 from node.figures.port import Counted, FiguresUnusable
 from node.sources.opening import format_by
@@ -45,7 +43,7 @@ class MappedFigures:
         recorded, what is there now counts.
 
         :raises FiguresUnusable: FIGURES_NONE: no mapping is of the cube; MEASURE_BOUND;
-            ROWS_UNCOUNTABLE, with the rows. :raises SourceUnusable: a source cannot be read, or
+            FIGURES_CODES, DATE_UNREADABLE, NUMBER_UNREADABLE, with the rows. :raises SourceUnusable: a source cannot be read, or
             changed while it was.
         """
         return await asyncio.to_thread(self.counted, cube, level, unit, cut_off)
@@ -59,15 +57,25 @@ class MappedFigures:
                 remedy="add a mapping to `statistics` in the node's configuration:"
                 " docs/statistics.md",
             )
-        cells = _Cells(level)
+        cells = _Cells(cube, level)
         for mapping in self._mappings:
             if mapping.file.cube == cube.id:
+                _check_still(mapping, cube)
                 asked = plan(mapping.file, cube, level)
                 window = Window.of(unit, cut_off)
                 for found in groups(mapping, asked, window, environ=self._environ):
                     cells.add(asked, found)
-        records, values = cells.rows(cube)
-        return Counted.checked(cube, level, unit, records=records, values=values)
+        return Counted.checked(cube, level, unit, records=cells.records, values=cells.values)
+
+
+def _check_still(mapping: FiguresMapping, cube: Cube) -> None:
+    """The cubes may have changed since the mapping was found to fit."""
+    if problems := problems_of(mapping.file, cube):
+        raise FiguresUnusable(
+            [f"{mapping.name}: {problem.key}: {problem.expected}" for problem in problems],
+            reasons=("FIGURES_UNFIT",),
+            remedy="correct these keys of the mapping, then: fairlead-node statistics check",
+        )
 
 
 def groups(
@@ -133,31 +141,17 @@ def faults(
 
 
 class _Cells:
-    """Numbers of a level's cells, exact until they are all there."""
+    """Numbers of a level's cells."""
 
-    def __init__(self, level: Level) -> None:
-        self._records = [0] * level.width
-        self._numbers: list[list[Fraction]] = [[] for _ in range(level.width)]
+    def __init__(self, cube: Cube, level: Level) -> None:
+        width = sum(measure.words for measure in cube.measures)
+        self.records = [0] * level.width
+        self.values = [[0] * width for _ in range(level.width)]
 
     def add(self, asked: Plan, group: Group) -> None:
         """One group more."""
         cell = asked.cell(group.places)
-        self._records[cell] += group.rows
-        found = [
-            _in_units(figure, number)
-            for figure, numbers in zip(asked.figures, group.numbers, strict=True)
-            for number in numbers
-        ]
-        known = self._numbers[cell]
-        self._numbers[cell] = [a + b for a, b in zip(known, found, strict=True)] if known else found
-
-    def rows(self, cube: Cube) -> tuple[list[int], list[list[int]]]:
-        """Records, and words rounded to whole ones (a half upwards)."""
-        width = sum(measure.words for measure in cube.measures)
-        values = [[math.floor(n + Fraction(1, 2)) for n in row] for row in self._numbers]
-        return self._records, [row or [0] * width for row in values]
-
-
-def _in_units(figure: Figure, number: int) -> Fraction:
-    """A number in the measure's unit."""
-    return number * figure.factor / THOUSANDTHS if isinstance(figure, Total) else Fraction(number)
+        self.records[cell] += group.rows
+        words = [number for numbers in group.numbers for number in numbers]
+        for place, number in enumerate(words):
+            self.values[cell][place] += number

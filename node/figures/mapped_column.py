@@ -180,7 +180,7 @@ class PostgresCells:
             value >= sa.literal(0, sa.Integer), value < sa.literal(MAX_NUMBER, sa.BigInteger)
         )
         exact = sa.cast(value, sa.Numeric) * sa.literal(THOUSANDTHS, sa.Integer)
-        return sa.case((good, sa.func.round(exact)), else_=sa.null())
+        return sa.case((good, sa.cast(sa.func.round(exact), sa.BigInteger)), else_=sa.null())
 
     def milliseconds(self, since: Moments, until: Moments) -> Column:
         """See :class:`Cells`. :raises SourceUnusable: COLUMN_TYPE: also where only one is of a type
@@ -195,7 +195,7 @@ class PostgresCells:
         ]  # fmt: skip
         good = sa.and_(*both, passed >= sa.literal(0, sa.Integer))
         exact = sa.cast(passed, sa.Numeric) * sa.literal(THOUSANDTHS, sa.Integer)
-        return sa.case((good, sa.func.round(exact)), else_=sa.null())
+        return sa.case((good, sa.cast(sa.func.round(exact), sa.BigInteger)), else_=sa.null())
 
     def readable(self, moments: Moments) -> Column:
         """See :class:`Cells`. :raises SourceUnusable: COLUMN_TYPE."""

@@ -12,12 +12,12 @@ MAX_RANGES = 20
 """Ranges of rows that are listed of one fault in one part; the others are counted."""
 
 _MEANING = {
-    "DATE_UNREADABLE": "no date",
-    "CODE_UNKNOWN": "no word of the mapping and no code",
-    "NUMBER_UNREADABLE": "no number from 0 to below 10^12",
-    "ENCODING": "not UTF-8",
-    "MALFORMED": "not a row of the file's columns",
-    "UNCLOSED_QUOTE": "a quotation mark that is never closed",
+    "DATE_UNREADABLE": "a date is expected",
+    "FIGURES_CODES": "a code of the registry's step, or a word of the mapping, is expected",
+    "NUMBER_UNREADABLE": "a number from 0 to below 10^12 is expected",
+    "ENCODING": "UTF-8 is expected",
+    "MALFORMED": "a row of the file's columns is expected",
+    "UNCLOSED_QUOTE": "the quotation mark is never closed",
 }
 
 
@@ -47,10 +47,10 @@ class Fault:
 
     def sentence(self) -> str:
         """For a person."""
-        spans = [str(a) if a == b else f"{a}-{b}" for a, b in self.ranges]
+        spans = [str(a) if a == b else f"{a}–{b}" for a, b in self.ranges]
         rest = f" and {self.rows - self.listed:,} more" if self.rows > self.listed else ""
         where = f"row{'' if self.rows == 1 else 's'} {', '.join(spans)}{rest}"
-        return f"{self.part}, {where}: {self.key}: {_MEANING[self.code]} ({self.code})"
+        return f"{self.part}, {where}: {self.key}: {_MEANING[self.code]}"
 
     def as_record(self) -> dict[str, object]:
         """For programs."""
@@ -61,12 +61,10 @@ class Fault:
 class Uncountable(FiguresUnusable):
     """Rows cannot be counted as the mapping says, so nothing is; ``faults`` has where."""
 
-    default_code = "ROWS_UNCOUNTABLE"
-
     def __init__(self, faults: Sequence[Fault]) -> None:
         super().__init__(
             [fault.sentence() for fault in faults],
-            reasons=("ROWS_UNCOUNTABLE", *dict.fromkeys(fault.code for fault in faults)),
+            reasons=tuple(dict.fromkeys(fault.code for fault in faults)),
             remedy="correct the rows, or give their words a code in the mapping, then:"
             " fairlead-node statistics check",
         )

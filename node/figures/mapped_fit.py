@@ -26,10 +26,14 @@ def check_fits(mapping: FiguresMapping, registry: Registry) -> Cube:
     except InvalidInput:
         names = ", ".join(found.id for found in registry.cubes)
         raise _unfit(mapping.name, [Problem(key="cube", expected=f"one of {names}")]) from None
-    found = list(_problems(mapping.file, cube))
-    if found:
+    if found := problems_of(mapping.file, cube):
         raise _unfit(mapping.name, found)
     return cube
+
+
+def problems_of(file: MappedFile, cube: Cube) -> list[Problem]:
+    """What of a mapping is wrong for its cube."""
+    return list(_problems(file, cube))
 
 
 def _unfit(name: str, problems: list[Problem]) -> ConfigurationInvalid:

@@ -20,7 +20,7 @@ from node.figures.mapped_form import MappedFile, MeasureColumn
 from node.figures.mapped_words import Words, words_of
 
 THOUSANDTHS = 1000
-"""Numbers are added as whole thousandths, so that no order of the rows changes a sum."""
+"""Numbers are read as whole thousandths, so that nothing depends on the order of the rows."""
 MICROSECONDS = 1_000_000
 """In a second."""
 MAX_NUMBER = 10**12
@@ -83,12 +83,20 @@ class Rows:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Total:
-    """The sum of a column, of which one is ``factor`` of the measure's unit."""
+    """The sum of a column, of which one is ``factor`` of the measure's unit; each row counts as a
+    whole number of that unit, a half upwards, so that parts add up to their total exactly."""
 
     key: str
     column: str
     factor: Fraction
     empty_is_zero: bool
+
+    @property
+    def whole(self) -> tuple[int, int, int]:
+        """By what thousandths are multiplied, what is added, and by what that is divided, without
+        a rest, to have the whole units."""
+        down = self.factor.denominator * THOUSANDTHS
+        return 2 * self.factor.numerator, down, 2 * down
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,7 +149,7 @@ class Plan:
         numbers = [f for f in self.figures if not isinstance(f, Rows)]
         return (
             *((found.key, "DATE_UNREADABLE") for found in moments),
-            *((found.key, "CODE_UNKNOWN") for found in self.axes),
+            *((found.key, "FIGURES_CODES") for found in self.axes),
             *((found.key, "NUMBER_UNREADABLE") for found in numbers),
         )
 
@@ -156,7 +164,7 @@ class Plan:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Group:
     """What an engine found in one place of each counted axis: rows, and of each figure its numbers
-    (thousandths of a total, one number for each bar)."""
+    (whole units of a total, one number for each bar)."""
 
     places: tuple[int, ...]
     rows: int

@@ -217,7 +217,8 @@ def _numbers(place: int, figure: Figure, statement: Statement) -> list[str]:
     """A figure's numbers in a group."""
     value = f"f{place}"
     if isinstance(figure, Total):
-        return [f"sum({value})"]
+        times, more, by = figure.whole
+        return [f"sum(({value} * {times} + {more}) // {by})"]
     if isinstance(figure, Rows):
         if figure.column is None:
             return ["count(*)"]

@@ -210,7 +210,8 @@ def _numbers(rows: sa.Subquery, place: int, figure: Figure) -> list[Column]:
         return [sa.func.count()]
     value = rows.c[f"f{place}"]
     if isinstance(figure, Total):
-        return [sa.func.sum(value)]
+        times, more, by = (sa.literal(number, sa.BigInteger) for number in figure.whole)
+        return [sa.func.sum((value * times + more) // by)]
     if isinstance(figure, Rows):
         return [_so_many(value != "" if figure.values is None else value.in_(figure.values))]
     lows: list[int | None] = [None, *figure.edges]
