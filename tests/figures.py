@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import datetime as dt
 import random
+import sqlite3
 from collections.abc import Awaitable, Callable
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +23,8 @@ from node import feedback
 from node.exchanges import ANSWER, ExchangeFigures
 from node.figures import Figures, FiguresOf
 from node.figures.adding import own_part
+from node.figures.mapped import MappedFigures
+from node.figures.mapped_form import load_figures
 from node.register import MIGRATIONS, Register, RegisterDesk, RegisterFigures
 from node.register.entry import Entry, Noun
 from node.vault import Vault
@@ -274,5 +279,107 @@ def added(maker: Maker) -> Maker:
             {own_part(origin.cube): origin.figures}, source=origin.figures, clock=origin.clock
         )
         return replace(origin, figures=both), close
+
+    return make
+
+
+# ── Mapped sources ───────────────────────────────────────────────────────────────────────────
+
+_SEIZURES = """
+cube = "seizures"
+[date]
+column = "on"
+[recorded]
+column = "entered"
+format = "unix"
+[dimensions.place]
+column = "country"
+[dimensions.exchange]
+column = "exchange"
+[dimensions.weight]
+column = "band"
+[measures.seizures]
+unit = "seizures"
+[measures.weight]
+unit = "kg"
+column = "kg"
+"""
+_FINDINGS = """
+cube = "vulnerabilities"
+[date]
+column = "on"
+[recorded]
+column = "entered"
+format = "unix"
+[dimensions.partner-kind]
+column = "sector"
+[dimensions.weakness]
+column = "kind"
+[measures.reported]
+unit = "vulnerabilities"
+[measures.closed]
+unit = "vulnerabilities"
+column = "closed"
+[measures.days]
+unit = "days"
+column = "closed"
+since = "on"
+"""
+_COLUMNS = ("id", "on", "entered", "country", "exchange", "band", "kg", "sector", "kind", "closed")
+_MAPPINGS = {"seizures": _SEIZURES, "vulnerabilities": _FINDINGS}
+
+
+def _found(chance: random.Random, first: int, entered: float) -> list[tuple[object, ...]]:
+    """Forty seizures, or weaknesses, of the first half of 2026."""
+    rows: list[tuple[object, ...]] = []
+    for number in range(first, first + 40):
+        on = day(chance)
+        closed = chance.choice([None, (on + dt.timedelta(days=chance.randrange(90))).isoformat()])
+        rows.append(
+            (
+                number, on.isoformat(), int(entered), chance.choice(["NL", "BE", "DE"]),
+                chance.choice(["linked", "unlinked"]), chance.choice(["below-10", "10-100"]),
+                chance.choice([0.5, 12.25, 99]), chance.choice(["public", "private"]),
+                chance.choice(["seals", "people"]), closed,
+            )
+        )  # fmt: skip
+    return rows
+
+
+def of_mapped(cube: str, kind: str) -> Maker:
+    """A file or a table of the owner, counted in its own engine."""
+
+    async def make(folder: Path) -> tuple[Origin, Callable[[], None]]:
+        clock, chance = Clock(NOW), random.Random(3)
+        (name, *columns) = _COLUMNS
+        head = 'files = ["rows.csv"]\n'
+        table = "" if kind == "csv" else (
+            '[database]\nurl = "sqlite:///rows.db"\ntable = "rows"\nkey = ["id"]\n'
+        )  # fmt: skip
+        path = folder / "m.toml"
+        path.write_text((head if kind == "csv" else "") + _MAPPINGS[cube] + table, "utf-8")
+        if kind == "csv":
+            (folder / "rows.csv").write_text(",".join(_COLUMNS) + "\n", "utf-8")
+        else:
+            with closing(sqlite3.connect(folder / "rows.db")) as made, made:
+                listed = ", ".join(f'"{column}"' for column in columns)
+                made.execute(f"CREATE TABLE rows ({name} INTEGER PRIMARY KEY, {listed})")
+
+        async def record(first: int) -> None:
+            found = _found(chance, first, clock.now)
+            if kind == "csv":
+                with (folder / "rows.csv").open("a", newline="", encoding="utf-8") as file:
+                    csv.writer(file, lineterminator="\n").writerows(found)
+            else:
+                with closing(sqlite3.connect(folder / "rows.db")) as made, made:
+                    marks = ", ".join("?" * len(_COLUMNS))
+                    made.executemany(f"INSERT INTO rows VALUES ({marks})", found)
+
+        await record(1)
+        figures = MappedFigures([load_figures(path)], environ={})
+        origin = Origin(
+            cube=REGISTRY.cube(cube), figures=figures, clock=clock, more=lambda: record(41)
+        )
+        return origin, lambda: None
 
     return make

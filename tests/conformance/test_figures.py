@@ -16,7 +16,16 @@ from fairlead.cubes.registry import Registry
 from fairlead.cubes.rollup import roll, rolls_up
 from node.figures import Counted, FiguresUnusable
 from tests.cubes import written
-from tests.figures import REGISTRY, YEAR, Origin, added, of_exchanges, of_register, tight
+from tests.figures import (
+    REGISTRY,
+    YEAR,
+    Origin,
+    added,
+    of_exchanges,
+    of_mapped,
+    of_register,
+    tight,
+)
 
 MAKERS = {
     "reports": of_register("reports-received"),
@@ -27,6 +36,8 @@ MAKERS = {
     "queries": of_exchanges("queries"),
     "coverage": of_exchanges("coverage"),
     "two origins": added(of_register("displacement")),
+    "a mapped file": of_mapped("seizures", "csv"),
+    "a mapped table": of_mapped("vulnerabilities", "sqlite"),
 }
 """Every implementation, over records of half of :data:`YEAR`; a further one is a line here."""
 
@@ -129,7 +140,9 @@ async def test_a_record_without_a_cell_is_an_error_and_nothing_is_half_counted(
         await counted(origin, cube.level("year"), cube=cube)
     assert caught.value.code == "FIGURES_CODES"
     (problem,) = caught.value.problems
-    assert re.fullmatch(rf"[a-z ]+ [0-9–, …]+: {name}: a code of the registry's .*", problem)
+    assert re.fullmatch(
+        rf"[a-z., ]+ [0-9–, …]+: (dimensions\.)?{name}: a code of the registry's .*", problem
+    )
 
 
 def recoded(cube: str, dimension: str) -> Cube:
