@@ -33,7 +33,11 @@ BEFORE_S = 2 * DAY_S
 again."""
 AFTER_S = 14 * DAY_S
 """Answers are looked for so long after the unit: twice the longest time that is told apart."""
-WITHIN: Mapping[str, int] = {"within-8h": 8 * HOUR_S, "within-3d": 3 * DAY_S, "within-7d": 7 * DAY_S}
+WITHIN: Mapping[str, int] = {
+    "within-8h": 8 * HOUR_S,
+    "within-3d": 3 * DAY_S,
+    "within-7d": 7 * DAY_S,
+}
 MEASURES: Mapping[Made, frozenset[str]] = {
     QUERIES: frozenset({"asked", "received", "answered", "refused", "hours", *WITHIN}),
     COVERAGE: frozenset({"eligible", "answered", "judged", "mistaken"}),

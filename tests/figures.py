@@ -87,7 +87,8 @@ def entries(chance: random.Random, first: int, count: int) -> list[Entry]:
         codes = {
             "place": place, "report-kind": chance.choice(["anonymous", "named"]),
             "event": chance.choice(["bribe-approach", "seizure", "gate-in"]),
-            "shore": chance.choice(["sea", "inland"]), "staff": chance.choice(["50-249", "below-50"]),
+            "shore": chance.choice(["sea", "inland"]),
+            "staff": chance.choice(["50-249", "below-50"]),
             "modus": chance.choice(["switch", "unknown"]),
         }  # fmt: skip
         later = on + dt.timedelta(days=chance.randrange(40))
@@ -172,7 +173,7 @@ class Exchanges:
         return int(at * 1000).to_bytes(6, "big") + self.count.to_bytes(10, "big")
 
     async def asked(self, at: float, states: dict[str, int], outcome: int = 0) -> bytes:
-        """A query of this partner's own people; ``outcome`` of one piece of feedback, 0 for none."""
+        """A query of this partner's own people; ``outcome`` of its feedback, 0 for none."""
         query_id = self.query_id(at)
         mandate = self.count.to_bytes(32, "big")
         await self.leaf(

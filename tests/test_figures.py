@@ -77,10 +77,13 @@ def test_over_the_bound_names_cell_and_measure() -> None:
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from(["NLRTM", "BEANR", "NLAMS"]), st.sampled_from(["named", "anonymous"])),
+        st.tuples(
+            st.sampled_from(["NLRTM", "BEANR", "NLAMS"]),
+            st.sampled_from(["named", "anonymous"]),
+        ),
         max_size=9,
     )
-)  # fmt: skip
+)
 @settings(max_examples=50, deadline=None)
 def test_the_place_in_a_level_is_that_of_the_cell(records: list[tuple[str, str]]) -> None:
     """Whatever the records, each is counted in the cell that the registry spells for it."""
@@ -152,8 +155,10 @@ async def test_a_node_with_nothing_to_count_from_says_so() -> None:
     only = replace(CUBE, made_of=(MadeOf.SOURCE,))
     for figures in (
         Figures({}, clock=lambda: 9.0),
-        Figures({own_part(CUBE): Fixed(1)}, source=Fixed(1), mapped=lambda _: False, clock=lambda: 9.0),
-    ):  # fmt: skip
+        Figures(
+            {own_part(CUBE): Fixed(1)}, source=Fixed(1), mapped=lambda _: False, clock=lambda: 9.0
+        ),
+    ):
         assert figures.origins(only) == ()
         with pytest.raises(FiguresUnusable) as caught:
             await figures.count(only, only.level("year"), YEAR, cut_off=1.0)

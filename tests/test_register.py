@@ -1,4 +1,4 @@
-"""The owner's register: entered once, corrected by a new row, counted as it was said at the time."""
+"""The owner's register: entered once, corrected by a new row, counted as said at the time."""
 
 from __future__ import annotations
 
@@ -252,7 +252,7 @@ async def test_a_report_that_no_cube_could_count_is_refused(
 async def test_an_outcome_that_cannot_be_is_refused(
     place: Place, changes: dict[str, Any], code: str
 ) -> None:
-    """It follows an enquiry, comes no earlier, and a seizure has a weight and says what preceded."""
+    """It follows an enquiry, comes no earlier, and a seizure says its weight and what preceded."""
     await report(place)
     await enquiry(place)
     assert (await refused(outcome(place, **changes))).code == code

@@ -20,7 +20,9 @@ from node.cli.registering import (
     withdrawal,
 )
 
-app = typer.Typer(help="Enquiries: kept here, counted in figures, never sent.", no_args_is_help=True)
+app = typer.Typer(
+    help="Enquiries: kept here, counted in figures, never sent.", no_args_is_help=True
+)
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="As in your own records.")]
 
 

@@ -257,7 +257,9 @@ class RegisterDesk:
         known = {(row.entry.noun, row.entry.id): row for row in rows}
         check(placed(made, known), registry)
         before = [
-            row.entry.began for row in rows if (row.entry.noun, row.entry.id) == (made.noun, made.id)
+            row.entry.began
+            for row in rows
+            if (row.entry.noun, row.entry.id) == (made.noun, made.id)
         ]
 
         def decide(known: Known) -> Sequence[Entry]:
