@@ -428,6 +428,11 @@ class NodeConfig(_Process):
     sources: tuple[Existing, ...] = Field(
         default=(), strict=False, description="a list of paths to existing source mappings"
     )
+    statistics: tuple[Existing, ...] = Field(
+        default=(),
+        strict=False,
+        description="a list of paths to existing mappings from sources to cubes",
+    )
     refresh_s: int = Field(
         default=30,
         ge=1,

@@ -241,10 +241,11 @@ class LeafWriter:
 
         :param subject: ``exposure-accepted``, ``paused``, ``resumed``, ``previewed``,
             ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
-            ``blind-recovered``, ``decoys-added``, ``decoys-removed`` or
-            ``policy-published``; in an oversight's log ``alert-acknowledged``.
+            ``blind-recovered``, ``decoys-added``, ``decoys-removed``, ``policy-published``,
+            ``register-recorded``, ``register-corrected``, ``register-withdrawn``,
+            ``reporter-kept``, ``reporter-read`` or ``reporter-forgotten``; in an oversight's log ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
-        :param digest: of what was accepted or published, which the owner keeps elsewhere.
+        :param digest: of what was accepted, published or entered, which the owner keeps elsewhere.
         """
         leaf = self._leaf(
             pb.LEAF_TYPE_OWNER,

@@ -11,9 +11,11 @@ from pathlib import Path
 
 from fairlead import process
 from fairlead.config import NodeConfig
+from fairlead.cubes.registry import Registry
 from fairlead.errors import FairleadError, OwnerError
 from fairlead.keyfile import require_private
 from fairlead.membership import Membership
+from fairlead.policy.cubes import cubes_in
 from fairlead.policy.points import PolicyPoints
 from fairlead.timestamping.token import load_authorities
 from fairlead.trust import Trust
@@ -21,6 +23,7 @@ from node.exposure.acceptance import stored_in, widened
 from node.exposure.gate import accepts
 from node.exposure.matrix import measure
 from node.exposure.source import source_facts
+from node.figures.mapped import check_mapping
 from node.indexing import INDEX_FILE, LOG_FILE
 from node.opening import open_index, own_keys
 from node.sources.mapping import SourceMapping, load_mapping
@@ -50,7 +53,7 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     verify, and each who opens sealed details is pinned, for what is sealed to all of them cannot be
     sealed to fewer (``ROOT_UNPINNED``). 3. The policy does. 4. Every mapping fits
     its source. 5. What could leave was accepted. 6. The index opens. 7. The timestamp authority's
-    certificates are there.
+    certificates are there. 8. Every source that is mapped to a cube can be counted.
     """
     # 1
     yield _try("private files", lambda: require_private(*_private(config)))
@@ -81,6 +84,8 @@ def findings(config: NodeConfig, *, clock: Callable[[], float]) -> Iterator[Find
     # 7
     if authority := config.timestamps:
         yield _try("timestamp authority", lambda: load_authorities(authority.ca))
+    # 8
+    yield from _statistics(config, clock)
 
 
 def _try(what: str, look: Callable[[], object]) -> Finding:
@@ -89,6 +94,25 @@ def _try(what: str, look: Callable[[], object]) -> Finding:
     except FairleadError as error:
         return Finding(what=what, error=error)
     return Finding(what=what)
+
+
+def _statistics(config: NodeConfig, clock: Callable[[], float]) -> Iterator[Finding]:
+    """Each mapping to a cube, by the cubes of the policy in force."""
+    cubes: list[Registry] = []
+    if config.statistics:
+        yield _try("cubes", lambda: cubes.append(registry_of(config, clock())))
+    for path in config.statistics if cubes else ():
+        look = partial(check_mapping, path, cubes[0], environ=os.environ)
+        yield _try(f"statistics {path.stem}", look)
+
+
+def registry_of(config: NodeConfig, now: float) -> Registry:
+    """The cubes of the policy in force.
+
+    :raises PolicyUnavailable: there is none. :raises Misconfigured: CUBES_MISSING, CUBES_INVALID.
+    """
+    place = process.policy_place(config, lambda: Trust.load(config.pins))
+    return cubes_in(place.federation(now=now).files)
 
 
 def _private(config: NodeConfig) -> list[Path]:

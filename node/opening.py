@@ -9,11 +9,13 @@ from cryptography import x509
 
 from fairlead import admission, authority, budgets, process, signing
 from fairlead.config import NodeConfig
+from fairlead.cubes.registry import Registry as Cubes
 from fairlead.errors import Misconfigured
 from fairlead.keyfile import require_private
 from fairlead.keyring import KeyRing
 from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
+from fairlead.policy.cubes import CUBES, cubes_in
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
 from node import (
@@ -25,6 +27,7 @@ from node import (
     kept,
     pausing,
     reconciling,
+    register,
     reviews,
     snapshots,
     termlist,
@@ -52,6 +55,7 @@ MIGRATIONS = (
     *reviews.MIGRATIONS[1:],
     *witness.MIGRATIONS,
     *reconciling.MIGRATIONS,
+    *register.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 VAULT_MIGRATIONS = (
@@ -94,6 +98,14 @@ def history_key(config: NodeConfig) -> bytes:
             "the history's secret is shorter than 32 octets", reasons=("HISTORY_KEY",)
         )
     return signing.commit(secret, b"history")
+
+
+def register_key(config: NodeConfig) -> bytes:
+    """The 32-octet key of the register, which follows from the same secret as the history's.
+
+    :raises Misconfigured: see :func:`history_key`.
+    """
+    return signing.commit(history_key(config), b"register")
 
 
 def watch_key(config: NodeConfig) -> bytes:
@@ -190,3 +202,12 @@ def words_of(policy: PolicyPoints) -> Words:
     if policy.registry is None:
         raise Misconfigured("the policy has no registry", reasons=("POLICY_EMPTY",))
     return Words.of(policy.registry)
+
+
+def cubes_of(policy: PolicyPoints) -> Cubes:
+    """The registry of cubes that is signed with the policy in force; read once, in a third of a
+    second.
+
+    :raises Misconfigured: CUBES_MISSING: the policy has none.
+    """
+    return cubes_in({CUBES: policy.cubes} if policy.cubes else {})

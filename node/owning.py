@@ -27,7 +27,16 @@ from node.exposure.gate import ExposureGate
 from node.exposure.source import source_facts
 from node.index import Index
 from node.indexing import INDEX_FILE, LOG_FILE, index_keys
-from node.opening import MIGRATIONS, log_origin, no_index, open_index, own_keys, own_node
+from node.opening import (
+    MIGRATIONS,
+    cubes_of,
+    log_origin,
+    no_index,
+    open_index,
+    own_keys,
+    own_node,
+    register_key,
+)
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
@@ -39,6 +48,7 @@ from node.publication.folder import Folder
 from node.publication.publisher import Publisher
 from node.publication.publishing import Publishing
 from node.publication.seeds import SeedFile
+from node.register import Register, RegisterDesk
 from node.sources.mapping import load_mapping
 from node.status import Status
 from node.steering import Steering
@@ -75,11 +85,15 @@ def steering_of(
         return index if index is not None else open_index(config)
 
     decoying = _decoying(config, keys, owner)
+    book = Register(log, leaves, key=register_key(config), clock=clock)
     return Steering(
         look=member.look,
         owner=owner,
         pause=pause,
         decoying=decoying,
+        register=RegisterDesk(
+            register=book, registry=lambda: cubes_of(policy.imagined), clock=clock
+        ),
         previewing=Previewing(
             owner=config.partner,
             directory=owner.directory,

@@ -18,6 +18,7 @@ from node.pausing import Pause
 from node.previewing import Previewing
 from node.publication.decoying import Decoying, row_of
 from node.publication.publishing import Publishing
+from node.register import RegisterDesk
 from node.status import Status
 
 Json = dict[str, Any]
@@ -47,6 +48,7 @@ class Steering:
     previewing: Previewing
     publishing: Publishing
     decoying: Decoying
+    register: RegisterDesk
     status: Status
     snapshots: Callable[[], Awaitable[Json]]
     """Tells what of others' publications is held."""
@@ -71,6 +73,7 @@ class Steering:
             "decoys-add": self._add_decoys,
             "decoys-list": self._list_decoys,
             "decoys-remove": self._remove_decoy,
+            **self.register.acts,
         }
 
     def _after_look(self, act: Handler) -> Handler:

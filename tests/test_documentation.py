@@ -43,6 +43,7 @@ from fairlead.user_authority.config import AuthorityConfig
 from fairlead.v1 import asking_pb2, handling_pb2, query_pb2
 from gateway.cli.main import app as gateway_app
 from node.cli.main import app as node_app
+from node.figures.mapped_form import DateColumn, DimensionColumn, MappedFile, MeasureColumn
 from node.sources.database import DatabaseTable
 from node.sources.mapping import (
     HandlingColumns,
@@ -83,6 +84,7 @@ OURS = (
     "docs/evidence.md",
     "docs/policy-replay.md",
     "docs/policy-tools.md",
+    "docs/statistics.md",
 )
 
 
@@ -302,6 +304,10 @@ KEYS = [
     ("docs/sources.md", "handling", fields_of(HandlingColumns)),
     ("docs/sources.md", "database", fields_of(DatabaseTable)),
     ("docs/sources.md", "personal", fields_of(PersonalTable)),
+    ("docs/statistics.md", "figures", fields_of(MappedFile)),
+    ("docs/statistics.md", "dates", fields_of(DateColumn)),
+    ("docs/statistics.md", "dimension", fields_of(DimensionColumn)),
+    ("docs/statistics.md", "measure", fields_of(MeasureColumn)),
     ("docs/ask.md", "profile", fields_of(Profile)),
     ("docs/users.md", "authority", fields_of(AuthorityConfig)),
     ("docs/oversight.md", "oversight", fields_of(OversightConfig)),
@@ -340,6 +346,7 @@ def place_example(name: str, folder: Path) -> Path:
     (folder / "own-policy").mkdir()
     (folder / "replay.pub").touch()
     (folder / "mapping.toml").write_bytes((EXAMPLES / "mapping.toml").read_bytes())
+    (folder / "figures.toml").write_bytes((EXAMPLES / "figures.toml").read_bytes())
     copy = folder / name
     copy.write_text(text, encoding="utf-8")
     return copy

@@ -10,6 +10,7 @@ from __future__ import annotations
 from weakref import finalize
 
 from fairlead.policy.bundle import Bundle
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.engine import EngineMaker, wasm_engine
 from fairlead.policy.points import Alarm, PolicyPoints
 from fairlead.policy.recorded import Recorder
@@ -72,6 +73,7 @@ def points_of(
         alarm=alarm,
         registry=registry,
         not_after=bundle.manifest.not_after,
+        cubes=bundle.files.get(CUBES, b""),
     )
     finalize(points, close_engines, [layer.engine for layer in layers]).atexit = False
     return points

@@ -67,11 +67,13 @@ class PolicyPoints:
         registry: Registry | None = None,
         not_after: int = 0,
         recorder: Recorder | None = None,
+        cubes: bytes = b"",
     ) -> None:
         """:param registry: the words the policy knows, for who must go through all of them.
 
         :param not_after: unix seconds; every decision after it is a denial. 0 where unknown.
         :param recorder: takes every decision down; None where nobody acts on one.
+        :param cubes: the registry of cubes as it was signed; empty where there is none.
         :raises Misconfigured: no layer: that would permit everything or nothing by accident."""
         if not layers:
             raise Misconfigured("a policy has no layer", reasons=("POLICY_EMPTY",))
@@ -81,6 +83,7 @@ class PolicyPoints:
         self.registry = registry
         self.not_after = not_after
         self.recorder = recorder
+        self.cubes = cubes
         self.origin: PolicyPoints | None = None
 
     def recorded_by(self, recorder: Recorder | None) -> PolicyPoints:

@@ -16,15 +16,19 @@ from node.cli import (
     check,
     decoys,
     doctor,
+    enquiries,
     exposure,
     feedback,
+    outcomes,
     partner,
     pause,
     preview,
     reconcile,
+    reports,
     rotate,
     snapshots,
     source,
+    statistics,
     status,
     witness,
 )
@@ -48,6 +52,7 @@ app.add_typer(index_app, name="index")
 
 
 app.add_typer(source.app, name="source")
+app.add_typer(statistics.app, name="statistics")
 app.add_typer(exposure.app, name="exposure")
 app.add_typer(blind.app, name="blind")
 app.add_typer(decoys.app, name="decoys")
@@ -94,6 +99,9 @@ def _state(config: Path) -> tuple[Path, str]:
 
 
 app.add_typer(feedback.app, name="feedback")
+app.add_typer(reports.app, name="reports")
+app.add_typer(enquiries.app, name="enquiries")
+app.add_typer(outcomes.app, name="outcomes")
 app.add_typer(config_app(_model, CONFIG), name="config")
 
 

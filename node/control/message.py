@@ -26,6 +26,39 @@ MAX_TEXT = 256
 """Characters of one text in a request."""
 
 Fields = Mapping[str, tuple[type, bool]]
+_ENTRY: Fields = {"entry": (str, True), "by": (str, True)}
+_DATED: Fields = {**_ENTRY, "on": (str, True), "correct": (bool, False)}
+REGISTER: Mapping[str, Fields] = {
+    "report-add": {
+        **_DATED,
+        "kind": (str, False),
+        "happened": (str, False),
+        "no_feedback": (bool, False),
+        "reporter": (str, False),
+        "place": (str, False),
+        "event": (str, False),
+        "modus": (str, False),
+        "shore": (str, False),
+        "staff": (str, False),
+        "commodity": (str, False),
+        "origin": (str, False),
+    },
+    "report-feedback": _DATED,
+    "report-reporter": {**_ENTRY, "forget": (bool, False)},
+    "enquiry-open": {**_DATED, "report": (str, False), "place": (str, False)},
+    "enquiry-close": _DATED,
+    "outcome-add": {
+        **_DATED,
+        "enquiry": (str, True),
+        "outcome": (str, True),
+        "place": (str, False),
+        "exchange": (str, False),
+        "kg": (int, False),
+    },
+    "register-withdraw": {**_ENTRY, "noun": (str, True)},
+    "register-list": {"noun": (str, True), "revisions": (bool, False)},
+}
+"""The acts at the register."""
 COMMANDS: Mapping[str, Fields] = MappingProxyType(
     {
         "status": {},
@@ -55,6 +88,7 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         },
         "decoys-list": {},
         "decoys-remove": {"decoy": (str, True)},
+        **REGISTER,
     }
 )
 """Command → field → its type, and whether it must be there."""

@@ -73,13 +73,13 @@ def failure(error: Exception) -> SourceUnusable:
     """What a driver's error means to a refresh; its words are not carried along."""
     orig = error.orig if isinstance(error, DBAPIError) else error
     state = str(getattr(orig, "sqlstate", None) or "")
-    if state == "57014":
+    code = getattr(orig, "sqlite_errorcode", None)
+    if state == "57014" or code == sqlite3.SQLITE_INTERRUPT:
         return SourceUnusable(
             "a source's database took too long to answer",
             reasons=("TIMEOUT",),
             remedy="make an index for the key (and the cursor), or raise database.timeout_s",
         )
-    code = getattr(orig, "sqlite_errorcode", None)
     if state.startswith("42") or code in {sqlite3.SQLITE_ERROR, sqlite3.SQLITE_SCHEMA}:
         return SourceUnusable(
             "a source's database refuses what its mapping asks for",

@@ -76,7 +76,7 @@ class CsvSource:
                     continue
                 self._tally.keep(record)
                 yield record
-            rejected = _rejected(connection)
+            rejected = rejected_in(connection)
         self._exclude(name, refused, rejected)
 
     def _exclude(
@@ -122,7 +122,7 @@ class CsvSource:
             raise unreadable() from None
 
 
-def _rejected(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
+def rejected_in(connection: duckdb.DuckDBPyConnection) -> dict[int, str]:
     """Row number → reason for every row that DuckDB could not decode or split."""
     found: dict[int, str] = {}
     query = (

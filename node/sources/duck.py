@@ -21,13 +21,15 @@ _CONFIG: dict[str, str | bool | int | float | list[str]] = {
     "allow_community_extensions": "false",
     "allow_unsigned_extensions": "false",
     "temp_directory": "",
-    "threads": "1",
 }
 
 
-def confined(path: Path, *, memory_mb: int = MEMORY_MB) -> duckdb.DuckDBPyConnection:
+def confined(
+    path: Path, *, memory_mb: int = MEMORY_MB, threads: int = 1
+) -> duckdb.DuckDBPyConnection:
     """A connection that can read ``path`` and nothing else, and whose settings are locked."""
-    connection = duckdb.connect(":memory:", config=_CONFIG | {"memory_limit": f"{memory_mb}MB"})
+    limits = {"memory_limit": f"{memory_mb}MB", "threads": str(threads)}
+    connection = duckdb.connect(":memory:", config=_CONFIG | limits)
     connection.execute("SET enable_progress_bar = false")  # it draws on stdout, among the data
     connection.execute("SET allowed_paths = ?", [[str(path)]])
     connection.execute("SET enable_external_access = false")

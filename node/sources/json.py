@@ -28,7 +28,7 @@ class JsonTable:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._layout = _layout(path)
+        self._layout = layout_of(path)
         keys: dict[str, None] = {}
         for place, found in enumerate(self._objects()):
             if place >= SAMPLE_ROWS or len(keys) > MAX_COLUMNS:
@@ -93,7 +93,7 @@ def _parsed(text: str | None) -> object:
         return None
 
 
-def _layout(path: Path) -> str:
+def layout_of(path: Path) -> str:
     """``array`` when the first character that is no blank is a bracket."""
     try:
         with path.open("rb") as file:

@@ -43,7 +43,7 @@ it stands, and then has to be a word of the vocabulary.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -322,17 +322,25 @@ class SourceMapping:
 
         :raises SourceUnusable: ``FILE_MISSING``, a pattern finds nothing.
         """
-        found: dict[Path, None] = {}
-        for glob in self.file.files:
-            here = [path for path in sorted(self.base.glob(glob)) if path.is_file()]
-            if not here:
-                raise SourceUnusable(
-                    "a file pattern of the mapping finds no file",
-                    reasons=("FILE_MISSING",),
-                    remedy="compare `files` in the mapping with the folder it stands in (ls -l)",
-                )
-            found |= dict.fromkeys(here)
-        return tuple(found)
+        return files_found(self.file.files, self.base)
+
+
+def files_found(patterns: Iterable[str], base: Path) -> tuple[Path, ...]:
+    """The files that patterns find now below a folder, in order, each once.
+
+    :raises SourceUnusable: ``FILE_MISSING``, a pattern finds nothing.
+    """
+    found: dict[Path, None] = {}
+    for glob in patterns:
+        here = [path for path in sorted(base.glob(glob)) if path.is_file()]
+        if not here:
+            raise SourceUnusable(
+                "a file pattern of the mapping finds no file",
+                reasons=("FILE_MISSING",),
+                remedy="compare `files` in the mapping with the folder it stands in (ls -l)",
+            )
+        found |= dict.fromkeys(here)
+    return tuple(found)
 
 
 def load_mapping(path: Path) -> SourceMapping:

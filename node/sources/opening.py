@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fairlead.errors import SourceUnusable
@@ -54,9 +54,14 @@ def format_of(mapping: SourceMapping) -> Format:
 
     :raises SourceUnusable: ``FORMAT``.
     """
-    if mapping.file.format is not None:
-        return mapping.file.format
-    found = {SUFFIXES.get(Path(glob).suffix.lower()) for glob in mapping.file.files}
+    return format_by(mapping.file.format, mapping.file.files)
+
+
+def format_by(stated: Format | None, patterns: Iterable[str]) -> Format:
+    """The same of any mapping of files. :raises SourceUnusable: ``SOURCE_FORMAT``."""
+    if stated is not None:
+        return stated
+    found = {SUFFIXES.get(Path(glob).suffix.lower()) for glob in patterns}
     only = found.pop()
     if found or only is None:
         raise SourceUnusable(

@@ -127,7 +127,7 @@ def describe(connection: Connection, table: DatabaseTable) -> Relation:
     casts = connection.dialect.name == "postgresql"
     wanted = [*table.key, *([table.cursor] if table.cursor else [])]
     if table.query is not None:
-        inner = _subquery(table.query)
+        inner = subquery(table.query)
         found = connection.execute(sa.select(sa.text("*")).select_from(inner).where(sa.false()))
         described = found.cursor.description if found.cursor is not None else ()
         types = [(str(c[0]), None, str(c[1] or "")) for c in described or ()]
@@ -163,7 +163,7 @@ def _partial(index: Any) -> bool:
     return any("where" in str(option) for option in index.get("dialect_options", {}))
 
 
-def _subquery(query: str) -> sa.FromClause:
+def subquery(query: str) -> sa.FromClause:
     """A query in brackets; nothing in it is taken for a parameter."""
     escaped = query.replace("\\", "\\\\").replace(":", "\\:")
     return sa.text(f"({escaped}) AS source")  # type: ignore[return-value]
