@@ -50,7 +50,8 @@ class Contents:
                 reasons=("PACK_YEAR",),
                 remedy=f"name a year from {FIRST_YEAR + 1} to {LAST_YEAR}",
             )
-        shelf = Shelf.of(releases, registry.cubes).of_years(year - 1, year)
+        near = (release for release in releases if year_of(release.unit) in {year - 1, year})
+        shelf = Shelf.of(near, registry.cubes)
         newest = max((release.released_at for release in shelf.releases), default=0)
         return cls(
             year=year,

@@ -60,11 +60,6 @@ class Shelf:
         """Every cube of which anything is here, each version once."""
         return tuple({(r.cube.id, r.cube.version): r.cube for r in self.releases}.values())
 
-    def of_years(self, first: int, last: int) -> Shelf:
-        """Those of the years from one to another, both included."""
-        kept = tuple(r for r in self.releases if first <= year_of(r.unit) <= last)
-        return Shelf(releases=kept, corrected=self.corrected)
-
 
 def year_of(unit: Unit) -> int:
     """The year that a unit of time lies in."""
