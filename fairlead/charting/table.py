@@ -15,8 +15,8 @@ _SIZE = re.compile(r'viewBox="0 0 (\d+) (\d+)" width="\d+" height="\d+"')
 
 
 def chart(grid: Grid, name: str) -> str:
-    """The chart that suits a grid: lines over several units of time, bars of a single one."""
-    return line_chart(grid, name) if len(grid.columns) > 1 else bar_chart(grid, name)
+    """The chart that suits a grid: lines over units of time, bars of the last of one or two."""
+    return line_chart(grid, name) if len(grid.columns) > 2 else bar_chart(grid, name)
 
 
 def html_table(grid: Grid) -> str:
