@@ -74,8 +74,8 @@ def method(contents: Contents) -> Iterator[str]:
         [*(("rules", found) for found in rules), *(("registry of cubes", f) for f in registries)],
     )
     yield paragraph(
-        f"{len(contents.shelf.releases)} releases; {contents.shelf.corrected} earlier versions of "
-        "them are not in this pack. A release is frozen: a correction is its next version."
+        f"Releases: {len(contents.shelf.releases)}. Earlier versions that they stand in for: "
+        f"{contents.shelf.corrected}. A release is frozen; a correction is its next version."
     )
     rows = [row[:11] for row in release_rows(contents)]
     yield rows_table("Every release, and in how many figures", RELEASE_COLUMNS[:11], rows)
