@@ -43,7 +43,9 @@ def words(
     )
 
 
-def rule(x: float, y: float, to_x: float, to_y: float, *, colour: str = RULE, more: str = "") -> str:
+def rule(
+    x: float, y: float, to_x: float, to_y: float, *, colour: str = RULE, more: str = ""
+) -> str:
     """A straight line."""
     return (
         f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" '

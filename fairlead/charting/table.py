@@ -1,4 +1,4 @@
-"""The table of a grid: as HTML beside its chart, and drawn beneath it where the chart stands alone."""
+"""The table of a grid: as HTML beside its chart, or drawn beneath one that stands alone."""
 
 from __future__ import annotations
 

@@ -32,7 +32,9 @@ caption { text-align: left; color: var(--soft); padding-bottom: .3rem; }
 th, td { border: 1px solid var(--line); padding: .28rem .55rem; text-align: left;
   vertical-align: top; }
 th { background: var(--wash); font-weight: 600; }
-table.figures td, td.n { text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums; }
+table.figures td, td.n {
+  text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums;
+}
 tfoot td, tfoot th { color: var(--soft); font-weight: normal; }
 td.suppressed, td.not-reported { color: var(--soft); font-style: italic; }
 td.not-reported { background: var(--wash); }
