@@ -6,6 +6,7 @@ Reading is total, and what is written is canonical: the same priorities are the 
 
 from __future__ import annotations
 
+import contextlib
 import datetime as dt
 import json
 from collections.abc import Sequence
@@ -152,7 +153,9 @@ class Priorities:
             )
         entry = self.entries[number - 1]
         if entry.state is not State.OPEN:
-            raise Stale("the priority was closed before", reasons=("PRIORITY_CLOSED",), remedy=NAMES)
+            raise Stale(
+                "the priority was closed before", reasons=("PRIORITY_CLOSED",), remedy=NAMES
+            )
         made = replace(entry, state=state, closed=day)
         return Priorities((*self.entries[: number - 1], made, *self.entries[number:]))
 
@@ -162,15 +165,19 @@ def parse_day(text: str) -> dt.date:
 
     :raises InvalidInput: DATE.
     """
-    try:
+    found: dt.date | None = None
+    with contextlib.suppress(ValueError):
         found = dt.date.fromisoformat(text)
-    except ValueError:
-        found = None
     if found is None or found.isoformat() != text:
         raise InvalidInput(
             "a day is not written as one", reasons=("DATE",), remedy="for example --due 2026-01-31"
         )
     return found
+
+
+def overdue(entries: Sequence[Priority], day: dt.date) -> int:
+    """How many of them are open and past their day."""
+    return sum(entry.status(day) == "overdue" for entry in entries)
 
 
 # ── The file ─────────────────────────────────────────────────────────────────────────────────
@@ -203,11 +210,6 @@ def _priority(row: _Row) -> Priority:
         state=State(row.state),
         closed=None if row.closed is None else parse_day(row.closed),
     )
-
-
-def overdue(entries: Sequence[Priority], day: dt.date) -> int:
-    """How many of them are open and past their day."""
-    return sum(entry.status(day) == "overdue" for entry in entries)
 
 
 def _unreadable() -> Misconfigured:
