@@ -31,6 +31,7 @@ def _assemble() -> None:
         policy,
         queries,
         receipts,
+        stats,
         watch,
     )
 
@@ -47,6 +48,7 @@ def _assemble() -> None:
     app.add_typer(policy.app, name="policy")
     app.add_typer(receipts.app, name="receipts")
     app.add_typer(evidence.app, name="evidence")
+    app.add_typer(stats.app, name="stats")
     app.add_typer(audit.app, name="audit")
     app.add_typer(policy.app, name="policy")
 

@@ -1,0 +1,88 @@
+"""What moved from one year to the next, said only where it is more than the error.
+
+A year's figure is the sum of its quarters, with the sum of their errors: more than it may be off,
+because errors seldom all point one way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from fairlead.charting.grid import Column, Row
+from fairlead.kpi.shelf import year_of
+from fairlead.published import Shown, spoken
+
+UNKNOWN = "not known"
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A figure and how far it may be off on either side."""
+
+    value: int
+    error: int
+
+    @property
+    def low(self) -> int:
+        """The least that it may be."""
+        return max(0, self.value - self.error)
+
+    @property
+    def high(self) -> int:
+        """The most that it may be."""
+        return self.value + self.error
+
+    def __str__(self) -> str:
+        return f"{spoken(self.value, 0)} ± {spoken(self.error, 0)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """One of two figures in per cent of both, in tenths, and between what it lies."""
+
+    value: int
+    low: int
+    high: int
+
+    def __str__(self) -> str:
+        ends = f"{spoken(self.low, 1)} to {spoken(self.high, 1)}"
+        return f"{spoken(self.value, 1)} % ({ends})"
+
+
+def year_sum(row: Row, columns: Sequence[Column], year: int) -> Span | None:
+    """A row's figure for a year; None unless every part of it is known in full."""
+    parts = [
+        cell
+        for cell, column in zip(row.cells, columns, strict=True)
+        if year_of(column.unit) == year
+    ]
+    if not parts or not all(cell.shown in {Shown.VALUE, Shown.ZERO} for cell in parts):
+        return None
+    return Span(sum(cell.value for cell in parts), sum(cell.error for cell in parts))
+
+
+def share_of(one: Span | None, other: Span | None) -> Share | None:
+    """The first in per cent of both; None where it is not known."""
+    if one is None or other is None or one.value + other.value == 0:
+        return None
+    return Share(
+        _tenths(one.value, other.value), _tenths(one.low, other.high), _tenths(one.high, other.low)
+    )
+
+
+def _tenths(one: int, other: int) -> int:
+    """Tenths of a per cent, rounded half up."""
+    both = one + other
+    return (2000 * one + both) // (2 * both) if both else 0
+
+
+def change(before: Span | Share | None, after: Span | Share | None) -> str:
+    """``more``, ``less``, ``no change beyond the error`` or ``not known``."""
+    if before is None or after is None:
+        return UNKNOWN
+    if after.low > before.high:
+        return "more"
+    if after.high < before.low:
+        return "less"
+    return "no change beyond the error"
