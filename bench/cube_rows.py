@@ -118,7 +118,9 @@ def main() -> int:
     found = measure(options.rows, lambda text: print(text, file=sys.stderr, flush=True))
     held = options.rows < FULL or all(found[name] <= most for name, most in LIMITS.items())
     print(f"{options.rows:,} rows of Parquet: {found['cube_seconds']} s, {found['rss_mb']} MB")
-    print(json.dumps({"schema": 1, "bench": "cube-rows", "ok": held, "rows": options.rows, **found}))
+    print(
+        json.dumps({"schema": 1, "bench": "cube-rows", "ok": held, "rows": options.rows, **found})
+    )
     return 0 if held else 1
 
 

@@ -30,8 +30,12 @@ def main() -> int:
         "schema": 1,
         "bench": "statistics",
         "ok": True,
-        "scale": {"nodes": scale.nodes, "cells": scale.cells, "rounds": scale.rounds,
-                  "rows": rows},  # fmt: skip
+        "scale": {
+            "nodes": scale.nodes,
+            "cells": scale.cells,
+            "rounds": scale.rounds,
+            "rows": rows,
+        },  # fmt: skip
     }
     figures |= masks.measure(scale, say)
     figures |= cube_rows.measure(rows, say)

@@ -128,7 +128,9 @@ class Priorities:
             }
             for entry in self.entries
         ]
-        return (json.dumps({"fairlead_priorities": 1, "priorities": rows}, indent=1) + "\n").encode()
+        return (
+            json.dumps({"fairlead_priorities": 1, "priorities": rows}, indent=1) + "\n"
+        ).encode()
 
     def added(self, title: str, owner: str, due: dt.date) -> Priorities:
         """The register with one more.
@@ -148,9 +150,7 @@ class Priorities:
         :raises NotFound: PRIORITY_UNKNOWN. :raises Stale: PRIORITY_CLOSED: it is no longer open.
         """
         if not 0 < number <= len(self.entries):
-            raise NotFound(
-                "there is no such priority", reasons=("PRIORITY_UNKNOWN",), remedy=NAMES
-            )
+            raise NotFound("there is no such priority", reasons=("PRIORITY_UNKNOWN",), remedy=NAMES)
         entry = self.entries[number - 1]
         if entry.state is not State.OPEN:
             raise Stale(

@@ -39,6 +39,6 @@ def figures_of(
         book=book,
         kept_since=kept_since,
     )
-    own: dict[Made, FiguresOf] = {made: kept for made in MADE}
+    own: dict[Made, FiguresOf] = dict.fromkeys(MADE, kept)
     own |= {QUERIES: exchanges, COVERAGE: exchanges}
     return Figures(own, source=source, mapped=mapped, clock=clock)

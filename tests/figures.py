@@ -163,9 +163,7 @@ class Exchanges:
     async def leaf(self, kind: int, at: float, **fields: Any) -> None:
         """Append one leaf at its own time."""
         self.clock.now = max(self.clock.now, at)
-        made = pb.AuditLeaf(
-            type=kind, time_ms=int(at * 1000), log="partner/customs", **fields
-        )
+        made = pb.AuditLeaf(type=kind, time_ms=int(at * 1000), log="partner/customs", **fields)
         await self.log.append(made.SerializeToString(deterministic=True))
 
     def query_id(self, at: float) -> bytes:

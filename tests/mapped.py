@@ -167,10 +167,7 @@ def plainly(found: Iterable[Row], cube: Cube, level: Level, unit: Unit, cut_off:
         kilos[cell] += floor(Fraction(row["kg"] or "0") / 1000 + Fraction(1, 2))
         if row["hours"]:
             bars[cell][bisect_right([1, 7, 30], Fraction(row["hours"]) / 24)] += 1
-    values = [
-        (*pair, kilo, *bar)
-        for pair, kilo, bar in zip(counts, kilos, bars, strict=True)
-    ]
+    values = [(*pair, kilo, *bar) for pair, kilo, bar in zip(counts, kilos, bars, strict=True)]
     return Counted(records=tuple(records), values=tuple(values))
 
 
@@ -212,7 +209,8 @@ def write_sqlite(path: Path, found: Sequence[Row]) -> None:
         connection.execute(f"CREATE TABLE rows ({', '.join(NAMES)}, PRIMARY KEY (id))")
         marks = ", ".join("?" * len(NAMES))
         connection.executemany(
-            f"INSERT INTO rows VALUES ({marks})", ([_native(row, n) for n in NAMES] for row in found)
+            f"INSERT INTO rows VALUES ({marks})",
+            ([_native(row, n) for n in NAMES] for row in found),
         )
     connection.close()
 

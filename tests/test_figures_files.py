@@ -175,7 +175,13 @@ def test_many_ranges_are_counted_and_not_listed(tmp_path: Path) -> None:
 def test_nothing_stands_for_nothing_unless_the_mapping_says_so(tmp_path: Path) -> None:
     """An empty code is an error without `empty`, an empty weight without `empty_is_zero`, an empty
     date always; an empty number of a median counts in no bar."""
-    found = [good(1, port=""), good(2, kg=""), good(3, at=""), good(4, hours=""), good(5, entered="")]
+    found = [
+        good(1, port=""),
+        good(2, kg=""),
+        good(3, at=""),
+        good(4, hours=""),
+        good(5, entered=""),
+    ]
     write_json(tmp_path / "rows.json", found)
     strict = (('empty = "NLAMS"\n', ""), ("empty_is_zero = true\n", ""))
     with pytest.raises(Uncountable) as caught:
@@ -308,7 +314,9 @@ def test_typed_moments_count_in_utc(tmp_path: Path, kind: str, text: str, counts
 
 def test_a_cut_off_leaves_out_what_was_recorded_later(tmp_path: Path) -> None:
     """The cut-off counts to the microsecond, and without the column everything counts."""
-    write_csv(tmp_path / "rows.csv", [good(1, entered="1780000000.25"), good(2, entered="1780000001")])
+    write_csv(
+        tmp_path / "rows.csv", [good(1, entered="1780000000.25"), good(2, entered="1780000001")]
+    )
     found = mapping(tmp_path, 'files = ["rows.csv"]')
     totals = [
         sum(counted(found, "year", "2026", cut_off=cut).records)
@@ -335,6 +343,7 @@ def test_a_time_is_counted_from_one_column_to_the_other(tmp_path: Path, kind: st
     with pytest.raises(Uncountable) as caught:
         counted(found, "year", "2026")
     assert [(f.key, f.ranges) for f in caught.value.faults] == [("measures.days", [(1, 3)])]
+
 
 # ── A file under way ─────────────────────────────────────────────────────────────────────────
 

@@ -51,9 +51,7 @@ def test_the_example_mappings_fit_and_show_every_key() -> None:
     shown = set().union(*(entry.model_fields_set for entry in measures))
     assert shown == MeasureColumn.model_fields.keys()
     dates = [table.date for table in tables]
-    assert (
-        set().union(*(date.model_fields_set for date in dates)) == DateColumn.model_fields.keys()
-    )
+    assert set().union(*(date.model_fields_set for date in dates)) == DateColumn.model_fields.keys()
 
 
 @pytest.mark.parametrize(

@@ -112,7 +112,11 @@ def test_the_preview_prints_the_own_cells(
     asked = ("preview", "reports", "--level", "quarter,country", "--period", "2026-Q1")
     assert run(monkeypatch, [path], *asked, "--output", "json") == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["level"], found["period"], len(found["cells"])) == ("quarter,country", "2026-Q1", 2)
+    assert (found["level"], found["period"], len(found["cells"])) == (
+        "quarter,country",
+        "2026-Q1",
+        2,
+    )
     assert found["cells"][1]["rules"]["records"] == "met"
     assert run(monkeypatch, [path], *asked) == 0
     out, err = capsys.readouterr()

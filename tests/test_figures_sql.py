@@ -62,7 +62,9 @@ def test_faulty_rows_of_a_table_are_numbered_in_the_order_of_its_key(tmp_path: P
     ]
 
 
-@pytest.mark.parametrize("at", ["now", "2460000", 2460000.5, "2026-01-05 noon", "2026-13-01", b"x", None])
+@pytest.mark.parametrize(
+    "at", ["now", "2460000", 2460000.5, "2026-01-05 noon", "2026-13-01", b"x", None]
+)
 def test_what_sqlite_would_take_for_a_moment_is_none(tmp_path: Path, at: object) -> None:
     """Words and Julian days that SQLite's own functions understand are no dates of a record."""
     write_sqlite(tmp_path / "rows.db", [good(1) | {"at": at}])
@@ -73,7 +75,17 @@ def test_what_sqlite_would_take_for_a_moment_is_none(tmp_path: Path, at: object)
 
 def test_columns_of_a_table_may_have_any_name(tmp_path: Path) -> None:
     """Quotes, placeholders and statements in a column's name are only a name."""
-    for name in ('po"rt', "po'rt", "po:rt", "p%s", "?", "number", "d", "group", '"; DROP TABLE rows'):
+    for name in (
+        'po"rt',
+        "po'rt",
+        "po:rt",
+        "p%s",
+        "?",
+        "number",
+        "d",
+        "group",
+        '"; DROP TABLE rows',
+    ):
         path = tmp_path / "rows.db"
         path.unlink(missing_ok=True)
         write_sqlite(path, rows(30))
@@ -85,7 +97,9 @@ def test_columns_of_a_table_may_have_any_name(tmp_path: Path) -> None:
         found = sqlite_mapping(tmp_path, ('column = "port"', f'column = "{written}"'))
         cube = registry().cube("reports")
         level, unit = cube.level("month,port,kind"), parse_unit("2026-01")
-        assert counted(found, level.name, "2026-01") == plainly(rows(30), cube, level, unit, CUT_OFF)
+        assert counted(found, level.name, "2026-01") == plainly(
+            rows(30), cube, level, unit, CUT_OFF
+        )
 
 
 def test_a_time_is_counted_between_two_columns_of_a_table(tmp_path: Path) -> None:
@@ -101,6 +115,7 @@ def test_a_time_is_counted_between_two_columns_of_a_table(tmp_path: Path) -> Non
     with pytest.raises(Uncountable) as caught:
         counted(found, "year", "2026")
     assert [(f.key, f.ranges) for f in caught.value.faults] == [("measures.days", [(1, 3)])]
+
 
 def test_a_query_is_counted_and_cannot_write(tmp_path: Path) -> None:
     """A query with colons and percent signs is counted; a missing column or table is named."""

@@ -132,8 +132,21 @@ def test_the_page_parses_and_loads_nothing(big: Contents) -> None:
     text = kpi_page(big)
     found = Page(text)
     names = {tag for tag, _ in found.tags}
-    assert not names & {"script", "link", "img", "iframe", "object", "embed", "form", "base", "image", "use"}
-    policies = [a["content"] for tag, a in found.tags if a.get("http-equiv") == "Content-Security-Policy"]
+    assert not names & {
+        "script",
+        "link",
+        "img",
+        "iframe",
+        "object",
+        "embed",
+        "form",
+        "base",
+        "image",
+        "use",
+    }
+    policies = [
+        a["content"] for tag, a in found.tags if a.get("http-equiv") == "Content-Security-Policy"
+    ]
     assert policies == [POLICY]
     assert "default-src 'none'" in POLICY
     assert "unsafe" not in POLICY
@@ -151,7 +164,10 @@ def test_every_id_of_the_page_is_there_once(big: Contents) -> None:
     ids = [a["id"] for _, a in found.tags if a.get("id")]
     assert len(ids) == len(set(ids))
     for _, attributes in found.tags:
-        wanted = [(attributes.get("href") or "")[1:], *(attributes.get("aria-labelledby") or "").split()]
+        wanted = [
+            (attributes.get("href") or "")[1:],
+            *(attributes.get("aria-labelledby") or "").split(),
+        ]
         assert {name for name in wanted if name} <= set(ids)
 
 
@@ -273,6 +289,7 @@ def test_a_growing_way_of_abuse_is_seen(big: Contents) -> None:
 
 def test_a_missing_quarter_is_no_smaller_year() -> None:
     """A year with a quarter that is not shown has no sum, and no change is claimed."""
+
     def figure(_: Any, codes: tuple[str, ...]) -> PublishedCell:
         return PublishedCell.of(codes, 500, 5)
 
@@ -326,9 +343,7 @@ def test_two_truths_of_one_version_are_refused() -> None:
 def test_a_pack_is_of_a_year(year: int) -> None:
     """A year that no period has is refused."""
     with pytest.raises(InvalidInput) as caught:
-        Contents.of(
-            year, federation="x", registry=small(), releases=[], priorities=Priorities()
-        )
+        Contents.of(year, federation="x", registry=small(), releases=[], priorities=Priorities())
     assert caught.value.code == "PACK_YEAR"
 
 

@@ -82,7 +82,9 @@ def test_a_register_has_an_end() -> None:
     assert caught.value.code == "PRIORITIES_FULL"
 
 
-@pytest.mark.parametrize("text", ["20260131", "2026-1-31", "2026-02-30", "31.1.2026", "", "2026-W01"])
+@pytest.mark.parametrize(
+    "text", ["20260131", "2026-1-31", "2026-02-30", "31.1.2026", "", "2026-W01"]
+)
 def test_a_day_has_one_spelling(text: str) -> None:
     """A day is written as 2026-01-31 and in no other way."""
     with pytest.raises(InvalidInput):

@@ -404,9 +404,15 @@ def test_any_text_is_an_id_or_refused(text: str) -> None:
 @given(
     st.builds(
         Entry,
-        noun=st.sampled_from(Noun), id=st.just("R-1"), on=st.dates(), done=st.none() | st.dates(),
-        happened=st.none() | st.dates(), due=st.booleans(), of=st.text(max_size=5),
-        kg=st.none() | st.integers(0, 10**7), withdrawn=st.booleans(),
+        noun=st.sampled_from(Noun),
+        id=st.just("R-1"),
+        on=st.dates(),
+        done=st.none() | st.dates(),
+        happened=st.none() | st.dates(),
+        due=st.booleans(),
+        of=st.text(max_size=5),
+        kg=st.none() | st.integers(0, 10**7),
+        withdrawn=st.booleans(),
         codes=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     )  # fmt: skip
 )

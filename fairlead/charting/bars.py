@@ -62,8 +62,9 @@ def _bar(grid: Grid, row: Row, top: int, most: int) -> str:
             f'<rect x="{LEFT}" y="{top + 5}" width="{end - LEFT:.1f}" height="{BAR - 10}" '
             f'fill="{fill}" stroke="{COLOURS[0]}"/>'
         )
-        low, high = _across(max(0, cell.value - cell.error), most), _across(
-            cell.value + cell.error, most
+        low, high = (
+            _across(max(0, cell.value - cell.error), most),
+            _across(cell.value + cell.error, most),
         )
         if cell.error:
             parts.append(rule(low, middle, high, middle, colour=INK, more=' stroke-width="1.5"'))

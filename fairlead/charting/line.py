@@ -110,9 +110,7 @@ def _line(grid: Grid, frame: Frame, place: int, row: Row) -> Iterator[str]:
             yield _mark(grid, frame, (place, column), row, cell)
 
 
-def _mark(
-    grid: Grid, frame: Frame, where: tuple[int, int], row: Row, cell: PublishedCell
-) -> str:
+def _mark(grid: Grid, frame: Frame, where: tuple[int, int], row: Row, cell: PublishedCell) -> str:
     place, column = where
     x, y = frame.x(column), frame.y(cell.value)
     colour = COLOURS[place % len(COLOURS)]

@@ -114,7 +114,9 @@ def cubes(contents: Contents) -> Iterator[str]:
 
 def _definition(cube: Cube) -> Iterator[str]:
     made = ", ".join(word.value.replace("-", " ") for word in cube.made_of)
-    yield paragraph(f"{cube.about} Made of: {made}. Cube {cube.id}, version {cube.version}.", "soft")
+    yield paragraph(
+        f"{cube.about} Made of: {made}. Cube {cube.id}, version {cube.version}.", "soft"
+    )
     rows = [(measure.title, kind_of(cube, measure), measure.unit) for measure in cube.measures]
     yield rows_table("What is measured", ("measure", "how", "unit"), rows)
 

@@ -50,9 +50,7 @@ def _body(contents: Contents) -> Iterator[str]:
     yield heading(1, f"KPI pack {contents.year}")
     yield paragraph(f"{contents.federation}. Figures as of {contents.day.isoformat()}.", "soft")
     yield from method.summary(contents)
-    links = "".join(
-        f'<li><a href="#{name}">{marked_up(title)}</a></li>' for name, title in _PAGES
-    )
+    links = "".join(f'<li><a href="#{name}">{marked_up(title)}</a></li>' for name, title in _PAGES)
     yield f"<nav><ul>{links}</ul></nav>"
     yield from figures.glance(contents)
     yield from figures.displacement(contents)

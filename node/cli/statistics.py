@@ -13,7 +13,6 @@ from node.cli.act import CONFIG, ConfigOption
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
     from fairlead.cubes.registry import Registry
-    from node.figures.mapped_form import FiguresMapping
     from node.figures.preview import Previewed
 
 app = typer.Typer(

@@ -111,7 +111,9 @@ class SqliteCells:
     def until(self, moments: Moments, cut_off: float) -> Column:
         """See :class:`Cells`."""
         last: float = cut_off if moments.unix else int(cut_off)
-        return sa.func.coalesce(self._at(moments) <= self._limit(moments, cut_off, last), sa.false())
+        return sa.func.coalesce(
+            self._at(moments) <= self._limit(moments, cut_off, last), sa.false()
+        )
 
     def _at(self, moments: Moments) -> Column:
         if moments.unix:
@@ -142,7 +144,9 @@ class SqliteCells:
         real = sa.and_(
             text.bool_op("GLOB")(sa.literal(f"{_DAY}*")), sa.func.strftime("%Y-%m-%d", day) == day
         )
-        return sa.case((real, sa.cast(sa.func.strftime("%s", text), sa.BigInteger)), else_=sa.null())
+        return sa.case(
+            (real, sa.cast(sa.func.strftime("%s", text), sa.BigInteger)), else_=sa.null()
+        )
 
     def _is_number(self, column: str) -> Column:
         return sa.func.typeof(sa.column(column)).in_(["integer", "real"])

@@ -234,9 +234,7 @@ def _span(measure: Measure, file: MappedFile) -> tuple[Moments, Moments] | None:
     )
 
 
-def _figure(
-    measure: Measure, row: MeasureColumn, span: tuple[Moments, Moments] | None
-) -> Figure:
+def _figure(measure: Measure, row: MeasureColumn, span: tuple[Moments, Moments] | None) -> Figure:
     unit = row.unit if span is None else "seconds"
     factor = scale(unit, measure.unit) or Fraction(1)
     key, column = f"measures.{measure.id}", row.column or ""

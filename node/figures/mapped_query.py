@@ -61,18 +61,14 @@ def counting(plan: Plan, window: Window, statement: Statement) -> Statement:
     ]
     wanted = ", ".join(["count(*)", "count(fault)", *places, *numbers])
     groups = f" GROUP BY {', '.join(places)}" if places else ""
-    statement.text = (
-        f"SELECT {wanted} FROM ({rows}) WHERE counts OR fault IS NOT NULL{groups}"  # noqa: S608
-    )
+    statement.text = f"SELECT {wanted} FROM ({rows}) WHERE counts OR fault IS NOT NULL{groups}"  # noqa: S608
     return statement
 
 
 def faulty(plan: Plan, window: Window, statement: Statement) -> Statement:
     """The number of each faulty row (from 1) and the place of what is wrong with it first."""
     rows = _placed(plan, window, statement, numbered=True)
-    statement.text = (
-        f"SELECT number, fault FROM ({rows}) WHERE fault IS NOT NULL ORDER BY number"  # noqa: S608
-    )
+    statement.text = f"SELECT number, fault FROM ({rows}) WHERE fault IS NOT NULL ORDER BY number"  # noqa: S608
     return statement
 
 

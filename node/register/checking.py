@@ -85,4 +85,3 @@ def first_code(registry: Registry, dimension: str) -> str:
         if found.id == dimension:
             return found.steps[0].codes[0].code
     return ""
-
