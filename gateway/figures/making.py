@@ -1,0 +1,216 @@
+"""A release: the frozen one, or one that is made now, once, by all who take part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+from fairlead.auditlog import AuditLog
+from fairlead.cubes import Cube, Level, Registry, Unit
+from fairlead.disclosure import Rules
+from fairlead.leaves import LeafWriter
+from fairlead.partners import DenyLists, Directories
+from fairlead.published import Published
+from fairlead.strategic.deciding import Books, Made, decide_unit, not_reported
+from fairlead.strategic.terms import FINAL_AFTER_S, terms_of, terms_to_wire
+from fairlead.summing import Combined, Release, Terms
+from fairlead.v1 import audit_pb2
+from gateway.figures.lists import Gathered, Gathering
+from gateway.figures.rounds import ROUND_S, Partners, Progress
+from gateway.figures.shelf import Attempt, FiguresShelf, Frozen, Overtaken, put_attempt, put_release
+from gateway.members import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """One cube at one level for one unit of time."""
+
+    registry: Registry
+    cube: Cube
+    level: Level
+    unit: Unit
+
+
+class Maker:
+    """Gives releases, and makes those that are not out yet: one of a cube at a time.
+
+    :param rules: by which it is decided what is shown.
+    :param round_s: seconds that partners have in a round.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: AuditLog,
+        leaves: LeafWriter,
+        directory: Directories,
+        deny_lists: DenyLists,
+        transport: Transport,
+        clock: Callable[[], float],
+        rules: Rules,
+        round_s: float = ROUND_S,
+    ) -> None:
+        self._log = log
+        self._leaves = leaves
+        self._directory = directory
+        self._deny_lists = deny_lists
+        self._transport = transport
+        self._clock = clock
+        self._rules = rules
+        self._round_s = round_s
+        self._shelf = FiguresShelf(log)
+        self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def due(self, sought: Sought) -> tuple[int, Frozen | None]:
+        """The version that is to be given, and its octets where it is out.
+
+        First figures are given until the unit is :data:`FINAL_AFTER_S` old; then, where these were
+        counted before that, final ones are made.
+        """
+        found = self._shelf.latest(
+            sought.cube.id, sought.cube.version, sought.level.name, sought.unit.spelling
+        )
+        if found is None:
+            return 1, None
+        final = sought.unit.ends + FINAL_AFTER_S
+        if found.version == 1 and found.cut_off < final <= self._clock():
+            return 2, None
+        return found.version, found
+
+    async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
+        """The octets of a release.
+
+        1. What is frozen is given again.
+        2. Everybody of one list is ready; too few, and it is not reported, for now.
+        3. List, quarter and cut-off are durable: whoever goes on later says the same.
+        4. The rounds: no sum is made of less than everybody's part.
+        5. It is decided what may be shown, over everything that is out.
+        6. It is frozen in the transaction of its leaf, unless another gateway of the log released
+           something of this cube meanwhile: then step 5 again.
+
+        :param partner: on whose account it is made.
+        :raises FairleadError: it was not made; nothing of it is kept but step 3.
+        """
+        async with self._making[sought.cube.id]:
+            # 1
+            version, frozen = self.due(sought)
+            if frozen is not None:
+                return frozen.octets
+            # 2
+            partners = Partners(
+                transport=self._transport,
+                directory=self._directory.current,
+                deny_lists=self._deny_lists,
+                clock=self._clock,
+                round_s=self._round_s,
+            )
+            expected = len(partners.directory.listed)
+            found = await self._gathered(sought, version, partners, progress)
+            if found is None:
+                return self._not_reported(sought, expected).to_bytes()
+            # 3
+            attempt = put_attempt(Attempt.of(found.terms), partner=partner, now=self._clock())
+            await self._log.keep(attempt)
+            # 4
+            counted, combined = await partners.sums(
+                found.terms, found.wire, found.ready, progress
+            )
+            # 5 and 6
+            return await self._decided(sought, found.terms, counted, combined, expected)
+
+    async def _gathered(
+        self, sought: Sought, version: int, partners: Partners, progress: Progress
+    ) -> Gathered | None:
+        return await Gathering(
+            partners,
+            Release(
+                cube=sought.cube.id,
+                cube_version=sought.cube.version,
+                level=sought.level.name,
+                period=sought.unit.spelling,
+                version=version,
+            ),
+            self._shelf.attempts(sought.cube.id),
+            draft=partial(_terms, sought),
+            to_wire=lambda terms: terms_to_wire(terms, sought.cube, sought.registry.digest),
+            progress=progress,
+        ).gathered()
+
+    async def _decided(
+        self,
+        sought: Sought,
+        terms: Terms,
+        counted: tuple[int, ...],
+        combined: Combined,
+        expected: int,
+    ) -> bytes:
+        while True:
+            after, rows = self._shelf.books(sought.cube.id)
+            made = await asyncio.to_thread(
+                self._decide, sought, terms, counted, combined, rows, expected
+            )
+            octets = made.published.to_bytes()
+            put = put_release(
+                terms.release, octets, cut_off=terms.cut_off, books=made.added, after=after
+            )
+            try:
+                await self._log.append(self._leaf(made.published, terms), also=put)
+            except Overtaken:
+                frozen = self._shelf.latest(
+                    sought.cube.id, sought.cube.version, sought.level.name, sought.unit.spelling
+                )
+                if frozen is not None and frozen.version >= terms.release.version:
+                    return frozen.octets
+            else:
+                return octets
+
+    def _decide(
+        self,
+        sought: Sought,
+        terms: Terms,
+        counted: tuple[int, ...],
+        combined: Combined,
+        rows: list[bytes],
+        expected: int,
+    ) -> Made:
+        """Takes a moment: call it in a thread."""
+        return decide_unit(
+            terms, sought.cube, sought.level, sought.unit, counted, combined,
+            Books.of(sought.cube, rows), self._rules,
+            expected=expected, released_at=int(self._clock()),
+        )  # fmt: skip
+
+    def _leaf(self, published: Published, terms: Terms) -> bytes:
+        return self._leaves.figures(
+            "figures-released",
+            audit_pb2.FiguresLeaf(
+                cube=terms.release.cube,
+                cube_version=terms.release.cube_version,
+                level=terms.release.level,
+                period=terms.release.period,
+                version=terms.release.version,
+                list_digest=terms.list_digest,
+                participants=len(terms.participants),
+                statement_digest=published.digest,
+            ),
+        )
+
+    def _not_reported(self, sought: Sought, expected: int) -> Published:
+        return not_reported(
+            sought.cube, sought.level, sought.unit,
+            registry_digest=sought.registry.digest, rules=self._rules,
+            expected=expected, released_at=int(self._clock()),
+        )  # fmt: skip
+
+
+def _terms(sought: Sought, attempt: Attempt) -> Terms:
+    return terms_of(
+        sought.cube, sought.level, sought.unit,
+        version=attempt.release.version,
+        participants=attempt.participants,
+        quarter=attempt.quarter,
+        cut_off=attempt.cut_off,
+    )  # fmt: skip
