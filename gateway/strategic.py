@@ -107,9 +107,10 @@ class Strategic:
 
         :raises FairleadError: refused, or a unit could not be had; on the record first.
         """
-        partner = peer.partner_id or ""
-        self._enter(partner)
+        partner, inside = peer.partner_id or "", False
         try:
+            self._enter(partner)
+            inside = True
             admitted = await self._admit(request.question, peer)
             yield self._accepted(admitted, request.head_size)
             for sought in admitted.units:
@@ -120,12 +121,12 @@ class Strategic:
             await self._refuse(error, request.question, peer)
             raise
         finally:
-            self._inside[partner] -= 1
+            self._inside[partner] -= inside
 
     # ── The door ─────────────────────────────────────────────────────────────────────────────
 
     def _enter(self, partner: str) -> None:
-        """Capacity; who brings no question has none to be put on record."""
+        """:raises Overloaded: the server is full of questions, or of this partner's."""
         self._check_open()
         full = self._inside.total() >= LIMIT or self._inside[partner] >= max(1, LIMIT // 4)
         if full:

@@ -15,12 +15,12 @@ from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directories
 from fairlead.published import Published
 from fairlead.strategic.deciding import Books, Made, decide_unit, not_reported
-from fairlead.strategic.terms import FINAL_AFTER_S, terms_of, terms_to_wire
+from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
 from fairlead.summing import Combined, Release, Terms
 from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering
 from gateway.figures.rounds import ROUND_S, Partners, Progress
-from gateway.figures.shelf import Attempt, FiguresShelf, Frozen, Overtaken, put_attempt, put_release
+from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
 from gateway.members import Transport
 
 
@@ -64,21 +64,19 @@ class Maker:
         self._shelf = FiguresShelf(log)
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
 
-    def due(self, sought: Sought) -> tuple[int, Frozen | None]:
-        """The version that is to be given, and its octets where it is out.
+    def due(self, sought: Sought) -> tuple[Release, bytes | None]:
+        """The release that the clock says is to be given, and its octets where it is out.
 
-        First figures are given until the unit is :data:`FINAL_AFTER_S` old; then, where these were
-        counted before that, final ones are made.
+        :raises InvalidInput: PERIOD_OPEN.
         """
-        found = self._shelf.latest(
-            sought.cube.id, sought.cube.version, sought.level.name, sought.unit.spelling
+        release = Release(
+            cube=sought.cube.id,
+            cube_version=sought.cube.version,
+            level=sought.level.name,
+            period=sought.unit.spelling,
+            version=version_at(sought.unit, self._clock()),
         )
-        if found is None:
-            return 1, None
-        final = sought.unit.ends + FINAL_AFTER_S
-        if found.version == 1 and found.cut_off < final <= self._clock():
-            return 2, None
-        return found.version, found
+        return release, self._shelf.frozen(release)
 
     async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
         """The octets of a release.
@@ -96,9 +94,9 @@ class Maker:
         """
         async with self._making[sought.cube.id]:
             # 1
-            version, frozen = self.due(sought)
+            release, frozen = self.due(sought)
             if frozen is not None:
-                return frozen.octets
+                return frozen
             # 2
             partners = Partners(
                 transport=self._transport,
@@ -108,7 +106,7 @@ class Maker:
                 round_s=self._round_s,
             )
             expected = len(partners.directory.listed)
-            found = await self._gathered(sought, version, partners, progress)
+            found = await self._gathered(sought, release, partners, progress)
             if found is None:
                 return self._not_reported(sought, expected).to_bytes()
             # 3
@@ -122,18 +120,12 @@ class Maker:
             return await self._decided(sought, found.terms, counted, combined, expected)
 
     async def _gathered(
-        self, sought: Sought, version: int, partners: Partners, progress: Progress
+        self, sought: Sought, release: Release, partners: Partners, progress: Progress
     ) -> Gathered | None:
         return await Gathering(
             partners,
-            Release(
-                cube=sought.cube.id,
-                cube_version=sought.cube.version,
-                level=sought.level.name,
-                period=sought.unit.spelling,
-                version=version,
-            ),
-            self._shelf.attempts(sought.cube.id),
+            release,
+            self._shelf.attempts(release.cube),
             draft=partial(_terms, sought),
             to_wire=lambda terms: terms_to_wire(terms, sought.cube, sought.registry.digest),
             progress=progress,
@@ -154,16 +146,13 @@ class Maker:
             )
             octets = made.published.to_bytes()
             put = put_release(
-                terms.release, octets, cut_off=terms.cut_off, books=made.added, after=after
+                terms.release, octets, books=made.added, after=after
             )
             try:
                 await self._log.append(self._leaf(made.published, terms), also=put)
             except Overtaken:
-                frozen = self._shelf.latest(
-                    sought.cube.id, sought.cube.version, sought.level.name, sought.unit.spelling
-                )
-                if frozen is not None and frozen.version >= terms.release.version:
-                    return frozen.octets
+                if (frozen := self._shelf.frozen(terms.release)) is not None:
+                    return frozen
             else:
                 return octets
 

@@ -38,7 +38,7 @@ MIGRATIONS = (
     CREATE TABLE figures_release (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         cube TEXT NOT NULL, cube_version INTEGER NOT NULL, level TEXT NOT NULL,
-        unit TEXT NOT NULL, version INTEGER NOT NULL, cut_off INTEGER NOT NULL,
+        unit TEXT NOT NULL, version INTEGER NOT NULL,
         release BLOB NOT NULL, books BLOB NOT NULL,
         UNIQUE (cube, cube_version, level, unit, version)
     ) STRICT
@@ -78,15 +78,6 @@ class Attempt:
         )
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frozen:
-    """A release that is out: its version, its octets, and when its rounds began."""
-
-    version: int
-    cut_off: int
-    octets: bytes
-
-
 class FiguresShelf:
     """What an open log holds of figures; changes go with a leaf's transaction."""
 
@@ -124,14 +115,13 @@ class FiguresShelf:
 
     # ── Releases ─────────────────────────────────────────────────────────────────────────────
 
-    def latest(self, cube: str, cube_version: int, level: str, unit: str) -> Frozen | None:
-        """The last version that is out."""
+    def frozen(self, release: Release) -> bytes | None:
+        """The octets of a release that is out."""
         rows = self._log.read(
-            "SELECT version, cut_off, release FROM figures_release WHERE cube = ? "
-            "AND cube_version = ? AND level = ? AND unit = ? ORDER BY version DESC LIMIT 1",
-            (cube, cube_version, level, unit),
+            f"SELECT release FROM figures_release WHERE {_KEY}",  # noqa: S608
+            _key(release),
         )
-        return Frozen(version=rows[0][0], cut_off=rows[0][1], octets=rows[0][2]) if rows else None
+        return bytes(rows[0][0]) if rows else None
 
     def books(self, cube: str) -> tuple[int, list[bytes]]:
         """The place of the last release of a cube, of whatever version it is, and what each added
@@ -206,7 +196,7 @@ def put_attempt(attempt: Attempt, *, partner: str, now: float) -> Also:
 
 
 def put_release(
-    release: Release, octets: bytes, *, cut_off: int, books: bytes, after: int
+    release: Release, octets: bytes, *, books: bytes, after: int
 ) -> Also:
     """For the transaction of its leaf: it is out, for good.
 
@@ -223,9 +213,9 @@ def put_release(
         if last != after:
             raise Overtaken
         connection.execute(
-            "INSERT INTO figures_release (cube, cube_version, level, unit, version, cut_off, "
-            "release, books) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-            (*_key(release), cut_off, octets, books),
+            "INSERT INTO figures_release (cube, cube_version, level, unit, version, release, "
+            "books) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (*_key(release), octets, books),
         )
 
     return put
