@@ -20,7 +20,7 @@ from fairlead.disclosure.rules import Rules
 from fairlead.errors import FairleadError
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
-from fairlead.policy.decision import Decision
+from fairlead.policy.decision import FIGURES, NOTHING, Decision, Effect
 from fairlead.published import Published
 from fairlead.strategic.question import draft_question, make_statement, sign_question
 from fairlead.strategic.statements import statement_to_wire, statements_from_wire
@@ -40,7 +40,14 @@ REGISTRY = Registry.parse(written(SMALL))
 CUBE = REGISTRY.cube("reports")
 LEVEL, UNIT = "quarter,country", "2026-Q3"
 """Two cells, over for less than half a year at the time of the tests."""
-PERMIT = Decision(permit=True, policy_serial=1, rules=("statistics",))
+PERMIT = Decision(
+    effect=Effect.PERMIT,
+    checks=MappingProxyType({}),
+    facets=frozenset({FIGURES}),
+    obligations=NOTHING,
+    rules=("figures-for-all",),
+    policy_serial=1,
+)
 
 Counts = Callable[[str, Terms], Figures]
 """What a partner has, for the terms of a release."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from fairlead.strategic.terms import quarter_at, terms_to_wire
 from fairlead.summing import Release, Statement, Terms
 from fairlead.summing.participants import ListTooClose, TooFewParticipants
+from fairlead.v1 import query_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures.rounds import Partners, Progress, Said
 from gateway.figures.shelf import Attempt
@@ -22,6 +23,8 @@ KNOWN_LISTS = 3
 NEW_LISTS = 3
 """... and lists of those who are left: once with everybody, and twice without who dropped out."""
 TOO_CLOSE = "LIST_TOO_CLOSE"
+STRANGER = frozenset({"ROOT_UNPINNED", "UNKNOWN_PARTNER"})
+"""Somebody of the list is not known where it was asked."""
 
 Draft = Callable[[Attempt], Terms]
 """The terms of a release's rounds. Raises TooFewParticipants."""
@@ -90,10 +93,9 @@ class Gathering:
                 break
             if isinstance(found, Gathered):
                 return found
-            gone = {name for name, why in found.failed.items() if why.reason != TOO_CLOSE}
-            if not gone:
-                self._refused(found)
-            listed = tuple(name for name in listed if name not in gone)
+            listed = self._left(found)
+            if not listed:
+                break
         # 3
         if self._own and self._failed is not None:
             self._failed.complete()
@@ -133,11 +135,25 @@ class Gathering:
             return said
         return Gathered(terms=terms, wire=wire, ready=said.statements)
 
-    def _refused(self, said: Said) -> None:
-        """:raises ParticipantMissing, ListTooClose: see :meth:`gathered`."""
+    def _left(self, said: Said) -> tuple[str, ...]:
+        """Who is left of a list: without those who take no part; and once all of them do, without
+        those who know somebody of it not, for who that is they do not say.
+
+        :raises ParticipantMissing, ListTooClose: see :meth:`gathered`.
+        """
+        asked = {*said.statements, *said.failed}
+        strangers = {
+            name
+            for name, why in said.failed.items()
+            if why.reason in STRANGER and why.status == query_pb2.STATUS_INVALID
+        }
+        objecting = {name for name, why in said.failed.items() if why.reason == TOO_CLOSE}
+        gone = said.failed.keys() - objecting - strangers or strangers
+        if gone:
+            return tuple(sorted(asked - gone))
         if self._failed is not None:
             self._failed.complete()
-        names = ", ".join(sorted(said.failed))
+        names = ", ".join(sorted(objecting))
         raise ListTooClose(
             "a list of participants differs by too few from one that was served",
             remedy=f"wait for the release's next version; these partners refuse: {names}",

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from fairlead.auditlog import AuditLog
-from fairlead.cubes import Cube, Level, Registry, Unit
-from fairlead.disclosure import Rules
+from fairlead.cubes.cube import Cube
+from fairlead.cubes.level import Level
+from fairlead.cubes.period import Unit
+from fairlead.cubes.registry import Registry
+from fairlead.disclosure.rules import Rules
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directories
 from fairlead.published import Published

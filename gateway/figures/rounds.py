@@ -29,7 +29,7 @@ from fairlead.summing.masking import WORD_SIZE, ParticipantMissing
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
 from fairlead.v1 import statistics_pb2 as pb
-from gateway.members import LegFailed, RoundRequest, Transport
+from gateway.members import FIGURES_PASSED_ON, LegFailed, RoundRequest, Transport
 
 ROUND_S = 10.0
 """Seconds in which all partners have to say their part of a round."""
@@ -146,7 +146,8 @@ class Partners:
                 statements[partner] = await self._said(partner, request, binding, words)
             except LegFailed as why:
                 failed[partner] = why
-                get_logger().warning(_event(why), partner=partner, code=why.reason)
+                if binding.round is not Round.READY or why.reason not in FIGURES_PASSED_ON:
+                    get_logger().warning(_event(why), partner=partner, code=why.reason)
             else:
                 progress(binding.round, len(statements), total)
 
