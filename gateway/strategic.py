@@ -177,9 +177,7 @@ class Strategic:
         # 5
         found = _Admitted(asked=asked, wanted=wanted, registry=registry, leaf=0)
         new = sum(self._maker.due(sought)[1] is None for sought in found.units)
-        self._shelf.check_budgets(
-            asked.asker.partner_id, asked.user.spiffe_id, new=new, now=now
-        )
+        self._shelf.check_budgets(asked.asker.partner_id, asked.user.spiffe_id, new=new, now=now)
         # 6
         return await self._recorded(found, decision)
 

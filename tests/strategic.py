@@ -1,5 +1,5 @@
-"""A gateway's figures in one process: real nodes' rounds in memory, behind a transport that fails as
-it is told to. Keys, directory, log and shelf are real; policy says what a test says.
+"""A gateway's figures in one process: real nodes' rounds in memory, behind a transport that fails
+as it is told to. Keys, directory, log and shelf are real; policy says what a test says.
 """
 
 from __future__ import annotations
@@ -159,6 +159,8 @@ class Town:
     now: float = 0.0
     round_s: float = 2.0
     policy: Policy = field(default_factory=Policy)
+    heard: list[pb.QueryFiguresResponse] = field(default_factory=list)
+    """What the last question was told so far."""
     nodes: Nodes = field(init=False)
     wire: Wire = field(init=False)
     log: AuditLog = field(init=False)
@@ -192,13 +194,13 @@ class Town:
             "clock": clock,
         }
         self.maker = Maker(
-            transport=cast(Transport, self.wire), rules=Rules(), round_s=self.round_s, **usual
+            transport=cast("Transport", self.wire), rules=Rules(), round_s=self.round_s, **usual
         )
         return Strategic(
             self.maker,
             gateway=self.world.gateway.spiffe_id,
             key=self.world.gateway_key,
-            policy=cast(Any, self.policy),
+            policy=cast("Any", self.policy),
             **usual,
         )
 
@@ -247,8 +249,11 @@ class Town:
         """Every event of one question."""
         request = pb.QueryFiguresRequest(question=signed or self.question(**about))
         asking = (of or self.strategic).query(request, self.world.peer(peer))
+        heard = self.heard = []
         async with aclosing(asking) as events:
-            return [event async for event in events]
+            async for event in events:
+                heard.append(event)
+        return heard
 
     async def released(self, **about: Any) -> list[Published]:
         """The releases of one question."""

@@ -12,7 +12,15 @@ from typing import Any
 import pytest
 
 from fairlead import published, signing
-from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput, Overloaded, Refused, Stale
+from fairlead.errors import (
+    Conflict,
+    FairleadError,
+    Forged,
+    InvalidInput,
+    Overloaded,
+    Refused,
+    Stale,
+)
 from fairlead.policy.decision import Audience, Reason, denial
 from fairlead.published import Shown
 from fairlead.receipts import verify_receipt
@@ -43,7 +51,9 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
     made.close()
 
 
-async def refused(town: Town, kind: type[FairleadError] = FairleadError, **about: Any) -> FairleadError:
+async def refused(
+    town: Town, kind: type[FairleadError] = FairleadError, **about: Any
+) -> FairleadError:
     """Why a question is answered with an error, which tells no figure."""
     with pytest.raises(kind) as caught:
         await town.ask(**about)
@@ -71,9 +81,7 @@ async def test_a_question_is_answered_with_a_release_for_each_unit(town: Town) -
     verify, each with its own leaf."""
     events = await town.ask(period=QUARTERS)
     gateway, accepted = town.world.gateway, events[0].accepted
-    verify_receipt(
-        accepted.asked, origin=gateway.log_origin, public_key=gateway.log_key, head=None
-    )
+    verify_receipt(accepted.asked, origin=gateway.log_origin, public_key=gateway.log_key, head=None)
     assert accepted.units == 2
     rounds = [event.progress for event in events if event.HasField("progress")]
     assert {(each.unit, each.round) for each in rounds} == {
@@ -280,9 +288,7 @@ async def test_vectors_that_do_not_add_up_are_nobodys_sum(town: Town, round_: Ro
         (lambda said: replace(said, signature=b""), "SIGNATURE"),
     ],
 )
-async def test_a_statement_that_does_not_verify_is_named(
-    town: Town, lie: Any, code: str
-) -> None:
+async def test_a_statement_that_does_not_verify_is_named(town: Town, lie: Any, code: str) -> None:
     """Wrong length, another's, unsigned: the partner is told apart, and nothing is summed."""
     town.wire.lies["p06"] = lambda request, said: (
         lie(said) if isinstance(request, pb.CountContributorsRequest) else said
@@ -295,20 +301,15 @@ async def test_a_statement_that_does_not_verify_is_named(
 
 async def test_what_was_shown_before_a_unit_failed_stays(town: Town) -> None:
     """The first quarter is whole; the same question goes on with the second."""
+
     def fail(request: RoundRequest) -> None:
         if request.terms.unit == UNIT:
             gone_in(pb.SumValuesRequest)(request)
 
     town.wire.faults["p00"] = fail
     signed = town.question(period=QUARTERS)
-    asking = town.strategic.query(
-        pb.QueryFiguresRequest(question=signed), town.world.peer(ASKER)
-    )
-    events = []
-    with pytest.raises(FairleadError):
-        async for event in asking:
-            events.append(event)
-    (shown,) = releases(events)
+    await refused(town, signed=signed)
+    (shown,) = releases(town.heard)
     assert shown.unit.spelling == "2026-Q2"
     town.wire.faults.clear()
     found = releases(await town.ask(signed))
@@ -495,6 +496,7 @@ async def test_one_partner_does_not_keep_the_others_out(
 
 async def test_what_is_withheld_is_in_no_row(town: Town) -> None:
     """A cell of two contributors: its sum stands nowhere in the gateway's database."""
+
     def few(partner: str, terms: Terms) -> Figures:
         found = plenty(partner, terms)
         if partner in {"p00", "p01"}:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlead.strategic.terms import quarter_at, terms_to_wire
+from fairlead.strategic.terms import quarter_at
 from fairlead.summing import Release, Statement, Terms
 from fairlead.summing.participants import ListTooClose, TooFewParticipants
 from fairlead.v1 import query_pb2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -17,9 +18,11 @@ from fairlead.disclosure.rules import Rules
 from fairlead.leaves import LeafWriter
 from fairlead.partners import DenyLists, Directories
 from fairlead.published import Published
-from fairlead.strategic.deciding import Books, Made, decide_unit, not_reported
+from fairlead.strategic.books import Books
+from fairlead.strategic.deciding import Made, decide_unit, needs_rounds, not_reported, total_unit
 from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
 from fairlead.summing import Combined, Release, Terms
+from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering
 from gateway.figures.rounds import ROUND_S, Partners, Progress
@@ -85,42 +88,53 @@ class Maker:
         """The octets of a release.
 
         1. What is frozen is given again.
-        2. Everybody of one list is ready; too few, and it is not reported, for now.
-        3. List, quarter and cut-off are durable: whoever goes on later says the same.
-        4. The rounds: no sum is made of less than everybody's part.
-        5. It is decided what may be shown, over everything that is out.
-        6. It is frozen in the transaction of its leaf, unless another gateway of the log released
-           something of this cube meanwhile: then step 5 again.
+        2. Where all figures are totals of what is out, nobody is asked.
+        3. Everybody of one list is ready; too few, and it is not reported, for now.
+        4. List, quarter and cut-off are durable: whoever goes on later says the same.
+        5. The rounds: no sum is made of less than everybody's part.
+        6. It is decided what may be shown, over everything that is out.
+        7. It is frozen in the transaction of its leaf, unless another gateway of the log released
+           something of this cube meanwhile: then step 6 again.
 
         :param partner: on whose account it is made.
-        :raises FairleadError: it was not made; nothing of it is kept but step 3.
+        :raises FairleadError: it was not made; nothing of it is kept but step 4.
         """
         async with self._making[sought.cube.id]:
             # 1
             release, frozen = self.due(sought)
             if frozen is not None:
                 return frozen
-            # 2
-            partners = Partners(
-                transport=self._transport,
-                directory=self._directory.current,
-                deny_lists=self._deny_lists,
-                clock=self._clock,
-                round_s=self._round_s,
-            )
+            partners = self._partners()
             expected = len(partners.directory.listed)
+            # 2
+            if not await asyncio.to_thread(self._needs_rounds, sought, release):
+                return await self._frozen(
+                    release, partial(self._totalled, sought, release, expected)
+                )
+            # 3
             found = await self._gathered(sought, release, partners, progress)
             if found is None:
                 return self._not_reported(sought, expected).to_bytes()
-            # 3
+            # 4
             attempt = put_attempt(Attempt.of(found.terms), partner=partner, now=self._clock())
             await self._log.keep(attempt)
-            # 4
-            counted, combined = await partners.sums(
-                found.terms, found.wire, found.ready, progress
+            # 5
+            combined = await partners.sums(found.terms, found.wire, found.ready, progress)
+            # 6 and 7
+            return await self._frozen(
+                release,
+                partial(self._decided, sought, found.terms, combined, expected),
+                found.terms,
             )
-            # 5 and 6
-            return await self._decided(sought, found.terms, counted, combined, expected)
+
+    def _partners(self) -> Partners:
+        return Partners(
+            transport=self._transport,
+            directory=self._directory.current,
+            deny_lists=self._deny_lists,
+            clock=self._clock,
+            round_s=self._round_s,
+        )
 
     async def _gathered(
         self, sought: Sought, release: Release, partners: Partners, progress: Progress
@@ -134,58 +148,59 @@ class Maker:
             progress=progress,
         ).gathered()
 
-    async def _decided(
-        self,
-        sought: Sought,
-        terms: Terms,
-        counted: tuple[int, ...],
-        combined: Combined,
-        expected: int,
+    async def _frozen(
+        self, release: Release, decide: Callable[[Books], Made], terms: Terms | None = None
     ) -> bytes:
+        """Decide over what is out, and freeze it.
+
+        :param decide: takes a moment. :param terms: of the rounds, where there were any.
+        """
         while True:
-            after, rows = self._shelf.books(sought.cube.id)
-            made = await asyncio.to_thread(
-                self._decide, sought, terms, counted, combined, rows, expected
-            )
+            after, rows = self._shelf.books(release.cube)
+            if (frozen := self._shelf.frozen(release)) is not None:
+                return frozen
+            made = await asyncio.to_thread(lambda: decide(Books.of(rows)))
+            if made.beyond:
+                get_logger().error(Event.FIGURES_BEYOND, count=len(made.beyond))
             octets = made.published.to_bytes()
-            put = put_release(
-                terms.release, octets, books=made.added, after=after
-            )
-            try:
-                await self._log.append(self._leaf(made.published, terms), also=put)
-            except Overtaken:
-                if (frozen := self._shelf.frozen(terms.release)) is not None:
-                    return frozen
-            else:
+            put = put_release(release, octets, books=made.row, after=after)
+            with suppress(Overtaken):
+                await self._log.append(self._leaf(release, made.published, terms), also=put)
                 return octets
 
-    def _decide(
-        self,
-        sought: Sought,
-        terms: Terms,
-        counted: tuple[int, ...],
-        combined: Combined,
-        rows: list[bytes],
-        expected: int,
+    def _needs_rounds(self, sought: Sought, release: Release) -> bool:
+        books = Books.of(self._shelf.books(release.cube)[1])
+        return needs_rounds(
+            sought.cube, sought.level, sought.unit, release.version, books, self._rules
+        )
+
+    def _decided(
+        self, sought: Sought, terms: Terms, combined: Combined, expected: int, books: Books
     ) -> Made:
-        """Takes a moment: call it in a thread."""
         return decide_unit(
-            terms, sought.cube, sought.level, sought.unit, counted, combined,
-            Books.of(sought.cube, rows), self._rules,
-            expected=expected, released_at=int(self._clock()),
+            terms, sought.cube, sought.level, sought.unit, combined, books, self._rules,
+            registry_digest=sought.registry.digest, expected=expected,
+            released_at=int(self._clock()),
         )  # fmt: skip
 
-    def _leaf(self, published: Published, terms: Terms) -> bytes:
+    def _totalled(self, sought: Sought, release: Release, expected: int, books: Books) -> Made:
+        return total_unit(
+            sought.cube, sought.level, sought.unit, books, self._rules, version=release.version,
+            registry_digest=sought.registry.digest, expected=expected,
+            released_at=int(self._clock()),
+        )  # fmt: skip
+
+    def _leaf(self, release: Release, published: Published, terms: Terms | None) -> bytes:
         return self._leaves.figures(
             "figures-released",
             audit_pb2.FiguresLeaf(
-                cube=terms.release.cube,
-                cube_version=terms.release.cube_version,
-                level=terms.release.level,
-                period=terms.release.period,
-                version=terms.release.version,
-                list_digest=terms.list_digest,
-                participants=len(terms.participants),
+                cube=release.cube,
+                cube_version=release.cube_version,
+                level=release.level,
+                period=release.period,
+                version=release.version,
+                list_digest=b"" if terms is None else terms.list_digest,
+                participants=0 if terms is None else len(terms.participants),
                 statement_digest=published.digest,
             ),
         )
@@ -193,8 +208,8 @@ class Maker:
     def _not_reported(self, sought: Sought, expected: int) -> Published:
         return not_reported(
             sought.cube, sought.level, sought.unit,
-            registry_digest=sought.registry.digest, rules=self._rules,
-            expected=expected, released_at=int(self._clock()),
+            registry_digest=sought.registry.digest, expected=expected,
+            released_at=int(self._clock()),
         )  # fmt: skip
 
 

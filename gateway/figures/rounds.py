@@ -8,13 +8,12 @@ than the release is decided.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from fairlead.errors import FairleadError, Forged
 from fairlead.partners import DenyLists, Directory
-from fairlead.strategic.statements import statement_from_wire, statement_to_wire
-from fairlead.strategic.terms import terms_to_wire
+from fairlead.strategic.statements import statement_from_wire, statements_to_wire
 from fairlead.summing import (
     Binding,
     Combined,
@@ -103,7 +102,7 @@ class Partners:
         wire: pb.RoundTerms,
         ready: Mapping[str, Statement],
         progress: Progress,
-    ) -> tuple[tuple[int, ...], Combined]:
+    ) -> Combined:
         """Rounds 1 and 2: how many contribute to each cell, and the sums of those that survive.
 
         1. Everybody says, masked, where it contributes; each statement verifies.
@@ -117,7 +116,7 @@ class Partners:
         :raises Forged: SIGNATURE, VECTORS; MASKS: somebody's vector is not what it promised.
         """
         # 1
-        first = pb.CountContributorsRequest(terms=wire, ready=_to_wire(ready))
+        first = pb.CountContributorsRequest(terms=wire, ready=statements_to_wire(ready.values()))
         binding = terms.binding(Round.INDICATORS)
         said = await self._round(terms, first, binding, len(terms.cells), progress)
         indicators = said.complete()
@@ -125,13 +124,13 @@ class Partners:
         seen = {name: each.vector for name, each in indicators.items()}
         counted = await asyncio.to_thread(contributors, seen, terms)
         # 3
-        second = pb.SumValuesRequest(terms=wire, indicators=_to_wire(indicators))
+        second = pb.SumValuesRequest(terms=wire, indicators=statements_to_wire(indicators.values()))
         binding = terms.values_binding(seen)
         words = len(surviving(counted, terms)) * len(terms.words)
         said = await self._round(terms, second, binding, words, progress)
         # 4
         values = {name: each.vector for name, each in said.complete().items()}
-        return counted, await asyncio.to_thread(totals, values, counted, terms)
+        return await asyncio.to_thread(totals, values, counted, terms)
 
     async def _round(
         self, terms: Terms, request: RoundRequest, binding: Binding, words: int, progress: Progress
@@ -186,10 +185,6 @@ class Partners:
         except FairleadError as error:
             raise LegFailed(query_pb2.STATUS_INVALID, error.code) from None
         return found
-
-
-def _to_wire(said: Mapping[str, Statement]) -> Sequence[pb.RoundStatement]:
-    return [statement_to_wire(said[name]) for name in sorted(said)]
 
 
 def _event(why: LegFailed) -> Event:

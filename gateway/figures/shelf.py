@@ -195,9 +195,7 @@ def put_attempt(attempt: Attempt, *, partner: str, now: float) -> Also:
     return put
 
 
-def put_release(
-    release: Release, octets: bytes, *, books: bytes, after: int
-) -> Also:
+def put_release(release: Release, octets: bytes, *, books: bytes, after: int) -> Also:
     """For the transaction of its leaf: it is out, for good.
 
     :param books: what it adds to the cube's. :param after: the place of the cube's last release
