@@ -149,24 +149,30 @@ class Maker:
         ).gathered()
 
     async def _frozen(
-        self, release: Release, decide: Callable[[Books], Made], terms: Terms | None = None
+        self, release: Release, decide: Callable[[list[bytes]], Made], terms: Terms | None = None
     ) -> bytes:
         """Decide over what is out, and freeze it.
 
-        :param decide: takes a moment. :param terms: of the rounds, where there were any.
+        :param decide: given what the cube's releases added to its books; takes a moment.
+        :param terms: of the rounds, where there were any.
         """
         while True:
             after, rows = self._shelf.books(release.cube)
             if (frozen := self._shelf.frozen(release)) is not None:
                 return frozen
-            made = await asyncio.to_thread(lambda: decide(Books.of(rows)))
-            if made.beyond:
-                get_logger().error(Event.FIGURES_BEYOND, count=len(made.beyond))
+            made = await asyncio.to_thread(decide, rows)
             octets = made.published.to_bytes()
             put = put_release(release, octets, books=made.row, after=after)
             with suppress(Overtaken):
                 await self._log.append(self._leaf(release, made.published, terms), also=put)
+                if made.beyond:
+                    await self._alarm(len(made.beyond))
                 return octets
+
+    async def _alarm(self, cells: int) -> None:
+        """Withheld cells that nothing protects any more: what is out cannot be taken back."""
+        get_logger().error(Event.FIGURES_BEYOND, count=cells)
+        await self._log.append(self._leaves.alarm(["FIGURES_BEYOND"], subject="figures-released"))
 
     def _needs_rounds(self, sought: Sought, release: Release) -> bool:
         books = Books.of(self._shelf.books(release.cube)[1])
@@ -175,18 +181,18 @@ class Maker:
         )
 
     def _decided(
-        self, sought: Sought, terms: Terms, combined: Combined, expected: int, books: Books
+        self, sought: Sought, terms: Terms, combined: Combined, expected: int, rows: list[bytes]
     ) -> Made:
         return decide_unit(
-            terms, sought.cube, sought.level, sought.unit, combined, books, self._rules,
-            registry_digest=sought.registry.digest, expected=expected,
+            terms, sought.cube, sought.level, sought.unit, combined, Books.of(rows),
+            self._rules, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip
 
-    def _totalled(self, sought: Sought, release: Release, expected: int, books: Books) -> Made:
+    def _totalled(self, sought: Sought, release: Release, expected: int, rows: list[bytes]) -> Made:
         return total_unit(
-            sought.cube, sought.level, sought.unit, books, self._rules, version=release.version,
-            registry_digest=sought.registry.digest, expected=expected,
+            sought.cube, sought.level, sought.unit, Books.of(rows), self._rules,
+            version=release.version, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip
 
