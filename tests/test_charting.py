@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -161,7 +162,7 @@ def test_names_at_the_end_of_lines_do_not_cover_each_other() -> None:
         if float(t.get("x", "")) > line.WIDTH - line.RIGHT
     ]  # fmt: skip
     assert len(names) == 6
-    assert all(b - a >= line.LABEL for a, b in zip(names, names[1:], strict=False))
+    assert all(b - a >= line.LABEL for a, b in itertools.pairwise(names))
 
 
 @given(st.integers(1, 2**62))

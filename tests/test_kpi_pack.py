@@ -294,10 +294,14 @@ def test_a_missing_quarter_is_no_smaller_year() -> None:
         return PublishedCell.of(codes, 500, 5)
 
     quarters = [f"{year}-Q{n}" for year in (2025, 2026) for n in (1, 2, 3, 4)][:-1]
+    given_level = ("displacement", "quarter,shore")
     made = Contents.of(
-        2026, federation="example", registry=defaults(), priorities=Priorities(),
-        releases=[release(defaults(), "displacement", "quarter,shore", q, figure) for q in quarters],
-    )  # fmt: skip
+        2026,
+        federation="example",
+        registry=defaults(),
+        priorities=Priorities(),
+        releases=[release(defaults(), *given_level, quarter, figure) for quarter in quarters],
+    )
     text = "".join(displacement(made))
     assert "is not known" in text
     assert "2,000 ± 20" in text

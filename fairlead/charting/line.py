@@ -130,9 +130,9 @@ def _names(frame: Frame, rows: Sequence[Row]) -> Iterator[str]:
     ends = []
     for place, row in enumerate(rows):
         known = [cell.value for cell in row.cells if cell.shown.is_number]
-        ends.append((frame.y(known[-1]), place, row))
+        ends.append((round(frame.y(known[-1])), place, row))
     lowest = HEIGHT - LABEL * (len(ends) - 1)
-    y = 0.0
+    y = 0
     for number, (wanted, place, row) in enumerate(sorted(ends, key=lambda end: end[:2])):
         y = max(min(wanted, lowest + LABEL * number), y + LABEL if number else TOP)
         yield mark(WIDTH - RIGHT + 14, y, place)
