@@ -37,7 +37,7 @@ th { background: var(--wash); font-weight: 600; }
 table.figures td, td.n {
   text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums;
 }
-td.whole { white-space: nowrap; }
+td.whole, table.figures thead th { white-space: nowrap; }
 tfoot td, tfoot th { color: var(--soft); font-weight: normal; }
 td.suppressed { background: repeating-linear-gradient(135deg, #fff 0 5px, #e3e7eb 5px 6.5px); }
 td.not-reported { color: var(--soft); font-style: italic; background: var(--wash); }
@@ -54,7 +54,7 @@ code { font: .85rem "Liberation Mono", "DejaVu Sans Mono", monospace; overflow-w
   body { max-width: none; padding: 0; font-size: 9pt; }
   * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
   tr, figure { break-inside: avoid; } h2 { break-before: page; } h3, h4 { break-after: avoid; }
-  .wide, figure { overflow: visible; }
+  table { font-size: 8.5pt; } .wide, figure { overflow: visible; }
 }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
