@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, SimpleNamespace
+from typing import cast
 
 import pytest
 from typer.testing import CliRunner
@@ -14,13 +16,21 @@ from certs.dev import federation as specs
 from certs.dev.make import make
 from certs.dev.opened import Opened, open_federation
 from fairlead import signing
+from fairlead.auditlog import AuditLog
+from fairlead.certificates import Identity
 from fairlead.cli.stats import app
-from fairlead.errors import Forged, NotFound
+from fairlead.errors import Forged, InvalidInput, NotFound, Overloaded
+from fairlead.keyring import KeyRing
 from fairlead.kpi.checking import check_pack
-from fairlead.kpi.pack import make_pack
+from fairlead.kpi.pack import make_pack, pack_files
+from fairlead.kpi.signature import Statement
+from fairlead.leaves import LeafWriter
+from fairlead.v1 import audit_pb2
+from node.packing import PackDesk
 from tests.released import KEY, small_contents
 
 SIGNATURE = "kpi-2026.sig.json"
+ORIGIN = "fairlead.demo/partner/customs"
 
 
 @pytest.fixture(scope="module")
@@ -94,6 +104,83 @@ def test_a_pack_outlives_its_key(folder: Path, world: Opened) -> None:
     assert (after.serial, after.in_force) == (was.serial, False)
     with pytest.raises(Forged):
         check_pack(folder / SIGNATURE, [now])
+
+
+# ── At the node ──────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.fixture
+def desk(world: Opened, tmp_path: Path) -> Iterator[PackDesk]:
+    """The customs' node, as far as it signs packs."""
+    log = AuditLog.open(tmp_path / "log.sqlite", origin=ORIGIN, key=KEY, clock=time.time)
+    yield PackDesk(
+        partner_id="customs",
+        keys=KeyRing(world.layout.node("customs")),
+        directory=world.directory,
+        log=log,
+        leaves=LeafWriter(log="partner/customs", clock=time.time),
+    )
+    log.close()
+
+
+def last(desk: PackDesk) -> audit_pb2.AuditLeaf:
+    """The newest leaf."""
+    ((body,),) = desk.log.read("SELECT body FROM leaf ORDER BY idx DESC LIMIT 1")
+    return audit_pb2.AuditLeaf.FromString(body)
+
+
+ANALYST = cast("Identity", SimpleNamespace(spiffe_id="spiffe://f/partner/customs/user/u-c01"))
+
+
+@pytest.mark.asyncio
+async def test_a_node_signs_its_own_partners_packs(
+    desk: PackDesk, world: Opened, tmp_path: Path
+) -> None:
+    """A pack that a node signed by its statement verifies, and the log has who asked for it."""
+    files = pack_files(small_contents())
+    statement = Statement.of(files, year=2026, signer="customs")
+    files[SIGNATURE] = statement.signed(await desk.sign(statement.to_bytes(), ANALYST))
+    for name, data in files.items():
+        (tmp_path / name).write_bytes(data)
+    assert check_pack(tmp_path / SIGNATURE, [world.directory]).differing == {}
+    leaf = last(desk)
+    assert (leaf.type, leaf.subject) == (audit_pb2.LEAF_TYPE_OWNER, "pack-signed")
+    assert leaf.user == ANALYST.spiffe_id
+    wanted = signing.digest(signing.preimage("kpi-pack", statement.to_bytes()))
+    assert leaf.detail_digest == wanted
+
+
+@pytest.mark.asyncio
+@pytest.mark.parametrize(("signer", "code"), [("police", "PACK_SIGNER"), ("", "PACK_SIGNATURE")])
+async def test_a_node_signs_nothing_else(desk: PackDesk, signer: str, code: str) -> None:
+    """Another partner's statement, and what is none, is refused, and the log has it."""
+    octets = b"{}"
+    if signer:
+        files = pack_files(small_contents())
+        octets = Statement.of(files, year=2026, signer=signer).to_bytes()
+    with pytest.raises(InvalidInput) as caught:
+        await desk.sign(octets, ANALYST)
+    assert caught.value.code == code
+    leaf = last(desk)
+    assert (leaf.type, list(leaf.reasons)) == (audit_pb2.LEAF_TYPE_REFUSAL, [code])
+
+
+@pytest.mark.asyncio
+async def test_nothing_is_signed_that_is_not_logged(
+    desk: PackDesk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the log takes no leaf, nobody gets a signature."""
+
+    async def refuse(_leaf: bytes) -> None:
+        raise Overloaded("full")
+
+    monkeypatch.setattr(desk.log, "append", refuse)
+    statement = Statement.of(pack_files(small_contents()), year=2026, signer="customs")
+    with pytest.raises(Overloaded):
+        await desk.sign(statement.to_bytes(), ANALYST)
+
+
+# ── What is no pack ──────────────────────────────────────────────────────────────────────────
 
 
 def test_a_partner_that_nobody_knows_signs_nothing(folder: Path, world: Opened) -> None:
