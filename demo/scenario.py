@@ -148,8 +148,8 @@ class Scenario:
         """The Alliance's figures, and the pack of a year; returns its page."""
         today = datetime.now(UTC).date()
         self._tell(
-            "Strategic questions: what moved from sea ports to inland ports in two years? Six nodes "
-            "send masked sums; nobody, the gateway included, sees one partner's figures."
+            "Strategic questions: what moved from sea ports to inland ports in two years? Six "
+            "nodes send masked sums; nobody, the gateway included, sees one partner's figures."
         )
         asked = ("displacement", "--level", "quarter,shore", "--period", period(today))
         said = self._fairlead(ANALYST, "stats", "query", *asked)
