@@ -21,7 +21,7 @@ from fairlead.published import Published
 from fairlead.strategic.books import Books
 from fairlead.strategic.deciding import Made, decide_unit, needs_rounds, not_reported, total_unit
 from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
-from fairlead.summing import Combined, Release, Terms
+from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering
@@ -89,7 +89,8 @@ class Maker:
 
         1. What is frozen is given again.
         2. Where all figures are totals of what is out, nobody is asked.
-        3. Everybody of one list is ready; too few, and it is not reported, for now.
+        3. Everybody of one list is ready; too few, and it is not reported, for now. Nodes that
+           state no further sums of these months leave what totals there are.
         4. List, quarter and cut-off are durable: whoever goes on later says the same.
         5. The rounds: no sum is made of less than everybody's part.
         6. It is decided what may be shown, over everything that is out.
@@ -107,12 +108,14 @@ class Maker:
             partners = self._partners()
             expected = len(partners.directory.listed)
             # 2
+            total = partial(self._totalled, sought, release, expected)
             if not await asyncio.to_thread(self._needs_rounds, sought, release):
-                return await self._frozen(
-                    release, partial(self._totalled, sought, release, expected)
-                )
+                return await self._frozen(release, total)
             # 3
-            found = await self._gathered(sought, release, partners, progress)
+            try:
+                found = await self._gathered(sought, release, partners, progress)
+            except LooksUsedUp:
+                return await self._frozen(release, total)
             if found is None:
                 return self._not_reported(sought, expected).to_bytes()
             # 4
