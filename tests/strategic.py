@@ -100,14 +100,15 @@ class Wire:
             self.faults[partner_id](request)
         if partner_id not in self.nodes.rounds:
             raise LegFailed(query_pb2.STATUS_INVALID, "NOT_REPORTED")
-        statement = await asyncio.to_thread(self._statement, partner_id, request)
+        statement = await asyncio.to_thread(self.statement, partner_id, request)
         if partner_id in self.lies:
             statement = self.lies[partner_id](request, statement)
         found = statement_to_wire(statement)
         self.said.append((partner_id, found))
         return found
 
-    def _statement(self, partner_id: str, request: RoundRequest) -> Statement:
+    def statement(self, partner_id: str, request: RoundRequest) -> Statement:
+        """What a partner says."""
         terms = terms_from_wire(request.terms, self.registry).terms
         rounds = self.nodes.rounds[partner_id]
         try:
