@@ -22,7 +22,7 @@ from fairlead.v1 import query_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures.making import Sought
 from gateway.members import LegFailed, RoundRequest
-from tests.strategic import CUBE, LEVEL, REGISTRY, UNIT, Town, Wire
+from tests.tallying import CUBE, LEVEL, REGISTRY, UNIT, Town, Wire
 from tests.walks import ASKER, NOW, world_of
 
 KINDS: tuple[type[RoundRequest], ...] = (

@@ -169,7 +169,7 @@ class Maker:
             with suppress(Overtaken):
                 await self._log.append(self._leaf(release, made.published, terms), also=put)
                 if made.beyond:
-                    await self._alarm(len(made.beyond))
+                    await self._alarm(sum(map(len, made.beyond.values())))
                 return octets
 
     async def _alarm(self, cells: int) -> None:

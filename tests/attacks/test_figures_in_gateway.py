@@ -19,7 +19,7 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.members import LegFailed
 from tests.counting import KINDS, OUT, put, take
 from tests.federation import ROOT
-from tests.strategic import Wire
+from tests.tallying import Wire
 from tests.summed import Nodes, names
 from tests.walks import make_world
 
