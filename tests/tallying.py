@@ -87,6 +87,8 @@ class Wire:
     faults: dict[str, Callable[[RoundRequest], None]] = field(default_factory=dict)
     lies: dict[str, Callable[[RoundRequest, Statement], Statement]] = field(default_factory=dict)
     stalled: set[str] = field(default_factory=set)
+    looks_used_up: bool = False
+    """Whether every node has stated as many sums of each month as it ever does."""
     seen: list[tuple[str, RoundRequest]] = field(default_factory=list)
     said: list[tuple[str, pb.RoundStatement]] = field(default_factory=list)
 
@@ -100,6 +102,8 @@ class Wire:
             self.faults[partner_id](request)
         if partner_id not in self.nodes.rounds:
             raise LegFailed(query_pb2.STATUS_INVALID, "NOT_REPORTED")
+        if self.looks_used_up:
+            raise LegFailed(query_pb2.STATUS_INVALID, "FIGURES_USED_UP")
         statement = await asyncio.to_thread(self.statement, partner_id, request)
         if partner_id in self.lies:
             statement = self.lies[partner_id](request, statement)

@@ -19,8 +19,8 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.members import LegFailed
 from tests.counting import KINDS, OUT, put, take
 from tests.federation import ROOT
-from tests.tallying import Wire
 from tests.summed import Nodes, names
+from tests.tallying import Wire
 from tests.walks import make_world
 
 PLANTED = {name: 61_803_398 + 111_317 * place for place, name in enumerate(names(8))}
