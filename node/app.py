@@ -429,22 +429,25 @@ def _bind(
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
     return process.bind(
-        [*service.services(
-            partner,
-            answering,
-            asker.asking,
-            asker.approvals,
-            asker.watches,
-            asker.telling,
-            asker.cases,
-            directory,
-            offering.delivery,
-            follower,
-            DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
-            witness,
-            asker.files,
-            AuditDesk(log=parts.log, leaves=parts.leaves),
-        ), offered(taking)],
+        [
+            *service.services(
+                partner,
+                answering,
+                asker.asking,
+                asker.approvals,
+                asker.watches,
+                asker.telling,
+                asker.cases,
+                directory,
+                offering.delivery,
+                follower,
+                DecisionDesk(log=parts.log, leaves=parts.leaves, clock=parts.clock),
+                witness,
+                asker.files,
+                AuditDesk(log=parts.log, leaves=parts.leaves),
+            ),
+            offered(taking),
+        ],
         config=parts.config,
         material=process.material_of(
             parts.config.keys_dir,
