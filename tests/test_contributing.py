@@ -93,8 +93,8 @@ def terms_for(made: Federation, unit: Unit, level: str = "quarter") -> tuple[Ter
 
 
 async def test_what_is_in_the_registers_sums_up(tmp_path: Path) -> None:
-    """Three rounds over real connections, a node restarted between them; noise is all that the sum
-    differs by. Only a gateway may ask, and each node has a leaf of what it said."""
+    """Three rounds over real connections, with a restart, differ by noise alone from what is there;
+    each node has its leaves, and none but a gateway may ask."""
     unit = last_quarter()
     async with federation(tmp_path, partners=PARTNERS) as made:
         for partner in PARTNERS:
