@@ -203,4 +203,6 @@ def test_postgresql_counts_in_one_read_only_statement(tmp_path: Path) -> None:
                 head = DATABASE.replace("URL", server.url())
                 counted(mapping(tmp_path, head, change), "year", "2026")
             assert stopped.value.code in {code, "SCHEMA_CHANGED"}
-        assert server.admin().execute("SELECT count(*) FROM rows").fetchone() == (3_000,)
+        with server.admin() as connection:
+            left = connection.execute("SELECT count(*) FROM rows").fetchone()
+        assert left == (3_000,)

@@ -114,7 +114,7 @@ def _placed(
     row's own number in its order too."""
     read: list[Column] = []
     if key:
-        order = [sa.column(name) for name in key]
+        order: list[Column] = [sa.column(name) for name in key]
         read.append(sa.func.row_number().over(order_by=order).label("number"))
     read += [cells.word(axis.column).label(f"a{n}") for n, axis in enumerate(plan.axes)]
     for place, figure in enumerate(plan.figures):
@@ -177,7 +177,7 @@ def _fault(rows: sa.Subquery, plan: Plan) -> Column:
     for number, figure in enumerate(plan.figures):
         if not isinstance(figure, Rows):
             value = rows.c[f"f{number}"]
-            unread = value.is_(None)
+            unread: Column = value.is_(None)
             if isinstance(figure, Bars):
                 unread = sa.and_(sa.not_(rows.c[f"f{number}e"]), unread)
             found(unread)

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
@@ -152,7 +153,7 @@ class Register:
     def _numbered(self, entries: Sequence[Entry], known: Mapping[Key, Row]) -> list[Row]:
         last = self._rows[-1] if self._rows else None
         number = last.number if last else 0
-        moment = max(int(self._clock() * 1000), last.recorded_ms + 1 if last else 0)
+        moment = max(ceil(self._clock() * 1000), last.recorded_ms + 1 if last else 0)
         revisions = {key: row.revision for key, row in known.items()}
         found = []
         for entry in entries:
