@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.output import Exit, Format, awaited, emit, emit_json, say
-from node.cli.act import CONFIG, ConfigOption
+from fairlead.cli.output import Exit, Format, emit, emit_json, say
+from node.cli.act import CONFIG, ConfigOption, act
 
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
     from fairlead.cubes.registry import Registry
-    from node.figures.preview import Previewed
 
 app = typer.Typer(
     help="What this node counts: check its mappings, see its own figures.",
@@ -23,7 +22,7 @@ app = typer.Typer(
 )
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
 CHECKED = ("mapping", "cube", "rows", "state")
-CELLS = ("unit", "codes", "records", "figures", "needs")
+CELLS = ("unit", "codes", "records", "figures", "needs of others")
 
 
 @app.command("check")
@@ -55,41 +54,23 @@ def preview(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Show this node's own figures, and what a cell would still need to be shown to others."""
-    import os
-    import time
-
-    from node.figures.mapped import MappedFigures
-    from node.figures.mapped_fit import check_fits
-    from node.figures.mapped_form import load_figures
-    from node.figures.preview import preview as previewed
-
-    settings, registry = _begin(config)
-    mappings = [load_figures(path) for path in settings.statistics]
-    for mapping in mappings:
-        check_fits(mapping, registry)
-    asked = registry.cube(cube)
-    at = asked.level(level)
-    over = at.period(period)
-    figures = MappedFigures(mappings, environ=os.environ)
-    now = time.time()
-    cells = awaited(previewed(figures, asked, at, over, cut_off=now))
+    found = act(config, "statistics-preview", cube=cube, level=level, period=period)
     if output is Format.JSON:
-        emit_json(
-            {
-                "cube": asked.id,
-                "cube_version": asked.version,
-                "registry": registry.digest.hex(),
-                "level": at.name,
-                "period": over.spelling,
-                "cut_off": int(now),
-                "cells": [cell.as_record() for cell in cells],
-            }
-        )
+        emit_json(found)
         return
-    shown = [cell for cell in cells if cell.records]
-    emit([_row(cell) for cell in shown], columns=CELLS, output=output)
-    say(f"{len(shown)} of {len(cells)} cells have records of this node, the others show none of it")
-    say("nothing left this node: others' figures decide about what needs them")
+    cells = found["cells"]
+    emit([_row(cell) for cell in cells], columns=CELLS, output=output)
+    say(f"{len(cells)} of {len(cells) + found['empty']} cells have records of this node")
+    if never := sorted({name for cell in cells for name in _never(cell)}):
+        say(f"never shown: {', '.join(never)}: the directory has {found['partners']} partners")
+    say(f"shown is the sum of all who take part, with noise, in steps of {found['round_to']};")
+    say("and only where no cell that is not shown could be worked out from it")
+    say("nothing left this node")
+
+
+def _never(cell: dict[str, Any]) -> list[str]:
+    """The measures for which there are too few partners."""
+    return [name for name, need in cell["needs"].items() if not need["possible"]]
 
 
 def _begin(config: Path) -> tuple[NodeConfig, Registry]:
@@ -122,13 +103,26 @@ def _checked(path: Path, registry: Registry) -> dict[str, object]:
     return found
 
 
-def _row(cell: Previewed) -> dict[str, object]:
-    needs = [str(rule) for rule, standing in cell.rules.items() if standing != "met"]
-    figures = [f"{name} {'/'.join(map(str, words))}" for name, words in cell.values.items()]
+def _row(cell: dict[str, Any]) -> dict[str, object]:
+    figures = [f"{name} {'/'.join(map(str, words))}" for name, words in cell["values"].items()]
     return {
-        "unit": cell.cell.unit.spelling,
-        "codes": "/".join(cell.cell.codes) or None,
-        "records": cell.records,
+        "unit": cell["unit"],
+        "codes": "/".join(cell["codes"]) or None,
+        "records": cell["records"],
         "figures": ", ".join(figures),
-        "needs": ", ".join(needs) or None,
+        "needs of others": _needs(cell["needs"]) or None,
     }
+
+
+def _needs(needs: dict[str, dict[str, Any]]) -> str:
+    """``3 partners, 4 records; weight: 5 partners, 4 records, 40``: what is the same of several
+    measures is said once."""
+    said: dict[str, list[str]] = {}
+    for name, need in needs.items():
+        parts = [f"{need['others']} partners"]
+        parts += [f"{need['records']} records"] if need["records"] else []
+        parts += [f"a {name} of {need['amount']}"] if need["amount"] else []
+        said.setdefault(", ".join(parts), []).append(name)
+    return "; ".join(
+        text if len(said) == 1 else f"{'/'.join(names)}: {text}" for text, names in said.items()
+    )

@@ -85,7 +85,7 @@ def gathered(
 
 
 def uncountable(faults: Sequence[Fault]) -> Exception:
-    """The error of faulty rows; where a second look finds none of them, of a source that changed."""
+    """The error of faulty rows; where a second look finds none, of a source that changed."""
     return Uncountable(faults) if faults else changed()
 
 
