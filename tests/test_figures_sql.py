@@ -21,8 +21,8 @@ from tests.postgres import postgres
 from tests.test_figures_files import ASKED, MANY, good, spoilt
 
 TYPED = (
-    "CREATE TABLE rows (id integer PRIMARY KEY, at timestamptz, entered bigint, port text, how text,"
-    " state text, kg double precision, hours numeric)"
+    "CREATE TABLE rows (id integer PRIMARY KEY, at timestamptz, entered bigint, port text,"
+    " how text, state text, kg double precision, hours numeric)"
 )
 
 
@@ -175,7 +175,8 @@ def test_postgresql_counts_in_one_read_only_statement(tmp_path: Path) -> None:
         server.run(TYPED, "CREATE ROLE reader LOGIN", "GRANT SELECT ON rows TO reader")
         with server.admin() as connection, connection.cursor() as cursor:
             marks = ", ".join(["%s"] * 8)
-            cursor.executemany(f"INSERT INTO rows VALUES ({marks})", [_typed(row) for row in found])
+            typed = [_typed(row) for row in found]
+            cursor.executemany(f"INSERT INTO rows VALUES ({marks})", typed)  # noqa: S608
         at = mapping(tmp_path, DATABASE.replace("URL", server.url(user="reader")))
         cube = registry().cube("reports")
         begin = server.size_of_log()
@@ -190,10 +191,12 @@ def test_postgresql_counts_in_one_read_only_statement(tmp_path: Path) -> None:
         with pytest.raises(Uncountable) as caught:
             counted(at, "year", "2026")
         assert [(f.key, f.ranges) for f in caught.value.faults] == [
-            ("date.column", [(12, 12)]), ("dimensions.place", [(7, 8)]), ("measures.kg", [(10, 10)]),
+            ("date.column", [(12, 12)]), ("dimensions.place", [(7, 8)]),
+            ("measures.kg", [(10, 10)]),
         ]  # fmt: skip
         refused = {
-            "COLUMN_TYPE": "SELECT id, CAST(at AS text) AS at, entered, port, how, state, kg, hours FROM rows",
+            "COLUMN_TYPE": "SELECT id, CAST(at AS text) AS at, entered, port, how, state, kg, hours"
+                           " FROM rows",
             "SOURCE_DOWN": "WITH w AS (DELETE FROM rows RETURNING *) SELECT * FROM w",
             "TIMEOUT": "SELECT rows.* FROM rows, pg_sleep(30)",
         }  # fmt: skip
