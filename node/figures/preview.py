@@ -168,7 +168,7 @@ class _Judge:
                 found[measure.id] = Need(
                     others=others,
                     records=self._records(records),
-                    amount=self._amount(own, others),
+                    amount=self._amount(own, max(others, self.partners - 1)),
                     possible=others < self.partners,
                 )
         return found
@@ -193,7 +193,7 @@ class _Judge:
 
     def _amount(self, own: int, others: int) -> int:
         """The least that the others have to have together, so that the own part is not most of the
-        sum: of so many others with equal parts, and hence of any so many."""
+        sum: so little is enough where there are so many and their parts are equal."""
         low, high = 0, own
         while low < high:
             middle = (low + high) // 2
