@@ -8,14 +8,16 @@ from typing import Any
 
 import pytest
 
-from fairlead.config import Limits, NodeConfig
+from fairlead.config import ConfigurationInvalid, Limits, NodeConfig
 from fairlead.cubes.period import Period, parse_unit
 from fairlead.disclosure.rules import Rules
 from fairlead.errors import InvalidInput
+from node.app import assemble
 from node.cli import statistics
 from node.cli.main import app
 from node.figures.mapped import MappedFigures
 from node.figures.preview import Need, Previewed, Rule, Standing, preview
+from node.owning import at_rest
 from tests.federation import build
 from tests.mapped import CUT_OFF, mapping, registry, rows, write_csv
 from tests.test_cli_owner import typed, write_config
@@ -154,6 +156,24 @@ def test_the_check_of_a_mapping_that_does_not_fit_names_its_keys(
     assert "measures.kg.unit: the unit kg or t or g" in capsys.readouterr().err
 
 
+async def test_a_mapping_that_does_not_fit_keeps_a_node_from_starting(tmp_path: Path) -> None:
+    """A node that serves has its mappings checked first; who acts on its files is not held up."""
+    made = build(
+        tmp_path, partners=("customs", OWNER), records={}, local_policy=None, tick_ms=5,
+        limits=Limits(),
+    )  # fmt: skip
+    (tmp_path / "events.csv").write_text(EVENTS)
+    (tmp_path / "events.toml").write_text(MAPPING.replace('unit = "events"', 'unit = "t"'))
+    config = made.node_configs[OWNER].model_copy(update={"statistics": (tmp_path / "events.toml",)})
+    async with at_rest(config) as steering:
+        assert (await steering.register.listed(noun="report")) == {"entries": []}
+    with pytest.raises(ConfigurationInvalid) as caught:
+        await assemble(config)
+    assert caught.value.code == "FIGURES_UNFIT"
+    assert "measures.events.unit" in caught.value.diagnostics()
+    assert "fairlead-node statistics check" in caught.value.remedy
+
+
 def test_the_preview_prints_the_own_cells(tmp_path: Path) -> None:
     """Of a node at rest: the cells with own records, from a mapped source and from the register
     together, how many others there are, and what each needs; nothing else is asked."""
@@ -183,7 +203,7 @@ def test_the_preview_prints_the_own_cells(tmp_path: Path) -> None:
     table = typed(node, *asked, "2026-Q1")
     assert "3 partners, 7 records" in table.stdout
     assert "1 of 2 cells" in table.stderr
-    assert "never shown: events: the directory has 2 partners" in table.stderr
+    assert "never shown: events: the directory has only 2 partners" in table.stderr
     for words, code in (
         (("statistics", "preview", "displacements", *asked[3:], "2026-Q1"), "CUBE_UNKNOWN"),
         ((*asked[:4], "quarter,harbour", "--period", "2026-Q1"), "LEVEL_UNKNOWN"),

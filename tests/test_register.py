@@ -237,6 +237,26 @@ async def test_a_report_that_no_cube_could_count_is_refused(
 
 
 @pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"place": "rotterdam"}, "NLRTM (Rotterdam)"),
+        ({"place": "NLRTN"}, "NLRTM (Rotterdam)"),
+        ({"event": "seal-brokn"}, "seal-broken"),
+        ({"event": "explosion"}, "gate-in  gate-out"),
+    ],
+    ids=str,
+)
+async def test_an_unknown_code_is_answered_with_those_that_resemble_it(
+    place: Place, changes: dict[str, Any], named: str
+) -> None:
+    """By its spelling or by its name, at any step; the words that were typed are not repeated."""
+    error = await refused(report(place, **changes))
+    assert named in error.remedy
+    (typed,) = changes.values()
+    assert typed not in error.diagnostics()
+
+
+@pytest.mark.parametrize(
     ("changes", "code"),
     [
         ({"outcome": "open"}, "REGISTER_CODE"),

@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
+CHECK = "fairlead-node statistics check"
 CHECKED = ("mapping", "cube", "rows", "state")
 CELLS = ("unit", "codes", "records", "figures", "needs of others")
 
@@ -37,10 +38,11 @@ def check(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) ->
     for entry in found:
         for line in entry["problems"]:  # type: ignore[attr-defined]
             say(f"{entry['mapping']}: {line}")
+        if entry["problems"]:
+            say(f"next: {entry['remedy']} --config {config}")
     if not found:
         say('no source is mapped to a cube: add its mapping to "statistics" in the configuration')
     if any(entry["problems"] for entry in found):
-        say(f"next: correct these, then: fairlead-node statistics check --config {config}")
         return Exit.CHECK_FAILED
     return Exit.ANSWERED
 
@@ -59,10 +61,12 @@ def preview(
         emit_json(found)
         return
     cells = found["cells"]
-    emit([_row(cell) for cell in cells], columns=CELLS, output=output)
+    emit([_row(cell, found["units"]) for cell in cells], columns=CELLS, output=output)
     say(f"{len(cells)} of {len(cells) + found['empty']} cells have records of this node")
+    if not cells:
+        return
     if never := sorted({name for cell in cells for name in _never(cell)}):
-        say(f"never shown: {', '.join(never)}: the directory has {found['partners']} partners")
+        say(f"never shown: {', '.join(never)}: the directory has only {found['partners']} partners")
     say(f"shown is the sum of all who take part, with noise, in steps of {found['round_to']};")
     say("and only where no cell that is not shown could be worked out from it")
     say("nothing left this node")
@@ -92,36 +96,42 @@ def _checked(path: Path, registry: Registry) -> dict[str, object]:
     from node.figures.mapped_fault import Uncountable
 
     found: dict[str, object] = {"mapping": path.name, "cube": None, "rows": None, "state": "ready",
-                                "problems": [], "faults": []}  # fmt: skip
+                                "problems": [], "remedy": "", "faults": []}  # fmt: skip
     try:
         found["cube"], found["rows"] = check_mapping(path, registry, environ=os.environ)
-    except Uncountable as error:
-        found["faults"] = [fault.as_record() for fault in error.faults]
-        return found | {"state": error.code, "problems": list(error.problems)}
     except FairleadError as error:
-        return found | {"state": error.code, "problems": error.diagnostics().split("\n")}
+        if isinstance(error, Uncountable):
+            found["faults"] = [fault.as_record() for fault in error.faults]
+        lines = error.diagnostics().split("\n")
+        problems = [line.strip() for line in lines if not line.startswith("next: ")]
+        return found | {"state": error.code, "problems": problems, "remedy": _next(error.remedy)}
     return found
 
 
-def _row(cell: dict[str, Any]) -> dict[str, object]:
+def _next(remedy: str) -> str:
+    """What to do, and that this is run again."""
+    return remedy if remedy.endswith(CHECK) else "; ".join(filter(None, [remedy, f"then: {CHECK}"]))
+
+
+def _row(cell: dict[str, Any], units: dict[str, str]) -> dict[str, object]:
     figures = [f"{name} {'/'.join(map(str, words))}" for name, words in cell["values"].items()]
     return {
         "unit": cell["unit"],
         "codes": "/".join(cell["codes"]) or None,
         "records": cell["records"],
         "figures": ", ".join(figures),
-        "needs of others": _needs(cell["needs"]) or None,
+        "needs of others": _needs(cell["needs"], units) or None,
     }
 
 
-def _needs(needs: dict[str, dict[str, Any]]) -> str:
-    """``3 partners, 4 records; weight: 5 partners, 4 records, 40``: what is the same of several
-    measures is said once."""
+def _needs(needs: dict[str, dict[str, Any]], units: dict[str, str]) -> str:
+    """``seizures: 3 partners, 4 records; weight: 5 partners, 4 records, 42 kg``: what is the same
+    of several measures is said once."""
     said: dict[str, list[str]] = {}
     for name, need in needs.items():
         parts = [f"{need['others']} partners"]
         parts += [f"{need['records']} records"] if need["records"] else []
-        parts += [f"a {name} of {need['amount']}"] if need["amount"] else []
+        parts += [f"{need['amount']} {units[name]}"] if need["amount"] else []
         said.setdefault(", ".join(parts), []).append(name)
     return "; ".join(
         text if len(said) == 1 else f"{'/'.join(names)}: {text}" for text, names in said.items()
