@@ -9,7 +9,7 @@ from typing import Any
 
 from fairlead.cubes.registry import Registry
 from fairlead.disclosure.rules import Rules
-from node.figures import FiguresOf
+from node.figures import Figures
 from node.figures.preview import preview
 
 Json = dict[str, Any]
@@ -19,11 +19,12 @@ Json = dict[str, Any]
 class OwnCells:
     """Shows them to the owner alone; nothing of it leaves the node.
 
+    :param figures: of everything that this node counts, also for whoever takes part in a round.
     :param registry: the cubes in force now; parsing them may take a moment.
     :param partners: how many the directory has, this one among them.
     """
 
-    figures: FiguresOf
+    figures: Figures
     registry: Callable[[], Registry]
     partners: Callable[[], int]
     rules: Rules

@@ -131,12 +131,13 @@ class Register:
         """Add rows, durable with one leaf; none where there is nothing to add.
 
         :param decide: told what the register says now, gives the entries as they are to be, and
-            raises where something forbids it. Nobody else writes meanwhile.
+            raises where something forbids it; it runs beside the event loop. Nobody else writes
+            meanwhile.
         :raises LogUnavailable: not durable, and nothing was added.
         """
         async with self._writing:
             known = await asyncio.to_thread(self.as_of)
-            entries = decide(known)
+            entries = await asyncio.to_thread(decide, known)
             if not entries:
                 return ()
             rows = self._numbered(entries, known)
