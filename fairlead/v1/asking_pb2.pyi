@@ -8,6 +8,7 @@ from fairlead.v1 import audit_pb2 as _audit_pb2
 from fairlead.v1 import directory_pb2 as _directory_pb2
 from fairlead.v1 import handling_pb2 as _handling_pb2
 from fairlead.v1 import query_pb2 as _query_pb2
+from fairlead.v1 import statistics_pb2 as _statistics_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -2024,3 +2025,126 @@ class RemoveWatchResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RemoveWatchResponse: _TypeAlias = RemoveWatchResponse  # noqa: Y015
+
+@_typing.final
+class ListCubesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCubesRequest: _TypeAlias = ListCubesRequest  # noqa: Y015
+
+@_typing.final
+class ListCubesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REGISTRY_FIELD_NUMBER: _builtins.int
+    FEDERATION_FIELD_NUMBER: _builtins.int
+    POLICY_SERIAL_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    registry: _builtins.bytes
+    """The registry's canonical octets (JSON)."""
+    federation: _builtins.str
+    policy_serial: _builtins.int
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedCompositeFieldContainer[Global___FiguresPurpose]:
+        """Purposes for which the caller may ask for figures, each with its cubes."""
+
+    def __init__(
+        self,
+        *,
+        registry: _builtins.bytes = ...,
+        federation: _builtins.str = ...,
+        policy_serial: _builtins.int = ...,
+        purposes: _abc.Iterable[Global___FiguresPurpose] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["federation", b"federation", "policy_serial", b"policy_serial", "purposes", b"purposes", "registry", b"registry"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListCubesResponse: _TypeAlias = ListCubesResponse  # noqa: Y015
+
+@_typing.final
+class FiguresPurpose(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PURPOSE_FIELD_NUMBER: _builtins.int
+    CUBES_FIELD_NUMBER: _builtins.int
+    purpose: _builtins.str
+    @_builtins.property
+    def cubes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        purpose: _builtins.str = ...,
+        cubes: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cubes", b"cubes", "purpose", b"purpose"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FiguresPurpose: _TypeAlias = FiguresPurpose  # noqa: Y015
+
+@_typing.final
+class AskFiguresRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    QUESTION_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    question: _builtins.bytes
+    """FiguresQuestion as the user signed it."""
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        question: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["question", b"question", "signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskFiguresRequest: _TypeAlias = AskFiguresRequest  # noqa: Y015
+
+@_typing.final
+class AskFiguresResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCEPTED_FIELD_NUMBER: _builtins.int
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    RELEASED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def accepted(self) -> _statistics_pb2.QueryFiguresResponse.Accepted: ...
+    @_builtins.property
+    def progress(self) -> _statistics_pb2.QueryFiguresResponse.Progress: ...
+    @_builtins.property
+    def released(self) -> _statistics_pb2.ReleasedFigures: ...
+    def __init__(
+        self,
+        *,
+        accepted: _statistics_pb2.QueryFiguresResponse.Accepted | None = ...,
+        progress: _statistics_pb2.QueryFiguresResponse.Progress | None = ...,
+        released: _statistics_pb2.ReleasedFigures | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "progress", b"progress", "released", b"released"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accepted", b"accepted", "event", b"event", "progress", b"progress", "released", b"released"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_event: _TypeAlias = _typing.Literal["accepted", "progress", "released"]  # noqa: Y015
+    _WhichOneofArgType_event: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
+
+Global___AskFiguresResponse: _TypeAlias = AskFiguresResponse  # noqa: Y015

@@ -135,6 +135,16 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.FromString,
                 _registered_method=True)
+        self.ListCubes = channel.unary_unary(
+                '/fairlead.v1.AskingService/ListCubes',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.ListCubesRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.ListCubesResponse.FromString,
+                _registered_method=True)
+        self.AskFigures = channel.unary_stream(
+                '/fairlead.v1.AskingService/AskFigures',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
@@ -283,6 +293,20 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListCubes(self, request, context):
+        """The cubes in force, and what a question about figures must name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AskFigures(self, request, context):
+        """Sends a question about figures under the user's signature; releases arrive as they are made.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -385,6 +409,16 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     servicer.RemoveWatch,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.SerializeToString,
+            ),
+            'ListCubes': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListCubes,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.ListCubesRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.ListCubesResponse.SerializeToString,
+            ),
+            'AskFigures': grpc.unary_stream_rpc_method_handler(
+                    servicer.AskFigures,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -928,6 +962,60 @@ class AskingService:
             '/fairlead.v1.AskingService/RemoveWatch',
             fairlead_dot_v1_dot_asking__pb2.RemoveWatchRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.RemoveWatchResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListCubes(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/ListCubes',
+            fairlead_dot_v1_dot_asking__pb2.ListCubesRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.ListCubesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AskFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fairlead.v1.AskingService/AskFigures',
+            fairlead_dot_v1_dot_asking__pb2.AskFiguresRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.AskFiguresResponse.FromString,
             options,
             channel_credentials,
             insecure,

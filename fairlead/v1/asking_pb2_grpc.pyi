@@ -77,6 +77,10 @@ class AskingServiceStub:
     """One own watch with its terms and what it noticed; the reading is on the record."""
     RemoveWatch: _grpc.UnaryUnaryMultiCallable[_asking_pb2.RemoveWatchRequest, _asking_pb2.RemoveWatchResponse]
     """Ends an own watch; everything kept of it is erased."""
+    ListCubes: _grpc.UnaryUnaryMultiCallable[_asking_pb2.ListCubesRequest, _asking_pb2.ListCubesResponse]
+    """The cubes in force, and what a question about figures must name."""
+    AskFigures: _grpc.UnaryStreamMultiCallable[_asking_pb2.AskFiguresRequest, _asking_pb2.AskFiguresResponse]
+    """Sends a question about figures under the user's signature; releases arrive as they are made."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
@@ -127,6 +131,10 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """One own watch with its terms and what it noticed; the reading is on the record."""
     RemoveWatch: _aio.UnaryUnaryMultiCallable[_asking_pb2.RemoveWatchRequest, _asking_pb2.RemoveWatchResponse]  # type: ignore[assignment]
     """Ends an own watch; everything kept of it is erased."""
+    ListCubes: _aio.UnaryUnaryMultiCallable[_asking_pb2.ListCubesRequest, _asking_pb2.ListCubesResponse]  # type: ignore[assignment]
+    """The cubes in force, and what a question about figures must name."""
+    AskFigures: _aio.UnaryStreamMultiCallable[_asking_pb2.AskFiguresRequest, _asking_pb2.AskFiguresResponse]  # type: ignore[assignment]
+    """Sends a question about figures under the user's signature; releases arrive as they are made."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -294,5 +302,21 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_asking_pb2.RemoveWatchResponse, _abc.Awaitable[_asking_pb2.RemoveWatchResponse]]:
         """Ends an own watch; everything kept of it is erased."""
+
+    @_abc_1.abstractmethod
+    def ListCubes(
+        self,
+        request: _asking_pb2.ListCubesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.ListCubesResponse, _abc.Awaitable[_asking_pb2.ListCubesResponse]]:
+        """The cubes in force, and what a question about figures must name."""
+
+    @_abc_1.abstractmethod
+    def AskFigures(
+        self,
+        request: _asking_pb2.AskFiguresRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_asking_pb2.AskFiguresResponse], _abc.AsyncIterator[_asking_pb2.AskFiguresResponse]]:
+        """Sends a question about figures under the user's signature; releases arrive as they are made."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -67,6 +67,8 @@ class _LeafTypeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_LeafType.Val
     """An auditor read leaves of this log."""
     LEAF_TYPE_TIMESTAMP: _LeafType.ValueType  # 55
     """A timestamp authority signed that a head of this log was there."""
+    LEAF_TYPE_FIGURES: _LeafType.ValueType  # 60
+    """Figures were asked for, released (gateway), or stated by this node in a round."""
 
 class LeafType(_LeafType, metaclass=_LeafTypeEnumTypeWrapper):
     """What a leaf records."""
@@ -112,6 +114,8 @@ LEAF_TYPE_READ: LeafType.ValueType  # 54
 """An auditor read leaves of this log."""
 LEAF_TYPE_TIMESTAMP: LeafType.ValueType  # 55
 """A timestamp authority signed that a head of this log was there."""
+LEAF_TYPE_FIGURES: LeafType.ValueType  # 60
+"""Figures were asked for, released (gateway), or stated by this node in a round."""
 Global___LeafType: _TypeAlias = LeafType  # noqa: Y015
 
 @_typing.final
@@ -163,6 +167,7 @@ class AuditLeaf(_message.Message):
     ENTRIES_MET_FIELD_NUMBER: _builtins.int
     ENTRIES_EXCUSED_FIELD_NUMBER: _builtins.int
     SELECTION_FIELD_NUMBER: _builtins.int
+    FIGURES_FIELD_NUMBER: _builtins.int
     type: Global___LeafType.ValueType
     query_id: _builtins.bytes
     time_ms: _builtins.int
@@ -253,6 +258,10 @@ class AuditLeaf(_message.Message):
     def selection(self) -> Global___LeafSelection:
         """What a READ leaf's auditor looked for, and among which leaves; what a legal hold keeps."""
 
+    @_builtins.property
+    def figures(self) -> Global___FiguresLeaf:
+        """What a FIGURES leaf is about."""
+
     def __init__(
         self,
         *,
@@ -296,10 +305,11 @@ class AuditLeaf(_message.Message):
         entries_met: _builtins.int = ...,
         entries_excused: _builtins.int = ...,
         selection: Global___LeafSelection | None = ...,
+        figures: Global___FiguresLeaf | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["selection", b"selection"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["figures", b"figures", "selection", b"selection"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "erased_class", b"erased_class", "erased_count", b"erased_count", "erased_digest", b"erased_digest", "erased_held", b"erased_held", "erased_until_ms", b"erased_until_ms", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["approvers", b"approvers", "checkpoints", b"checkpoints", "commitment", b"commitment", "decision_batch", b"decision_batch", "detail_digest", b"detail_digest", "entries_excused", b"entries_excused", "entries_listed", b"entries_listed", "entries_met", b"entries_met", "erased_class", b"erased_class", "erased_count", b"erased_count", "erased_digest", b"erased_digest", "erased_held", b"erased_held", "erased_until_ms", b"erased_until_ms", "figures", b"figures", "header_digest", b"header_digest", "intent_leaf_hash", b"intent_leaf_hash", "legal_basis", b"legal_basis", "log", b"log", "mandate_digest", b"mandate_digest", "manifest_digest", b"manifest_digest", "mode", b"mode", "opened_count", b"opened_count", "opened_since", b"opened_since", "opened_until", b"opened_until", "partner_id", b"partner_id", "partners", b"partners", "policy_serial", b"policy_serial", "purpose", b"purpose", "query_id", b"query_id", "reasons", b"reasons", "released", b"released", "request_digest", b"request_digest", "rules", b"rules", "schemes", b"schemes", "selection", b"selection", "signatures", b"signatures", "subject", b"subject", "term_count", b"term_count", "time_ms", b"time_ms", "type", b"type", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -429,3 +439,50 @@ class Receipt(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Receipt: _TypeAlias = Receipt  # noqa: Y015
+
+@_typing.final
+class FiguresLeaf(_message.Message):
+    """One release, or the question that wants one for each unit of a period."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CUBE_FIELD_NUMBER: _builtins.int
+    CUBE_VERSION_FIELD_NUMBER: _builtins.int
+    LEVEL_FIELD_NUMBER: _builtins.int
+    PERIOD_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    LIST_DIGEST_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    STATEMENT_DIGEST_FIELD_NUMBER: _builtins.int
+    cube: _builtins.str
+    cube_version: _builtins.int
+    level: _builtins.str
+    period: _builtins.str
+    """A period of a question, one unit of a release."""
+    version: _builtins.int
+    """Of the release; 0 in a question."""
+    list_digest: _builtins.bytes
+    """SHA-256 of the list of participants."""
+    participants: _builtins.int
+    """How many they are."""
+    statement_digest: _builtins.bytes
+    """SHA-256 of what was released, or of what this node said, under their domains."""
+    def __init__(
+        self,
+        *,
+        cube: _builtins.str = ...,
+        cube_version: _builtins.int = ...,
+        level: _builtins.str = ...,
+        period: _builtins.str = ...,
+        version: _builtins.int = ...,
+        list_digest: _builtins.bytes = ...,
+        participants: _builtins.int = ...,
+        statement_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cube", b"cube", "cube_version", b"cube_version", "level", b"level", "list_digest", b"list_digest", "participants", b"participants", "period", b"period", "statement_digest", b"statement_digest", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FiguresLeaf: _TypeAlias = FiguresLeaf  # noqa: Y015

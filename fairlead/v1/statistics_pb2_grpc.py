@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from fairlead.v1 import statistics_pb2 as fairlead_dot_v1_dot_statistics__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
 GRPC_VERSION = grpc.__version__
@@ -22,3 +23,243 @@ if _version_not_supported:
         + f' Please upgrade your grpc module to grpcio>={GRPC_GENERATED_VERSION}'
         + f' or downgrade your generated code using grpcio-tools<={GRPC_VERSION}.'
     )
+
+
+class StatisticsServiceStub:
+    """Strategic queries, at the gateway.
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.QueryFigures = channel.unary_stream(
+                '/fairlead.v1.StatisticsService/QueryFigures',
+                request_serializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresResponse.FromString,
+                _registered_method=True)
+
+
+class StatisticsServiceServicer:
+    """Strategic queries, at the gateway.
+    """
+
+    def QueryFigures(self, request, context):
+        """Answers with one release for each unit of the period, the frozen one where there is one.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_StatisticsServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'QueryFigures': grpc.unary_stream_rpc_method_handler(
+                    servicer.QueryFigures,
+                    request_deserializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'fairlead.v1.StatisticsService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('fairlead.v1.StatisticsService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class StatisticsService:
+    """Strategic queries, at the gateway.
+    """
+
+    @staticmethod
+    def QueryFigures(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/fairlead.v1.StatisticsService/QueryFigures',
+            fairlead_dot_v1_dot_statistics__pb2.QueryFiguresRequest.SerializeToString,
+            fairlead_dot_v1_dot_statistics__pb2.QueryFiguresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+
+class FiguresServiceStub:
+    """The rounds of one release, at every node that takes part (PROTOCOL §6).
+    """
+
+    def __init__(self, channel):
+        """Constructor.
+
+        Args:
+            channel: A grpc.Channel.
+        """
+        self.GetReady = channel.unary_unary(
+                '/fairlead.v1.FiguresService/GetReady',
+                request_serializer=fairlead_dot_v1_dot_statistics__pb2.GetReadyRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_statistics__pb2.GetReadyResponse.FromString,
+                _registered_method=True)
+        self.CountContributors = channel.unary_unary(
+                '/fairlead.v1.FiguresService/CountContributors',
+                request_serializer=fairlead_dot_v1_dot_statistics__pb2.CountContributorsRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_statistics__pb2.CountContributorsResponse.FromString,
+                _registered_method=True)
+        self.SumValues = channel.unary_unary(
+                '/fairlead.v1.FiguresService/SumValues',
+                request_serializer=fairlead_dot_v1_dot_statistics__pb2.SumValuesRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_statistics__pb2.SumValuesResponse.FromString,
+                _registered_method=True)
+
+
+class FiguresServiceServicer:
+    """The rounds of one release, at every node that takes part (PROTOCOL §6).
+    """
+
+    def GetReady(self, request, context):
+        """Signs that this node takes part with exactly this list.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CountContributors(self, request, context):
+        """Says, masked, in which cells this node contributes.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SumValues(self, request, context):
+        """Says, masked and with noise, what this node has in the cells that survive.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+
+def add_FiguresServiceServicer_to_server(servicer, server):
+    rpc_method_handlers = {
+            'GetReady': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetReady,
+                    request_deserializer=fairlead_dot_v1_dot_statistics__pb2.GetReadyRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_statistics__pb2.GetReadyResponse.SerializeToString,
+            ),
+            'CountContributors': grpc.unary_unary_rpc_method_handler(
+                    servicer.CountContributors,
+                    request_deserializer=fairlead_dot_v1_dot_statistics__pb2.CountContributorsRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_statistics__pb2.CountContributorsResponse.SerializeToString,
+            ),
+            'SumValues': grpc.unary_unary_rpc_method_handler(
+                    servicer.SumValues,
+                    request_deserializer=fairlead_dot_v1_dot_statistics__pb2.SumValuesRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_statistics__pb2.SumValuesResponse.SerializeToString,
+            ),
+    }
+    generic_handler = grpc.method_handlers_generic_handler(
+            'fairlead.v1.FiguresService', rpc_method_handlers)
+    server.add_generic_rpc_handlers((generic_handler,))
+    server.add_registered_method_handlers('fairlead.v1.FiguresService', rpc_method_handlers)
+
+
+ # This class is part of an EXPERIMENTAL API.
+class FiguresService:
+    """The rounds of one release, at every node that takes part (PROTOCOL §6).
+    """
+
+    @staticmethod
+    def GetReady(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FiguresService/GetReady',
+            fairlead_dot_v1_dot_statistics__pb2.GetReadyRequest.SerializeToString,
+            fairlead_dot_v1_dot_statistics__pb2.GetReadyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CountContributors(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FiguresService/CountContributors',
+            fairlead_dot_v1_dot_statistics__pb2.CountContributorsRequest.SerializeToString,
+            fairlead_dot_v1_dot_statistics__pb2.CountContributorsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SumValues(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.FiguresService/SumValues',
+            fairlead_dot_v1_dot_statistics__pb2.SumValuesRequest.SerializeToString,
+            fairlead_dot_v1_dot_statistics__pb2.SumValuesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
