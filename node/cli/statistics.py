@@ -129,10 +129,14 @@ def _needs(needs: dict[str, dict[str, Any]], units: dict[str, str]) -> str:
     of several measures is said once."""
     said: dict[str, list[str]] = {}
     for name, need in needs.items():
-        parts = [f"{need['others']} partners"]
-        parts += [f"{need['records']} records"] if need["records"] else []
+        parts = [_so_many(need["others"], "partner")]
+        parts += [_so_many(need["records"], "record")] if need["records"] else []
         parts += [f"{need['amount']} {units[name]}"] if need["amount"] else []
         said.setdefault(", ".join(parts), []).append(name)
     return "; ".join(
         text if len(said) == 1 else f"{'/'.join(names)}: {text}" for text, names in said.items()
     )
+
+
+def _so_many(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
