@@ -57,6 +57,7 @@ class Event(StrEnum):
     EXPOSURE_PENDING = "exposure-pending"
     FIGURES_BEYOND = "figures-beyond"
     FOREIGN_LOG = "foreign-log"
+    FIGURES_NOT_STATED = "figures-not-stated"
     HISTORY_NOT_EXPIRED = "history-not-expired"
     INDEX_BUILT = "index-built"
     INDEX_OPENED = "index-opened"
