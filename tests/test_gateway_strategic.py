@@ -211,6 +211,33 @@ async def test_a_gateway_that_forgot_the_lists_is_told_by_the_nodes(
     town.close()
 
 
+async def test_lists_are_asked_for_as_of_one_moment(town: Town) -> None:
+    """Who is asked again counts nothing anew."""
+
+    def late(_request: RoundRequest) -> None:
+        town.now += 1
+        gone(_request)
+
+    town.wire.faults["p02"] = late
+    await town.ask()
+    assert len({request.terms.cut_off for _, request in town.wire.seen}) == 1
+    assert len({tuple(request.terms.participants) for _, request in town.wire.seen}) == 2
+
+
+async def test_a_release_that_began_is_waited_for_and_not_given_up(
+    world: World, tmp_path: Path
+) -> None:
+    """Without the partner that dropped out there are too few, and that is not what is said."""
+    town = Town(world, tmp_path, count=4)
+    town.wire.faults["p03"] = gone_in(pb.SumValuesRequest)
+    await refused(town)
+    town.wire.faults["p03"] = gone
+    error = await refused(town)
+    assert error.code == "PARTICIPANT_MISSING"
+    assert error.remedy.endswith(": p03 (unreachable, UNREACHABLE)")
+    town.close()
+
+
 # ── Nothing by halves ────────────────────────────────────────────────────────────────────────
 
 
@@ -281,6 +308,7 @@ async def test_vectors_that_do_not_add_up_are_nobodys_sum(town: Town, round_: Ro
     assert kept(town) == (1, 0)
 
 
+@pytest.mark.parametrize("kind", [pb.CountContributorsRequest, pb.SumValuesRequest])
 @pytest.mark.parametrize(
     ("lie", "code"),
     [
@@ -291,14 +319,14 @@ async def test_vectors_that_do_not_add_up_are_nobodys_sum(town: Town, round_: Ro
         (lambda said: replace(said, signature=b""), "SIGNATURE"),
     ],
 )
-async def test_a_statement_that_does_not_verify_is_named(town: Town, lie: Any, code: str) -> None:
-    """Wrong length, another's, unsigned: the partner is told apart, and nothing is summed."""
-    town.wire.lies["p06"] = lambda request, said: (
-        lie(said) if isinstance(request, pb.CountContributorsRequest) else said
-    )
+async def test_a_statement_that_does_not_verify_is_named(
+    town: Town, kind: type[RoundRequest], lie: Any, code: str
+) -> None:
+    """Wrong length, another's, unsigned: its partner alone is told, and nothing is summed."""
+    town.wire.lies["p06"] = lambda request, said: lie(said) if isinstance(request, kind) else said
     error = await refused(town, Forged)
     assert error.code == code
-    assert f"p06 (invalid, {code})" in error.remedy
+    assert error.remedy.endswith(f": p06 (invalid, {code})")
     assert kept(town) == (1, 0)
 
 
