@@ -191,9 +191,13 @@ class Town:
         )
         self.strategic = self.gateway()
 
-    def gateway(self) -> Strategic:
-        """One more gateway over the same log."""
-        clock, leaves = (lambda: self.now), LeafWriter(log="gateway/gw-1", clock=lambda: self.now)
+    def gateway(self, ahead: float = 0.0) -> Strategic:
+        """One more gateway over the same log, its clock so many seconds ahead."""
+
+        def clock() -> float:
+            return self.now + ahead
+
+        leaves = LeafWriter(log="gateway/gw-1", clock=clock)
         usual: dict[str, Any] = {
             "log": self.log,
             "leaves": leaves,

@@ -238,6 +238,21 @@ async def test_a_release_that_began_is_waited_for_and_not_given_up(
     town.close()
 
 
+async def test_an_attempt_whose_seeds_are_gone_is_begun_anew(town: Town) -> None:
+    """Nodes that stated nothing yet do so under this quarter's; what counts is as of then."""
+    for name in town.nodes.ids:
+        town.wire.faults[name] = gone_in(pb.CountContributorsRequest)
+    await refused(town)
+    ((cut_off,),) = town.log.read("SELECT cut_off FROM figures_attempt")
+    await town.log.keep(
+        lambda connection: connection.execute("UPDATE figures_attempt SET quarter = '2026-Q2'")
+    )
+    town.wire.faults.clear()
+    town.now += 5
+    await town.ask()
+    assert town.log.read("SELECT quarter, cut_off FROM figures_attempt") == [("2026-Q4", cut_off)]
+
+
 # ── Nothing by halves ────────────────────────────────────────────────────────────────────────
 
 
@@ -354,7 +369,7 @@ async def test_what_was_shown_before_a_unit_failed_stays(town: Town) -> None:
 
 async def raced(town: Town) -> None:
     """Two gateways of one log: the same release, and two of one cube, at once."""
-    other = town.gateway()
+    other = town.gateway(ahead=1)  # begins as of another moment
     both = await asyncio.gather(town.ask(), town.ask(of=other))
     assert len({events[-1].released.release for events in both}) == 1
     assert kept(town) == (1, 1)
@@ -484,6 +499,16 @@ async def test_a_user_asks_so_many_questions_in_an_hour(
     await town.ask(signed)
     town.now += shelf.HOUR_S
     await town.ask()
+
+
+async def test_who_asked_is_forgotten_where_it_is_only_counted(town: Town) -> None:
+    """The leaf says it, as long as it is kept; the id is one question's for good."""
+    signed = town.question()
+    await town.ask(signed)
+    town.now += shelf.HOUR_S
+    await town.ask()
+    rows = town.log.read("SELECT asked_by FROM figures_question ORDER BY time_s")
+    assert [name for (name,) in rows] == ["", town.world.user().spiffe_id]
 
 
 async def test_a_partner_has_so_much_counted_anew_in_a_day(
