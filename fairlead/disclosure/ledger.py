@@ -111,10 +111,14 @@ class Ledger:
         return replace(self, waivers={**self.waivers, share: known})
 
     def known(self, base: int) -> dict[Cell, Interval]:
-        """Of every cell with a figure, in whatever version, the values that may lie behind it."""
+        """Of every cell with a figure of its own, in whatever version, what may lie behind it.
+
+        A total of published parts is none: it says what they say. Counted beside them, it would
+        have a say twice in which of two figures that contradict each other is believed.
+        """
         known = dict(self.waivers)
         for made in self.releases:
-            for cell in made.shown.keys() - made.partial:
+            for cell in made.shown.keys() - made.partial - made.spans.keys():
                 said = made.span(cell, base)
                 known[cell] = known[cell].met(said) if cell in known else said
         return known

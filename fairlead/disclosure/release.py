@@ -101,7 +101,8 @@ def decide(
     for cell in _often_drawn(cells, relations, ledger, parts, rules):
         reasons.setdefault(cell, Reason.OFTEN_DRAWN)
     # 6
-    offered = {cell: drawn[cell][1] for cell in cells if cell not in reasons}
+    whole = {cell for cell, total in parts.items() if total.whole}
+    offered = {cell: drawn[cell][1] for cell in cells if cell not in reasons and cell not in whole}
     known = ledger.known(rules.round_to)
     secret = [cell for cell in reasons if cell not in parts]
     secret = _protected([*ledger.withheld(), *secret], relations, ledger, known)
