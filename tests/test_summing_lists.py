@@ -81,13 +81,25 @@ def test_a_reader_does_not_count_among_the_three() -> None:
 
 
 def test_a_list_is_served_again_and_another_one_waits() -> None:
-    """The same list always; one node fewer not in this version, and in the next one."""
-    keeper, ids = ListKeeper(MemoryStore()), names(8)
+    """The same list always; one node fewer neither now nor in the next version, three in both."""
+    keeper, ids, after = ListKeeper(MemoryStore()), names(8), replace(RELEASE, version=2)
     keeper.serve(served(ids))
     keeper.serve(served(ids))
+    for release in (RELEASE, after):
+        with pytest.raises(ListTooClose):
+            keeper.serve(served(ids[1:], release))
+    keeper.serve(served(ids[3:], after))
+    keeper.serve(served(ids, after))
+
+
+def test_lists_of_several_versions_count_together() -> None:
+    """A list far from the last version's is refused when it is too near to the first's."""
+    keeper, ids = ListKeeper(MemoryStore()), names(12)
+    keeper.serve(served(ids[:9]))
+    keeper.serve(served(ids[:6], replace(RELEASE, version=2)))
     with pytest.raises(ListTooClose):
-        keeper.serve(served(ids[1:]))
-    keeper.serve(served(ids[1:], replace(RELEASE, version=2)))
+        keeper.serve(served((*ids[:8], ids[9]), replace(RELEASE, version=3)))
+    keeper.serve(served(ids, replace(RELEASE, version=3)))
 
 
 def test_a_release_has_no_more_than_two_lists() -> None:
@@ -165,7 +177,7 @@ class AnyGateway(RuleBasedStateMachine):
         self.said: dict[Terms, dict[str, Statement]] = {}
         self.vectors: dict[tuple[str, bytes], set[bytes]] = {}
         self.transcripts: dict[tuple[str, Release, tuple[str, ...]], set[bytes]] = {}
-        self.lists: dict[tuple[str, int, int], set[tuple[str, ...]]] = {}
+        self.lists: dict[tuple[str, int], set[tuple[str, ...]]] = {}
 
     def left(self, terms: Terms, statement: Statement, binding: Binding) -> None:
         """Note what left a node, and what it may be summed with."""
@@ -176,7 +188,7 @@ class AnyGateway(RuleBasedStateMachine):
             place = (name, terms.release, terms.participants)
             self.transcripts.setdefault(place, set()).add(binding.earlier)
         for month in terms.release.months:
-            served = self.lists.setdefault((name, terms.release.version, month), set())
+            served = self.lists.setdefault((name, month), set())
             served.add(terms.participants)
 
     def passed_on(

@@ -39,8 +39,8 @@ class Store(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """While it is held nobody else reads or writes; an exception undoes what was written."""
 
-    def served(self, cube: str, version: int) -> Sequence[Served]:
-        """Every list served of a cube's releases of this version, at any level and period."""
+    def served(self, cube: str) -> Sequence[Served]:
+        """Every list served of a cube's releases, at any level, for any period, in any version."""
 
     def serve(self, served: Served) -> None:
         """Add one."""
@@ -65,10 +65,12 @@ class ListKeeper:
 
         Every level and every period that shares a month counts, because a total and its parts
         are sums of the same figures: for each month no lists may isolate fewer than three nodes.
+        So does every version: most figures are the same in the next one, so a node that is gone
+        in it would be the difference.
 
         :raises ListTooClose: LIST_TOO_CLOSE.
         """
-        before = self._store.served(wanted.release.cube, wanted.release.version)
+        before = self._store.served(wanted.release.cube)
         same = {s.participants for s in before if s.release == wanted.release}
         if wanted.participants in same:
             return
@@ -89,7 +91,7 @@ class ListKeeper:
         """
         with self._store.exclusive():
             self.judge(wanted)
-            if wanted not in self._store.served(wanted.release.cube, wanted.release.version):
+            if wanted not in self._store.served(wanted.release.cube):
                 self._store.serve(wanted)
 
     def once(self, key: bytes, make: Callable[[], bytes]) -> bytes:
