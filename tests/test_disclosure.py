@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from fairlead.disclosure.complement import complementary
 from fairlead.disclosure.exposure import exposed
 from fairlead.disclosure.ledger import Asked, Ledger, Release
-from fairlead.disclosure.release import Decided, ReleaseRefused, Sums, coarser, decide
+from fairlead.disclosure.release import (
+    Decided,
+    ReleaseRefused,
+    Sums,
+    coarser,
+    decide,
+    needs_sums,
+)
 from fairlead.disclosure.rounding import behind, round_to_base
 from fairlead.disclosure.rules import Reason, Rules, primary
 from fairlead.disclosure.system import Interval, Sum
@@ -277,6 +284,19 @@ def test_a_total_of_published_parts_is_their_sum() -> None:
     total = released(TOTAL, sums(["2026"], [295]), ledger)
     assert total.release.figures == (270,)
     assert total.release.spans == {"2026": span(262, 278)}
+
+
+def test_totals_of_published_parts_need_no_sums() -> None:
+    """A node is asked for no figure that its neighbours' answers give away already."""
+    assert needs_sums(ASKED, PARTS, [YEAR], Ledger(), RULES)
+    ledger = released(ASKED, sums(PARTS, [51, 62, 73, 84])).ledger
+    assert not needs_sums(TOTAL, ["2026"], [YEAR], ledger, RULES)
+    unasked = released(TOTAL, Sums.unasked(["2026"]), ledger)
+    asked = released(TOTAL, sums(["2026"], [295]), ledger)
+    assert (unasked.release, unasked.reasons) == (asked.release, {})
+    assert not needs_sums(TOTAL, ["2026"], [YEAR], asked.ledger, RULES)
+    some = released(ASKED, sums(PARTS, [51, 62, 73, 84], few=PARTS[:1])).ledger
+    assert needs_sums(TOTAL, ["2026"], [YEAR], some, RULES)
 
 
 def test_the_audit_takes_a_total_of_published_parts_for_nothing_new() -> None:

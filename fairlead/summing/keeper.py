@@ -12,12 +12,23 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from fairlead.errors import Conflict
+from fairlead.errors import Conflict, Refused
 from fairlead.summing.participants import ListTooClose, check_apart, list_digest
 from fairlead.summing.release import Release, framed
 
 MAX_LISTS = 2
 """Lists of one release: each has noise of its own, and noises are averaged away."""
+MAX_LOOKS = 6
+"""Sums that one record is in, over all levels, versions and lists of a cube: each has noise of its
+own. A gateway sees them before they are rounded, and with scale 5 guesses a record right with
+probability .593 from six and .608 from seven (the game ``looks`` of ``tests/attacks/statistics``).
+"""
+
+
+class LooksUsedUp(Refused):
+    """This node has stated as many sums of a month's records as it ever does."""
+
+    default_code = "FIGURES_USED_UP"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +80,7 @@ class ListKeeper:
         in it would be the difference.
 
         :raises ListTooClose: LIST_TOO_CLOSE.
+        :raises LooksUsedUp: FIGURES_USED_UP: some month's records are in :data:`MAX_LOOKS` sums.
         """
         before = self._store.served(wanted.release.cube)
         same = {s.participants for s in before if s.release == wanted.release}
@@ -81,13 +93,18 @@ class ListKeeper:
             )
         for month in wanted.release.months:
             near = [served for served in before if month in served.release.months]
+            if len({(s.release, s.participants) for s in near}) >= MAX_LOOKS:
+                raise LooksUsedUp(
+                    "this node states no further sums of this period's figures",
+                    remedy="read what is released: fairlead stats list",
+                )
             readers = {name for served in (wanted, *near) for name in served.readers}
             check_apart({wanted.participants, *(s.participants for s in near)}, readers)
 
     def serve(self, wanted: Served) -> None:
         """Judge a list, and from then on it was served.
 
-        :raises ListTooClose: LIST_TOO_CLOSE.
+        :raises ListTooClose, LooksUsedUp: see :meth:`judge`.
         """
         with self._store.exclusive():
             self.judge(wanted)
