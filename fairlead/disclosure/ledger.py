@@ -28,6 +28,11 @@ class Asked:
     version: int
     """Counts from 1; a later one has later records, or another list of participants."""
 
+    @property
+    def series(self) -> tuple[str, int, str, str, str]:
+        """What all versions of a release share."""
+        return self.cube, self.cube_version, self.measure, self.level, self.period
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
@@ -90,7 +95,7 @@ class Ledger:
 
     def latest(self, asked: Asked) -> int:
         """The latest version released of what is asked, whatever version it names; 0 is none."""
-        same = (r.asked for r in self.releases if replace(r.asked, version=asked.version) == asked)
+        same = (made.asked for made in self.releases if made.asked.series == asked.series)
         return max((each.version for each in same), default=0)
 
     def with_release(self, made: Release) -> Ledger:
