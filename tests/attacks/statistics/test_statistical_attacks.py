@@ -8,7 +8,7 @@ from tests.attacks.statistics.match import FOUND, LIMIT, NUMBERED, OFF, Attack, 
 
 SHORT = {"tables": 5, "total": 8, "children": 8, "repeats": 10, "spelled": 8}
 """Trials of those that take longer than a few milliseconds; of the others it is thirty."""
-SHORT_OFF = {"levels": 3, "asked_again": 2, "presence": 3, "repeats": 3, "windows": 3}
+SHORT_OFF = {"asked_again": 2, "presence": 3, "repeats": 3, "windows": 3}
 """The same without defence; of the others it is ten."""
 
 
