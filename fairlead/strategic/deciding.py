@@ -39,8 +39,9 @@ from fairlead.strategic.summed import Words
 from fairlead.strategic.waiver import Waiver, known, shares
 
 RULES = Rules()
-EFFORT = 60_000_000
-"""Columns and entries of programmes for one release, over all measures: see bench/deciding.py."""
+EFFORT = 20_000_000
+"""Columns and entries of programmes for one release, over all measures: about 40 s of one core. A
+year of a level with 4,096 cells a quarter took 5 million, one of 265 cells a tenth of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
