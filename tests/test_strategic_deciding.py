@@ -12,7 +12,7 @@ from fairlead.cubes.registry import Registry
 from fairlead.disclosure.rules import Rules
 from fairlead.errors import Conflict, InvalidInput, Stale
 from fairlead.published import Published, PublishedCell, Shown
-from fairlead.strategic import deciding
+from fairlead.strategic import case
 from fairlead.strategic.books import Books, layout_of
 from fairlead.strategic.deciding import decide_unit, needs_rounds, not_reported, total_unit
 from fairlead.strategic.terms import word_names
@@ -228,7 +228,7 @@ def test_an_audit_without_end_withholds_everything(monkeypatch: pytest.MonkeyPat
     """Nothing is released that was not decided."""
     pool = federation(REPORTS, months=months_of("2026-Q1"), each=40)
     pool.release("quarter,region,kind", "2026-Q1")
-    monkeypatch.setattr(deciding, "EFFORT", 0)
+    monkeypatch.setattr(case, "EFFORT", 0)
     assert suppressed(pool.release("quarter,region", "2026-Q1").published)
 
 

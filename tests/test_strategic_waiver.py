@@ -88,8 +88,8 @@ def test_any_octets_are_a_waiver_or_an_error_of_ours(world: World, data: bytes) 
 
 
 def test_who_waives_covers_nobody() -> None:
-    """Of four contributors one publishes its share: the others are too few, and the cell with them.
-    Its share is known to the audit, in steps of its measure."""
+    """Of four contributors one publishes its share, known to the audit in steps of its measure: the
+    others are too few, and the cell is withheld."""
     pool = federation(REPORTS, partners=4, months=months_of("2026-Q1"), each=60)
     level, unit = REPORTS.level("quarter,country"), parse_unit("2026-Q1")
     shown = pool.release("quarter,country", "2026-Q1").published.of("reports")
