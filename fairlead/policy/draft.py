@@ -155,7 +155,7 @@ def agreement_lines(content: bytes) -> list[tuple[str, int]]:
         return []
     found: list[tuple[str, int]] = []
     for key, value in getattr(top, "value", []) if isinstance(top, yaml.MappingNode) else []:
-        if key.value == "agreements" and isinstance(value, yaml.SequenceNode):
+        if key.value in ("agreements", "statistics") and isinstance(value, yaml.SequenceNode):
             for row in value.value:
                 pairs = row.value if isinstance(row, yaml.MappingNode) else []
                 found += [
