@@ -143,7 +143,8 @@ class Draft:
     def inputs(self) -> dict[str, str]:
         """SHA-256 of every file that decides what a test finds."""
         wasm = {} if self.wasm is None else {WASM: self.wasm}
-        files = {**self.data, **self.sources, **self.rule_tests, **self.tests, **wasm}
+        cubes = {} if self.cubes is None else {CUBES: self.cubes}
+        files = {**self.data, **self.sources, **self.rule_tests, **self.tests, **wasm, **cubes}
         return {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
 
 
