@@ -227,11 +227,11 @@ def test_what_the_point_was_told_is_read_back() -> None:
     spy = Spy()
     decide(points().recorded_by(spy), asked)
     assert told(orjson.loads(orjson.dumps(spy.document))) == asked
-    vector = opas.vector("statistics")
     policy = federation_data(DEMO, CUBES)["federation"]
-    found = explain(points(), policy, told(vector["input"])).record()
-    assert found["effect"] == vector["expect"]["effect"]
-    assert found["points"][0]["checks"] == vector["expect"]["checks"]
+    for vector in (opas.vector("statistics"), opas.vector("statistics-refused")):
+        found = explain(points(), policy, told(vector["input"])).record()
+        assert found["effect"] == vector["expect"]["effect"]
+        assert found["points"][0]["checks"] == vector["expect"]["checks"]
     for broken in ({}, {**spy.document, "question": {}}, {**spy.document, "point": "asking"}):
         with pytest.raises(InvalidInput):
             told(broken)
