@@ -326,10 +326,14 @@ def emergency(folder: Path, old: str, new: str, **more: Any) -> None:
     )  # fmt: skip
 
 
-def test_one_person_may_tighten_in_an_emergency(tmp_path: Path) -> None:
-    """Fewer records than before, signed once: in force, and waiting for its review."""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("max_records: 20", "max_records: 1"), ("    cubes: all", "    cubes: [seizures]")],
+)
+def test_one_person_may_tighten_in_an_emergency(tmp_path: Path, old: str, new: str) -> None:
+    """Fewer records or figures than before, signed once: in force, and waiting for its review."""
     made(tmp_path / "before")
-    emergency(tmp_path, "max_records: 20", "max_records: 1")
+    emergency(tmp_path, old, new)
     before = load_bundle(tmp_path / "before", OFFICERS, 1, NOW)
     bundle = load_bundle(tmp_path / "after", OFFICERS, 1, NOW, before=before)
     assert not bundle.reviewed
@@ -343,6 +347,7 @@ def test_one_person_may_tighten_in_an_emergency(tmp_path: Path) -> None:
     ("old", "new", "more"),
     [
         ("max_records: 20", "max_records: 99", {}),
+        ("[strategic-analysis]", "[strategic-analysis, customs-risk]", {}),
         ("max_records: 20", "max_records: 1", {"previous": "0" * 64}),
         ("max_records: 20", "max_records: 1", {"kind": Kind.RELEASE}),
     ],
