@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairlead.cubes.period import parse_unit
 from fairlead.cubes.registry import Registry
@@ -18,7 +20,7 @@ from fairlead.errors import FairleadError, LogUnavailable
 from fairlead.strategic.terms import FINAL_AFTER_S
 from fairlead.summing.noise import Noise
 from fairlead.v1 import statistics_pb2 as pb
-from node.statistics.agreeing import quarters
+from node.statistics.agreeing import agree, quarters
 from node.statistics.taking import AT_ONCE
 from tests.cubes import small, written
 from tests.stating import (
@@ -264,6 +266,30 @@ async def test_terms_that_do_not_agree_are_refused(police: Stating, name: str) -
     ]  # fmt: skip
     assert node.leaves[before].user == police.peer.spiffe_id
     assert (node.origin.counted, list(node.store.served("reports"))) == ([], [])
+
+
+WIRES = st.builds(
+    pb.RoundTerms,
+    cube=st.sampled_from(["reports", "", "\x00"]) | st.text(max_size=9),
+    cube_version=st.sampled_from([0, 2, 2**32 - 1]),
+    registry_digest=st.sampled_from([REGISTRY.digest, b""]),
+    level=st.sampled_from([level.name for level in CUBE.levels]) | st.text(max_size=9),
+    unit=st.sampled_from(["2026-Q3", "2026-07", "2025", "2099"]) | st.text(max_size=9),
+    version=st.integers(0, 3) | st.just(2**32 - 1),
+    participants=st.just(PARTNERS) | st.lists(st.text(max_size=5), max_size=6),
+    quarter=st.sampled_from(["2026-Q4", "2026-Q3", "2026-Q5"]) | st.text(max_size=9),
+    cut_off=st.sampled_from([int(NOW), UNIT.ends, 0]) | st.integers(-(2**63), 2**63 - 1),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(wire=WIRES, now=st.sampled_from([NOW, float(UNIT.ends)]))
+def test_no_terms_whatever_break_a_node(wire: pb.RoundTerms, now: float) -> None:
+    """Anything that a gateway can write is agreed to or refused in our own words."""
+    with suppress(FairleadError):
+        found = agree(wire, REGISTRY, now=now)
+        assert found.unit.ends <= found.terms.cut_off <= now + 120
+        assert found.terms.quarter in quarters(now)
 
 
 async def test_a_node_that_pauses_or_has_nothing_declines(nodes: Stating) -> None:
