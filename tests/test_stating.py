@@ -376,6 +376,30 @@ async def test_what_else_keeps_it_from_counting_is_its_owners_business(nodes: St
     assert node.told == ["FiguresService.GetReady LOG_UNAVAILABLE"]
 
 
+async def test_who_counts_slowly_is_ready_when_asked_again(nodes: Stating) -> None:
+    """A gateway that gave up finds them counted a minute later; what was counted quickly is
+    counted anew, with what was recorded meanwhile."""
+    node = nodes.nodes["police"]
+    request = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
+    await node.taking.ready(request, nodes.peer)
+    nodes.clock.now += 60
+    again = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
+    count = node.taking.figures.count
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        nodes.clock.now += 11
+        return await count(*arguments, **named)
+
+    quick, node.taking.figures = node.taking.figures, Changed(node.taking.figures, slow)
+    await node.taking.ready(again, nodes.peer)
+    node.taking.figures = quick
+    for seconds, counted in ((49, 2), (600, 3)):
+        nodes.clock.now += seconds
+        later = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
+        await node.taking.ready(later, nodes.peer)
+        assert len(node.origin.counted) == counted
+
+
 async def test_calls_beyond_a_few_come_again(nodes: Stating) -> None:
     """A gateway that asks for everything at once waits; who is inside is not disturbed."""
     terms, node = nodes.terms(), nodes.nodes["police"]
