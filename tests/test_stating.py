@@ -341,7 +341,7 @@ async def test_another_registry_between_two_rounds_stops_the_rounds(nodes: Stati
 
 
 async def test_figures_over_their_bound_are_not_reported(
-    nodes: Stating, caplog: pytest.LogCaptureFixture
+    nodes: Stating, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """The owner's log has the code and the gateway learns only that there is nothing, until they
     are corrected and the same rounds go on."""
@@ -355,8 +355,10 @@ async def test_figures_over_their_bound_are_not_reported(
         with refused("NOT_REPORTED") as caught:
             await nodes.counted(terms)
         assert node.told[-1] == f"FiguresService.GetReady {reason}"
-        assert "1000000" not in caplog.text + str(caught[0]) + caught[0].diagnostics()
-        assert not any(cell in caplog.text + caught[0].diagnostics() for cell in cells())
+        told = capfd.readouterr().err
+        assert (told.count("figures-not-stated"), told.count(reason)) == (1, 1)
+        assert "100000" not in told + caught[0].diagnostics()
+        assert not any(cell in told + caught[0].diagnostics() for cell in cells())
         assert "MEASURE" not in repr(caught[0].reasons)
     assert list(node.store.served("reports")) == []
     node.origin.rows = good
