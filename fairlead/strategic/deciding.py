@@ -39,8 +39,9 @@ from fairlead.strategic.summed import Words
 from fairlead.strategic.waiver import Waiver, known, shares
 
 RULES = Rules()
-EFFORT = 60_000_000
-"""Columns and entries of programmes for one release, over all measures: see bench/deciding.py."""
+EFFORT = 20_000_000
+"""Columns and entries of programmes for one release, over all measures: about 40 s of one core. A
+year of a level with 4,096 cells a quarter took 5 million, one of 265 cells a tenth of one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -305,16 +306,16 @@ def _sums(case: _Case) -> tuple[Sum, ...] | None:
 
 
 def _account(case: _Case, measure: Measure, sums: Sequence[Sum]) -> Account:
-    waived = known(_waived(case.books.waivers, sums), measure)
+    waived = known(_waived(case, sums), measure)
     return account(case.cube, measure, case.rows, waived)
 
 
-def _waived(waivers: Sequence[Waiver], sums: Sequence[Sum]) -> list[Waiver]:
-    """Those of cells in these sums."""
-    if not waivers:
+def _waived(case: _Case, sums: Sequence[Sum]) -> list[Waiver]:
+    """Waivers of this release's cells, and of those in its sums."""
+    if not case.books.waivers:
         return []
-    cells = {cell for each in sums for cell in each.cells}
-    return [waiver for waiver in waivers if waiver.reference in cells]
+    cells = {*case.cells}.union(*(each.cells for each in sums))
+    return [waiver for waiver in case.books.waivers if waiver.reference in cells]
 
 
 def _decide(case: _Case, measure: Measure, sums: tuple[Sum, ...], own: Account) -> Decided | None:
@@ -322,7 +323,7 @@ def _decide(case: _Case, measure: Measure, sums: tuple[Sum, ...], own: Account) 
 
     :raises Stale: VERSION.
     """
-    waivers = _waived(case.books.waivers, sums)
+    waivers = _waived(case, sums)
     bound = -(-measure.bound * max(case.participants, 1) // measure.step)
     try:
         return decide(
