@@ -306,6 +306,25 @@ async def test_a_node_that_pauses_or_has_nothing_declines(nodes: Stating) -> Non
     assert (await paused.taking.ready(request, nodes.peer)).statement.partner_id == "police"
 
 
+async def test_a_pause_that_begins_meanwhile_keeps_a_statement_in(nodes: Stating) -> None:
+    """What is said by then stays on the record and is said when the pause is over."""
+    terms, node = nodes.terms(), nodes.nodes["police"]
+    request = pb.CountContributorsRequest(terms=nodes.wire(terms), ready=await nodes.ready(terms))
+    node.taking._ahead.clear()
+    count = node.taking.figures.count
+
+    async def pausing(*arguments: Any, **named: Any) -> Any:
+        node.paused = True
+        return await count(*arguments, **named)
+
+    node.taking.figures = Changed(node.taking.figures, pausing)
+    with refused("OWNER_PAUSED"):
+        await node.taking.count(request, nodes.peer)
+    node.paused = False
+    assert (await node.taking.count(request, nodes.peer)).statement.partner_id == "police"
+    assert node.told == ["figures-counted", "FiguresService.CountContributors OWNER_PAUSED"]
+
+
 async def test_a_second_node_an_old_directory_and_no_registry_decline(nodes: Stating) -> None:
     """Of several nodes the first listed takes part; nothing is done under what has expired."""
     request = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))

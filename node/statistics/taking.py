@@ -194,11 +194,7 @@ class TakingPart:
         4. There is something to count it from: *not reported* is not zero.
         """
         # 1
-        if self.paused():
-            raise Refused(
-                "the owner states no figures at the moment", reasons=("OWNER_PAUSED",),
-                remedy="ask again later, or call the owner's contact desk",
-            )  # fmt: skip
+        self._check_paused()
         directory = self.directory.current
         directory.check_current(self.clock())
         if directory.partner(self.partner).nodes[0].spiffe_id != self.node:
@@ -212,6 +208,15 @@ class TakingPart:
         if not self.figures.origins(about.cube):
             raise _not_reported()
         return about
+
+    def _check_paused(self) -> None:
+        """:raises Refused: OWNER_PAUSED."""
+        if self.paused():
+            raise Refused(
+                "the owner states no figures at the moment",
+                reasons=("OWNER_PAUSED",),
+                remedy="ask again later, or call the owner's contact desk",
+            )
 
     def _rounds(self) -> Rounds:
         directory = self.directory.current
@@ -277,6 +282,7 @@ class TakingPart:
             self._busy += 1
             try:
                 yield
+                self._check_paused()  # it may have begun meanwhile
             finally:
                 self._busy -= 1
         except FairleadError as error:
