@@ -485,6 +485,23 @@ async def test_policy_refuses_before_anybody_is_asked(town: Town) -> None:
     assert said["user"].pseudonym == "u-c01"
 
 
+async def test_a_log_without_a_quorum_answers_no_question(town: Town) -> None:
+    """As with any query; for a highly sensitive purpose the question's own leaf is cosigned before
+    anybody hears of it."""
+    town.witnesses.quorum = False
+    error = await refused(town)
+    assert error.code == "QUORUM_MISSING"
+    assert not town.leaves("figures-asked")
+    town.policy.sensitive = True
+    error = await refused(town)
+    assert error.code == "QUORUM_MISSING"
+    assert not town.wire.seen
+    town.witnesses.quorum = True
+    await town.ask()
+    (_, asked) = town.witnesses.waited_for
+    assert town.leaves()[asked].subject == "figures-asked"
+
+
 async def test_a_user_asks_so_many_questions_in_an_hour(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
