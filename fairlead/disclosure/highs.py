@@ -5,7 +5,9 @@ Importing it loads scipy; nothing but :mod:`fairlead.disclosure.exposure` does.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,9 +19,40 @@ from fairlead.disclosure.system import Cell, Interval, System
 from fairlead.errors import OperatorError
 
 _OPTIMAL = 0
+_EACH = 1_000
+"""What any programme costs beside its size: it takes two milliseconds before HiGHS begins."""
 _BINDING = 1e-9
 _MARGIN = 1e-6
 """What loosened intervals get beside the least that is needed: HiGHS is exact to 1e-7."""
+
+
+@dataclass(slots=True)
+class Effort:
+    """How much may still be computed: columns and entries of programmes, in the sum of all.
+
+    A count and not a clock, so that whoever decides the same ends at the same place.
+    """
+
+    left: int
+
+    def take(self, size: int) -> None:
+        """:raises Unsolved: it is used up."""
+        self.left -= size
+        if self.left < 0:
+            raise Unsolved
+
+
+_effort: ContextVar[Effort | None] = ContextVar("effort", default=None)
+
+
+@contextmanager
+def within(effort: Effort) -> Iterator[None]:
+    """What is solved in here costs of one effort; :class:`Unsolved` is raised where it ends."""
+    before = _effort.set(effort)
+    try:
+        yield
+    finally:
+        _effort.reset(before)
 
 
 class Unsolved(OperatorError):
@@ -115,7 +148,11 @@ class Programme:
         return point
 
     def _solve(self, aim: NDArray[np.float64]) -> Point | None:
-        """Minimise; ``None`` if no table is found."""
+        """Minimise; ``None`` if no table is found.
+
+        :raises Unsolved: the effort is used up.
+        """
+        self._take(1)
         some = self._matrix.shape[0] > 0
         found = linprog(
             aim, A_eq=self._matrix if some else None, b_eq=self._zeros if some else None,
@@ -127,9 +164,14 @@ class Programme:
         binding = frozenset(self.cells[at] for at in np.flatnonzero(pulled > _BINDING))
         return Point(values=found.x, binding=binding)
 
+    def _take(self, times: int) -> None:
+        if (effort := _effort.get()) is not None:
+            effort.take(_EACH + times * (len(self.cells) + self._matrix.nnz))
+
     def _spread(
         self, aim: NDArray[np.float64], whole: csr_array, least: csr_array, enough: float
     ) -> Point | None:
+        self._take(2)
         rows = least.shape[0]
         bounds = np.vstack([self._bounds(), np.tile([0.0, enough], (rows, 1))])
         found = linprog(
@@ -148,6 +190,7 @@ class Programme:
 
         :raises Unsolved: no such widening was found.
         """
+        self._take(3)
         count, rows = len(self.cells), self._matrix.shape[0]
         # x = kept + over - under, with kept in its interval: the excess is what is to be least.
         wide = hstack([self._matrix, self._matrix, -self._matrix], format="csr")

@@ -7,7 +7,7 @@ ever lowered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairlead.disclosure.complement import complementary
@@ -19,6 +19,9 @@ from fairlead.disclosure.rules import Reason, Rules, primary
 from fairlead.disclosure.system import Cell, Interval, Sum
 from fairlead.disclosure.totals import Total, totals
 from fairlead.errors import Conflict, InvalidInput, Refused, Stale
+
+Draws = Callable[[Sequence[Cell]], int]
+"""The most figures of their own that one record is in, once each of these cells has one more."""
 
 
 class ReleaseRefused(Refused):
@@ -68,11 +71,12 @@ def decide(
     rules: Rules,
     *,
     bound: float,
+    draws: Draws | None = None,
 ) -> Decided:
     """Release what may be shown; in steps (PROTOCOL §6):
 
     1. what is frozen is given again;
-    2. versions follow each other, and there are few;
+    2. a version is later than those that are out, and there are few;
     3. a cell whose parts are all published is their total, which tells nothing new; any other one
        with too few contributors or records, or a dominated one, is withheld;
     4. so is what an earlier version withheld;
@@ -84,8 +88,10 @@ def decide(
 
     :param relations: between cells of this release and of all in the ledger, waived shares too.
     :param bound: the most that one cell may hold: the measure's bound × participants.
+    :param draws: how many figures of their own one record is in; by default what the relations
+        say, which have to have the cells of which all others are made.
     :raises InvalidInput: RULES, RELEASE: the sums are not as many as the cells.
-    :raises Stale: VERSION: not the next version.
+    :raises Stale: VERSION: not a later version than what is out.
     :raises Conflict: RELEASE_FROZEN: another release of this version has one of the cells.
     :raises ReleaseRefused: FIGURES_USED_UP; it depends on nothing but what is out.
     :raises Unsolved: the audit came to no end; nothing is released.
@@ -107,7 +113,7 @@ def decide(
         reasons.setdefault(cell, Reason.WITHHELD_BEFORE)
     # 5
     drawn = _drawn(sums, parts, rules.round_to)
-    for cell in _often_drawn(own, relations, ledger, parts, rules):
+    for cell in _often_drawn(own, draws or _of_relations(relations, ledger), parts, rules):
         reasons.setdefault(cell, Reason.OFTEN_DRAWN)
     # 6
     offered = {cell: drawn[cell][1] for cell in own if cell not in reasons}
@@ -152,8 +158,8 @@ def _check(asked: Asked, sums: Sums, ledger: Ledger, rules: Rules) -> None:
     """:raises InvalidInput, Stale, Conflict, ReleaseRefused: see :func:`decide`."""
     if len(sums.values) != len(sums.cells) or len(sums.indicators) != len(sums.cells):
         raise InvalidInput("a release's cells and figures do not match", reasons=("RELEASE",))
-    if asked.version != ledger.latest(asked) + 1:
-        raise Stale("this is not the next version of the release", reasons=("VERSION",))
+    if asked.version <= ledger.latest(asked):
+        raise Stale("a later version of the release is out", reasons=("VERSION",))
     if not ledger.held(asked.version).isdisjoint(sums.cells):
         raise Conflict("a cell of this release is frozen in another", reasons=("RELEASE_FROZEN",))
     if asked.version > rules.versions:
@@ -174,21 +180,21 @@ def _protected(
     return [cell for cell in secret if cell not in known]
 
 
+def _of_relations(relations: Sequence[Sum], ledger: Ledger) -> Draws:
+    return lambda cells: most_draws(cells, relations, ledger)
+
+
 def _often_drawn(
-    own: Sequence[Cell],
-    relations: Iterable[Sum],
-    ledger: Ledger,
-    parts: Mapping[Cell, Total],
-    rules: Rules,
+    own: Sequence[Cell], draws: Draws, parts: Mapping[Cell, Total], rules: Rules
 ) -> list[Cell]:
     """Which of the cells that are no whole totals get the total of their published parts, because
     more figures are too many.
 
     :raises ReleaseRefused: FIGURES_USED_UP: other cells would have too many too.
     """
-    if most_draws(own, relations, ledger) <= rules.draws:
+    if draws(own) <= rules.draws:
         return []
-    if most_draws((cell for cell in own if cell not in parts), relations, ledger) > rules.draws:
+    if draws([cell for cell in own if cell not in parts]) > rules.draws:
         raise ReleaseRefused("no further figures of this period are released")
     return [cell for cell in own if cell in parts]
 
