@@ -355,6 +355,41 @@ class LeafWriter:
         leaf = self._leaf(pb.LEAF_TYPE_READ, subject=subject, user=user, selection=selection)
         return signing.canonical(leaf)
 
+    def figures(
+        self,
+        subject: str,
+        about: pb.FiguresLeaf,
+        *,
+        query_id: bytes = b"",
+        partner_id: str = "",
+        user: str = "",
+        purpose: str = "",
+        policy_serial: int = 0,
+        rules: Iterable[str] = (),
+        signatures: Sequence[bytes] = (),
+    ) -> bytes:
+        """The leaf of figures asked for, released, or said in a round.
+
+        :param subject: ``figures-asked`` (asker's node and gateway; the one with the other fields),
+            ``figures-released`` (gateway), ``figures-counted`` or ``figures-summed`` (node).
+        :param about: which figures, without one of them.
+        :param query_id: the question's id. :param partner_id: who asks.
+        :param signatures: the user's on the question, the asker's node's on its statement.
+        """
+        leaf = self._leaf(
+            pb.LEAF_TYPE_FIGURES,
+            subject=subject,
+            figures=about,
+            query_id=query_id,
+            partner_id=partner_id,
+            user=user,
+            purpose=purpose,
+            policy_serial=policy_serial,
+            rules=sorted(set(rules)),
+            signatures=list(signatures),
+        )
+        return signing.canonical(leaf)
+
     def timestamp(self, *, checkpoint: str, token_digest: bytes) -> bytes:
         """The leaf of a head of this log that a timestamp authority signed; the token is its
         detail."""

@@ -121,6 +121,10 @@ def any_leaf() -> st.SearchStrategy[pb.AuditLeaf]:
     texts = st.lists(_WORDS, max_size=3)
     octets = st.binary(max_size=40)
     selection = st.builds(pb.LeafSelection, first=st.integers(0, 99), partners=texts)
+    figures = st.builds(
+        pb.FiguresLeaf, cube=_WORDS, level=_WORDS, period=_WORDS, version=st.integers(0, 9),
+        list_digest=octets, participants=st.integers(0, 99), statement_digest=octets,
+    )  # fmt: skip
     return st.builds(
         pb.AuditLeaf,
         type=st.sampled_from([*known, 99]),
@@ -132,4 +136,5 @@ def any_leaf() -> st.SearchStrategy[pb.AuditLeaf]:
         commitment=octets, detail_digest=octets, intent_leaf_hash=octets, subject=_WORDS,
         signatures=st.lists(octets, max_size=2), checkpoints=texts, manifest_digest=octets,
         approvers=texts, decision_batch=st.integers(0, 2**64 - 1), selection=st.none() | selection,
+        figures=st.none() | figures,
     )  # fmt: skip

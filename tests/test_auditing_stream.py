@@ -115,6 +115,27 @@ def test_honest_leaves_are_told_in_full() -> None:
     assert SECRET not in json.dumps([told[n] for n in range(10) if n != 7], ensure_ascii=False)
 
 
+def test_figures_are_told_by_cube_level_and_period_and_without_digests() -> None:
+    """Which figures, and how many took part; neither the list nor what was said."""
+    about = pb.FiguresLeaf(
+        cube="displacement", cube_version=2, level="quarter,shore,event-family",
+        period="2026-Q1..2026-Q3", participants=7, list_digest=b"\xa1" * 32,
+        statement_digest=b"\xa2" * 32,
+    )  # fmt: skip
+    body = signing.canonical(
+        pb.AuditLeaf(type=pb.LEAF_TYPE_FIGURES, subject="figures-asked", figures=about)
+    )
+    told = event(0, body)
+    assert {n: v for n, v in told.items() if n.startswith("fairlead.figures")} == {
+        "fairlead.figures.cube": "displacement",
+        "fairlead.figures.level": "quarter,shore,event-family",
+        "fairlead.figures.period": "2026-Q1..2026-Q3",
+        "fairlead.figures.version": 0,
+        "fairlead.figures.participants": 7,
+    }
+    assert not any(octet * 32 in line(0, body).decode() for octet in ("a1", "a2"))
+
+
 @pytest.mark.parametrize(
     "subject",
     [

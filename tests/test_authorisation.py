@@ -20,6 +20,7 @@ from fairlead.v1 import (
     owner_pb2,
     policy_pb2,
     reconcile_pb2,
+    statistics_pb2,
     witness_pb2,
 )
 from gateway.service import AUTHORISATION as GATEWAY
@@ -78,6 +79,9 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AuditReadingService/ExportLeaves": frozenset({"user:auditor"}),
     "/fairlead.v1.AuditReadingService/ListTimestamps": frozenset({"user:auditor"}),
     "/fairlead.v1.WitnessService/AddCheckpoint": frozenset({"gateway"}),
+    "/fairlead.v1.FiguresService/GetReady": frozenset({"gateway"}),
+    "/fairlead.v1.FiguresService/CountContributors": frozenset({"gateway"}),
+    "/fairlead.v1.FiguresService/SumValues": frozenset({"gateway"}),
     "/fairlead.v1.EvidenceService/CollectEvidence": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -98,6 +102,7 @@ SERVICES = [
         (decisions_pb2, "DecisionService"),
         (audit_reading_pb2, "AuditReadingService"),
         (witness_pb2, "WitnessService"),
+        (statistics_pb2, "FiguresService"),
         (evidence_pb2, "EvidenceService"),
     )
 ]

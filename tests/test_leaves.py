@@ -135,3 +135,23 @@ def test_an_opening_says_who_asked_and_why_and_not_about_whom() -> None:
     assert (found.type, found.subject) == (pb.LEAF_TYPE_OPENING, "details-searched")
     assert (found.legal_basis, found.opened_count) == ("data-subject-request", 7)
     assert (found.opened_since, found.opened_until, found.query_id) == (1, 2, b"")
+
+
+def test_a_leaf_of_figures_says_which_and_none_of_them() -> None:
+    """Cube, level, unit, version and digests; no partner but who asks, and no number of a cell."""
+    about = pb.FiguresLeaf(
+        cube="displacement", cube_version=2, level="quarter,shore", period="2026-Q1", version=1,
+        list_digest=bytes(32), participants=7, statement_digest=b"\x07" * 32,
+    )  # fmt: skip
+    found = read(writer().figures("figures-counted", about))
+    assert (found.type, found.subject) == (pb.LEAF_TYPE_FIGURES, "figures-counted")
+    assert (found.figures, found.partner_id, found.user) == (about, "", "")
+    asked = read(
+        writer().figures(
+            "figures-asked", about, query_id=bytes(16), partner_id="police", user="u",
+            purpose="strategic-analysis", policy_serial=3, rules=["b", "a", "a"],
+            signatures=[b"1", b"2"],
+        )
+    )  # fmt: skip
+    assert (asked.rules, asked.signatures) == (["a", "b"], [b"1", b"2"])
+    assert (asked.partner_id, asked.policy_serial, asked.query_id) == ("police", 3, bytes(16))

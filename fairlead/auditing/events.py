@@ -59,6 +59,11 @@ FIELDS: Mapping[str, str] = {
     "fairlead.entries.listed": "what this log said of the other end of the line",
     "fairlead.entries.met": "what the other end said",
     "fairlead.entries.excused": "what of it needed no counterpart",
+    "fairlead.figures.cube": "which cube it is about",
+    "fairlead.figures.level": "at which level",
+    "fairlead.figures.period": "the period asked about, or the unit released or summed",
+    "fairlead.figures.version": "the version of the release; 0 in a question",
+    "fairlead.figures.participants": "how many partners the release or the list has",
     "fairlead.read.first": "the first leaf an auditor could see",
     "fairlead.read.stop": "the leaf before which that ended",
 }
@@ -85,6 +90,7 @@ EVENTS: Mapping[int, tuple[str, str]] = {
     pb.LEAF_TYPE_RECONCILED: ("intrusion_detection", "info"),
     pb.LEAF_TYPE_READ: ("database", "access"),
     pb.LEAF_TYPE_TIMESTAMP: ("database", "info"),
+    pb.LEAF_TYPE_FIGURES: ("database", "access"),
 }
 """Types of leaves: category and type of the event."""
 
@@ -129,7 +135,17 @@ _NESTED: Mapping[str, tuple[str, Mapping[str, re.Pattern[str] | None]]] = {
         },
     ),
 }
-_HANDLED = frozenset({"type", "time_ms", "selection"})
+_WORD = r"[a-z]+[0-9]{0,3}(?:-(?:[a-z]+[0-9]{0,3}|[0-9]{1,3}))*"
+_UNIT = r"[1-9][0-9]{3}(?:-Q[1-4]|-(?:0[1-9]|1[0-2]))?"
+_FIGURES: Mapping[str, re.Pattern[str] | None] = {
+    "cube": Shape.SLUG.value,
+    "level": re.compile(rf"{_WORD}(?:,{_WORD}){{0,7}}\Z"),
+    "period": re.compile(rf"{_UNIT}(?:\.\.{_UNIT})?\Z"),
+    "version": None,
+    "participants": None,
+}
+"""What is told of a FIGURES leaf; its digests are not."""
+_HANDLED = frozenset({"type", "time_ms", "selection", "figures"})
 WITHHELD = frozenset(
     {
         "mandate_digest", "header_digest", "rules", "commitment", "detail_digest",
@@ -193,6 +209,11 @@ def event(index: int, body: bytes) -> dict[str, Any]:
                 {key: _shaped(item[key], shape) for key, shape in shapes.items() if key in item}
                 for item in said[name]
             ]
+    if leaf.type == pb.LEAF_TYPE_FIGURES:
+        about = {"version": 0, "participants": 0, **said.get("figures", {})}
+        for name, shape in _FIGURES.items():
+            if name in about:
+                found[f"fairlead.figures.{name}"] = _shaped(about[name], shape)
     if leaf.type == pb.LEAF_TYPE_READ:
         found["fairlead.read.first"] = leaf.selection.first
         found["fairlead.read.stop"] = leaf.selection.stop

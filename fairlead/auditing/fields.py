@@ -51,6 +51,7 @@ MEANINGS: Mapping[str, str] = {
     "entries_listed": "what this log said it did with the other one, since the last time",
     "entries_met": "what the other log said",
     "entries_excused": "what of it needs no counterpart: a log lost its tail or began anew",
+    "figures": "which cube, level and period; of a release its version, its list and its digest",
     "selection": "what an auditor looked for, and among which leaves; or what a hold keeps",
 }
 """Every field of a leaf, in words; a test keeps this whole."""
@@ -91,6 +92,9 @@ def gist(leaf: pb.AuditLeaf) -> str:
     if leaf.type == pb.LEAF_TYPE_INTENT:
         mode = "blind" if leaf.mode == 2 else "sealed"
         parts = [f"{mode}, {leaf.term_count} × {', '.join(leaf.schemes)}"]
+    elif leaf.type == pb.LEAF_TYPE_FIGURES:
+        about = leaf.figures
+        parts = [leaf.subject, about.cube, about.level.replace(",", " "), about.period]
     elif leaf.erased_count:
         counts = f"{leaf.erased_count} leaves of {leaf.erased_class}", f"{leaf.erased_held} held"
         parts = [leaf.subject, *counts]

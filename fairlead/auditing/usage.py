@@ -120,7 +120,7 @@ class Usage:
         elif leaf.type == pb.LEAF_TYPE_RELEASE and not gateway:
             for answer in leaf.released:
                 self._count("asked of us", "answers by status", status_word(answer.status))
-        elif leaf.type in _COUNTED:
+        elif leaf.type in _COUNTED and (leaf.type != pb.LEAF_TYPE_FIGURES or leaf.user):
             self._other(leaf)
 
     def lines(self) -> list[Line]:
@@ -163,6 +163,7 @@ _COUNTED = frozenset(
         pb.LEAF_TYPE_HISTORY,
         pb.LEAF_TYPE_FEEDBACK,
         pb.LEAF_TYPE_READ,
+        pb.LEAF_TYPE_FIGURES,
     }
 )
 

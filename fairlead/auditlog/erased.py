@@ -44,6 +44,7 @@ ERASABLE = frozenset(
         audit_pb2.LEAF_TYPE_APPROVAL,
         audit_pb2.LEAF_TYPE_RECONCILED,
         audit_pb2.LEAF_TYPE_ALARM,
+        audit_pb2.LEAF_TYPE_FIGURES,
     }
 )
 """Types that an order may list; whoever erases one of another hides something."""

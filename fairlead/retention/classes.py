@@ -30,10 +30,17 @@ _ERASABLE = frozenset(
         pb.LEAF_TYPE_APPROVAL,
         pb.LEAF_TYPE_RECONCILED,
         pb.LEAF_TYPE_ALARM,
+        pb.LEAF_TYPE_FIGURES,
     }
 )
 _ASKER = frozenset(
-    {pb.LEAF_TYPE_INTENT, pb.LEAF_TYPE_OUTCOME, pb.LEAF_TYPE_REFUSAL, pb.LEAF_TYPE_ALARM}
+    {
+        pb.LEAF_TYPE_INTENT,
+        pb.LEAF_TYPE_OUTCOME,
+        pb.LEAF_TYPE_REFUSAL,
+        pb.LEAF_TYPE_ALARM,
+        pb.LEAF_TYPE_FIGURES,
+    }
 )
 """Types whose ``partner_id`` is who asks."""
 

@@ -137,6 +137,12 @@ TABLES: dict[str, dict[int, tuple[str, str]]] = {
         61: ("erased_until_ms", "i64"), 62: ("erased_count", "u64"), 63: ("erased_digest", "bytes"),
         64: ("erased_held", "u64"), 65: ("entries_listed", "u64"), 66: ("entries_met", "u64"),
         67: ("entries_excused", "u64"), 70: ("selection", "LeafSelection"),
+        71: ("figures", "FiguresLeaf"),
+    },
+    "FiguresLeaf": {
+        1: ("cube", "string"), 2: ("cube_version", "u32"), 3: ("level", "string"),
+        4: ("period", "string"), 5: ("version", "u32"), 6: ("list_digest", "bytes"),
+        7: ("participants", "u32"), 8: ("statement_digest", "bytes"),
     },
     "LeafSelection": {
         1: ("first", "u64"), 2: ("stop", "u64"), 3: ("since_ms", "i64"), 4: ("until_ms", "i64"),
