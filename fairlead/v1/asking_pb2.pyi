@@ -2148,3 +2148,51 @@ class AskFiguresResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___AskFiguresResponse: _TypeAlias = AskFiguresResponse  # noqa: Y015
+
+@_typing.final
+class SignPackRequest(_message.Message):
+    """A KPI pack: SHA-256 of its page and of its bundle."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    YEAR_FIELD_NUMBER: _builtins.int
+    PAGE_DIGEST_FIELD_NUMBER: _builtins.int
+    BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
+    year: _builtins.int
+    page_digest: _builtins.bytes
+    bundle_digest: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        year: _builtins.int = ...,
+        page_digest: _builtins.bytes = ...,
+        bundle_digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "page_digest", b"page_digest", "year", b"year"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignPackRequest: _TypeAlias = SignPackRequest  # noqa: Y015
+
+@_typing.final
+class SignPackResponse(_message.Message):
+    """The file of the signature."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNATURE_FILE_FIELD_NUMBER: _builtins.int
+    signature_file: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        signature_file: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature_file", b"signature_file"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignPackResponse: _TypeAlias = SignPackResponse  # noqa: Y015
