@@ -1,0 +1,1 @@
+"""Strategic queries: the Alliance's figures, asked and released."""
