@@ -31,6 +31,7 @@ from fairlead.policy.compiling import identified
 from fairlead.policy.engine import POINTS, Program
 from fairlead.policy.issuing import tree
 from fairlead.policy.transport import Place
+from tests.policy_cases import CUBES
 
 ROOT = Path(__file__).resolve().parent.parent
 POLICIES = ROOT / "policies"
@@ -66,14 +67,14 @@ def program(**changed: bytes) -> Program:
 def data(names: Sequence[str] = BASELINE) -> dict[str, Any]:
     """The compiled agreements of these files."""
     files = {name: (POLICIES / name).read_bytes() for name in names}
-    return identified(federation_data(files), POLICY)
+    return identified(federation_data(files, CUBES), POLICY)
 
 
 def own_data() -> dict[str, Any]:
     """The second layer of a partner with agreements of its own."""
     files = {name: (POLICIES / name).read_bytes() for name in DEMO}
     own = (POLICIES / "data/local.example.yaml").read_bytes()
-    return identified(local_data(federation_data(files), files, "local.yaml", own), POLICY)
+    return identified(local_data(federation_data(files, CUBES), files, "local.yaml", own), POLICY)
 
 
 def vector(name: str) -> dict[str, Any]:

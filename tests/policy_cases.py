@@ -23,6 +23,7 @@ POLICIES = Path(__file__).resolve().parent.parent / "policies"
 WASM = (POLICIES / "policy.wasm").read_bytes()
 BASELINE = {"data/agreements.yaml": (POLICIES / "data/agreements.yaml").read_bytes()}
 DEMO = {**BASELINE, "data/demo.yaml": (POLICIES / "data/demo.yaml").read_bytes()}
+CUBES = (POLICIES / "cubes/registry.yaml").read_bytes()
 EXAMPLE = (POLICIES / "data/local.example.yaml").read_bytes()
 
 POLICY = "tested"
@@ -93,7 +94,7 @@ def engine(*, demo: bool = True) -> WasmEngine:
 
     The deadline is generous: these tests are about decisions, and test machines are busy.
     """
-    return engine_of(federation_data(DEMO if demo else BASELINE))
+    return engine_of(federation_data(DEMO if demo else BASELINE, CUBES))
 
 
 def engine_of(data: dict[str, object]) -> WasmEngine:

@@ -26,10 +26,13 @@ VECTORS = {
     "routing": "routing-demo",
     "sovereignty": "sovereignty",
     "release": "release-police",
+    "statistics": "statistics",
 }
 """A good input of each point."""
 NOBODY = {"partner_id": "nobody", "kind": "no-such-kind", "sector": "no-such-sector"}
 NOTHING = {"purpose": "no-such-purpose", "legal_basis": "no-such-basis", "schemes": ["none"]}
+
+NO_FIGURES = {"cube": "no-such-cube", "purpose": "no-such-purpose"}
 
 
 def inputs(point: str) -> Iterator[dict[str, Any]]:
@@ -41,7 +44,11 @@ def inputs(point: str) -> Iterator[dict[str, Any]]:
     if "records" in good:
         good["records"] = good["records"][:2]
     yield {}
-    strange = {**good, "asker": {**good["asker"], **NOBODY}, "query": {**good["query"], **NOTHING}}
+    strange = {**good, "asker": {**good["asker"], **NOBODY}}
+    if "question" in good:
+        strange["question"] = {**good["question"], **NO_FIGURES}
+    else:
+        strange["query"] = {**good["query"], **NOTHING}
     if "user" in good:
         strange["user"] = {**good["user"], "roles": ["no-such-role"]}
     yield strange

@@ -115,7 +115,8 @@ def golden(opa: Path) -> bool:
 def compiled(names: list[str]) -> dict[str, Any]:
     """The data document of these files of agreements."""
     files = {name: (POLICIES / name).read_bytes() for name in names}
-    return identified(federation_data(files), POLICY)
+    cubes = (POLICIES / "cubes" / "registry.yaml").read_bytes()
+    return identified(federation_data(files, cubes), POLICY)
 
 
 def data_file(folder: Path, names: list[str]) -> Path:

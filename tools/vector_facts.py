@@ -14,7 +14,7 @@ from fairlead.policy import inputs
 from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import identified
 from fairlead.policy.inputs import PartyFacts, QueryFacts, RecordFacts
-from tests.policy_cases import ANALYST, CASE, GRANT, NOW, POLICIES, QUERY, RECORD
+from tests.policy_cases import ANALYST, CASE, CUBES, GRANT, NOW, POLICIES, QUERY, RECORD
 
 DATA = {
     "baseline": ("data/agreements.yaml",),
@@ -53,7 +53,8 @@ class Vector:
 def data_of(name: str) -> dict[str, Any]:
     """The compiled agreements of that name, as a bundle would hand them to an engine."""
     places = {file: (POLICIES if "/" in file else VECTORS) / file for file in DATA[name]}
-    data = federation_data({file: path.read_bytes() for file, path in places.items()})
+    files = {file: path.read_bytes() for file, path in places.items()}
+    data = federation_data(files, CUBES)
     if name == "broken":
         data["federation"]["agreements"]["private-asks-private"]["redact"].pop()
     return identified(data, POLICY)

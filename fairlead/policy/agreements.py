@@ -12,15 +12,18 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from fairlead.policy.compiling import agreement_data, layer_data, registry_data
+from fairlead.policy.compiling import agreement_data, layer_data, named, registry_data
 from fairlead.policy.documents import InvalidAgreements, PolicyFile, Registry, read_file
 from fairlead.policy.extending import agreements, written
+from fairlead.policy.figures import cube_names, figure_data, figure_problems
+from fairlead.policy.figures import written as written_figures
 from fairlead.policy.meaning import agreement_problems, registry_problems
 
 
-def federation_data(files: Mapping[str, bytes]) -> dict[str, Any]:
+def federation_data(files: Mapping[str, bytes], cubes: bytes | None = None) -> dict[str, Any]:
     """Compile the federation's files, name → octets, into the engine's data document.
 
+    :param cubes: the registry of cubes beside them; without one there are no figures to ask for.
     :raises InvalidAgreements: every problem of every file; exactly one has a registry.
     """
     problems: list[str] = []
@@ -36,14 +39,21 @@ def federation_data(files: Mapping[str, bytes]) -> dict[str, Any]:
     rows = agreements(parsed, (), problems)
     ids = {item.row.get("id") for item in written(parsed)}
     problems += _opt_out_problems(parsed, ids)
+    names, figures = cube_names(cubes, problems), written_figures(parsed)
     if len(registries) == 1:
         file, registry = registries[0]
         problems += registry_problems(file, registry)
         problems += agreement_problems(registry, rows, ())
+        problems += figure_problems(registry, figures, names, (row.id for _, row in rows))
     if problems:
         raise InvalidAgreements(problems)
     compiled = agreement_data(registry, (row for _, row in rows), _opted_out(parsed))
-    return layer_data(registry_data(registry), compiled)
+    words = {
+        **registry_data(registry),
+        "cubes": named(names),
+        "statistics": figure_data(registry, figures, names),
+    }
+    return layer_data(words, compiled)
 
 
 def local_data(
@@ -67,16 +77,25 @@ def local_data(
     ]
     words = dict(federation["federation"])
     known, _ = words.pop("agreements"), words.pop("sizes")
+    told = words["statistics"]
     for place, adopted in enumerate(own.document.adopt):
-        if adopted not in known:
+        if adopted not in known and adopted not in told:
             text = "no agreement of the federation has this id"
             problems.append(own.problem(("adopt", place), text))
     rows = agreements([own], others, problems)
-    problems += agreement_problems(registry, rows, known)
+    problems += agreement_problems(registry, rows, {**known, **told})
+    figures = written_figures([own])
+    taken = [*known, *told, *(row.id for _, row in rows)]
+    problems += figure_problems(registry, figures, words["cubes"], taken)
     if problems:
         raise InvalidAgreements(problems)
     compiled = agreement_data(registry, (row for _, row in rows), {})
-    return layer_data(words, {**{i: known[i] for i in own.document.adopt}, **compiled})
+    adopt = own.document.adopt
+    words["statistics"] = {
+        **{i: told[i] for i in adopt if i in told},
+        **figure_data(registry, figures, list(words["cubes"])),
+    }
+    return layer_data(words, {**{i: known[i] for i in adopt if i in known}, **compiled})
 
 
 def _read(files: Mapping[str, bytes], problems: list[str]) -> list[PolicyFile]:

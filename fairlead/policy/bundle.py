@@ -143,7 +143,7 @@ class Bundle:
 
         :raises Misconfigured: the agreements are wrong (every problem at once).
         """
-        return self._named(federation_data(self._data()))
+        return self._named(federation_data(self._data(), self.files.get(CUBES)))
 
     def local_document(self, federation: Bundle) -> dict[str, Any]:
         """A partner's own agreements, compiled over the federation's.
@@ -151,7 +151,7 @@ class Bundle:
         :raises Misconfigured: the agreements are wrong (every problem at once).
         """
         (name,) = self.manifest.data
-        compiled = federation_data(federation._data())
+        compiled = federation_data(federation._data(), federation.files.get(CUBES))
         return self._named(local_data(compiled, federation._data(), name, self.files[name]))
 
     def _data(self) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from fairlead.policy.capabilities import restricted
 
 VERSION = "1.21.0"
 """The one release whose octets are compared; see ``make tools``."""
-POINTS = ("asking", "admission", "routing", "sovereignty", "release")
+POINTS = ("asking", "admission", "routing", "sovereignty", "release", "statistics")
 FOLDER = "policies"
 """What the sources' folder is called there: the name is part of the module."""
 PATIENCE_S = 300

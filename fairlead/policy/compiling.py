@@ -26,25 +26,26 @@ def registry_data(registry: Registry) -> Json:
         "purposes": {
             name: {
                 "approvals": p.approvals,
-                "legal_bases": _set(p.legal_bases),
+                "legal_bases": named(p.legal_bases),
                 "highly_sensitive": p.highly_sensitive,
             }
             for name, p in registry.purposes.items()
         },
-        "legal_bases": {n: {"kinds": _set(b.kinds)} for n, b in registry.legal_bases.items()},
-        "schemes": _set(registry.schemes),
-        "roles": _set(registry.roles),
+        "legal_bases": {n: {"kinds": named(b.kinds)} for n, b in registry.legal_bases.items()},
+        "schemes": named(registry.schemes),
+        "roles": named(registry.roles),
+        "figure_roles": named(registry.figure_roles),
         "fields": {
             name: {"personal": f.personal, "facet": f"field:{name}"}
             for name, f in registry.fields.items()
         },
         "jurisdictions": {
-            name: {"eu": j.eu, "grounds": _set(j.grounds)}
+            name: {"eu": j.eu, "grounds": named(j.grounds)}
             for name, j in registry.jurisdictions.items()
         },
-        "instruments": {n: _set(i.authorities) for n, i in registry.instruments.items()},
+        "instruments": {n: named(i.authorities) for n, i in registry.instruments.items()},
         "handling": {
-            **{name: _set(codes) for name, codes in handling if isinstance(codes, list)},
+            **{name: named(codes) for name, codes in handling if isinstance(codes, list)},
             "active_target": handling.active_target,
         },
     }
@@ -54,30 +55,29 @@ def agreement_data(
     registry: Registry, rows: Iterable[Agreement], opted_out: Mapping[str, Iterable[str]]
 ) -> dict[str, Json]:
     """The agreements by id. ``opted_out``: id → partners that take no part."""
-    europe = [name for name, row in registry.jurisdictions.items() if row.eu]
 
     def countries(names: Sequence[str]) -> dict[str, bool]:
-        return _set(c for name in names for c in (europe if name == EU else [name]))
+        return country_set(registry, names)
 
     return {
         row.id: {
-            "from": _side(row.asked_by),
-            "to": _side(row.to),
+            "from": side(row.asked_by),
+            "to": side(row.to),
             "asker_countries": countries(row.asker_countries),
             "owner_countries": countries(row.owner_countries),
             "record_countries": countries(row.record_countries),
             "transfer_ground": row.transfer_ground or "",
             "instrument": row.instrument
             and {
-                "kinds": _set(row.instrument.kinds),
-                "authorities": _set(row.instrument.authorities),
+                "kinds": named(row.instrument.kinds),
+                "authorities": named(row.instrument.authorities),
             },
-            "opted_out": _set(opted_out.get(row.id, ())),
-            "purposes": _set(row.purposes),
-            "legal_bases": _set(row.legal_bases),
-            "modes": _set(row.modes),
-            "schemes": _set(row.schemes),
-            "roles": _set(row.roles),
+            "opted_out": named(opted_out.get(row.id, ())),
+            "purposes": named(row.purposes),
+            "legal_bases": named(row.legal_bases),
+            "modes": named(row.modes),
+            "schemes": named(row.schemes),
+            "roles": named(row.roles),
             "facets": sorted(set(row.facets)),
             "redact": sorted(set(row.redact)),
             "max_records": row.max_records,
@@ -88,8 +88,8 @@ def agreement_data(
             "retention_days": row.retention_days,
             "max_terms": row.max_terms,
             "max_window_days": row.max_window_days,
-            "valid_from": _midnight(row.valid_from),
-            "valid_until": _midnight(row.valid_until),
+            "valid_from": midnight(row.valid_from),
+            "valid_until": midnight(row.valid_until),
         }
         for row in rows
     }
@@ -116,7 +116,13 @@ def identified(data: Json, policy_id: str) -> Json:
     return {"federation": {**data["federation"], "policy": policy_id}}
 
 
-def _side(parties: Sequence[str]) -> dict[str, dict[str, bool]]:
+def country_set(registry: Registry, names: Sequence[str]) -> dict[str, bool]:
+    """Countries as a set; EU is all of the registry's countries there."""
+    europe = [name for name, row in registry.jurisdictions.items() if row.eu]
+    return named(c for name in names for c in (europe if name == EU else [name]))
+
+
+def side(parties: Sequence[str]) -> dict[str, dict[str, bool]]:
     """Kinds and partners apart: a partner that calls itself "police" is not thereby police."""
     kinds: dict[str, bool] = {}
     partners: dict[str, bool] = {}
@@ -131,9 +137,11 @@ def _side(parties: Sequence[str]) -> dict[str, dict[str, bool]]:
     return {"kinds": kinds, "partners": partners}
 
 
-def _set(names: Iterable[str]) -> dict[str, bool]:
+def named(names: Iterable[str]) -> dict[str, bool]:
+    """A set, as rules look one up."""
     return dict.fromkeys(names, True)
 
 
-def _midnight(day: dt.date) -> int:
+def midnight(day: dt.date) -> int:
+    """Unix seconds at which the day begins in UTC."""
     return int(dt.datetime(day.year, day.month, day.day, tzinfo=dt.UTC).timestamp())

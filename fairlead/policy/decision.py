@@ -16,9 +16,13 @@ from types import MappingProxyType
 from fairlead.reasons import ENGLISH
 from fairlead.reasons import reason as explained
 
-_FACET = re.compile(r"(existence|count_band|contact_desk|full_record|field:[a-z][a-z0-9_]{0,63})\Z")
+_FACET = re.compile(
+    r"(existence|count_band|contact_desk|full_record|figures|field:[a-z][a-z0-9_]{0,63})\Z"
+)
 _FIELD = "field:"
 _FULL = "full_record"
+FIGURES = "figures"
+"""What a decision about statistics permits: figures of everybody together, and no record."""
 
 
 class Effect(StrEnum):

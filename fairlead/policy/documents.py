@@ -11,7 +11,14 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    WithJsonSchema,
+    WrapValidator,
+)
 
 from fairlead.errors import Misconfigured
 from fairlead.forms import STRICT, placed, said_of
@@ -140,6 +147,8 @@ class Registry(_Row):
     legal_bases: Annotated[dict[Id, LegalBasis], Field(min_length=1)]
     schemes: Annotated[list[Id], Field(min_length=1)]
     roles: Annotated[list[Id], Field(min_length=1)]
+    figure_roles: list[Id] = []
+    """Roles that may ask for figures, where an agreement on them says so."""
     fields: Annotated[dict[Id, FieldRow], Field(min_length=1)]
     jurisdictions: Annotated[dict[Country, Jurisdiction], Field(min_length=1)]
     transfer_grounds: dict[Id, TransferGround]
@@ -213,6 +222,47 @@ class Agreement(_Row):
     """The first day on which it does not hold any more."""
 
 
+CubeId = Annotated[str, Field(pattern=r"^[a-z][a-z0-9-]{0,63}$")]
+EVERY = "*"
+"""How ``cubes: all`` is read: no cube can be called so, and no file can say it otherwise."""
+
+
+def _all_in_words(value: object, read: ValidatorFunctionWrapHandler) -> list[str]:
+    found: list[str] = [EVERY] if value == "all" else read(value)
+    return found
+
+
+class FiguresAgreement(_Row):
+    """Partners of ``from`` may ask for the figures of some cubes."""
+
+    id: Id
+    """What decisions and logs cite."""
+    asked_by: Annotated[list[Party], Field(min_length=1, alias="from")]
+    """Who asks: sector:public, kind:police, partner:terminal-north."""
+    countries: Countries = [EU]
+    """ISO 3166 codes of the registry where the asker is; EU is all of its countries there."""
+    cubes: Annotated[
+        list[CubeId],
+        Field(min_length=1),
+        WrapValidator(_all_in_words),
+        WithJsonSchema(
+            {
+                "anyOf": [
+                    {"const": "all"},
+                    {"type": "array", "minItems": 1, "items": {"type": "string"}},
+                ]
+            }
+        ),
+    ]
+    """Cubes of the registry of cubes by id, or the word all."""
+    purposes: Annotated[list[Id], Field(min_length=1)]
+    roles: Annotated[list[Id], Field(min_length=1)]
+    """Words of figure_roles."""
+    valid_from: dt.date
+    valid_until: dt.date
+    """The first day on which it does not hold any more."""
+
+
 class OptOut(_Row):
     """A partner that takes no part in an agreement, on either side."""
 
@@ -230,6 +280,8 @@ class Document(_Row):
     """In a partner's own file: agreements of the federation that it keeps."""
     opt_outs: list[OptOut] = []
     agreements: list[dict[str, Any]] = []
+    statistics: list[FiguresAgreement] = []
+    """Who may ask for figures; in a partner's own file, which of its people."""
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────
@@ -298,7 +350,7 @@ def said(item: Any) -> str:
 
 _MODELS = (
     Document, Registry, Limits, Purpose, LegalBasis, FieldRow, Jurisdiction, InstrumentKind,
-    HandlingCodes, Agreement, Controllers, Demanded, OptOut,
+    HandlingCodes, Agreement, Controllers, Demanded, FiguresAgreement, OptOut,
 )  # fmt: skip
 
 

@@ -81,7 +81,7 @@ class Draft:
 
         :raises InvalidAgreements: every problem of every file.
         """
-        return federation_data(self.data)
+        return federation_data(self.data, self.cubes)
 
     @cached_property
     def policy(self) -> Mapping[str, Any]:

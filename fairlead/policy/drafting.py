@@ -82,7 +82,7 @@ def add_agreement(draft: Draft, values: Mapping[str, Any]) -> Path:
             remedy="choose another --id, or edit the file, then: fairlead policy check DIR",
         )
     content = render(values).encode()
-    federation_data({**draft.data, name: content})
+    federation_data({**draft.data, name: content}, draft.cubes)
     folders.write(draft.root, name, content)
     return path
 

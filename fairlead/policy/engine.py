@@ -27,7 +27,7 @@ from fairlead.errors import PolicyUnavailable
 from fairlead.policy.call import EvalCall
 from fairlead.policy.compiled import compiled_for
 
-POINTS = ("asking", "admission", "routing", "sovereignty", "release")
+POINTS = ("asking", "admission", "routing", "sovereignty", "release", "statistics")
 """The decision points; each is the package ``fairlead.<point>`` with the rule ``decision``."""
 
 DEADLINE_S = 0.05

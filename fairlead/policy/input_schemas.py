@@ -21,6 +21,7 @@ BUILDERS: Mapping[str, Callable[..., Any]] = {
     "routing": inputs.routing_input,
     "sovereignty": inputs.sovereignty_input,
     "release": inputs.release_input,
+    "statistics": inputs.statistics_input,
 }
 _SEALED = ("admission", "routing")
 """Points that see neither window nor events."""
@@ -35,7 +36,10 @@ def input_schemas() -> dict[str, Json]:
 def _point(point: str, builder: Callable[..., Any]) -> Json:
     hints = typing.get_type_hints(builder)
     fields = {name: _schema(hint) for name, hint in hints.items() if name != "return"}
-    if point in _SEALED:
+    if point == "statistics":
+        asked = {name: fields.pop(name) for name in ("cube", "level", "purpose")}
+        fields["question"] = _object(asked)
+    elif point in _SEALED:
         for name in ("window_days", "events"):
             fields["query"]["properties"][name] = {"type": "null"}
     else:

@@ -211,6 +211,24 @@ def release_input(
     }
 
 
+def statistics_input(
+    *,
+    now: int,
+    cube: str,
+    level: str,
+    purpose: str,
+    asker: PartyFacts,
+    user: UserFacts,
+) -> Document:
+    """May this user ask for these figures? Not of which period: no rule looks at one."""
+    return {
+        **_head("statistics", now),
+        "question": {"cube": cube, "level": level, "purpose": purpose},
+        "asker": _plain(asker),
+        "user": _plain(user),
+    }
+
+
 def _plain(
     facts: InstrumentFacts | PartyFacts | UserFacts | CaseFacts | GrantFacts | RecordFacts,
 ) -> Document:

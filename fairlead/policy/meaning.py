@@ -79,10 +79,14 @@ def _words(registry: Registry, row: Agreement) -> Iterator[Problem]:
     ]
     for path, names, known in lists:
         yield from (((*path, place), _UNREGISTERED) for place in _strangers(names, known))
-    parties = {*(f"sector:{s}" for s in _SECTORS), *(f"kind:{k}" for k in KINDS)}
     for where, side in (("from", row.asked_by), ("to", row.to)):
-        known = parties | {party for party in side if party.startswith("partner:")}
-        yield from (((where, at), "no such sector or kind") for at in _strangers(side, known))
+        yield from (((where, at), "no such sector or kind") for at in party_strangers(side))
+
+
+def party_strangers(side: Sequence[str]) -> list[int]:
+    """The places at which a side names a sector or a kind that there is not."""
+    known = {*(f"sector:{s}" for s in _SECTORS), *(f"kind:{k}" for k in KINDS)}
+    return _strangers(side, known | {party for party in side if party.startswith("partner:")})
 
 
 def _instrument_words(registry: Registry, row: Agreement) -> Iterator[Words]:

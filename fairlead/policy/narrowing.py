@@ -33,11 +33,15 @@ REGISTRY_KEYS = frozenset(
     {
         "kinds", "limits", "purposes", "legal_bases", "schemes", "roles", "fields",
         "jurisdictions", "instruments", "handling", "agreements", "size", "sizes", "policy",
+        "cubes", "figure_roles", "statistics",
     }
 )  # fmt: skip
 """What is understood of a compiled registry."""
 
-BESIDE = frozenset({"agreements", "size", "sizes", "policy"})
+FIGURES = frozenset({"cubes", "figure_roles", "statistics"})
+"""What of it questions about figures alone rest on."""
+
+BESIDE = frozenset({"agreements", "statistics", "size", "sizes", "policy"})
 """What of it is no word."""
 
 

@@ -216,6 +216,24 @@ class PolicyPoints:
             decided += decisions
         return decided
 
+    def statistics(
+        self,
+        *,
+        now: int,
+        cube: str,
+        level: str,
+        purpose: str,
+        asker: PartyFacts,
+        user: UserFacts,
+    ) -> Decision:
+        """May the user ask for these figures. What of them is shown is not policy's to say."""
+        document = inputs.statistics_input(
+            now=now, cube=cube, level=level, purpose=purpose, asker=asker, user=user
+        )
+        decision = self._single("statistics", document)
+        self._taken_down("statistics", document, decision)
+        return decision
+
     def decide(self, point: str, document: Document) -> dict[str, Decision]:
         """Decide over an input as it is, by place (see :mod:`fairlead.policy.recorded`), and leave
         no record: for who asks what another policy would have said.

@@ -18,6 +18,7 @@ import orjson
 
 from fairlead.errors import PolicyUnavailable
 from fairlead.policy.decision import (
+    FIGURES,
     Audience,
     Decision,
     Effect,
@@ -88,10 +89,24 @@ REQUIRED: Mapping[str, frozenset[str]] = MappingProxyType(
         | _SECOND
         | {"grant_current", "grant_matches", "facets_granted"},
         "release": _GENERAL | _PAIR | _RECORD,
+        "statistics": frozenset(
+            {
+                "input_valid",
+                "policy_whole",
+                "asker_known",
+                "asker_located",
+                "user_permitted",
+                "cube_known",
+                "purpose_known",
+                "figures_agreed",
+            }
+        ),
     }
 )
 """The checks each kind of decision must bring, no fewer and no others."""
 
+FIGURES_KIND = "statistics"
+"""The one kind of decision that permits figures, and permits nothing else."""
 RECIPIENTS = frozenset({"owner_desk"})
 """Who an obligation may notify."""
 
@@ -145,6 +160,10 @@ def decision_of(document: object, *, kind: str, policy_serial: int) -> Decision:
     if effect is Effect.PERMIT and not (all(checks.values()) and facets):
         raise _unreadable()
     if effect is Effect.DENY and facets:
+        raise _unreadable()
+    if effect is Effect.PERMIT and (kind == FIGURES_KIND) is not (facets == {FIGURES}):
+        raise _unreadable()
+    if kind != FIGURES_KIND and FIGURES in facets:
         raise _unreadable()
     # 4, 5
     return Decision(

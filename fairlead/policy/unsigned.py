@@ -86,7 +86,8 @@ class UnsignedPolicy:
         edges = {
             int(row[edge])
             for document in self.documents()
-            for row in document["federation"]["agreements"].values()
+            for kind in ("agreements", "statistics")
+            for row in document["federation"][kind].values()
             for edge in ("valid_from", "valid_until")
         }
         return (now, *sorted(moment for moment in edges if moment > now))

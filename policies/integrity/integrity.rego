@@ -28,15 +28,22 @@ demanded(instrument) := 0 if {
 	is_null(instrument)
 } else := (count(instrument) + count(instrument.kinds)) + count(instrument.authorities)
 
-# How many entries the registry has.
+# How many entries the registry has, the agreements on figures with it.
 registered(r) := sum([
 	count(r.kinds), count(r.limits), count(r.schemes), count(r.roles),
 	count(r.purposes), count(r.legal_bases), count(r.fields), count(r.jurisdictions),
 	count(r.instruments), count(r.handling),
+	count(r.cubes), count(r.figure_roles), count(r.statistics),
+	sum([figures(a) | some a in r.statistics]),
 	sum([(count(purpose) + count(purpose.legal_bases)) | some purpose in r.purposes]),
 	sum([(count(basis) + count(basis.kinds)) | some basis in r.legal_bases]),
 	sum([count(field) | some field in r.fields]),
 	sum([(count(country) + count(country.grounds)) | some country in r.jurisdictions]),
 	sum([count(instrument) | some instrument in r.instruments]),
 	sum([count(codes) | some codes in r.handling; is_object(codes)]),
+])
+
+figures(a) := sum([
+	count(a), count(a.from), count(a.from.kinds), count(a.from.partners),
+	count(a.countries), count(a.cubes), count(a.purposes), count(a.roles),
 ])

@@ -36,6 +36,7 @@ of_check := {
 	"target_inactive": "ACTIVE_TARGET",
 	"person_permits": "PERSON_RECORD",
 	"facets_left": "NOTHING_TO_DISCLOSE",
+	"cube_known": "CUBE_UNKNOWN",
 }
 
 # In order of importance.
@@ -76,6 +77,11 @@ catalogue := [
 	requester("GRANT_EXPIRED"),
 	requester("GRANT_MISMATCH"),
 	requester("NOTHING_GRANTED"),
+	requester("CUBE_UNKNOWN"),
+	requester("FIGURES_NOT_AGREED"),
+	requester("FIGURES_PURPOSE"),
+	requester("FIGURES_ROLE"),
+	requester("FIGURES_COUNTRY"),
 	owner("ACTIVE_TARGET"),
 	owner("HANDLING_TLP"),
 	owner("HANDLING_PAP"),
