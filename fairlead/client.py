@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -20,9 +20,12 @@ from fairlead.certificates import SpiffeId
 from fairlead.drafted import Draft, check_draft
 from fairlead.envelope.approval import sign_approval
 from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, chunk_count
+from fairlead.kpi.signature import pack_names
 from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.profile import Profile
+from fairlead.strategic.question import draft_question, sign_question
+from fairlead.strategic.received import Request
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import (
     asking_pb2_grpc,
@@ -35,6 +38,8 @@ from fairlead.v1 import (
 )
 
 CHUNK_TIMEOUT_S = 60.0
+UNIT_TIMEOUT_S = 60.0
+"""Seconds that the rounds of one unit of time may take, with those that others want first."""
 PREPARE_TIMEOUT_S = 10.0
 EVIDENCE_TIMEOUT_S = 600.0
 PAGE = 1024
@@ -68,8 +73,8 @@ class NodeClient:
 
     def __init__(self, profile: Profile, directory: Directory) -> None:
         node = SpiffeId.parse(profile.node_id)
-        self._directory = directory
-        self._partner_id = node.partner_id or ""
+        self.directory = directory
+        self.partner_id = node.partner_id or ""
         material = tls.KeyMaterial.load(
             Path(profile.certificate), Path(profile.key), [directory.federation_ca]
         )
@@ -113,8 +118,8 @@ class NodeClient:
             response,
             terms=terms.pairs(),
             certificate=self.certificate,
-            directory=self._directory,
-            partner_id=self._partner_id,
+            directory=self.directory,
+            partner_id=self.partner_id,
             now=time.time(),
         )
 
@@ -192,6 +197,57 @@ class NodeClient:
         call = self._files.CollectEvidence(request, timeout=EVIDENCE_TIMEOUT_S)
         return b"".join([piece.octets async for piece in call])
 
+    # ── Figures ──────────────────────────────────────────────────────────────────────────────────
+
+    async def list_cubes(self, *, timeout_s: float = 30) -> pb.ListCubesResponse:
+        """The cubes in force, and what the user may ask of them.
+
+        :raises grpc.RpcError: refused.
+        """
+        listed: pb.ListCubesResponse = await self.stub.ListCubes(
+            pb.ListCubesRequest(), timeout=timeout_s
+        )
+        return listed
+
+    async def ask_figures(
+        self, request: Request, *, timeout_s: float | None = None
+    ) -> AsyncIterator[pb.AskFiguresResponse]:
+        """Sign a question about figures and send it; yields events as figures are released.
+
+        :param timeout_s: of the whole; by default a minute for every unit of time.
+        :raises grpc.RpcError: refused at home or by the gateway.
+        """
+        question = draft_question(
+            federation=self.directory.federation,
+            partner_id=self.partner_id,
+            user_certificate=self.certificate,
+            purpose=request.purpose,
+            cube=request.cube,
+            registry_digest=request.registry.digest,
+            level=request.level,
+            period=request.period,
+            now=time.time(),
+        )
+        call = self.stub.AskFigures(
+            pb.AskFiguresRequest(question=question, signature=sign_question(question, self._key)),
+            timeout=timeout_s or UNIT_TIMEOUT_S * (1 + len(request.units)),
+        )
+        try:
+            async for event in call:
+                yield event
+        finally:
+            call.cancel()
+
+    async def sign_pack(self, year: int, files: Mapping[str, bytes]) -> bytes:
+        """The file of the partner's signature over a KPI pack.
+
+        :param files: page and bundle by their names. :raises grpc.RpcError: refused.
+        """
+        page, bundle = (signing.digest(files[name]) for name in pack_names(year))
+        request = pb.SignPackRequest(year=year, page_digest=page, bundle_digest=bundle)
+        signed: pb.SignPackResponse = await self.stub.SignPack(request, timeout=30)
+        return signed.signature_file
+
     # ── The second person ────────────────────────────────────────────────────────────────────
 
     async def pending(self, *, timeout_s: float = 30) -> list[Waiting]:
@@ -202,7 +258,7 @@ class NodeClient:
         listed = await self.stub.ListApprovals(pb.ListApprovalsRequest(), timeout=timeout_s)
         return [
             check_pending(
-                shown, directory=self._directory, partner_id=self._partner_id, now=time.time()
+                shown, directory=self.directory, partner_id=self.partner_id, now=time.time()
             )
             for shown in listed.pending
         ]

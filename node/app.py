@@ -429,6 +429,7 @@ def _bind(
             asker.watches,
             asker.telling,
             asker.cases,
+            asker.figuring,
             directory,
             offering.delivery,
             follower,

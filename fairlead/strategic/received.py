@@ -17,6 +17,7 @@ from fairlead.cubes.registry import Registry
 from fairlead.errors import Forged
 from fairlead.partners import Directory
 from fairlead.published import DOMAIN, Published
+from fairlead.strategic.question import Signed
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import statistics_pb2 as pb
 
@@ -26,7 +27,7 @@ _REMEDY = "tell your security officer: the gateway's answer is not to be used"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wanted:
+class Request:
     """What is asked: one release for each unit of ``period``, of one cube at one level."""
 
     registry: Registry
@@ -45,7 +46,7 @@ class Wanted:
 class Received:
     """What has come back so far. ``releases``: by unit of time, each once."""
 
-    wanted: Wanted
+    request: Request
     directory: Directory
     releases: dict[Unit, Published] = field(default_factory=dict)
 
@@ -62,11 +63,11 @@ class Received:
         # 1
         check_signed(found, self.directory)
         # 2
-        release = Published.parse(found.release, [self.wanted.registry])
+        release = Published.parse(found.release, [self.request.registry])
         # 3
-        wanted = self.wanted
-        asked = release.cube == wanted.cube and release.level == wanted.level
-        if not asked or release.unit not in wanted.units or release.unit in self.releases:
+        request = self.request
+        asked = release.cube == request.cube and release.level == request.level
+        if not asked or release.unit not in request.units or release.unit in self.releases:
             raise Forged(
                 "the gateway released other figures than those asked for",
                 reasons=("FIGURES_OTHER",),
@@ -77,7 +78,7 @@ class Received:
 
     def check_whole(self) -> None:
         """:raises Forged: FIGURES_MISSING: of some unit nothing came back."""
-        if len(self.releases) != len(self.wanted.units):
+        if len(self.releases) != len(self.request.units):
             raise Forged(
                 "the gateway ended before it had released everything that was asked for",
                 reasons=("FIGURES_MISSING",),
@@ -86,7 +87,7 @@ class Received:
 
     def ordered(self) -> Iterator[Published]:
         """The releases in the order of their units."""
-        return (self.releases[unit] for unit in self.wanted.units if unit in self.releases)
+        return (self.releases[unit] for unit in self.request.units if unit in self.releases)
 
 
 def check_signed(found: pb.ReleasedFigures, directory: Directory) -> None:
@@ -101,10 +102,10 @@ def check_signed(found: pb.ReleasedFigures, directory: Directory) -> None:
     signing.verify(gateway.signing_key, DOMAIN, found.release, found.signature)
 
 
-def check_asked_leaf(leaf: bytes, *, question: pb.FiguresQuestion, user: str) -> None:
+def check_asked_leaf(leaf: bytes, asked: Signed) -> None:
     """Whether the leaf that the gateway shows is of this question.
 
-    :param user: the asking user's SPIFFE id. :raises Forged: it is not.
+    :raises Forged: it is not. :raises InvalidInput: it is no leaf.
     """
     said = signing.parse_canonical(audit_pb2.AuditLeaf, leaf)
     about = said.figures
@@ -117,9 +118,9 @@ def check_asked_leaf(leaf: bytes, *, question: pb.FiguresQuestion, user: str) ->
     ) != (
         audit_pb2.LEAF_TYPE_FIGURES,
         ASKED,
-        question.question_id,
-        (question.partner_id, user, question.purpose),
-        (question.cube, question.cube_version, question.level, question.period),
+        asked.question_id,
+        (asked.asker.partner_id, asked.user.spiffe_id, asked.purpose),
+        (asked.cube, asked.cube_version, asked.level, asked.period),
     ):
         raise Forged(
             "the gateway records another question than the one asked",

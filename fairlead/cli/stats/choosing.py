@@ -12,7 +12,7 @@ from fairlead.cubes.level import Level
 from fairlead.cubes.period import Period, TimeStep, Unit
 from fairlead.cubes.registry import Registry
 from fairlead.errors import InvalidInput, Refused
-from fairlead.strategic.received import Wanted
+from fairlead.strategic.received import Request
 
 if TYPE_CHECKING:
     from fairlead.v1 import asking_pb2
@@ -54,7 +54,7 @@ async def known_at(client: Any) -> Known:
 
 def choose(
     known: Known, *, cube: str, level: str, period: str, purpose: str | None, now: float
-) -> Wanted:
+) -> Request:
     """The question that was typed.
 
     :param now: Unix seconds.
@@ -66,7 +66,7 @@ def choose(
     at = level_of(found, level)
     when = at.period(period)
     check_over(when, now)
-    return Wanted(
+    return Request(
         registry=known.registry,
         cube=found,
         level=at,

@@ -9,7 +9,7 @@ from typing import Any
 from fairlead.cli.output import say
 from fairlead.cli.stats.keeping import Kept
 from fairlead.published import Published
-from fairlead.strategic.received import Received, Wanted
+from fairlead.strategic.received import Received, Request
 from fairlead.v1 import asking_pb2, statistics_pb2
 
 _CLEAR = "\r\033[K"
@@ -48,13 +48,13 @@ class Telling:
 
 
 async def gather(
-    client: Any, wanted: Wanted, *, kept: Kept, telling: Telling
+    client: Any, wanted: Request, *, kept: Kept, telling: Telling
 ) -> tuple[Published, ...]:
     """Ask, check and keep what comes back; the releases in the order of their units.
 
     :raises grpc.RpcError: refused. :raises FairleadError: what came back does not hold.
     """
-    received = Received(wanted=wanted, directory=kept.directory)
+    received = Received(request=wanted, directory=kept.directory)
     try:
         async for event in client.ask_figures(wanted):
             _told(event, received, kept, telling)
@@ -75,7 +75,7 @@ def _told(
             telling.passing(_progress(event.progress))
         case "released":
             release = received.take(event.released)
-            kept.put(event.released, release, received.wanted)
+            kept.put(event.released, release, received.request)
             telling.line(coverage(release))
 
 

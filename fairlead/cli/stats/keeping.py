@@ -14,7 +14,7 @@ from fairlead.cubes.period import Unit
 from fairlead.errors import Conflict, FairleadError, InvalidInput, Misconfigured
 from fairlead.partners import Directory
 from fairlead.published import Published
-from fairlead.strategic.received import Received, Wanted
+from fairlead.strategic.received import Received, Request
 from fairlead.strategic.terms import FINAL_AFTER_S
 from fairlead.v1 import statistics_pb2
 
@@ -31,7 +31,7 @@ class Kept:
     directory: Directory
 
     def put(
-        self, found: statistics_pb2.ReleasedFigures, release: Published, wanted: Wanted
+        self, found: statistics_pb2.ReleasedFigures, release: Published, wanted: Request
     ) -> None:
         """Keep a release; one that says only that nothing was reported is none.
 
@@ -51,7 +51,7 @@ class Kept:
         if before is None:
             _write(path, found.SerializeToString(deterministic=True))
 
-    def find(self, wanted: Wanted, now: float) -> Iterator[Published]:
+    def find(self, wanted: Request, now: float) -> Iterator[Published]:
         """The releases of a question that are kept and still the newest that there can be: first
         figures stand until final ones are due. What does not verify is passed over.
 
@@ -65,16 +65,16 @@ class Kept:
                     yield found
                     break
 
-    def _path(self, wanted: Wanted, unit: Unit, version: int) -> Path:
+    def _path(self, wanted: Request, unit: Unit, version: int) -> Path:
         cube = f"{wanted.cube.id}-{wanted.cube.version}"
         level = wanted.level.name.replace(",", "+")
         return self.folder / cube / level / f"{unit.spelling}-{version}.release"
 
-    def _read(self, path: Path, wanted: Wanted) -> Published | None:
+    def _read(self, path: Path, wanted: Request) -> Published | None:
         """A kept release of a question; None where there is none that verifies."""
         try:
             found = statistics_pb2.ReleasedFigures.FromString(path.read_bytes())
-            return Received(wanted=wanted, directory=self.directory).take(found)
+            return Received(request=wanted, directory=self.directory).take(found)
         except (OSError, DecodeError, FairleadError):
             return None
 

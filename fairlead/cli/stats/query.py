@@ -49,9 +49,7 @@ def query(
         say(f"chart: {chart}")
 
 
-async def _ask(
-    typed: dict[str, str | None], measure: str | None, profile: Path | None
-) -> Answer:
+async def _ask(typed: dict[str, str | None], measure: str | None, profile: Path | None) -> Answer:
     from fairlead.cli.stats.choosing import choose, known_at
     from fairlead.cli.stats.gathering import Telling, gather
     from fairlead.cli.stats.keeping import FOLDER, Kept
