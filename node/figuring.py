@@ -6,14 +6,7 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from dataclasses import dataclass
 
-import grpc.aio
-from fairlead.strategic.question import (
-    Asked,
-    Signed,
-    make_statement,
-    verify_question,
-    verify_signed,
-)
+import grpc
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
@@ -32,6 +25,13 @@ from fairlead.policy.points import PolicyPoints
 from fairlead.reasons import reason
 from fairlead.receipts import CheckpointFork
 from fairlead.server import REASON_KEY
+from fairlead.strategic.question import (
+    Asked,
+    Signed,
+    make_statement,
+    verify_question,
+    verify_signed,
+)
 from fairlead.strategic.received import ASKED, Received, Request, check_asked_leaf
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import audit_pb2, statistics_pb2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -60,7 +61,7 @@ def choose(
     :param now: Unix seconds.
     :raises InvalidInput: CUBE_UNKNOWN, LEVEL_UNKNOWN, PERIOD_MALFORMED, PERIOD_STEP,
         PERIOD_TOO_LONG, PERIOD_OPEN, PURPOSE_MISSING: the remedy says what there is.
-    :raises Refused: FIGURES_NOT_PERMITTED.
+    :raises Refused: FIGURES_NOT_AGREED.
     """
     found = cube_of(known.registry, cube)
     at = level_of(found, level)
@@ -114,18 +115,16 @@ def check_over(period: Period, now: float) -> None:
     if period.closed(now):
         return
     last = last_over(period.step, now)
-    first = min(period.first, last, key=lambda unit: unit.number)
+    over = Period(min(period.first, last, key=lambda unit: unit.number), last)
     raise InvalidInput(
         f"{period.last.spelling} is not over yet; nothing was sent",
         reasons=("PERIOD_OPEN",),
-        remedy=f"the last {period.step.value} that is over: --period {Period(first, last).spelling}",
+        remedy=f"what is over of it, or the last before: --period {over.spelling}",
     )
 
 
 def last_over(step: TimeStep, now: float) -> Unit:
     """The last unit of a step that has ended. :param now: Unix seconds."""
-    import datetime as dt
-
     day = dt.datetime.fromtimestamp(now, dt.UTC)
     return Unit(step, (day.year * 12 + day.month - 1) // step.months - 1)
 
@@ -133,14 +132,14 @@ def last_over(step: TimeStep, now: float) -> Unit:
 def only_purpose(known: Known, cube: Cube) -> str:
     """The one purpose for which the caller may ask for a cube.
 
-    :raises Refused: FIGURES_NOT_PERMITTED: there is none.
+    :raises Refused: FIGURES_NOT_AGREED: there is none.
     :raises InvalidInput: PURPOSE_MISSING: there are several.
     """
     found = known.permitted(cube)
     if not found:
         raise Refused(
             "policy lets you ask for no figure of this cube; nothing was sent",
-            reasons=("FIGURES_NOT_PERMITTED",),
+            reasons=("FIGURES_NOT_AGREED",),
             remedy="fairlead stats list   (says what you may ask for)",
         )
     if len(found) > 1:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -138,8 +139,6 @@ async def _asked(
 
 def missing(wanted: Request, here: Mapping[Unit, Published]) -> Request | None:
     """The question for what is not here: from the first missing unit to the last."""
-    from dataclasses import replace
-
     from fairlead.cubes.period import Period
 
     rest = [unit for unit in wanted.units if unit not in here]

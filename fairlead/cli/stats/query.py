@@ -41,15 +41,21 @@ def query(
 
     if chart is not None:
         check_folder(chart)
-    typed = {"cube": cube, "level": level, "period": period, "purpose": purpose}
-    answer = awaited(_ask(typed, measure, profile))
+    answer = awaited(_ask(cube, level, period, purpose, measure, profile))
     show(answer, output)
     if chart is not None:
         chart.write_text(as_chart(answer, measure))
         say(f"chart: {chart}")
 
 
-async def _ask(typed: dict[str, str | None], measure: str | None, profile: Path | None) -> Answer:
+async def _ask(
+    cube: str,
+    level: str,
+    period: str,
+    purpose: str | None,
+    measure: str | None,
+    profile: Path | None,
+) -> Answer:
     from fairlead.cli.stats.choosing import choose, known_at
     from fairlead.cli.stats.gathering import Telling, gather
     from fairlead.cli.stats.keeping import FOLDER, Kept
@@ -57,7 +63,14 @@ async def _ask(typed: dict[str, str | None], measure: str | None, profile: Path 
 
     client, _, folder = connect(profile)
     async with client:
-        wanted = choose(await known_at(client), now=time.time(), **typed)  # type: ignore[arg-type]
+        wanted = choose(
+            await known_at(client),
+            cube=cube,
+            level=level,
+            period=period,
+            purpose=purpose,
+            now=time.time(),
+        )
         if measure is not None:
             wanted.cube.measure(measure)
         kept = Kept(folder=folder / FOLDER, directory=client.directory)
