@@ -132,7 +132,8 @@ class Figures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Published:
-    """A release. ``figures``: of every measure of the cube, in its order.
+    """A release. ``figures``: of every measure of the cube, in its order. ``version`` counts from
+    1; it is 0 where too few took part and nothing is reported, and such a one is never frozen.
 
     :raises InvalidInput: PUBLISHED_FORM: these are not figures of the cube's cells, or it was
         released before its unit of time was over.
@@ -152,7 +153,7 @@ class Published:
 
     def __post_init__(self) -> None:
         _require(self.level in self.cube.levels and self.unit.step is self.level.time)
-        _require(0 < self.version <= MAX_VERSION)
+        _require(0 <= self.version <= MAX_VERSION)
         _require(0 <= self.participants <= self.expected <= MAX_PARTNERS)
         _require(self.unit.ends <= self.released_at <= MAX_MOMENT)
         _require(len(self.registry_digest) == len(self.rules_digest) == 32)
@@ -161,6 +162,8 @@ class Published:
         codes = codes_of(self.level, self.unit)
         for each in self.figures:
             _require(tuple(cell.codes for cell in each.cells) == codes)
+        shown = {cell.shown for each in self.figures for cell in each.cells}
+        _require((self.version == 0) == (shown == {Shown.NOT_REPORTED}))
 
     @classmethod
     def parse(cls, data: bytes, registries: Iterable[Registry]) -> Published:

@@ -32,6 +32,7 @@ from fairlead.summing import (
 from fairlead.summing.statement import vectors_of
 
 QUARTER = "2026-Q4"
+CUT_OFF = 1_790_000_000
 COUNT = Measure(measure_id="count", bound=1000, scale=Fraction(1, 1000))
 """Noise of such a scale is zero but for one draw in e¹⁰⁰⁰: sums can be compared exactly."""
 RELEASE = Release(
@@ -143,6 +144,7 @@ class Nodes:
             "participants": self.ids,
             "readers": ("reader",),
             "quarter": QUARTER,
+            "cut_off": max(CUT_OFF, release.ends),
             "measures": (COUNT,),
             "cells": tuple(f"{release.period}/c{place}" for place in range(width)),
         }

@@ -54,7 +54,8 @@ def _kind(measure: Measure) -> str:
         case MeasureKind.RATE:
             return "rate; " + " of ".join(f"`{part}`" for part in measure.parts or ())
         case _:
-            return f"{measure.kind}{'; dominance' if measure.dominance else ''}"
+            step = f"; step {measure.step:,}" if measure.step > 1 else ""
+            return f"{measure.kind}{step}{'; dominance' if measure.dominance else ''}"
 
 
 def page() -> str:

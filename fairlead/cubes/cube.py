@@ -37,7 +37,8 @@ class Measure:
     """One figure of a cell.
 
     ``bound``: the largest number that one contributor may state in one cell (of a median, in one
-    bar); 0 for a rate. ``dominance``: released only where no contributor makes up most of it.
+    bar); 0 for a rate. ``step`` of a sum: what noise hides and rounding keeps to, in its unit; of
+    anything else 1. ``dominance``: released only where no contributor makes up most of it.
     ``edges`` of a median, ascending, in its unit; ``parts`` of a rate: numerator, denominator.
     """
 
@@ -46,6 +47,7 @@ class Measure:
     kind: MeasureKind
     unit: str
     bound: int = 0
+    step: int = 1
     dominance: bool = False
     edges: tuple[int, ...] = ()
     parts: tuple[str, str] | None = None

@@ -12,6 +12,7 @@ SCHEMA = 1
 MAX_CODES = 4096
 MAX_BOUND = 2**48
 """A thousand contributors' squares of it stay below 2**127, the middle of the sums' modulus."""
+MAX_STEP = 1_000_000
 
 
 def _printable(text: str) -> str:
@@ -66,6 +67,8 @@ class MeasureRow(_Row):
     unit: Title
     bound: Annotated[int, Field(ge=1, le=MAX_BOUND)] | None = None
     """The largest number that one contributor may state in one cell; not for a rate."""
+    step: Annotated[int, Field(ge=1, le=MAX_STEP)] | None = None
+    """For a sum: noise hides differences of it and rounding keeps to five of it; 1 if not given."""
     dominance: bool = False
     """For a sum: released only where no contributor makes up most of it."""
     edges: Annotated[list[Annotated[int, Field(ge=0, le=MAX_BOUND)]], Field(max_length=64)] = []

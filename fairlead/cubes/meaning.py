@@ -23,7 +23,7 @@ Problem = tuple[Path, str]
 TWICE = "the same name stands above"
 _FIELDS = {
     "count": {"bound"},
-    "sum": {"bound", "dominance"},
+    "sum": {"bound", "step", "dominance"},
     "median": {"bound", "edges"},
     "rate": {"numerator", "denominator"},
 }
@@ -136,6 +136,8 @@ def _measures(path: Path, cube: CubeRow) -> Iterator[Problem]:
             yield (*own, "denominator"), "another measure than the numerator is expected"
         if not all(low < high for low, high in pairwise(row.edges)):
             yield (*own, "edges"), "ascending numbers are expected"
+        if row.step is not None and row.bound is not None and row.step > row.bound:
+            yield (*own, "step"), "no more than the bound is expected"
         if (row.kind == "rate") != (row.unit == PER_CENT):
             yield (*own, "unit"), f"a rate, and nothing else, is in {PER_CENT}"
 
@@ -143,7 +145,7 @@ def _measures(path: Path, cube: CubeRow) -> Iterator[Problem]:
 def _fields(path: Path, row: MeasureRow) -> Iterator[Problem]:
     given = {
         field
-        for field in ("bound", "dominance", "edges", "numerator", "denominator")
+        for field in ("bound", "step", "dominance", "edges", "numerator", "denominator")
         if getattr(row, field)
     }
     for field in sorted(_DEMANDED[row.kind] - given):

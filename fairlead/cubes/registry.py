@@ -182,6 +182,7 @@ def _measure(row: MeasureRow) -> Measure:
         kind=MeasureKind(row.kind),
         unit=row.unit,
         bound=row.bound or 0,
+        step=row.step or 1,
         dominance=row.dominance,
         edges=tuple(row.edges),
         parts=None if parts[0] is None or parts[1] is None else (parts[0], parts[1]),

@@ -394,7 +394,7 @@ def verify_query(
     user = _verify_user(signed, mandate, listed, now, identify)
     if deny_lists is not None:
         deny_lists.check(user.spiffe_id, now)
-        _check_member(directory.current.partner(mandate.partner_id), deny_lists, now)
+        check_member(directory.current.partner(mandate.partner_id), deny_lists, now)
     # 3
     signing.verify_as_user(user.public_key, "mandate", signed.mandate, signed.mandate_signature)
     # 4
@@ -456,7 +456,7 @@ def verify_query(
     )
 
 
-def _check_member(asker: Partner, deny_lists: DenyLists, now: float) -> None:
+def check_member(asker: Partner, deny_lists: DenyLists, now: float) -> None:
     """:raises Unauthenticated: every node of the asker is denied."""
     for node in asker.nodes[1:]:
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import re
 from dataclasses import dataclass
 
@@ -10,7 +11,7 @@ from fairlead.names import check_code
 
 MAX_VERSION = 2**32 - 1
 _LEVEL = re.compile(r"[a-z0-9][a-z0-9,-]{0,254}\Z")
-_PERIOD = re.compile(r"([1-9][0-9]{3})(?:-Q([1-4])|-(0[1-9]|1[0-2]))?\Z")
+_PERIOD = re.compile(r"([1-8][0-9]{3})(?:-Q([1-4])|-(0[1-9]|1[0-2]))?\Z")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,12 @@ class Release:
             return range(12 * int(year) + 3 * int(quarter) - 3, 12 * int(year) + 3 * int(quarter))
         first = 12 * int(year) + (int(month) - 1 if month else 0)
         return range(first, first + (1 if month else 12))
+
+    @property
+    def ends(self) -> int:
+        """The first second after the period (Unix, UTC)."""
+        year, month = divmod(self.months.stop, 12)
+        return int(dt.datetime(year, month + 1, 1, tzinfo=dt.UTC).timestamp())
 
     def to_bytes(self) -> bytes:
         """Canonical octets: no two releases share them."""

@@ -22,6 +22,8 @@ from fairlead.summing.release import Release, framed
 
 MAX_CELLS = 4096
 MAX_SPELLING = 255
+MAX_MOMENT = 2**40
+"""Unix seconds; some time after the year 30,000."""
 _QUARTER = re.compile(r"[1-9][0-9]{3}-Q[1-4]\Z")
 
 
@@ -31,9 +33,11 @@ class Terms:
 
     ``readers`` are the partners who may ever read the release, for it is frozen for all of them;
     ``cells`` are spelled in canonical order, each once and beginning with the period. ``quarter``
-    is that of the pair seeds, the one in which the rounds begin.
+    is that of the pair seeds, the one in which the rounds begin, and ``cut_off`` when they do (Unix
+    seconds): whatever is recorded later is not counted.
 
-    :raises InvalidInput: PARTICIPANTS, PARTNER_ID, QUARTER or TERMS_LAYOUT.
+    :raises InvalidInput: PARTICIPANTS, PARTNER_ID, QUARTER or TERMS_LAYOUT; PERIOD_OPEN: the period
+        has not ended at the cut-off.
     :raises TooFewParticipants: the threshold could not be met.
     """
 
@@ -41,6 +45,7 @@ class Terms:
     participants: tuple[str, ...]
     readers: tuple[str, ...]
     quarter: str
+    cut_off: int
     measures: tuple[Measure, ...]
     cells: tuple[str, ...]
 
@@ -50,6 +55,10 @@ class Terms:
             raise InvalidInput("readers are listed once, in order", reasons=("PARTICIPANTS",))
         if not _QUARTER.match(self.quarter):
             raise InvalidInput("seeds are of a calendar quarter", reasons=("QUARTER",))
+        if not self.release.ends <= self.cut_off <= MAX_MOMENT:
+            raise InvalidInput(
+                "what is summed was not over at its cut-off", reasons=("PERIOD_OPEN",)
+            )
         names, spelled = {m.measure_id for m in self.measures}, {*self.cells}
         fits = len(self.cells) <= MAX_CELLS and len(self.cells) * len(self.words) <= MAX_WORDS
         if not names or len(names) != len(self.measures) or not spelled or not fits:
@@ -83,12 +92,13 @@ class Terms:
         return list_digest(self.participants)
 
     def digest(self) -> bytes:
-        """SHA-256 of what release and list do not say: readers, quarter, layout."""
+        """SHA-256 of what release and list do not say: readers, quarter, cut-off, layout."""
         words = (framed(w.name.encode(), str(w.bound).encode(), str(w.scale).encode())
                  for w in self.words)  # fmt: skip
         parts = (
             framed(*(name.encode() for name in self.readers)),
             self.quarter.encode(),
+            self.cut_off.to_bytes(8, "big"),
             framed(*words),
             framed(*(cell.encode() for cell in self.cells)),
         )
