@@ -5,7 +5,7 @@ beside the running process (SQLite's online backup), every other small file as i
 manifest with sizes and SHA-256 digests. Left out: the index (it is rebuilt from its sources),
 what is published for blind queries with the seeds behind it (an old seed in a backup would open
 what its epoch kept closed), the key of what watches look up again, the mark by which a witness
-knows that it lost nothing, locks and sockets. Private keys of the identity are not in it: they are
+knows that it lost nothing, what was said about figures, locks and sockets. Private keys of the identity are not in it: they are
 kept in ``keys_dir``, which is backed up once, offline. The archive holds secrets all the same (the
 keys of answers and of the index), so it is written with mode 0600.
 
@@ -49,6 +49,7 @@ EXCLUDED = frozenset(
         "control.sock",
         "watches.secret",
         "witness.mark",
+        "figures.sqlite",  # an older copy would have forgotten what was said
         "reconciling.sqlite",  # derived from the log, and made anew from it
     }
 )

@@ -27,6 +27,8 @@ from fairlead.v1 import directory_pb2 as pb
 
 MAX_PARTNERS = 1024
 MAX_TEXT = 128
+MASK_KEY_SIZE = 32
+"""Octets of an X25519 key."""
 OPERATOR_QUORUM = 2
 MAX_SERIAL = 2**53 - 1
 """Serials and sequences; every log's database and every JSON reader can hold them."""
@@ -100,6 +102,7 @@ class Partner:
     nodes: tuple[Node, ...]
     signing_key: bytes
     sealing_key: bytes
+    mask_key: bytes
     witness_key: bytes
     oversight_key: bytes
     user_authority: x509.Certificate
@@ -130,6 +133,8 @@ class Partner:
             raise InvalidInput("a partner entry's chain is broken", reasons=("ENTRY_CHAIN",))
         sealing.check_public_key(entry.sealing_key)
         sealing.check_public_key(entry.oversight_key)
+        if len(entry.mask_key) != MASK_KEY_SIZE:
+            raise InvalidInput("a partner entry's mask key is none", reasons=("MASK_KEY",))
         if max(len(entry.display_name), len(entry.contact_desk)) > MAX_TEXT:
             raise InvalidInput("a partner entry's text is too long", reasons=("LIMIT",))
         path = f"/partner/{entry.partner_id}/node/"
@@ -143,6 +148,7 @@ class Partner:
             nodes=tuple(Node(spiffe_id=n.spiffe_id, endpoint=n.endpoint) for n in entry.nodes),
             signing_key=entry.signing_key,
             sealing_key=entry.sealing_key,
+            mask_key=entry.mask_key,
             witness_key=entry.witness_key,
             oversight_key=entry.oversight_key,
             user_authority=_certificate(entry.user_authority),

@@ -56,6 +56,7 @@ class Event(StrEnum):
     EXPOSURE_ACCEPTED = "exposure-accepted"
     EXPOSURE_PENDING = "exposure-pending"
     FOREIGN_LOG = "foreign-log"
+    FIGURES_NOT_STATED = "figures-not-stated"
     HISTORY_NOT_EXPIRED = "history-not-expired"
     INDEX_BUILT = "index-built"
     INDEX_OPENED = "index-opened"

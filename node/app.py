@@ -38,6 +38,7 @@ from node.auditing import AuditDesk
 from node.blinded import AskedBlind
 from node.carrying import DecoyCarrier
 from node.certificate import OwnCertificate
+from node.contributing import open_taking
 from node.control.server import ControlServer
 from node.decisions import DecisionDesk
 from node.denying import OwnDenyList
@@ -62,6 +63,8 @@ from node.refreshing import Refresher, record_index
 from node.releases import ReleaseFollower
 from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
+from node.statistics import TakingPart
+from node.statistics.service import offered
 from node.steering import Steering
 from node.vault import Vault
 from node.watches import Watches
@@ -100,6 +103,7 @@ class NodeApp:
     steering: Steering
     control: ControlServer
     vault: Vault
+    taking: TakingPart
     housekeeping: asyncio.Task[None]
     failed: process.Failed
     tally: metrics.Tally
@@ -115,6 +119,7 @@ class NodeApp:
         await asyncio.gather(self.housekeeping, return_exceptions=True)
         await self.asking.drain()
         await self.line.close()
+        await self.taking.close()
         self.ledger.close()
         await asyncio.to_thread(self.log.close)
         self.vault.close()
@@ -193,7 +198,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         witnessing=partial(_witnessed, parts),
     )
     steering.reconcile = reconciler.reconcile
-    server = _bind(parts, answering, asker, offering, follower, witness)
+    taking = await open_taking(parts, steering, asker.book, own_node(config, partner))
+    server = _bind(parts, answering, asker, offering, follower, witness, taking)
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()
     return NodeApp(
@@ -236,6 +242,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         steering=steering,
         control=ControlServer(config.state_dir, steering.handlers),
         vault=asker.vault,
+        taking=taking,
         housekeeping=asyncio.create_task(
             _keep_house(parts, asker, steering.publishing.publisher, answering)
         ),
@@ -417,11 +424,12 @@ def _bind(
     offering: Offering,
     follower: ReleaseFollower,
     witness: Witness,
+    taking: TakingPart,
 ) -> Server:
     """The server, on its port; it knows the federation's nodes and the partner's own people."""
     partner, directory = parts.config.partner, parts.directory
     return process.bind(
-        service.services(
+        [*service.services(
             partner,
             answering,
             asker.asking,
@@ -437,7 +445,7 @@ def _bind(
             witness,
             asker.files,
             AuditDesk(log=parts.log, leaves=parts.leaves),
-        ),
+        ), offered(taking)],
         config=parts.config,
         material=process.material_of(
             parts.config.keys_dir,

@@ -4,7 +4,8 @@
 
     node.toml
     <partner>.request    to the operators
-    keys/                tls.key signing.key sealing.seed mask.key witness.key index.key; tls.pem
+    keys/                tls.key signing.key sealing.seed mask.key witness.key index.key
+                         noise.secret; tls.pem
     root/root.key        the partner's root: take it away, keep it offline
     oversight/           oversight.public, and unless oversight made its key itself
                          oversight.seed: hand it to the partner's oversight
@@ -33,10 +34,12 @@ from fairlead.enrolment.invitation import Invitation
 from fairlead.enrolment.request import Request, make_request, read_request
 from fairlead.errors import FairleadError, InvalidInput, Misconfigured, Stale
 from fairlead.keyfile import private_folder, write_private
+from fairlead.keyring import load_mask_key, mask_public
 from fairlead.lists import USER_DENY_LIST, sign_entry
 from fairlead.names import check_code, check_partner_id
 from fairlead.partners import PartnerKind
 from fairlead.sealing import PUBLIC_KEY_SIZE, SealingKey, check_public_key
+from fairlead.summing.noise import SECRET_SIZE
 from fairlead.v1 import directory_pb2 as pb
 
 
@@ -194,6 +197,7 @@ def _entry(
     private_folder(folder.root / "policy")
     _once(keys / "tls.key", lambda p: signing.save_key(p, ec.generate_private_key(ec.SECP256R1())))
     _once(keys / "index.key", lambda p: write_private(p, random(32).hex().encode()))
+    _once(keys / "noise.secret", lambda p: write_private(p, random(SECRET_SIZE)))
     node = SpiffeId(
         federation=invitation.federation,
         kind=IdentityKind.NODE,
@@ -284,11 +288,7 @@ def _x25519(path: Path) -> bytes:
         )
         write_private(place, pem)
 
-    pem = _once(path, make).read_bytes()
-    key = serialization.load_pem_private_key(pem, password=None)
-    if not isinstance(key, X25519PrivateKey):
-        raise Misconfigured("a mask key file holds another kind of key", reasons=("KEY_KIND",))
-    return key.public_key().public_bytes_raw()
+    return mask_public(load_mask_key(_once(path, make)))
 
 
 def _write_config(folder: NodeFolder, card: Card, invitation: Invitation) -> None:

@@ -18,6 +18,8 @@ from fairlead.partners import Directory, Partner
 from fairlead.policy.cubes import CUBES, cubes_in
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
+from fairlead.keyfile import read_private
+from fairlead.summing.noise import SECRET_SIZE
 from node import (
     cases,
     decoys,
@@ -30,6 +32,7 @@ from node import (
     register,
     reviews,
     snapshots,
+    statistics,
     termlist,
     watches,
     witness,
@@ -56,6 +59,7 @@ MIGRATIONS = (
     *witness.MIGRATIONS,
     *reconciling.MIGRATIONS,
     *register.MIGRATIONS,
+    *statistics.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 VAULT_MIGRATIONS = (
@@ -70,6 +74,7 @@ VAULT_MIGRATIONS = (
 HISTORY_FILE = "history.sqlite"
 HISTORY_KEY_FILE = "history.secret"
 WATCH_KEY_FILE = "watches.secret"
+NOISE_FILE = "noise.secret"
 
 
 def log_origin(directory: Directory, partner_id: str) -> str:
@@ -124,6 +129,25 @@ def watch_key(config: NodeConfig) -> bytes:
     return signing.commit(secret, b"watches")
 
 
+def noise_secret(config: NodeConfig) -> bytes:
+    """The secret from which this partner's share of the noise on figures follows.
+
+    :raises Misconfigured: KEY_FILE: missing or of another size; readable by others.
+    """
+    try:
+        secret = read_private(config.keys_dir / NOISE_FILE)
+    except OSError:
+        secret = b""
+    if len(secret) != SECRET_SIZE:
+        raise Misconfigured(
+            "the secret of the noise is missing, or has not 32 octets",
+            reasons=("KEY_FILE",),
+            remedy=f"restore {NOISE_FILE} in keys_dir from the key folder's backup; a node that"
+            f" never had one: (umask 077; head -c {SECRET_SIZE} /dev/urandom > {NOISE_FILE})",
+        )
+    return secret
+
+
 def open_vault(config: NodeConfig, *, readonly: bool = False) -> Vault:
     """What this node keeps of its users' queries and of feedback.
 
@@ -176,6 +200,7 @@ def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
     keys.signing(partner.signing_key)
     keys.sealing(partner.sealing_key)
     keys.witness(partner.witness_key)
+    keys.mask(partner.mask_key)
     process.material_of(config.keys_dir, member.directory)()
     return partner, keys
 

@@ -11,10 +11,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from fairlead import signing
 from fairlead.errors import Forged, NotFound
 from fairlead.keyfile import write_private
+from fairlead.keyring import load_mask_key, mask_public
 from fairlead.sealing import SealingKey
 from fairlead.v1 import directory_pb2 as pb
 
@@ -25,6 +27,7 @@ class Kind(StrEnum):
     SIGNING = "signing"
     SEALING = "sealing"
     WITNESS = "witness"
+    MASK = "mask"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,11 @@ def rotate(keys: Path, listed: bytes, kind: Kind) -> Rotated:
             base.signing_key = public
         else:
             base.witness_key = public
+    elif kind is Kind.MASK:
+        path = keys / f"mask-{sequence}.key"
+        if not path.exists():
+            write_private(path, _pem(X25519PrivateKey.generate()))
+        base.mask_key = mask_public(load_mask_key(path))
     else:
         path = keys / f"sealing-{sequence}.seed"
         if not path.exists():
@@ -99,7 +107,7 @@ def sign(entry: bytes, root: Ed25519PrivateKey) -> bytes:
     )
 
 
-def _pem(key: Ed25519PrivateKey) -> bytes:
+def _pem(key: Ed25519PrivateKey | X25519PrivateKey) -> bytes:
     return key.private_bytes(
         serialization.Encoding.PEM,
         serialization.PrivateFormat.PKCS8,

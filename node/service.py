@@ -47,6 +47,7 @@ from node.officials import (
 )
 from node.publication.delivery import Delivery
 from node.releases import ReleaseFollower
+from node.statistics.service import AUTHORISATION as FIGURES
 from node.users import AskingServicer
 from node.watches import Watches
 from node.witness import Witness
@@ -96,6 +97,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.EvidenceService/CollectEvidence": users(
         Role.ANALYST, Role.APPROVER, Role.AUDITOR
     ),
+    **FIGURES,
 }
 
 

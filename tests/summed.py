@@ -66,8 +66,8 @@ class MemoryStore:
             self.lists, self.octets = before
             raise
 
-    def served(self, cube: str, version: int) -> Sequence[Served]:
-        return [s for s in self.lists if (s.release.cube, s.release.version) == (cube, version)]
+    def served(self, cube: str) -> Sequence[Served]:
+        return [s for s in self.lists if s.release.cube == cube]
 
     def serve(self, served: Served) -> None:
         self.lists.append(served)

@@ -36,6 +36,7 @@ def test_both_keys_join_one_next_entry_and_a_repetition_changes_nothing(
     shutil.copytree(world.opened.layout.node("customs"), keys)
     first = rotate(keys, listed(world), Kind.SIGNING)
     assert rotate(keys, listed(world), Kind.SIGNING).entry == first.entry
+    rotate(keys, listed(world), Kind.MASK)
     both = rotate(keys, listed(world), Kind.SEALING)
     root = signing.load_signing_key(world.opened.layout.partner("customs") / "root" / "root.key")
     signed = directory_pb2.SignedPartnerEntry.FromString(sign(both.entry, root))
@@ -44,10 +45,12 @@ def test_both_keys_join_one_next_entry_and_a_repetition_changes_nothing(
     assert partner.sequence == old.sequence + 1
     assert partner.signing_key != old.signing_key
     assert partner.sealing_key != old.sealing_key
+    assert partner.mask_key != old.mask_key
     ring = KeyRing(keys)
     for entry in (old, partner):
         ring.signing(entry.signing_key)
         ring.sealing(entry.sealing_key)
+        ring.mask(entry.mask_key)
 
 
 def test_only_the_entrys_own_root_signs_it(world: World, tmp_path: Path) -> None:

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from fairlead import signing
 from fairlead.errors import FairleadError, Forged, InvalidInput, Misconfigured
-from fairlead.summing import Binding, Round, list_digest, load_mask_key, mask, pair_seed
+from fairlead.keyring import load_mask_key
+from fairlead.summing import Binding, Round, list_digest, mask, pair_seed
 from fairlead.summing.masking import MAX_WORDS, ParticipantMissing, pack, sum_of
 from tests.summed import RELEASE, names, octets
 

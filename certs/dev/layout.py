@@ -12,7 +12,7 @@
     partners/<partner>/root/        root.key (offline)
     partners/<partner>/authority/   authority.pem authority.key
     partners/<partner>/node/        tls.pem tls.key signing.key sealing.seed mask.key witness.key
-                                    index.key
+                                    index.key noise.secret
     partners/<partner>/oversight/   oversight.seed
     partners/<partner>/users/<u>/   user.pem user.key
 

@@ -216,6 +216,7 @@ class Recipe:
         authority.save_certificate(folder / "tls.pem", certificate)
         signing.save_key(folder / "tls.key", key)
         self._write(folder / "index.key", secrets.token_hex(32).encode())
+        self._write(folder / "noise.secret", secrets.token_bytes(32))
 
     def _make_lists(
         self, entries: Sequence[pb.SignedPartnerEntry], gateways: Sequence[pb.GatewayEntry]

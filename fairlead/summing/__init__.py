@@ -16,7 +16,7 @@ from fairlead.summing.figures import Figures, Measure
 from fairlead.summing.keeper import ListKeeper, Served, Store
 from fairlead.summing.masking import mask, sum_of
 from fairlead.summing.noise import noise_share
-from fairlead.summing.pairs import load_mask_key, pair_seed
+from fairlead.summing.pairs import pair_seed
 from fairlead.summing.participants import list_digest
 from fairlead.summing.release import Release
 from fairlead.summing.rounds import Rounds
@@ -38,7 +38,6 @@ __all__ = [
     "Terms",
     "contributors",
     "list_digest",
-    "load_mask_key",
     "mask",
     "noise_share",
     "pair_seed",

@@ -39,8 +39,8 @@ class Store(Protocol):
     def exclusive(self) -> AbstractContextManager[None]:
         """While it is held nobody else reads or writes; an exception undoes what was written."""
 
-    def served(self, cube: str, version: int) -> Sequence[Served]:
-        """Every list served of a cube's releases of this version, at any level and period."""
+    def served(self, cube: str) -> Sequence[Served]:
+        """Every list served of a cube's releases: any level, any period, any version."""
 
     def serve(self, served: Served) -> None:
         """Add one."""
@@ -63,19 +63,20 @@ class ListKeeper:
     def judge(self, wanted: Served) -> None:
         """Refuse a list that must not be served; one that was is always served again.
 
-        Every level and every period that shares a month counts, because a total and its parts
-        are sums of the same figures: for each month no lists may isolate fewer than three nodes.
+        Every level, every version and every period that shares a month counts, because a total
+        and its parts are sums of the same figures, and a later version of nearly the same: for
+        each month no lists may isolate fewer than three nodes.
 
         :raises ListTooClose: LIST_TOO_CLOSE.
         """
-        before = self._store.served(wanted.release.cube, wanted.release.version)
+        before = self._store.served(wanted.release.cube)
         same = {s.participants for s in before if s.release == wanted.release}
         if wanted.participants in same:
             return
         if len(same) >= MAX_LISTS:
             raise ListTooClose(
                 "a release was served with as many lists of participants as one may have",
-                remedy="ask with a list served before, or wait for the release's next version",
+                remedy="ask with a list served before",
             )
         for month in wanted.release.months:
             near = [served for served in before if month in served.release.months]
@@ -89,7 +90,7 @@ class ListKeeper:
         """
         with self._store.exclusive():
             self.judge(wanted)
-            if wanted not in self._store.served(wanted.release.cube, wanted.release.version):
+            if wanted not in self._store.served(wanted.release.cube):
                 self._store.serve(wanted)
 
     def once(self, key: bytes, make: Callable[[], bytes]) -> bytes:

@@ -7,37 +7,15 @@ key in the directory, and the two public keys are bound in too.
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
-from fairlead.errors import InvalidInput, Misconfigured
-from fairlead.keyfile import read_private
+from fairlead.errors import InvalidInput
 from fairlead.names import check_partner_id
 from fairlead.summing.release import framed
 
 SEED_SIZE = 32
-
-
-def load_mask_key(path: Path) -> X25519PrivateKey:
-    """Read a mask key (PKCS #8 PEM).
-
-    :raises Misconfigured: missing, unreadable, readable by others, or of another kind.
-    """
-    try:
-        key = load_pem_private_key(read_private(path), password=None)
-    except (OSError, ValueError, TypeError):
-        raise Misconfigured(
-            "a mask key file is missing or unreadable",
-            reasons=("KEY_FILE",),
-            remedy="make certs   (development), or restore the key folder from its backup",
-        ) from None
-    if not isinstance(key, X25519PrivateKey):
-        raise Misconfigured("a mask key file holds another kind of key", reasons=("KEY_KIND",))
-    return key
 
 
 def pair_seed(

@@ -49,6 +49,14 @@ def witness_key(
     _rotate("witness", config, root_key, out)
 
 
+@app.command("mask")
+def mask_key(
+    config: ConfigOption = CONFIG, root_key: RootOption = None, out: OutOption = None
+) -> None:
+    """Make the next mask key of figures: also what a restored node needs to state any again."""
+    _rotate("mask", config, root_key, out)
+
+
 @app.command("sign")
 def sign_entry(
     entry: Annotated[Path, typer.Argument(help="The entry that rotate wrote.")],

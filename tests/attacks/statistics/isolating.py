@@ -100,7 +100,7 @@ def one_against_two(nodes: Federation) -> int | None:
 
 
 def next_version(nodes: Federation) -> int | None:
-    """The target leaves between two versions: that is allowed, and noise is what hides it."""
+    """The target leaves between two versions of one release."""
     rest = [name for name in IDS if name != TARGET]
     return _difference(nodes.sum(IDS), nodes.sum(rest, replace(RELEASE, version=2)))
 
@@ -174,7 +174,7 @@ GAMES = {
     "drop-out of the total": Game(dropped_out_of_the_total),
     "three lists": Game(three_lists),
     "one against two": Game(one_against_two),
-    "left before the next version": Game(next_version, by_noise=True),
+    "left before the next version": Game(next_version),
     "asked again": Game(asked_again, by_noise=True, steady=True),
 }
 

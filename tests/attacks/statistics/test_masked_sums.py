@@ -41,7 +41,7 @@ def test_no_lists_isolate_a_node(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name, game in GAMES.items() if game.by_noise])
 def test_noise_hides_what_lists_do_not(name: str) -> None:
-    """The next version's other list, and the same sum again and again, are left to the noise."""
+    """The same sum again and again is left to the noise."""
     assert GAMES[name].accuracy(TRIALS, defended=True) < 0.6 + CHANCE
     assert GAMES[name].accuracy(TRIALS, defended=False) > 0.5 + CHANCE
 
