@@ -20,7 +20,7 @@ from fairlead.certificates import SpiffeId
 from fairlead.drafted import Draft, check_draft
 from fairlead.envelope.approval import sign_approval
 from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, chunk_count
-from fairlead.kpi.signature import pack_names
+from fairlead.kpi.signature import Statement
 from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.profile import Profile
@@ -238,15 +238,14 @@ class NodeClient:
         finally:
             call.cancel()
 
-    async def sign_pack(self, year: int, files: Mapping[str, bytes]) -> bytes:
-        """The file of the partner's signature over a KPI pack.
+    async def sign_pack(self, statement: Statement) -> bytes:
+        """The partner's signature over the statement of a KPI pack.
 
-        :param files: page and bundle by their names. :raises grpc.RpcError: refused.
+        :raises grpc.RpcError: refused.
         """
-        page, bundle = (signing.digest(files[name]) for name in pack_names(year))
-        request = pb.SignPackRequest(year=year, page_digest=page, bundle_digest=bundle)
+        request = pb.SignPackRequest(statement=statement.to_bytes())
         signed: pb.SignPackResponse = await self.stub.SignPack(request, timeout=30)
-        return signed.signature_file
+        return signed.signature
 
     # ── The second person ────────────────────────────────────────────────────────────────────
 

@@ -438,6 +438,7 @@ def _bind(
             asker.telling,
             asker.cases,
             asker.figuring,
+            asker.packs,
             directory,
             offering.delivery,
             follower,

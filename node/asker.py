@@ -30,6 +30,7 @@ from node.guard import MEMORY_S, Guard
 from node.held import Held
 from node.line import GatewayLine
 from node.opening import cubes_of, open_vault, watch_key, words_of
+from node.packing import PackDesk
 from node.parts import Parts
 from node.reviews import Reviews
 from node.sealer import Sealer
@@ -57,6 +58,7 @@ class Asker:
     watches: Watches
     files: CaseFiles
     figuring: Figuring
+    packs: PackDesk
 
 
 def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
@@ -135,8 +137,18 @@ def open_asker(
         asking=asking, approvals=_approvals(parts, kept, held, reviews),
         telling=_telling(parts, line, kept, book), book=book, cases=register, vault=vault,
         snapshots=snapshots, watches=watching, files=_files(parts, kept, held, register),
-        figuring=_figuring(parts, line, following),
+        figuring=_figuring(parts, line, following), packs=_packs(parts),
     )  # fmt: skip
+
+
+def _packs(parts: Parts) -> PackDesk:
+    return PackDesk(
+        partner_id=parts.config.partner,
+        keys=parts.keys,
+        directory=parts.directory,
+        log=parts.log,
+        leaves=parts.leaves,
+    )
 
 
 def _figuring(parts: Parts, line: GatewayLine, following: Following) -> Figuring:

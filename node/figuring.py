@@ -12,10 +12,9 @@ from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.cubes.registry import Registry
-from fairlead.errors import FairleadError, Forged, InvalidInput, Refused, Unreachable
+from fairlead.errors import FairleadError, Forged, Refused, Unreachable
 from fairlead.facts import party_facts, refusal_of, user_facts
 from fairlead.keyring import KeyRing
-from fairlead.kpi.signature import pack_names, sign_digests
 from fairlead.leaves import LeafWriter
 from fairlead.names import reason_code
 from fairlead.partners import DenyLists, Directories
@@ -38,9 +37,8 @@ from fairlead.v1 import audit_pb2, statistics_pb2
 from node.heads import HeadKeeper
 
 SUBJECT = "AskingService"
-CAME_BACK, PACK = "figures-received", "pack-signed"
-"""Subjects of the leaves of what came of a question, and of a KPI pack signed for a user."""
-_DIGEST = 32
+CAME_BACK = "figures-received"
+"""The subject of the leaf of what came of a question."""
 
 Events = AsyncGenerator[pb.AskFiguresResponse, None]
 GatewayFigures = Callable[
@@ -276,37 +274,6 @@ class Figuring:
             purpose=under_way.asked.purpose,
         )
         await self._log.append(leaf, also=self._heads.persist())
-
-    # ── The pack ─────────────────────────────────────────────────────────────────────────────
-
-    async def sign_pack(self, request: pb.SignPackRequest, user: Identity) -> pb.SignPackResponse:
-        """Sign a KPI pack in the partner's name; which one, and for whom, is on the record first.
-
-        :raises InvalidInput: PACK_FILES: these are no digests, or of no year.
-        """
-        digests = (request.page_digest, request.bundle_digest)
-        if any(len(digest) != _DIGEST for digest in digests):
-            raise InvalidInput("a pack has no such files", reasons=("PACK_FILES",))
-        own = self._directory.asking.partner(self._partner_id)
-        file = sign_digests(
-            {
-                name: digest.hex()
-                for name, digest in zip(pack_names(request.year), digests, strict=True)
-            },
-            year=request.year,
-            signer=self._partner_id,
-            key=self._keys.signing(own.signing_key),
-        )
-        leaf = self._leaves.figures(
-            PACK,
-            audit_pb2.FiguresLeaf(
-                period=f"{request.year:04d}", statement_digest=signing.digest(file)
-            ),
-            partner_id=self._partner_id,
-            user=user.spiffe_id,
-        )
-        await self._log.append(leaf)
-        return pb.SignPackResponse(signature_file=file)
 
     async def _refuse(self, error: FairleadError, step: str, user: Identity) -> None:
         leaf = self._leaves.refusal(

@@ -151,6 +151,7 @@ def services(
     feedback: Feedback,
     cases: CaseRegister,
     figuring: Figuring,
+    packs: PackDesk,
     directory: Directories,
     delivery: Delivery,
     releases: ReleaseFollower,
@@ -177,7 +178,8 @@ def services(
             register=partial(
                 user,
                 AskingServicer(
-                    partner_id, asking, approvals, watches, feedback, cases, figuring, directory
+                    partner_id, asking, approvals, watches, feedback, cases, figuring, packs,
+                    directory
                 ),
             ),
         ),

@@ -20,6 +20,7 @@ from node.cases import CaseRegister
 from node.feedback import Feedback
 from node.figuring import Figuring
 from node.officials import own_user
+from node.packing import PackDesk
 from node.watches import Watches
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -37,6 +38,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         feedback: Feedback,
         cases: CaseRegister,
         figuring: Figuring,
+        packs: PackDesk,
         directory: Directories,
     ) -> None:
         self._partner_id = partner_id
@@ -46,6 +48,7 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
         self._feedback = feedback
         self._cases = cases
         self._figuring = figuring
+        self._packs = packs
         self._directory = directory
 
     def _user(self) -> Identity:
@@ -223,8 +226,9 @@ class AskingServicer(asking_pb2_grpc.AskingServiceServicer):
     async def SignPack(  # noqa: N802
         self, request: asking_pb2.SignPackRequest, _context: Context
     ) -> asking_pb2.SignPackResponse:
-        """See :meth:`Figuring.sign_pack`."""
-        return await self._figuring.sign_pack(request, self._user())
+        """See :meth:`PackDesk.sign`."""
+        signature = await self._packs.sign(request.statement, self._user())
+        return asking_pb2.SignPackResponse(signature=signature)
 
 
 def _certificate(context: Context) -> bytes:

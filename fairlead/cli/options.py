@@ -14,7 +14,6 @@ from fairlead.cli.output import Format, RowFormat
 from fairlead.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from fairlead.partners import Directory
     from fairlead.profile import Profile
 
 ProfileOption = Annotated[
@@ -152,20 +151,6 @@ def _utc(seconds: int) -> datetime | None:
         return datetime.fromtimestamp(seconds, UTC) if seconds else None
     except (OverflowError, ValueError, OSError):
         return None
-
-
-def directory_at(profile_option: Path | None) -> Directory:
-    """The directory of a user's profile, verified; for what needs no connection.
-
-    :raises FairleadError: not set up, or it does not verify.
-    """
-    import time
-
-    from fairlead.profile import load_profile
-    from fairlead.trust import Trust
-
-    profile, _ = load_profile(profile_option)
-    return Trust.load(profile.trust).directory(profile.directory, now=time.time())
 
 
 def connect(profile_option: Path | None) -> tuple[Any, Any, Path]:

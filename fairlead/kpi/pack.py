@@ -11,7 +11,7 @@ from fairlead.kpi import figures, method
 from fairlead.kpi.bundle import bundle
 from fairlead.kpi.contents import Contents
 from fairlead.kpi.page import heading, page, paragraph
-from fairlead.kpi.signature import pack_names, sign_pack, signature_name
+from fairlead.kpi.signature import sign_pack
 
 _PAGES = (
     ("glance", "The year at a glance"),
@@ -32,15 +32,13 @@ def make_pack(contents: Contents, *, signer: str, key: Ed25519PrivateKey) -> dic
 
     :param signer: the partner whose key it is.
     """
-    files, year = unsigned(contents), contents.year
-    files[signature_name(year)] = sign_pack(files, year=year, signer=signer, key=key)
+    year = contents.year
+    files = {
+        f"kpi-{year}.html": kpi_page(contents).encode(),
+        f"kpi-{year}.zip": bundle(contents),
+    }
+    files[f"kpi-{year}.sig.json"] = sign_pack(files, year=year, signer=signer, key=key)
     return files
-
-
-def unsigned(contents: Contents) -> dict[str, bytes]:
-    """The page and the bundle, for a partner that signs them elsewhere."""
-    page_name, bundle_name = pack_names(contents.year)
-    return {page_name: kpi_page(contents).encode(), bundle_name: bundle(contents)}
 
 
 def kpi_page(contents: Contents) -> str:

@@ -31,32 +31,11 @@ class _Said(BaseModel):
     year: int
 
 
-def pack_names(year: int) -> tuple[str, str]:
-    """What the page and the bundle of a year are called."""
-    return f"kpi-{year}.html", f"kpi-{year}.zip"
-
-
-def signature_name(year: int) -> str:
-    """What the file of the signature is called."""
-    return f"kpi-{year}.sig.json"
-
-
 def sign_pack(
     files: Mapping[str, bytes], *, year: int, signer: str, key: Ed25519PrivateKey
 ) -> bytes:
     """The file. :param signer: the partner whose key it is."""
-    return sign_digests(_digests(files), year=year, signer=signer, key=key)
-
-
-def sign_digests(
-    digests: Mapping[str, str], *, year: int, signer: str, key: Ed25519PrivateKey
-) -> bytes:
-    """The file, by whoever has the key and not the pack.
-
-    :param digests: SHA-256 in hexadecimal of each file of the pack by its name.
-    :raises InvalidInput: PACK_FILES.
-    """
-    said = _said(digests, year, check_partner_id(signer))
+    said = _said(files, year, check_partner_id(signer))
     signature = signing.sign(key, DOMAIN, _octets(said))
     return _octets({**said, "signature": signature.hex()}) + b"\n"
 
@@ -89,7 +68,7 @@ def verify_pack(data: bytes, files: Mapping[str, bytes], public: bytes) -> int:
             remedy="get the three files of the pack again, from whoever made it",
         )
     # 3
-    signed = _octets(_said(said.files, said.year, said.signer))
+    signed = _octets(_said(files, said.year, said.signer))
     signing.verify(public, DOMAIN, signed, bytes.fromhex(said.signature))
     return said.year
 
@@ -110,10 +89,10 @@ def _read(data: bytes) -> _Said:
     return said
 
 
-def _said(digests: Mapping[str, str], year: int, signer: str) -> dict[str, object]:
-    if not digests or not all(_NAME.match(name) for name in digests):
+def _said(files: Mapping[str, bytes], year: int, signer: str) -> dict[str, object]:
+    if not files or not all(_NAME.match(name) for name in files):
         raise InvalidInput("a pack has no such files", reasons=("PACK_FILES",))
-    return {"fairlead_kpi_pack": 1, "files": dict(digests), "signer": signer, "year": year}
+    return {"fairlead_kpi_pack": 1, "files": _digests(files), "signer": signer, "year": year}
 
 
 def _digests(files: Mapping[str, bytes]) -> dict[str, str]:

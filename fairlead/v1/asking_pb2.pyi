@@ -2151,26 +2151,21 @@ Global___AskFiguresResponse: _TypeAlias = AskFiguresResponse  # noqa: Y015
 
 @_typing.final
 class SignPackRequest(_message.Message):
-    """A KPI pack: SHA-256 of its page and of its bundle."""
+    """What is to be signed: year, partner, and the digests of the pack's files."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    YEAR_FIELD_NUMBER: _builtins.int
-    PAGE_DIGEST_FIELD_NUMBER: _builtins.int
-    BUNDLE_DIGEST_FIELD_NUMBER: _builtins.int
-    year: _builtins.int
-    page_digest: _builtins.bytes
-    bundle_digest: _builtins.bytes
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    statement: _builtins.bytes
+    """JSON, in its one spelling."""
     def __init__(
         self,
         *,
-        year: _builtins.int = ...,
-        page_digest: _builtins.bytes = ...,
-        bundle_digest: _builtins.bytes = ...,
+        statement: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bundle_digest", b"bundle_digest", "page_digest", b"page_digest", "year", b"year"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2178,20 +2173,20 @@ Global___SignPackRequest: _TypeAlias = SignPackRequest  # noqa: Y015
 
 @_typing.final
 class SignPackResponse(_message.Message):
-    """The file of the signature."""
+    """The partner's signature (Ed25519, domain "kpi-pack")."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    SIGNATURE_FILE_FIELD_NUMBER: _builtins.int
-    signature_file: _builtins.bytes
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    signature: _builtins.bytes
     def __init__(
         self,
         *,
-        signature_file: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature_file", b"signature_file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -10,5 +10,4 @@ app = typer.Typer(help="The Alliance's figures, and what it resolved to do.", no
 app.command("list")(listing.list_cubes)
 app.command("query")(query.query)
 app.command("kpi-pack")(packing.kpi_pack)
-app.command("verify")(packing.verify)
 app.add_typer(priorities.app, name="priorities")

@@ -1,4 +1,4 @@
-"""``fairlead stats kpi-pack`` and ``fairlead stats verify``: the year on one page, signed."""
+"""``fairlead stats kpi-pack``: the year on one page, signed."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fairlead.cli.options import OutputOption, ProfileOption, connect
-from fairlead.cli.output import Format, awaited, emit, printable, say
+from fairlead.cli.output import Format, awaited, emit, say
 from fairlead.cli.stats.priorities import RegisterOption
-from fairlead.errors import Conflict, FairleadError, InvalidInput, Misconfigured, NotFound
+from fairlead.errors import FairleadError, Misconfigured
 
 if TYPE_CHECKING:
     from fairlead.cli.stats.choosing import Known
@@ -22,14 +22,10 @@ if TYPE_CHECKING:
     from fairlead.cubes.cube import Cube
     from fairlead.cubes.period import Unit
     from fairlead.kpi.contents import Contents
-    from fairlead.partners import Directory
     from fairlead.published import Published
     from fairlead.strategic.received import Request
 
 COLUMNS = ("page", "bundle", "signature", "year", "releases", "state")
-CHECKED = ("year", "signer", "page", "state")
-MAX_FILE = 64 * 1024 * 1024
-"""Octets of a file of a pack."""
 
 
 def kpi_pack(
@@ -61,7 +57,7 @@ async def _made(
     from fairlead.cli.stats.gathering import Telling
     from fairlead.cli.stats.keeping import FOLDER, Kept
     from fairlead.kpi.contents import Contents, check_year
-    from fairlead.kpi.pack import unsigned
+    from fairlead.kpi.pack import pack_files
 
     check_year(year)
     client, _, folder = connect(profile)
@@ -78,7 +74,7 @@ async def _made(
             releases=releases,
             priorities=priorities,
         )
-        files = unsigned(contents)
+        files = pack_files(contents)
         state = await _signed(client, year, out, files)
     return _record(contents, out, state)
 
@@ -147,7 +143,7 @@ def missing(wanted: Request, here: Mapping[Unit, Published]) -> Request | None:
 
 async def _signed(client: Any, year: int, out: Path, files: Mapping[str, bytes]) -> str:
     """Have the pack signed and write it, unless it lies there; ``made`` or ``unchanged``."""
-    from fairlead.kpi.signature import signature_name, verify_pack
+    from fairlead.kpi.signature import Statement, signature_name, verify_pack
 
     path = out / signature_name(year)
     public = client.directory.partner(client.partner_id).signing_key
@@ -158,7 +154,8 @@ async def _signed(client: Any, year: int, out: Path, files: Mapping[str, bytes])
             return "unchanged"
     except (OSError, FairleadError):
         pass
-    signature = await client.sign_pack(year, files)
+    statement = Statement.of(files, year=year, signer=client.partner_id)
+    signature = statement.signed(await client.sign_pack(statement))
     verify_pack(signature, files, public)
     write_files(out, {**files, path.name: signature})
     return "made"
@@ -194,85 +191,13 @@ def _no_folder(out: Path) -> Misconfigured:
 
 
 def _record(contents: Contents, out: Path, state: str) -> dict[str, object]:
-    from fairlead.kpi.signature import pack_names, signature_name
+    from fairlead.kpi.signature import bundle_name, page_name, signature_name
 
-    page, bundle = pack_names(contents.year)
     return {
-        "page": str(out / page),
-        "bundle": str(out / bundle),
+        "page": str(out / page_name(contents.year)),
+        "bundle": str(out / bundle_name(contents.year)),
         "signature": str(out / signature_name(contents.year)),
         "year": contents.year,
         "releases": len(contents.shelf.releases),
         "state": state,
     }
-
-
-# ── Verifying one ────────────────────────────────────────────────────────────────────────────
-
-
-def verify(
-    pack: Annotated[Path, typer.Argument(help="The folder of a pack, or its .sig.json.")],
-    profile: ProfileOption = None,
-    output: OutputOption = Format.TABLE,
-) -> None:
-    """Verify a KPI pack offline: that a partner of the directory signed these files."""
-    from fairlead.cli.options import directory_at
-    from fairlead.kpi.signature import pack_names, signer_of, verify_pack
-
-    path = signature_in(pack)
-    signature = read(path)
-    directory: Directory = directory_at(profile)
-    signer = signer_of(signature)
-    name = path.name.removesuffix(".sig.json")
-    year = int(name.rpartition("-")[2]) if name.rpartition("-")[2].isdigit() else 0
-    files = {item: read(path.parent / item) for item in pack_names(year)}
-    year = verify_pack(signature, files, directory.partner(signer).signing_key)
-    record = {
-        "year": year,
-        "signer": printable(signer),
-        "page": str(path.parent / pack_names(year)[0]),
-        "state": "verified",
-    }
-    emit([record], columns=CHECKED, output=output)
-
-
-def signature_in(pack: Path) -> Path:
-    """The file of a pack's signature: itself, or the only one in a folder.
-
-    :raises NotFound: PACK_MISSING. :raises Conflict: PACK_SEVERAL.
-    """
-    if not pack.is_dir():
-        return pack
-    found = sorted(pack.glob("kpi-*.sig.json"))
-    if not found:
-        raise NotFound(
-            "there is no pack in this folder",
-            reasons=("PACK_MISSING",),
-            remedy="fairlead stats kpi-pack --year YEAR --out FOLDER",
-        )
-    if len(found) > 1:
-        raise Conflict(
-            "there are packs of several years in this folder",
-            reasons=("PACK_SEVERAL",),
-            remedy=f"name one: fairlead stats verify {found[-1]}",
-        )
-    return found[0]
-
-
-def read(path: Path) -> bytes:
-    """A file of a pack.
-
-    :raises NotFound: PACK_MISSING. :raises InvalidInput: TOO_LARGE.
-    """
-    try:
-        with path.open("rb") as stream:
-            data = stream.read(MAX_FILE + 1)
-    except OSError:
-        raise NotFound(
-            "a file of the pack is not there",
-            reasons=("PACK_MISSING",),
-            remedy=f"a pack is three files; {path.name} is one of them",
-        ) from None
-    if len(data) > MAX_FILE:
-        raise InvalidInput("this is no file of a pack", reasons=("TOO_LARGE",))
-    return data
