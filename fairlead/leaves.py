@@ -243,7 +243,8 @@ class LeafWriter:
             ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
             ``blind-recovered``, ``decoys-added``, ``decoys-removed``, ``policy-published``,
             ``register-recorded``, ``register-corrected``, ``register-withdrawn``,
-            ``reporter-kept``, ``reporter-read`` or ``reporter-forgotten``; in an oversight's log ``alert-acknowledged``.
+            ``reporter-kept``, ``reporter-read``, ``reporter-forgotten`` or ``pack-signed``; in an
+            oversight's log ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted, published or entered, which the owner keeps elsewhere.
         """

@@ -108,7 +108,10 @@ def decimals(measure: Measure) -> int:
 
 
 def spoken(value: int, places: int) -> str:
-    """``1,250`` or ``12.5``, for a person. :param value: in units of the last place, not below 0."""
+    """``1,250`` or ``12.5``, for a person.
+
+    :param value: in units of the last place, not below nought.
+    """
     return _written(value, places, "{:,}")
 
 

@@ -175,6 +175,17 @@ def two_years(year: int = 2026, seed: int = 7) -> Iterator[Published]:
                     )
 
 
+def two_years_contents() -> Contents:
+    """A pack of them."""
+    return Contents.of(
+        2026,
+        federation="example",
+        registry=defaults(),
+        releases=two_years(),
+        priorities=Priorities(),
+    )
+
+
 def _units(level: Level, year: int) -> Iterator[Unit]:
     each = 12 // level.time.months
     return (Unit(level.time, n) for n in range((year - 1) * each, (year + 1) * each))

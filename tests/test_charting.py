@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 from xml.etree import ElementTree
 
@@ -13,9 +14,10 @@ from fairlead.charting import bars, line
 from fairlead.charting.drawing import COLOURS, ticks
 from fairlead.charting.grid import Grid, grid_of
 from fairlead.charting.table import chart, charted, html_table
+from fairlead.cubes.cube import Measure
 from fairlead.cubes.period import parse_period
 from fairlead.errors import Conflict
-from fairlead.published import Published, Shown
+from fairlead.published import Published, PublishedCell, Shown
 from tests.released import every_kind, release, releases, small
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -87,8 +89,36 @@ def test_a_line_is_broken_where_nothing_is_shown() -> None:
     root = ElementTree.fromstring(chart(grid(), "one"))
     lines = [item.get("points", "").split() for item in root.iter(f"{SVG}polyline")]
     assert [len(points) for points in lines] == [2, 2]
-    signs = [(t.get("data-sign"), t.text) for t in root.iter(f"{SVG}text") if t.get("data-sign")]
-    assert signs == [("not-reported", "–")] * 2
+    signs = [(t.get("data-sign"), t.text) for t in root.iter() if t.get("data-sign")]
+    missing, hidden = ("not-reported", "–"), ("suppressed", None)
+    assert signs == [
+        *[missing] * 2, hidden, hidden, missing, hidden, *[missing] * 4,
+    ]  # fmt: skip
+
+
+def test_a_suppressed_cell_is_hatched_and_no_other_is() -> None:
+    """Lines and bars have a hatched box for each suppressed cell, always of one size."""
+    for period, key in (("2026-Q1..2026-Q4", 1), ("2026-Q1", 0)):
+        found = grid(period)
+        svg = chart(found, "one")
+        boxes = re.findall(r'<path d="M[^"]*z(?:M[^"]+L[^"]+)+"', svg)
+        assert len(boxes) == found.counted()[Shown.SUPPRESSED] + key
+        assert len({re.sub(r"[^h]*h([0-9.]+)v([0-9.]+).*", r"\1 \2", box) for box in boxes}) == 1
+
+
+def test_rows_without_a_figure_are_named_or_counted() -> None:
+    """Of many rows that have no figure some stand beneath the lines, and the rest are counted."""
+    cube = small().cube("reports")
+    level = cube.level("month,port,kind")
+    units = parse_period("2026-01..2026-03").units(level.time)
+
+    def hidden(_: Measure, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, None)
+
+    made = [release(small(), "reports", level.name, u.spelling, hidden) for u in units]
+    svg = line.line_chart(grid_of(cube, level, cube.measures[0], units, made), "one")
+    assert svg.count('data-sign="suppressed"') == line.BARE * 3
+    assert f"and {level.width - line.BARE} more without a figure" in svg
 
 
 def test_a_bar_is_as_long_as_its_table_says() -> None:
@@ -161,7 +191,7 @@ def test_names_at_the_end_of_lines_do_not_cover_each_other() -> None:
         if float(t.get("x", "")) > line.WIDTH - line.RIGHT
     ]  # fmt: skip
     assert len(names) == 6
-    assert all(b - a >= line.LABEL for a, b in zip(names, names[1:], strict=False))
+    assert all(b - a >= line.LABEL for a, b in itertools.pairwise(names))
 
 
 @given(st.integers(1, 2**62))

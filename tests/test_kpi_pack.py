@@ -7,6 +7,8 @@ import io
 import os
 import random
 import re
+import subprocess
+import sys
 import zipfile
 from dataclasses import replace
 from html.parser import HTMLParser
@@ -25,7 +27,7 @@ from fairlead.kpi.pack import kpi_page, make_pack
 from fairlead.kpi.page import POLICY
 from fairlead.kpi.pending import pending
 from fairlead.kpi.shelf import Shelf
-from fairlead.kpi.signature import signer_of, verify_pack
+from fairlead.kpi.signature import Statement, read_signature, verify_pack
 from fairlead.kpi.trends import Share, Span, change, share_of
 from fairlead.priorities import Priorities
 from fairlead.published import Published, PublishedCell
@@ -38,6 +40,7 @@ from tests.released import (
     small,
     small_contents,
     two_years,
+    two_years_contents,
 )
 
 GOLDEN = Path(__file__).parent / "vectors" / "kpi"
@@ -51,10 +54,7 @@ def pack(contents: Contents | None = None) -> dict[str, bytes]:
 @pytest.fixture(scope="module")
 def big() -> Contents:
     """Two made-up years of every cube that ships."""
-    return Contents.of(
-        2026, federation="example", registry=defaults(), releases=two_years(),
-        priorities=Priorities(),
-    )  # fmt: skip
+    return two_years_contents()
 
 
 def sheets(data: bytes) -> dict[str, list[dict[str, str]]]:
@@ -76,6 +76,31 @@ def test_a_second_run_gives_the_same_octets(big: Contents) -> None:
     )
     assert again == big
     assert pack(again) == pack(big)
+
+
+OTHERWISE = """
+import hashlib
+from tests.released import KEY, two_years_contents
+from fairlead.kpi.pack import make_pack
+made = make_pack(two_years_contents(), signer="customs", key=KEY)
+print({name: hashlib.sha256(data).hexdigest() for name, data in sorted(made.items())})
+"""
+
+
+def test_another_process_gives_the_same_octets(big: Contents) -> None:
+    """Neither the order of a process's sets nor its clock, zone of time or language shows."""
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", OTHERWISE],
+            env={**os.environ, "PYTHONHASHSEED": seed, "TZ": zone, "LC_ALL": language},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        for seed, zone, language in (("1", "Pacific/Kiritimati", "C"), ("77", "UTC+11", "C.UTF-8"))
+    }
+    here = {name: signing.digest(data).hex() for name, data in sorted(pack(big).items())}
+    assert told == {f"{here}\n"}
 
 
 def test_the_small_pack_is_the_golden_one() -> None:
@@ -294,10 +319,14 @@ def test_a_missing_quarter_is_no_smaller_year() -> None:
         return PublishedCell.of(codes, 500, 5)
 
     quarters = [f"{year}-Q{n}" for year in (2025, 2026) for n in (1, 2, 3, 4)][:-1]
+    given_level = ("displacement", "quarter,shore")
     made = Contents.of(
-        2026, federation="example", registry=defaults(), priorities=Priorities(),
-        releases=[release(defaults(), "displacement", "quarter,shore", q, figure) for q in quarters],
-    )  # fmt: skip
+        2026,
+        federation="example",
+        registry=defaults(),
+        priorities=Priorities(),
+        releases=[release(defaults(), *given_level, quarter, figure) for quarter in quarters],
+    )
     text = "".join(displacement(made))
     assert "is not known" in text
     assert "2,000 ± 20" in text
@@ -359,8 +388,40 @@ def parts() -> tuple[bytes, dict[str, bytes]]:
 def test_a_pack_verifies() -> None:
     """Whoever has the signer's key is sure of every octet of the page and of the bundle."""
     signature, files = parts()
-    assert signer_of(signature) == "customs"
-    assert verify_pack(signature, files, PUBLIC) == 2026
+    statement, _ = read_signature(signature)
+    assert statement == Statement.of(files, year=2026, signer="customs")
+    assert verify_pack(signature, files, PUBLIC) == statement
+
+
+def test_a_statement_is_signed_elsewhere() -> None:
+    """Who holds the key reads what to sign, and gives the very file that the key would have."""
+    signature, files = parts()
+    asked = Statement.of(files, year=2026, signer="customs").to_bytes()
+    read = Statement.parse(asked)
+    assert read.to_bytes() == asked
+    assert read.signed(signing.sign(KEY, "kpi-pack", asked)) == signature
+
+
+@settings(max_examples=100, deadline=None)
+@given(edits())
+def test_no_statement_raises_anything_else(edit: Any) -> None:
+    """Any octets in the place of a statement are refused, or are another in its one way."""
+    octets = edit(read_signature(SIGNED[0])[0].to_bytes())
+    try:
+        read = Statement.parse(octets)
+    except InvalidInput:
+        return
+    assert read.to_bytes() == octets
+
+
+@pytest.mark.parametrize(
+    "files", [{}, {"kpi-2026.html": b""}, {"kpi-2026.html": b"", "../kpi-2026.zip": b""}]
+)
+def test_a_pack_has_its_two_files(files: dict[str, bytes]) -> None:
+    """Nothing else can be signed as a pack: fewer files, or any that lie elsewhere."""
+    with pytest.raises(InvalidInput) as caught:
+        Statement.of(files, year=2026, signer="customs")
+    assert caught.value.code == "PACK_FILES"
 
 
 @pytest.mark.parametrize("change", ["octet", "missing", "other-name", "other-key"])

@@ -4,14 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fairlead.charting.drawing import COLOURS, INK, SOFT, picture, rule, shortened, ticks, words
+from fairlead.charting.drawing import (
+    COLOURS,
+    INK,
+    SOFT,
+    hatched,
+    head,
+    picture,
+    rule,
+    shortened,
+    ticks,
+    whisker,
+    words,
+)
 from fairlead.charting.grid import Grid, Row
 from fairlead.escaping import marked_up
 from fairlead.published import Shown, spoken
 
 MOST = 30
 """Bars in one chart: the first rows in their order if all fit, else the largest."""
-WIDTH, LEFT, RIGHT, TOP, BAR = 960, 300, 170, 34, 24
+FILL = "#a9d0ea"
+"""Of a bar: so light that its error stands out from it."""
+HIDDEN = 60
+"""The width of a hatched box, which says nothing of the size of what it hides."""
+WIDTH, LEFT, RIGHT, TOP, BAR = 960, 300, 170, 52, 24
 
 
 def bar_chart(grid: Grid, name: str) -> str:
@@ -23,7 +39,7 @@ def bar_chart(grid: Grid, name: str) -> str:
     tops = [row.cells[-1].value + row.cells[-1].error for row in drawn.rows]
     scale = ticks(max([1, *tops]))
     bottom = TOP + BAR * len(drawn.rows)
-    parts = [*_axis(grid, scale, bottom)]
+    parts = [*_axis(grid, drawn, scale, bottom)]
     for number, row in enumerate(drawn.rows):
         parts.append(_bar(grid, row, TOP + BAR * number, scale[-1]))
     return picture(parts, (WIDTH, bottom + 28), name, (grid.title, _about(grid, drawn)))
@@ -42,9 +58,10 @@ def _across(value: int, top: int) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * value / top
 
 
-def _axis(grid: Grid, scale: tuple[int, ...], bottom: int) -> Iterator[str]:
-    said = f"{grid.measure.unit}, {grid.columns[-1].unit.spelling}, ± the error at 95 %"
-    yield words(LEFT, TOP - 16, said, colour=SOFT)
+def _axis(grid: Grid, drawn: Grid, scale: tuple[int, ...], bottom: int) -> Iterator[str]:
+    title = f"{grid.title}, {grid.columns[-1].unit.spelling}"
+    some = "" if len(drawn.rows) == len(grid.rows) else f"; the {len(drawn.rows)} largest rows"
+    yield head(8, title, f"{grid.measure.unit}, ± the error at 95 %{some}")
     for value in scale:
         x = _across(value, scale[-1])
         yield rule(x, TOP, x, bottom, colour=INK if value == 0 else "#d5dbe1")
@@ -57,7 +74,7 @@ def _bar(grid: Grid, row: Row, top: int, most: int) -> str:
     said = cell.said(grid.places)
     parts = [words(LEFT - 10, middle + 4, shortened(row.title, 42), anchor="end")]
     if cell.shown.is_number:
-        fill = "#ffffff" if cell.shown is Shown.PARTIAL else COLOURS[0]
+        fill = "#ffffff" if cell.shown is Shown.PARTIAL else FILL
         parts.append(
             f'<rect x="{LEFT}" y="{top + 5}" width="{end - LEFT:.1f}" height="{BAR - 10}" '
             f'fill="{fill}" stroke="{COLOURS[0]}"/>'
@@ -67,8 +84,11 @@ def _bar(grid: Grid, row: Row, top: int, most: int) -> str:
             _across(cell.value + cell.error, most),
         )
         if cell.error:
-            parts.append(rule(low, middle, high, middle, colour=INK, more=' stroke-width="1.5"'))
+            parts.append(whisker((low, middle), (high, middle), colour=INK))
         parts.append(words(max(high, end) + 8, middle + 4, said))
+    elif cell.shown is Shown.SUPPRESSED:
+        parts.append(hatched(LEFT, top + 5, HIDDEN, BAR - 10))
+        parts.append(words(LEFT + HIDDEN + 8, middle + 4, said, colour=SOFT))
     else:
         parts.append(words(LEFT + 8, middle + 4, said, colour=SOFT))
     return (

@@ -11,8 +11,8 @@ FONT = "Liberation Sans, DejaVu Sans, Arial, sans-serif"
 COLOURS = ("#0072b2", "#b84a00", "#00795a", "#a0467f", "#1b2733", "#766400")
 """Told apart with any kind of colour vision; each at least 4.5 to 1 against white."""
 DASHES = ("", "7 3", "2 3", "9 3 2 3", "4 2", "12 4")
-GAP = 9
-"""Half of the space that a mark's sign takes."""
+CAP, HATCH = 3, 6
+"""Half the width of a whisker's ends; how far the lines of a hatch are apart."""
 
 
 def picture(parts: Iterable[str], size: tuple[int, int], name: str, said: tuple[str, str]) -> str:
@@ -50,6 +50,31 @@ def rule(
     return (
         f'<line x1="{x:.1f}" y1="{y:.1f}" x2="{to_x:.1f}" y2="{to_y:.1f}" stroke="{colour}"{more}/>'
     )
+
+
+def head(x: float, title: str, said: str) -> str:
+    """What a chart shows, and in what, above it."""
+    return words(x, 17, title, more=' font-weight="600"') + words(x, 36, said, colour=SOFT)
+
+
+def whisker(low: tuple[float, float], high: tuple[float, float], *, colour: str) -> str:
+    """An error, upright or lying: a line with a cap at either end."""
+    across = f"m-{CAP},0h{2 * CAP}" if low[0] == high[0] else f"m0,-{CAP}v{2 * CAP}"
+    ends = "".join(f"M{x:.1f},{y:.1f}{across}" for x, y in (low, high))
+    return rule(*low, *high, colour=colour) + f'<path d="{ends}" fill="none" stroke="{colour}"/>'
+
+
+def hatched(x: float, y: float, width: float, height: float) -> str:
+    """A hatched box: a figure that is not shown. Its lines are drawn, because a pattern is named by
+    an address, and nothing here names one."""
+    lines = [f"M{x:.1f},{y:.1f}h{width:.1f}v{height:.1f}h{-width:.1f}z"]
+    reach = HATCH
+    while reach < width + height:
+        left, top = x + max(0, reach - height), y + min(reach, height)
+        right, end = x + min(reach, width), y + max(0, reach - width)
+        lines.append(f"M{left:.1f},{top:.1f}L{right:.1f},{end:.1f}")
+        reach += HATCH
+    return f'<path d="{"".join(lines)}" fill="none" stroke="{SOFT}"/>'
 
 
 def path(points: Iterable[tuple[float, float]], place: int) -> str:

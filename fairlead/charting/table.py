@@ -10,7 +10,8 @@ from fairlead.charting.grid import Grid
 from fairlead.charting.line import line_chart
 from fairlead.escaping import marked_up
 
-NAME, COLUMN, LINE = 300, 150, 20
+NAME, LINE, SIGN, GAP = 300, 20, 7.2, 22
+"""Widths and heights of the drawn table; a sign is as wide as the widest digit and a little."""
 _SIZE = re.compile(r'viewBox="0 0 (\d+) (\d+)" width="\d+" height="\d+"')
 
 
@@ -53,9 +54,10 @@ def charted(grid: Grid, name: str = "chart") -> str:
     lines = [("", [column.unit.spelling for column in grid.columns])]
     lines += [(row.title, [cell.said(grid.places) for cell in row.cells]) for row in grid.rows]
     lines.append(("Participants", [column.coverage for column in grid.columns]))
-    width = max(width, NAME + COLUMN * len(grid.columns))
+    column = GAP + SIGN * max([8, *(len(said) for _, cells in lines for said in cells)])
+    width = max(width, round(NAME + column * len(grid.columns)))
     drawn = "\n".join(
-        _line(top + LINE * (number + 1), line, head=number == 0)
+        _line(top + LINE * (number + 1), line, column, head=number == 0)
         for number, line in enumerate(lines)
     )
     table = (
@@ -64,15 +66,17 @@ def charted(grid: Grid, name: str = "chart") -> str:
     )
     height = top + LINE * (len(lines) + 1)
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
-    return _SIZE.sub(size, svg, count=1).replace("\n</svg>", f"\n{table}\n</svg>")
+    paper = f'</desc>\n<rect width="{width}" height="{height}" fill="#ffffff"/>'
+    svg = _SIZE.sub(size, svg, count=1).replace("</desc>", paper, 1)
+    return svg.replace("\n</svg>", f"\n{table}\n</svg>")
 
 
-def _line(y: float, line: tuple[str, list[str]], *, head: bool) -> str:
+def _line(y: float, line: tuple[str, list[str]], column: float, *, head: bool) -> str:
     title, cells = line
     role = "columnheader" if head else "cell"
     parts = [words(8, y, shortened(title, 40), more=' role="rowheader"')]
     for place, said in enumerate(cells):
-        x = NAME + COLUMN * (place + 1) - 10
+        x = NAME + column * (place + 1) - 10
         parts.append(
             words(x, y, said, anchor="end", colour=SOFT if head else INK, more=f' role="{role}"')
         )

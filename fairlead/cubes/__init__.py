@@ -2,5 +2,5 @@
 
 A query is a cube, a level and a period, so every cell has exactly one spelling. A vector of cells
 is a fixed list that depends on the registry alone and never on what anybody counted
-(docs/statistics.md, PROTOCOL §6).
+(PROTOCOL §6, docs/statistics.md).
 """

@@ -54,12 +54,12 @@ def displacement(contents: Contents) -> Iterator[str]:
         rows.append((year, *(str(said or UNKNOWN) for said in (sea, inland, shares[year]))))
     before, after = shares[contents.year - 1], shares[contents.year]
     moved = {
-        "more": f"In {contents.year} a larger share of events was at inland ports than in the year "
-        "before, by more than the error of the figures.",
-        "less": f"In {contents.year} a smaller share of events was at inland ports than in the year "
-        "before, by more than the error of the figures.",
-        UNKNOWN: "Whether the share of inland ports changed is not known: not every quarter of both "
-        "years is shown in full.",
+        "more": f"In {contents.year} a larger share of events was at inland ports than in the "
+        "year before, by more than the error of the figures.",
+        "less": f"In {contents.year} a smaller share of events was at inland ports than in the "
+        "year before, by more than the error of the figures.",
+        UNKNOWN: "Whether the share of inland ports changed is not known: not every quarter of "
+        "both years is shown in full.",
     }
     plain = "The share of inland ports did not change by more than the error of the figures."
     yield paragraph(moved.get(change(before, after), plain), "told")

@@ -11,7 +11,7 @@ from fairlead.kpi import figures, method
 from fairlead.kpi.bundle import bundle
 from fairlead.kpi.contents import Contents
 from fairlead.kpi.page import heading, page, paragraph
-from fairlead.kpi.signature import sign_pack
+from fairlead.kpi.signature import bundle_name, page_name, sign_pack, signature_name
 
 _PAGES = (
     ("glance", "The year at a glance"),
@@ -25,20 +25,23 @@ _PAGES = (
 )
 
 
-def make_pack(contents: Contents, *, signer: str, key: Ed25519PrivateKey) -> dict[str, bytes]:
-    """The three files by their names: the page, the bundle, the signature over both.
+def pack_files(contents: Contents) -> dict[str, bytes]:
+    """The two files that are signed, by their names: the page and the bundle.
 
-    The same contents and the same key give the same octets, whenever and wherever it is run.
+    The same contents give the same octets, whenever and wherever it is run.
+    """
+    year = contents.year
+    return {page_name(year): kpi_page(contents).encode(), bundle_name(year): bundle(contents)}
+
+
+def make_pack(contents: Contents, *, signer: str, key: Ed25519PrivateKey) -> dict[str, bytes]:
+    """The three files by their names, for whoever holds the key: the signature over both too.
 
     :param signer: the partner whose key it is.
     """
-    year = contents.year
-    files = {
-        f"kpi-{year}.html": kpi_page(contents).encode(),
-        f"kpi-{year}.zip": bundle(contents),
-    }
-    files[f"kpi-{year}.sig.json"] = sign_pack(files, year=year, signer=signer, key=key)
-    return files
+    files, year = pack_files(contents), contents.year
+    signature = sign_pack(files, year=year, signer=signer, key=key)
+    return {**files, signature_name(year): signature}
 
 
 def kpi_page(contents: Contents) -> str:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 
 from fairlead.escaping import marked_up
 
+MAX_WHOLE = 24
+"""Characters of a figure or a day that is kept in one line."""
 _STYLE = """
 :root { color-scheme: light; --ink: #1b2733; --soft: #5a6875; --line: #c4ccd4; --wash: #f4f6f8; }
 * { box-sizing: border-box; }
@@ -35,17 +37,24 @@ th { background: var(--wash); font-weight: 600; }
 table.figures td, td.n {
   text-align: right; white-space: nowrap; font-variant-numeric: tabular-nums;
 }
+td.whole, table.figures thead th { white-space: nowrap; }
 tfoot td, tfoot th { color: var(--soft); font-weight: normal; }
-td.suppressed, td.not-reported { color: var(--soft); font-style: italic; }
-td.not-reported { background: var(--wash); }
+td.suppressed { background: repeating-linear-gradient(135deg, #fff 0 5px, #e3e7eb 5px 6.5px); }
+td.not-reported { color: var(--soft); font-style: italic; background: var(--wash); }
 td.partial { font-style: italic; }
 td.overdue { font-weight: 700; }
 figure { margin: .6rem 0; overflow-x: auto; }
 code { font: .85rem "Liberation Mono", "DejaVu Sans Mono", monospace; overflow-wrap: anywhere; }
+@media screen and (max-width: 48rem) {
+  body { padding: 1rem .8rem 3rem; } h2 { margin-top: 2rem; }
+  .wide table { font-size: .8rem; } .wide th[scope="row"] { min-width: 8rem; }
+}
 @page { size: A4 landscape; margin: 12mm; }
 @media print {
   body { max-width: none; padding: 0; font-size: 9pt; }
-  tr, figure { break-inside: avoid; } h2 { break-before: page; } .wide { overflow: visible; }
+  * { print-color-adjust: exact; -webkit-print-color-adjust: exact; }
+  tr, figure { break-inside: avoid; } h2 { break-before: page; } h3, h4 { break-after: avoid; }
+  table { font-size: 8.5pt; } .wide, figure { overflow: visible; }
 }
 """
 _DIGEST = base64.b64encode(hashlib.sha256(_STYLE.encode()).digest()).decode()
@@ -79,9 +88,14 @@ def rows_table(caption: str, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 def _cell(cell: object) -> str:
-    kind = ' class="n"' if isinstance(cell, int) else ""
     text = f"{cell:,}" if isinstance(cell, int) else str(cell)
-    kind = ' class="overdue"' if text == "overdue" else kind
+    kind = ""
+    if isinstance(cell, int):
+        kind = ' class="n"'
+    elif text == "overdue":
+        kind = ' class="overdue"'
+    elif text[:1].isdigit() and len(text) <= MAX_WHOLE:
+        kind = ' class="whole"'
     return f"<td{kind}>{marked_up(text)}</td>"
 
 
