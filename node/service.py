@@ -45,6 +45,7 @@ from node.officials import (
     EvidenceServicer,
     PolicyServicer,
 )
+from node.packing import PackDesk
 from node.publication.delivery import Delivery
 from node.releases import ReleaseFollower
 from node.statistics.service import AUTHORISATION as FIGURES
@@ -178,8 +179,15 @@ def services(
             register=partial(
                 user,
                 AskingServicer(
-                    partner_id, asking, approvals, watches, feedback, cases, figuring, packs,
-                    directory
+                    partner_id,
+                    asking,
+                    approvals,
+                    watches,
+                    feedback,
+                    cases,
+                    figuring,
+                    packs,
+                    directory,
                 ),
             ),
         ),
