@@ -20,6 +20,7 @@ from fairlead.v1 import (
     owner_pb2,
     policy_pb2,
     reconcile_pb2,
+    statistics_pb2,
     witness_pb2,
 )
 from gateway.service import AUTHORISATION as GATEWAY
@@ -47,6 +48,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.FederationService/ListPolicies": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Reconcile": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Conclude": frozenset({"node"}),
+    "/fairlead.v1.StatisticsService/QueryFigures": frozenset({"node"}),
     "/fairlead.v1.PolicyService/GetPolicy": frozenset({"user:security-officer", "user:auditor"}),
     "/fairlead.v1.PolicyService/PublishPolicy": frozenset({"user:security-officer"}),
     "/fairlead.v1.PolicyService/PolicyStatus": frozenset(
@@ -96,6 +98,7 @@ SERVICES = [
     for file, name in (
         (gateway_pb2, "GatewayService"),
         (reconcile_pb2, "ReconcileService"),
+        (statistics_pb2, "StatisticsService"),
         (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
