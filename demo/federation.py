@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import fcntl
 import json
 import os
@@ -14,13 +15,16 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 from certs.dev.federation import GatewaySpec, PartnerSpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
 from certs.dev.policies import local_policy, publish, toml
+from demo.figures import keep
 from demo.generate import Story, generate
+from fairlead import telemetry
 from fairlead.cli.output import say
 from fairlead.errors import Misconfigured
 from fairlead.policy.issuing import Wishes
@@ -90,6 +94,7 @@ class Federation:
         self._write_configs(first, specs, story)
         say(f"indexing {story.records:,} records: identifiers become tokens, content is sealed")
         self._build_indexes()
+        self._keep_registers(seed)
         return story
 
     def _publish_policy(self) -> None:
@@ -179,6 +184,19 @@ class Federation:
 
         with ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
             list(pool.map(build, self.partners))
+
+    def _keep_registers(self, seed: int) -> None:
+        """Two years of reports, enquiries and outcomes, at each partner."""
+        today = datetime.now(UTC).date()
+
+        async def all_of_them() -> int:
+            return sum(
+                [await keep(self.config(name), seed=seed, today=today) for name in self.partners]
+            )
+
+        telemetry.configure("error")
+        kept = asyncio.run(all_of_them())
+        say(f"  registers: {kept:,} reports, enquiries and outcomes of two years")
 
     # ── Run ──────────────────────────────────────────────────────────────────────────────────
 

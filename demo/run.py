@@ -58,6 +58,8 @@ def _tell(federation: Federation, scenario: Scenario, records: int, terms: list[
         federation.stop([STOPPED])
         started = time.monotonic()
         scenario.run()
+        federation.start([STOPPED])  # the Alliance's figures are everybody's
+        pack = scenario.figures()
         seconds = time.monotonic() - started
         found = _search(federation, terms)  # while it runs, with its write-ahead log
     finally:
@@ -86,6 +88,8 @@ def _tell(federation: Federation, scenario: Scenario, records: int, terms: list[
         "terms_found_at_blind_owner": scenario.tally.found_at_holder,
         "receipts_verified": receipts,
         "terms_found_in_gateway_files": found,
+        "figures_shown": scenario.tally.figures_shown,
+        "kpi_pack": str(pack),
         "seconds": round(seconds, 1),
     }
     sys.stdout.write(dump(summary) + "\n")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from demo.federation import GATEWAY, Federation, run_module
+from demo.figures import pack_year, period
 from demo.generate import Story
 from demo.memory import holds
 from fairlead.cli.output import say
@@ -41,6 +42,7 @@ class Tally:
     blind_hits: int = 0
     found_at_holder: int = 0
     """How often the term asked blind stands in what the partner with the hit has."""
+    figures_shown: int = 0
 
 
 class Scenario:
@@ -141,6 +143,26 @@ class Scenario:
         if not (own and control and seen):
             raise AssertionError("the search finds nothing even where it is")
         self.tally.found_at_holder = files + memory
+
+    def figures(self) -> Path:
+        """The Alliance's figures, and the pack of a year; returns its page."""
+        today = datetime.now(UTC).date()
+        self._tell(
+            "Strategic questions: what moved from sea ports to inland ports in two years? Six "
+            "nodes send masked sums; nobody, the gateway included, sees one partner's figures."
+        )
+        asked = ("displacement", "--level", "quarter,shore", "--period", period(today))
+        said = self._fairlead(ANALYST, "stats", "query", *asked)
+        self.tally.figures_shown = said.count(" ± ")
+        year = str(pack_year(today))
+        self._tell(f"And the annual pack of key performance indicators of {year}, signed.")
+        folder = self._federation.folder / "kpi"
+        self._fairlead(ANALYST, "stats", "kpi-pack", "--year", year, "--out", str(folder))
+        page = folder / f"kpi-{year}.html"
+        if not page.exists() or not self.tally.figures_shown:
+            raise AssertionError("there are no figures, or no pack of them")
+        say(f"  open it in a browser: {page}")
+        return page
 
     def verify(self) -> int:
         """Verify every receipt and every log; returns how many receipts verified."""
