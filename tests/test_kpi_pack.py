@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -312,24 +313,42 @@ def test_a_growing_way_of_abuse_is_seen(big: Contents) -> None:
     assert rows["PIN-code fraud"] == "more"
 
 
-def test_a_missing_quarter_is_no_smaller_year() -> None:
-    """A year with a quarter that is not shown has no sum, and no change is claimed."""
-
-    def figure(_: Any, codes: tuple[str, ...]) -> PublishedCell:
-        return PublishedCell.of(codes, 500, 5)
-
-    quarters = [f"{year}-Q{n}" for year in (2025, 2026) for n in (1, 2, 3, 4)][:-1]
-    given_level = ("displacement", "quarter,shore")
+def displaced(quarters: Sequence[str], figure: Any) -> str:
+    """The page on displacement, of these quarters."""
     made = Contents.of(
         2026,
         federation="example",
         registry=defaults(),
         priorities=Priorities(),
-        releases=[release(defaults(), *given_level, quarter, figure) for quarter in quarters],
+        releases=[
+            release(defaults(), "displacement", "quarter,shore", quarter, figure)
+            for quarter in quarters
+        ],
     )
-    text = "".join(displacement(made))
-    assert "is not known" in text
-    assert "2,000 ± 20" in text
+    return "".join(displacement(made))
+
+
+QUARTERS = [f"{year}-Q{n}" for year in (2025, 2026) for n in (1, 2, 3, 4)]
+
+
+def test_a_missing_quarter_is_no_smaller_year() -> None:
+    """Years are compared by the quarters that both have, which are named; with none in common, or
+    one that is not shown in full, no change is claimed."""
+
+    def same(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 500, 5)
+
+    def hidden(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 500 if codes == ("sea",) else None, 5)
+
+    text = displaced(QUARTERS[:-1], same)
+    assert "did not change" in text
+    assert text.count("1,500 ± 15") == 4
+    assert "2025 Q1 Q2 Q3" in text
+    assert "2026 Q1 Q2 Q3" in text
+    assert displaced(QUARTERS, same).count("2,000 ± 20") == 4
+    assert "is not known" in displaced(["2025-Q1", "2026-Q2"], same)
+    assert "is not known" in displaced(QUARTERS, hidden)
 
 
 # ── Trends ───────────────────────────────────────────────────────────────────────────────────

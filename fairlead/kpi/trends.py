@@ -1,12 +1,13 @@
 """What moved from one year to the next, said only where it is more than the error.
 
-A year's figure is the sum of its quarters, with the sum of their errors: more than it may be off,
-because errors seldom all point one way.
+Years are compared by the quarters that both have, so that one which is not over yet is no smaller.
+Their figure is the sum of those, with the sum of their errors: more than it may be off, because
+errors seldom all point one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fairlead.charting.grid import Column, Row
@@ -50,12 +51,23 @@ class Share:
         return f"{spoken(self.value, 1)} % ({ends})"
 
 
-def year_sum(row: Row, columns: Sequence[Column], year: int) -> Span | None:
-    """A row's figure for a year; None unless every part of it is known in full."""
+def quarters_of(columns: Sequence[Column], year: int) -> tuple[int, ...]:
+    """Which quarters (1 to 4) of a year, and of the year before, were both released: by these two
+    years are compared, whatever is not over yet."""
+    there = {
+        (year_of(column.unit), column.unit.number % 4 + 1) for column in columns if column.version
+    }
+    return tuple(n for n in (1, 2, 3, 4) if {(year - 1, n), (year, n)} <= there)
+
+
+def year_sum(
+    row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]
+) -> Span | None:
+    """A row's figure for some quarters of a year; None unless each of them is known in full."""
     parts = [
         cell
         for cell, column in zip(row.cells, columns, strict=True)
-        if year_of(column.unit) == year
+        if year_of(column.unit) == year and column.unit.number % 4 + 1 in quarters
     ]
     if not parts or not all(cell.shown in {Shown.VALUE, Shown.ZERO} for cell in parts):
         return None
