@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,8 +65,9 @@ async def _made(
         known = await known_at(client)
         kept = Kept(folder=folder / FOLDER, directory=client.directory)
         releases: list[Published] = []
-        for found in questions(known, year, purpose, time.time()):
-            releases += await _asked(client, found, kept, Telling.to_person())
+        now = time.time()
+        for found in questions(known, year, purpose, now):
+            releases += await releases_of(client, found, kept, Telling.to_person(), now)
         contents = Contents.of(
             year,
             federation=client.directory.federation,
@@ -75,7 +76,7 @@ async def _made(
             priorities=priorities,
         )
         files = pack_files(contents)
-        state = await _signed(client, year, out, files)
+        state = await signed(client, year, out, files)
     return _record(contents, out, state)
 
 
@@ -107,8 +108,8 @@ def _permitted(known: Known, cube: Cube, purpose: str | None) -> bool:
     return purpose in found if purpose is not None else bool(found)
 
 
-async def _asked(
-    client: Any, of_cube: list[Request], kept: Kept, telling: Telling
+async def releases_of(
+    client: Any, of_cube: Sequence[Request], kept: Kept, telling: Telling, now: float
 ) -> list[Published]:
     """The releases of a cube: those that are kept, and what is not, asked for.
 
@@ -118,7 +119,7 @@ async def _asked(
 
     found: list[Published] = []
     for wanted in of_cube:
-        here = {release.unit: release for release in kept.find(wanted, time.time())}
+        here = {release.unit: release for release in kept.find(wanted, now)}
         rest = missing(wanted, here)
         if rest is not None:
             say(f"{wanted.cube.id} {wanted.level.name} {rest.period.spelling}")
@@ -141,7 +142,7 @@ def missing(wanted: Request, here: Mapping[Unit, Published]) -> Request | None:
     return replace(wanted, period=Period(rest[0], rest[-1])) if rest else None
 
 
-async def _signed(client: Any, year: int, out: Path, files: Mapping[str, bytes]) -> str:
+async def signed(client: Any, year: int, out: Path, files: Mapping[str, bytes]) -> str:
     """Have the pack signed and write it, unless it lies there; ``made`` or ``unchanged``."""
     from fairlead.kpi.signature import Statement, signature_name, verify_pack
 
