@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 
 from fairlead.config import NodeConfig
@@ -41,9 +40,7 @@ async def open_taking(
         log=parts.log,
         register=steering.register.register,
         book=book,
-        kept_since=lambda: (
-            parts.clock() - words_of(parts.policy.current).retention_days * DAY_S
-        ),
+        kept_since=lambda: parts.clock() - words_of(parts.policy.current).retention_days * DAY_S,
         clock=parts.clock,
         source=mapped,
         mapped=mapped.maps,
@@ -71,9 +68,8 @@ async def _mapped(config: NodeConfig, cubes: CubesInForce) -> MappedFigures:
     stated of that cube, and ``fairlead-node statistics check`` says what is wrong."""
     mappings = [load_figures(path) for path in config.statistics]
     try:
-        registry = await cubes() if mappings else None
-        for mapping in mappings if registry else ():
-            await asyncio.to_thread(check_fits, mapping, registry)
+        for mapping in mappings:
+            check_fits(mapping, await cubes())
     except FairleadError as error:
         get_logger().error(Event.FIGURES_NOT_STATED, error=error)
     return MappedFigures(mappings, environ=os.environ)

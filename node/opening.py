@@ -11,14 +11,13 @@ from fairlead import admission, authority, budgets, process, signing
 from fairlead.config import NodeConfig
 from fairlead.cubes.registry import Registry as Cubes
 from fairlead.errors import Misconfigured
-from fairlead.keyfile import require_private
+from fairlead.keyfile import read_private, require_private
 from fairlead.keyring import KeyRing
 from fairlead.membership import Membership
 from fairlead.partners import Directory, Partner
 from fairlead.policy.cubes import CUBES, cubes_in
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.words import Words
-from fairlead.keyfile import read_private
 from fairlead.summing.noise import SECRET_SIZE
 from node import (
     cases,
