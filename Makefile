@@ -77,9 +77,9 @@ else
 	@$(PY) -m pytest -q $(ARGS)
 endif
 
-attacks: $(STAMP) ## every attack, then the distinguishing games (ARGS="--trials N"); last line JSON
+attacks: $(STAMP) ## every attack, then games of chance (ARGS="--trials N"); last line JSON
 	@FAIRLEAD_EVERY_OCTET=1 $(PY) -m pytest -q tests/attacks
-	@$(PY) -m tests.attacks.games.run $(ARGS)
+	@$(PY) -m tests.attacks.run $(ARGS)
 
 faults: $(STAMP) ## the audit log under kills, failing calls, power cuts, forgery; last line JSON
 	@$(PY) -m tests.faults.run $(ARGS)

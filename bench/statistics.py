@@ -35,7 +35,7 @@ def main() -> int:
             "cells": scale.cells,
             "rounds": scale.rounds,
             "rows": rows,
-        },  # fmt: skip
+        },
     }
     figures |= masks.measure(scale, say)
     figures |= cube_rows.measure(rows, say)

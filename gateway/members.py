@@ -46,6 +46,7 @@ FIGURES_PASSED_ON = frozenset(
     {
         "BOUND_EXCEEDED",
         "CUBE_VERSION",
+        "FIGURES_USED_UP",
         "LIST_TOO_CLOSE",
         "NOT_REPORTED",
         "OWNER_PAUSED",

@@ -61,11 +61,11 @@ def plenty(partner: str, terms: Terms) -> Figures:
 
 
 class Policy:
-    """Permits, or not; with the registry of the tests."""
+    """Permits, or not; with the registry of a town."""
 
-    def __init__(self, decision: Decision = PERMIT) -> None:
-        self.decision = decision
-        self.cubes = REGISTRY.canonical
+    def __init__(self, registry: Registry) -> None:
+        self.decision = PERMIT
+        self.cubes = registry.canonical
         self.asked: list[dict[str, Any]] = []
 
     @property
@@ -82,6 +82,7 @@ class Wire:
     """The way to the nodes. ``faults`` is asked before each call, ``lies`` after it."""
 
     nodes: Nodes
+    registry: Registry = REGISTRY
     counts: Counts = plenty
     faults: dict[str, Callable[[RoundRequest], None]] = field(default_factory=dict)
     lies: dict[str, Callable[[RoundRequest, Statement], Statement]] = field(default_factory=dict)
@@ -107,7 +108,7 @@ class Wire:
         return found
 
     def _statement(self, partner_id: str, request: RoundRequest) -> Statement:
-        terms = terms_from_wire(request.terms, REGISTRY).terms
+        terms = terms_from_wire(request.terms, self.registry).terms
         rounds = self.nodes.rounds[partner_id]
         try:
             match request:
@@ -158,7 +159,8 @@ class Town:
     place: Any = None
     now: float = 0.0
     round_s: float = 2.0
-    policy: Policy = field(default_factory=Policy)
+    registry: Registry = REGISTRY
+    policy: Policy = field(init=False)
     heard: list[pb.QueryFiguresResponse] = field(default_factory=list)
     """What the last question was told so far."""
     nodes: Nodes = field(init=False)
@@ -167,8 +169,9 @@ class Town:
 
     def __post_init__(self) -> None:
         self.now = self.now or self.world.now
+        self.policy = Policy(self.registry)
         self.nodes = Nodes(self.count)
-        self.wire = Wire(self.nodes)
+        self.wire = Wire(self.nodes, self.registry)
         self.directory = listing(self.world, self.nodes)
         self.open()
 
@@ -226,7 +229,7 @@ class Town:
             user_certificate=certificate,
             purpose=purpose,
             cube=cube,
-            registry_digest=REGISTRY.digest,
+            registry_digest=self.registry.digest,
             level=found,
             period=found.period(period),
             now=self.now,
@@ -252,7 +255,7 @@ class Town:
         heard = self.heard = []
         async with aclosing(asking) as events:
             async for event in events:
-                heard.append(event)
+                heard += [event]
         return heard
 
     async def released(self, **about: Any) -> list[Published]:

@@ -14,7 +14,14 @@ from hypothesis import strategies as st
 from fairlead.disclosure.complement import complementary
 from fairlead.disclosure.exposure import exposed
 from fairlead.disclosure.ledger import Asked, Ledger, Release
-from fairlead.disclosure.release import Decided, ReleaseRefused, Sums, coarser, decide
+from fairlead.disclosure.release import (
+    Decided,
+    ReleaseRefused,
+    Sums,
+    coarser,
+    decide,
+    needs_sums,
+)
 from fairlead.disclosure.rounding import behind, round_to_base
 from fairlead.disclosure.rules import Reason, Rules, primary
 from fairlead.disclosure.system import Interval, Sum
@@ -230,11 +237,11 @@ def test_a_cell_is_frozen_whatever_period_asks_for_it() -> None:
 
 
 def test_versions_follow_each_other_and_are_few() -> None:
-    """None is left out, none comes twice, and after the fourth there is none."""
-    ledger = Ledger()
-    for version in range(1, RULES.versions + 1):
-        with pytest.raises(Stale):
-            released(replace(ASKED, version=version + 1), sums(PARTS, [50] * 4), ledger)
+    """One may be left out, none comes after a later one, and after the fourth there is none."""
+    ledger = released(replace(ASKED, version=2), sums(PARTS, [50] * 4), Ledger()).ledger
+    with pytest.raises(Stale):
+        released(ASKED, sums(PARTS, [50] * 4), ledger)
+    for version in range(3, RULES.versions + 1):
         ledger = released(replace(ASKED, version=version), sums(PARTS, [50] * 4), ledger).ledger
     with pytest.raises(ReleaseRefused):
         released(replace(ASKED, version=RULES.versions + 1), sums(PARTS, [50] * 4), ledger)
@@ -276,7 +283,29 @@ def test_a_total_of_published_parts_is_their_sum() -> None:
     ledger = released(ASKED, sums(PARTS, [51, 62, 73, 84])).ledger
     total = released(TOTAL, sums(["2026"], [295]), ledger)
     assert total.release.figures == (270,)
-    assert total.ledger.known(5)["2026"] == span(262, 278)
+    assert total.release.spans == {"2026": span(262, 278)}
+
+
+def test_totals_of_published_parts_need_no_sums() -> None:
+    """A node is asked for no figure that its neighbours' answers give away already."""
+    assert needs_sums(ASKED, PARTS, [YEAR], Ledger(), RULES)
+    ledger = released(ASKED, sums(PARTS, [51, 62, 73, 84])).ledger
+    assert not needs_sums(TOTAL, ["2026"], [YEAR], ledger, RULES)
+    unasked = released(TOTAL, Sums.unasked(["2026"]), ledger)
+    asked = released(TOTAL, sums(["2026"], [295]), ledger)
+    assert (unasked.release, unasked.reasons) == (asked.release, {})
+    assert not needs_sums(TOTAL, ["2026"], [YEAR], asked.ledger, RULES)
+    some = released(ASKED, sums(PARTS, [51, 62, 73, 84], few=PARTS[:1])).ledger
+    assert needs_sums(TOTAL, ["2026"], [YEAR], some, RULES)
+
+
+def test_the_audit_takes_a_total_of_published_parts_for_nothing_new() -> None:
+    """Counted beside its parts it would have a say in which of two contradicting figures is moved,
+    and a cell that was safe before would be exposed by a figure that anybody can add up."""
+    ledger = released(ASKED, sums(PARTS, [51, 62, 73, 84])).ledger
+    total = released(TOTAL, sums(["2026"], [295]), ledger)
+    assert total.ledger.known(5) == ledger.known(5)
+    assert total.ledger.withheld() == ledger.withheld()
 
 
 def test_a_total_that_would_give_a_part_away_is_of_the_published_parts() -> None:

@@ -509,6 +509,6 @@ async def test_what_is_withheld_is_in_no_row(town: Town) -> None:
 
     town.wire.counts = few
     (found,) = await town.released()
-    assert [cell.shown for cell in found.of("due")][0] is Shown.SUPPRESSED
+    assert next(cell.shown for cell in found.of("due")) is Shown.SUPPRESSED
     rows = town.log.read("SELECT books FROM figures_release")
     assert rows

@@ -24,7 +24,7 @@ from fairlead.summing import (
     list_digest,
     mask,
 )
-from fairlead.summing.keeper import MAX_LISTS
+from fairlead.summing.keeper import MAX_LISTS, MAX_LOOKS, LooksUsedUp
 from fairlead.summing.participants import ListTooClose, check_apart
 from tests.summed import RELEASE, MemoryStore, Nodes, count_figures, names
 
@@ -81,15 +81,25 @@ def test_a_reader_does_not_count_among_the_three() -> None:
 
 
 def test_a_list_is_served_again_and_another_one_waits() -> None:
-    """The same list always; one node fewer in no version, three fewer in the next one."""
-    keeper, ids = ListKeeper(MemoryStore()), names(8)
+    """The same list always; one node fewer neither now nor in the next version, three in both."""
+    keeper, ids, after = ListKeeper(MemoryStore()), names(8), replace(RELEASE, version=2)
     keeper.serve(served(ids))
     keeper.serve(served(ids))
+    for release in (RELEASE, after):
+        with pytest.raises(ListTooClose):
+            keeper.serve(served(ids[1:], release))
+    keeper.serve(served(ids[3:], after))
+    keeper.serve(served(ids, after))
+
+
+def test_lists_of_several_versions_count_together() -> None:
+    """A list far from the last version's is refused when it is too near to the first's."""
+    keeper, ids = ListKeeper(MemoryStore()), names(12)
+    keeper.serve(served(ids[:9]))
+    keeper.serve(served(ids[:6], replace(RELEASE, version=2)))
     with pytest.raises(ListTooClose):
-        keeper.serve(served(ids[1:]))
-    with pytest.raises(ListTooClose):
-        keeper.serve(served(ids[1:], replace(RELEASE, version=2)))
-    keeper.serve(served(ids[3:], replace(RELEASE, version=2)))
+        keeper.serve(served((*ids[:8], ids[9]), replace(RELEASE, version=3)))
+    keeper.serve(served(ids, replace(RELEASE, version=3)))
 
 
 def test_a_release_has_no_more_than_two_lists() -> None:
@@ -128,6 +138,26 @@ def test_other_figures_may_have_another_list() -> None:
         keeper.serve(served(ids[1:], replace(RELEASE, level="year", period="2026")))
 
 
+def test_the_same_records_are_in_few_sums() -> None:
+    """Whichever level, version or list it is, a seventh sum of one month is refused for good; the
+    six are stated again, and other months' sums too."""
+    keeper, ids = ListKeeper(MemoryStore()), names(12)
+    months = replace(RELEASE, level="month", period="2026-02")
+    six = [
+        served(ids), served(ids[:6]), served(ids, replace(RELEASE, version=2)), served(ids, months),
+        served(ids, replace(RELEASE, level="quarter")),
+        served(ids, replace(RELEASE, level="year", period="2026")),
+    ]  # fmt: skip
+    for each in (*six, *six):
+        keeper.serve(each)
+    assert len(six) == MAX_LOOKS
+    for period, level in (("2026", "year,kind"), ("2026-02", "month,kind"), ("2026-Q1", "all")):
+        with pytest.raises(LooksUsedUp):
+            keeper.serve(served(ids, replace(RELEASE, level=level, period=period)))
+    keeper.serve(served(ids, replace(months, period="2026-01")))
+    keeper.serve(served(ids, replace(RELEASE, period="2026-Q2")))
+
+
 def test_a_refused_list_leaves_nothing_behind() -> None:
     """What was refused counts for nothing afterwards."""
     store, ids = MemoryStore(), names(8)
@@ -148,8 +178,7 @@ def test_a_lists_digest_is_of_its_ids_and_their_lengths() -> None:
 IDS = names(7)
 CHOICES = (IDS, IDS[1:], IDS[:4])
 RELEASES = (
-    RELEASE,
-    replace(RELEASE, version=2),
+    *(replace(RELEASE, version=version) for version in range(1, 7)),
     replace(RELEASE, level="year", period="2026"),
 )
 READERS = (("reader",), ("p03",))
@@ -168,6 +197,7 @@ class AnyGateway(RuleBasedStateMachine):
         self.vectors: dict[tuple[str, bytes], set[bytes]] = {}
         self.transcripts: dict[tuple[str, Release, tuple[str, ...]], set[bytes]] = {}
         self.lists: dict[tuple[str, int], set[tuple[str, ...]]] = {}
+        self.looks: dict[tuple[str, int], set[tuple[Release, tuple[str, ...]]]] = {}
 
     def left(self, terms: Terms, statement: Statement, binding: Binding) -> None:
         """Note what left a node, and what it may be summed with."""
@@ -180,6 +210,8 @@ class AnyGateway(RuleBasedStateMachine):
         for month in terms.release.months:
             served = self.lists.setdefault((name, month), set())
             served.add(terms.participants)
+            looks = self.looks.setdefault((name, month), set())
+            looks.add((terms.release, terms.participants))
 
     def passed_on(
         self, said: dict[Terms, dict[str, Statement]], terms: Terms, how: str, data: st.DataObject
@@ -265,6 +297,11 @@ class AnyGateway(RuleBasedStateMachine):
     def values_are_of_one_transcript(self) -> None:
         """Of each node, release and list the values are said for one set of indicators."""
         assert all(len(seen) == 1 for seen in self.transcripts.values())
+
+    @invariant()
+    def no_record_is_in_many_sums(self) -> None:
+        """Of each node and month, over levels, versions and lists."""
+        assert all(len(looks) <= MAX_LOOKS for looks in self.looks.values())
 
     @invariant()
     def nobody_is_isolated(self) -> None:

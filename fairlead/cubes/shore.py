@@ -1,7 +1,8 @@
 """Which ports are sea ports and which are inland ports: never both (docs/statistics.md).
 
 It is the same for everybody, because two partners that count one port on two shores would add up
-what does not belong together. A port that is not here has to be given its shore where it is counted.
+what does not belong together. A port that is not here has to be given its shore where it is
+counted.
 """
 
 from __future__ import annotations

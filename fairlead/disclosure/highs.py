@@ -5,7 +5,9 @@ Importing it loads scipy; nothing but :mod:`fairlead.disclosure.exposure` does.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +22,35 @@ _OPTIMAL = 0
 _BINDING = 1e-9
 _MARGIN = 1e-6
 """What loosened intervals get beside the least that is needed: HiGHS is exact to 1e-7."""
+
+
+@dataclass(slots=True)
+class Effort:
+    """How much may still be computed: columns and entries of programmes, in the sum of all.
+
+    A count and not a clock, so that whoever decides the same ends at the same place.
+    """
+
+    left: int
+
+    def take(self, size: int) -> None:
+        """:raises Unsolved: it is used up."""
+        self.left -= size
+        if self.left < 0:
+            raise Unsolved
+
+
+_effort: ContextVar[Effort | None] = ContextVar("effort", default=None)
+
+
+@contextmanager
+def within(effort: Effort) -> Iterator[None]:
+    """What is solved in here costs of one effort; :class:`Unsolved` is raised where it ends."""
+    before = _effort.set(effort)
+    try:
+        yield
+    finally:
+        _effort.reset(before)
 
 
 class Unsolved(OperatorError):
@@ -92,7 +123,11 @@ class Programme:
         self._high[at] = max(left.high, self._high[at])
 
     def _solve(self, aim: NDArray[np.float64]) -> Point | None:
-        """Minimise; ``None`` if no table is found."""
+        """Minimise; ``None`` if no table is found.
+
+        :raises Unsolved: the effort is used up.
+        """
+        self._take(1)
         bounds = np.column_stack([self._low, self._high])
         some = self._matrix.shape[0] > 0
         found = linprog(
@@ -105,11 +140,16 @@ class Programme:
         binding = frozenset(self.cells[at] for at in np.flatnonzero(pulled > _BINDING))
         return Point(values=found.x, binding=binding)
 
+    def _take(self, times: int) -> None:
+        if (effort := _effort.get()) is not None:
+            effort.take(times * (len(self.cells) + self._matrix.nnz))
+
     def _loosen(self) -> None:
         """Widen intervals by as little as lets one table be possible; nothing falls below zero.
 
         :raises Unsolved: no such widening was found.
         """
+        self._take(3)
         count, rows = len(self.cells), self._matrix.shape[0]
         # x = kept + over - under, with kept in its interval: the excess is what is to be least.
         wide = hstack([self._matrix, self._matrix, -self._matrix], format="csr")

@@ -28,6 +28,11 @@ class Asked:
     version: int
     """Counts from 1; a later one has later records, or another list of participants."""
 
+    @property
+    def series(self) -> tuple[str, int, str, str, str]:
+        """What all versions of a release share."""
+        return self.cube, self.cube_version, self.measure, self.level, self.period
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Release:
@@ -90,7 +95,7 @@ class Ledger:
 
     def latest(self, asked: Asked) -> int:
         """The latest version released of what is asked, whatever version it names; 0 is none."""
-        same = (r.asked for r in self.releases if replace(r.asked, version=asked.version) == asked)
+        same = (made.asked for made in self.releases if made.asked.series == asked.series)
         return max((each.version for each in same), default=0)
 
     def with_release(self, made: Release) -> Ledger:
@@ -111,10 +116,14 @@ class Ledger:
         return replace(self, waivers={**self.waivers, share: known})
 
     def known(self, base: int) -> dict[Cell, Interval]:
-        """Of every cell with a figure, in whatever version, the values that may lie behind it."""
+        """Of every cell with a figure of its own, in whatever version, what may lie behind it.
+
+        A total of published parts is none: it says what they say. Counted beside them, it would
+        have a say twice in which of two figures that contradict each other is believed.
+        """
         known = dict(self.waivers)
         for made in self.releases:
-            for cell in made.shown.keys() - made.partial:
+            for cell in made.shown.keys() - made.partial - made.spans.keys():
                 said = made.span(cell, base)
                 known[cell] = known[cell].met(said) if cell in known else said
         return known

@@ -7,7 +7,7 @@ ever lowered.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairlead.disclosure.complement import complementary
@@ -19,6 +19,9 @@ from fairlead.disclosure.rules import Reason, Rules, primary
 from fairlead.disclosure.system import Cell, Interval, Sum
 from fairlead.disclosure.totals import Total, totals
 from fairlead.errors import Conflict, InvalidInput, Refused, Stale
+
+Draws = Callable[[Sequence[Cell]], int]
+"""The most figures of their own that one record is in, once each of these cells has one more."""
 
 
 class ReleaseRefused(Refused):
@@ -42,6 +45,12 @@ class Sums:
     squares: tuple[tuple[int, int], ...] | None = None
     waived: tuple[int, ...] | None = None
 
+    @classmethod
+    def unasked(cls, cells: Sequence[Cell]) -> Sums:
+        """For a release that needs none (:func:`needs_sums`)."""
+        nothing = (0,) * len(cells)
+        return cls(cells=tuple(cells), values=nothing, indicators=nothing, counts=nothing)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
@@ -62,23 +71,27 @@ def decide(
     rules: Rules,
     *,
     bound: float,
+    draws: Draws | None = None,
 ) -> Decided:
     """Release what may be shown; in steps (PROTOCOL §6):
 
     1. what is frozen is given again;
-    2. versions follow each other, and there are few;
-    3. cells with too few contributors or records, or dominated ones, are withheld;
+    2. a version is later than those that are out, and there are few;
+    3. a cell whose parts are all published is their total, which tells nothing new; any other one
+       with too few contributors or records, or a dominated one, is withheld;
     4. so is what an earlier version withheld;
-    5. a cell whose parts are all published is their total, any other one is rounded, and no
-       record is in many of the latter (:mod:`fairlead.disclosure.draws`);
+    5. the others are rounded, and no record is in many of them
+       (:mod:`fairlead.disclosure.draws`);
     6. further cells are withheld, until no programme bounds a withheld one too closely; in the
        place of one whose parts are out stands the total of the published ones, marked;
     7. the release is frozen.
 
     :param relations: between cells of this release and of all in the ledger, waived shares too.
     :param bound: the most that one cell may hold: the measure's bound × participants.
+    :param draws: how many figures of their own one record is in; by default what the relations
+        say, which have to have the cells of which all others are made.
     :raises InvalidInput: RULES, RELEASE: the sums are not as many as the cells.
-    :raises Stale: VERSION: not the next version.
+    :raises Stale: VERSION: not a later version than what is out.
     :raises Conflict: RELEASE_FROZEN: another release of this version has one of the cells.
     :raises ReleaseRefused: FIGURES_USED_UP; it depends on nothing but what is out.
     :raises Unsolved: the audit came to no end; nothing is released.
@@ -91,17 +104,19 @@ def decide(
     # 3
     relations, cells = tuple(relations), sums.cells
     unfit = primary(sums.indicators, sums.counts, sums.squares, rules, waived=sums.waived)
-    reasons = {cells[index]: reason for index, reason in unfit.items()}
+    parts = totals(relations, cells, ledger, asked.version, rules.round_to)
+    own = [cell for cell in cells if cell not in parts or not parts[cell].whole]
+    reasons = {cells[at]: reason for at, reason in unfit.items()}
+    reasons = {cell: reasons[cell] for cell in own if cell in reasons}
     # 4
-    for cell in ledger.withheld_before(cells):
+    for cell in ledger.withheld_before(own):
         reasons.setdefault(cell, Reason.WITHHELD_BEFORE)
     # 5
-    parts = totals(relations, cells, ledger, asked.version, rules.round_to)
     drawn = _drawn(sums, parts, rules.round_to)
-    for cell in _often_drawn(cells, relations, ledger, parts, rules):
+    for cell in _often_drawn(own, draws or _of_relations(relations, ledger), parts, rules):
         reasons.setdefault(cell, Reason.OFTEN_DRAWN)
     # 6
-    offered = {cell: drawn[cell][1] for cell in cells if cell not in reasons}
+    offered = {cell: drawn[cell][1] for cell in own if cell not in reasons}
     known = ledger.known(rules.round_to)
     secret = [cell for cell in reasons if cell not in parts]
     secret = _protected([*ledger.withheld(), *secret], relations, ledger, known)
@@ -114,6 +129,19 @@ def decide(
     return Decided(
         release=made, ledger=ledger.with_release(made), reasons=reasons, beyond=found.beyond
     )
+
+
+def needs_sums(
+    asked: Asked, cells: Sequence[Cell], relations: Iterable[Sum], ledger: Ledger, rules: Rules
+) -> bool:
+    """Whether the nodes must be asked: not for what is frozen, nor for totals of published parts.
+
+    Nodes state few figures of a month, and keep count: none is to be asked for in vain.
+    """
+    if ledger.find(asked) is not None:
+        return False
+    parts = totals(relations, cells, ledger, asked.version, rules.round_to)
+    return not all(cell in parts and parts[cell].whole for cell in cells)
 
 
 def coarser(made: Release, roll: Iterable[Sum]) -> tuple[Cell, ...]:
@@ -129,8 +157,8 @@ def _check(asked: Asked, sums: Sums, ledger: Ledger, rules: Rules) -> None:
     """:raises InvalidInput, Stale, Conflict, ReleaseRefused: see :func:`decide`."""
     if len(sums.values) != len(sums.cells) or len(sums.indicators) != len(sums.cells):
         raise InvalidInput("a release's cells and figures do not match", reasons=("RELEASE",))
-    if asked.version != ledger.latest(asked) + 1:
-        raise Stale("this is not the next version of the release", reasons=("VERSION",))
+    if asked.version <= ledger.latest(asked):
+        raise Stale("a later version of the release is out", reasons=("VERSION",))
     if not ledger.held(asked.version).isdisjoint(sums.cells):
         raise Conflict("a cell of this release is frozen in another", reasons=("RELEASE_FROZEN",))
     if asked.version > rules.versions:
@@ -151,21 +179,21 @@ def _protected(
     return [cell for cell in secret if cell not in known]
 
 
+def _of_relations(relations: Sequence[Sum], ledger: Ledger) -> Draws:
+    return lambda cells: most_draws(cells, relations, ledger)
+
+
 def _often_drawn(
-    cells: Iterable[Cell],
-    relations: Iterable[Sum],
-    ledger: Ledger,
-    parts: Mapping[Cell, Total],
-    rules: Rules,
+    own: Sequence[Cell], draws: Draws, parts: Mapping[Cell, Total], rules: Rules
 ) -> list[Cell]:
-    """Cells that get the total of their published parts, because more figures are too many.
+    """Which of the cells that are no whole totals get the total of their published parts, because
+    more figures are too many.
 
     :raises ReleaseRefused: FIGURES_USED_UP: other cells would have too many too.
     """
-    own = [cell for cell in cells if cell not in parts or not parts[cell].whole]
-    if most_draws(own, relations, ledger) <= rules.draws:
+    if draws(own) <= rules.draws:
         return []
-    if most_draws((cell for cell in own if cell not in parts), relations, ledger) > rules.draws:
+    if draws([cell for cell in own if cell not in parts]) > rules.draws:
         raise ReleaseRefused("no further figures of this period are released")
     return [cell for cell in own if cell in parts]
 

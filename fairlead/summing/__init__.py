@@ -13,7 +13,7 @@ Pure: keys, secrets and the store are handed in.
 from fairlead.summing.binding import Binding, Round
 from fairlead.summing.combining import Combined, contributors, surviving, totals
 from fairlead.summing.figures import Figures, Measure
-from fairlead.summing.keeper import ListKeeper, Served, Store
+from fairlead.summing.keeper import ListKeeper, LooksUsedUp, Served, Store
 from fairlead.summing.masking import mask, sum_of
 from fairlead.summing.noise import noise_share
 from fairlead.summing.pairs import pair_seed
@@ -28,6 +28,7 @@ __all__ = [
     "Combined",
     "Figures",
     "ListKeeper",
+    "LooksUsedUp",
     "Measure",
     "Release",
     "Round",

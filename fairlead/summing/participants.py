@@ -75,5 +75,5 @@ def check_apart(lists: Collection[Sequence[str]], readers: Collection[str]) -> N
     if any(size < TOGETHER + (pattern in reading) for pattern, size in groups.items()):
         raise ListTooClose(
             "a list of participants differs by too few from one that was served",
-            remedy="ask with the list served before, or with one that differs by more",
+            remedy="ask with a list served before, or wait until three partners differ from it",
         )

@@ -47,11 +47,13 @@ class Rounds:
         """Round 0: sign that this node takes part with exactly this list.
 
         1. The list has this node, and only partners known here.
-        2. No combination with lists served before isolates fewer than three nodes.
+        2. No combination with lists served before isolates fewer than three nodes, and few sums of
+           the same records were stated.
         3. Sign. Nothing is promised yet: the list counts once the next round is served.
 
         :raises NotFound: a partner that is unknown or unpinned here.
         :raises ListTooClose: LIST_TOO_CLOSE.
+        :raises LooksUsedUp: FIGURES_USED_UP: as many sums of a month's records were stated.
         :raises InvalidInput: PARTICIPANTS: not on the list.
         """
         # 1

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairlead.strategic.terms import quarter_at
-from fairlead.summing import Release, Statement, Terms
-from fairlead.summing.participants import ListTooClose, TooFewParticipants
+from fairlead.summing import LooksUsedUp, Release, Statement, Terms
+from fairlead.summing.participants import TOGETHER, ListTooClose, TooFewParticipants
 from fairlead.v1 import query_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures.rounds import Partners, Progress, Said
@@ -23,6 +23,7 @@ KNOWN_LISTS = 3
 NEW_LISTS = 3
 """... and lists of those who are left: once with everybody, and twice without who dropped out."""
 TOO_CLOSE = "LIST_TOO_CLOSE"
+USED_UP = "FIGURES_USED_UP"
 STRANGER = frozenset({"ROOT_UNPINNED", "UNKNOWN_PARTNER"})
 """Somebody of the list is not known where it was asked."""
 
@@ -73,6 +74,7 @@ class Gathering:
         2. Everybody, then those that are left; nodes say whether that list may be served.
         3. A release that began with a list waits for it.
 
+        :raises LooksUsedUp: the nodes state no further sums of these months.
         :raises ParticipantMissing: somebody of a list served before is not there, and no other one
             may be served; the remedy names who.
         :raises ListTooClose: nobody knows why: another gateway served it.
@@ -127,10 +129,14 @@ class Gathering:
         )
 
     async def _asked(self, attempt: Attempt) -> Gathered | Said:
-        """:raises TooFewParticipants: of them no cell could be shown."""
+        """:raises TooFewParticipants: of them no cell could be shown. :raises LooksUsedUp: several
+        say so, for what one says alone is not frozen into a release."""
         terms = self._draft(attempt)
         wire = self._to_wire(terms)
         said = await self._partners.ready(terms, wire, self._progress)
+        used_up = [name for name, why in said.failed.items() if why.reason == USED_UP]
+        if len(used_up) >= TOGETHER:
+            raise LooksUsedUp("the nodes state no further sums of this period's figures")
         if said.failed:
             return said
         return Gathered(terms=terms, wire=wire, ready=said.statements)

@@ -21,7 +21,7 @@ from fairlead.published import Published
 from fairlead.strategic.books import Books
 from fairlead.strategic.deciding import Made, decide_unit, needs_rounds, not_reported, total_unit
 from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
-from fairlead.summing import Combined, Release, Terms
+from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering
@@ -89,7 +89,8 @@ class Maker:
 
         1. What is frozen is given again.
         2. Where all figures are totals of what is out, nobody is asked.
-        3. Everybody of one list is ready; too few, and it is not reported, for now.
+        3. Everybody of one list is ready; too few, and it is not reported, for now. Nodes that
+           state no further sums of these months leave what totals there are.
         4. List, quarter and cut-off are durable: whoever goes on later says the same.
         5. The rounds: no sum is made of less than everybody's part.
         6. It is decided what may be shown, over everything that is out.
@@ -107,12 +108,14 @@ class Maker:
             partners = self._partners()
             expected = len(partners.directory.listed)
             # 2
+            total = partial(self._totalled, sought, release, expected)
             if not await asyncio.to_thread(self._needs_rounds, sought, release):
-                return await self._frozen(
-                    release, partial(self._totalled, sought, release, expected)
-                )
+                return await self._frozen(release, total)
             # 3
-            found = await self._gathered(sought, release, partners, progress)
+            try:
+                found = await self._gathered(sought, release, partners, progress)
+            except LooksUsedUp:
+                return await self._frozen(release, total)
             if found is None:
                 return self._not_reported(sought, expected).to_bytes()
             # 4
@@ -149,24 +152,30 @@ class Maker:
         ).gathered()
 
     async def _frozen(
-        self, release: Release, decide: Callable[[Books], Made], terms: Terms | None = None
+        self, release: Release, decide: Callable[[list[bytes]], Made], terms: Terms | None = None
     ) -> bytes:
         """Decide over what is out, and freeze it.
 
-        :param decide: takes a moment. :param terms: of the rounds, where there were any.
+        :param decide: given what the cube's releases added to its books; takes a moment.
+        :param terms: of the rounds, where there were any.
         """
         while True:
             after, rows = self._shelf.books(release.cube)
             if (frozen := self._shelf.frozen(release)) is not None:
                 return frozen
-            made = await asyncio.to_thread(lambda: decide(Books.of(rows)))
-            if made.beyond:
-                get_logger().error(Event.FIGURES_BEYOND, count=len(made.beyond))
+            made = await asyncio.to_thread(decide, rows)
             octets = made.published.to_bytes()
             put = put_release(release, octets, books=made.row, after=after)
             with suppress(Overtaken):
                 await self._log.append(self._leaf(release, made.published, terms), also=put)
+                if made.beyond:
+                    await self._alarm(len(made.beyond))
                 return octets
+
+    async def _alarm(self, cells: int) -> None:
+        """Withheld cells that nothing protects any more: what is out cannot be taken back."""
+        get_logger().error(Event.FIGURES_BEYOND, count=cells)
+        await self._log.append(self._leaves.alarm(["FIGURES_BEYOND"], subject="figures-released"))
 
     def _needs_rounds(self, sought: Sought, release: Release) -> bool:
         books = Books.of(self._shelf.books(release.cube)[1])
@@ -175,18 +184,18 @@ class Maker:
         )
 
     def _decided(
-        self, sought: Sought, terms: Terms, combined: Combined, expected: int, books: Books
+        self, sought: Sought, terms: Terms, combined: Combined, expected: int, rows: list[bytes]
     ) -> Made:
         return decide_unit(
-            terms, sought.cube, sought.level, sought.unit, combined, books, self._rules,
-            registry_digest=sought.registry.digest, expected=expected,
+            terms, sought.cube, sought.level, sought.unit, combined, Books.of(rows),
+            self._rules, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip
 
-    def _totalled(self, sought: Sought, release: Release, expected: int, books: Books) -> Made:
+    def _totalled(self, sought: Sought, release: Release, expected: int, rows: list[bytes]) -> Made:
         return total_unit(
-            sought.cube, sought.level, sought.unit, books, self._rules, version=release.version,
-            registry_digest=sought.registry.digest, expected=expected,
+            sought.cube, sought.level, sought.unit, Books.of(rows), self._rules,
+            version=release.version, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""``make attacks``, its long half: the distinguishing games of blind queries.
+"""The distinguishing games of blind queries, at length.
 
 Several processes run a federation each and play their share of the trials in it. Every game is
 judged in every view; it fails where the lower bound of an attacker's advantage exceeds

@@ -1,28 +1,31 @@
-"""Games of isolating one node by lists of participants: has it one record more, or not?
+"""Attacks that isolate one node by lists of participants: has it one record more, or not?
 
 Each trial draws everybody's figures and a secret coin; the attacker is the gateway, knows all
-figures but the coin, and asks for sums with whatever lists it likes. ``defended=False`` switches
-off exactly what the game is about. ``python -m tests.attacks.statistics.isolating --trials 2000``
-prints each game's accuracy, in which one half is a coin's.
+figures but the coin, and asks for sums with whatever lists it likes. The last one leaves lists
+alone, and asks until the noise averages out.
 """
 
 from __future__ import annotations
 
-import argparse
 import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from statistics import median_low
 
 from fairlead.errors import FairleadError
 from fairlead.summing import Binding, ListKeeper, Release, Round, Served, list_digest, mask, sum_of
 from fairlead.summing.noise import Noise
+from tests.attacks.statistics.pool import ALL, Defence
 from tests.summed import RELEASE, MemoryStore, names, octets
 
+Attack = Callable[[random.Random, frozenset[Defence]], bool]
 IDS = names(9)
 TARGET = IDS[4]
-SCALE, NONE = Fraction(3), Fraction(1, 1000)
-"""Noise of scale s alone holds who knows all the rest to 1/2 + tanh(1/2s)/2: .583 at 3."""
+SCALE, NONE = Fraction(5), Fraction(1, 1000)
+"""Noise of scale s alone holds who knows all the rest to 1/2 + tanh(1/2s)/2: .550 at 5."""
+AGAIN, SEEN = 400, 6
+"""How often one sum is asked for; and after how many equal answers it is no more."""
 CELL = "2026-Q1/c0"
 
 
@@ -68,7 +71,7 @@ class Federation:
         return sum(self.figures[name] for name in participants if name != TARGET)
 
 
-Attack = Callable[[Federation], int | None]
+Isolating = Callable[[Federation], int | None]
 """What is left of the target's figure, to the attacker's best; None where it has nothing."""
 
 
@@ -100,52 +103,17 @@ def one_against_two(nodes: Federation) -> int | None:
 
 
 def next_version(nodes: Federation) -> int | None:
-    """The target leaves between two versions of one release."""
+    """The target leaves between two versions, of which most figures are the same."""
     rest = [name for name in IDS if name != TARGET]
     return _difference(nodes.sum(IDS), nodes.sum(rest, replace(RELEASE, version=2)))
 
 
 def asked_again(nodes: Federation) -> int | None:
-    """The same sum of three nodes sixty times, averaged, less what is known of the others."""
-    few = IDS[3:6]
-    found = [nodes.sum(few) or 0 for _ in range(60)]
-    return round(sum(found) / len(found)) - nodes.known(few)
-
-
-@dataclass(frozen=True)
-class Game:
-    """An attack, and what hides the target from it: rules for lists, or noise."""
-
-    attack: Attack
-    by_noise: bool = False
-    steady: bool = False
-
-    def accuracy(self, trials: int, *, defended: bool, seed: int = 1) -> float:
-        """How often the attacker guesses the coin."""
-        chance, right = random.Random(seed), 0
-        for trial in range(trials):
-            coin = chance.randrange(2)
-            nodes = self._federation(chance, trial, coin, defended=defended)
-            left = self.attack(nodes)
-            base = nodes.figures[TARGET] - coin
-            guess = chance.randrange(2) if left is None else int(left - base >= 1)
-            right += guess == coin
-        return right / trials
-
-    def _federation(
-        self, chance: random.Random, trial: int, coin: int, *, defended: bool
-    ) -> Federation:
-        figures = {name: chance.randrange(3, 40) for name in IDS}
-        figures[TARGET] += coin
-        noisy = defended and self.by_noise
-        keeper = ListKeeper if defended or self.by_noise else UnsafeKeeper
-        secrets = {name: octets(seed_of(self, trial), name) for name in IDS}
-        if self.steady and not defended:
-            secrets = Fresh(secrets)
-        return Federation(
-            figures=figures, secrets=secrets, keeper=keeper(MemoryStore()),
-            scale=SCALE if noisy or self.steady else NONE,
-        )  # fmt: skip
+    """The middle of the same sum of three nodes, many times, less what is known of the others."""
+    few, found = IDS[3:6], list[int]()
+    while len(found) < AGAIN and (len(found) < SEEN or len({*found}) > 1):
+        found.append(nodes.sum(few) or 0)
+    return median_low(found) - nodes.known(few)
 
 
 class Fresh(dict[str, bytes]):
@@ -160,35 +128,55 @@ class Fresh(dict[str, bytes]):
         return octets(super().__getitem__(name), self.count)
 
 
-def seed_of(game: Game, trial: int) -> str:
-    """A name of this trial."""
-    return f"{game.attack.__name__}/{trial}"
+def lists(attack: Isolating) -> Attack:
+    """An attack that the rule for lists stops; there is no noise in it."""
+
+    def play(luck: random.Random, on: frozenset[Defence]) -> bool:
+        keeper = ListKeeper if Defence.LISTS in on else UnsafeKeeper
+        return _guessed(attack, luck, keeper(MemoryStore()), NONE, dict)
+
+    play.__name__ = attack.__name__
+    return play
+
+
+def noise(luck: random.Random, on: frozenset[Defence]) -> bool:
+    """The attack that noise stops, as long as it is the same for the same sum."""
+    secrets = dict if Defence.PRF in on else Fresh
+    return _guessed(asked_again, luck, ListKeeper(MemoryStore()), SCALE, secrets)
+
+
+def _guessed(
+    attack: Isolating,
+    luck: random.Random,
+    keeper: ListKeeper,
+    scale: Fraction,
+    kept: Callable[[dict[str, bytes]], dict[str, bytes]],
+) -> bool:
+    """Whether the attacker guesses the coin."""
+    coin = luck.randrange(2)
+    figures = {name: luck.randrange(3, 40) for name in IDS}
+    base = figures[TARGET]
+    figures[TARGET] += coin
+    secrets = kept({name: luck.randbytes(32) for name in IDS})
+    left = attack(Federation(figures=figures, secrets=secrets, keeper=keeper, scale=scale))
+    guess = luck.randrange(2) if left is None else int(left - base >= 1)
+    return guess == coin
 
 
 def _difference(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one - other
 
 
-GAMES = {
-    "claimed drop-out": Game(dropped_out),
-    "drop-out of the total": Game(dropped_out_of_the_total),
-    "three lists": Game(three_lists),
-    "one against two": Game(one_against_two),
-    "left before the next version": Game(next_version),
-    "asked again": Game(asked_again, by_noise=True, steady=True),
-}
-
-
-def main() -> None:
-    """Print every game's accuracy."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=2000)
-    trials = parser.parse_args().trials
-    print(f"{'game':32} {'defended':>9} {'not':>6}   ({trials} trials)")
-    for name, game in GAMES.items():
-        on, off = (game.accuracy(trials, defended=defended) for defended in (True, False))
-        print(f"{name:32} {on:9.3f} {off:6.3f}", flush=True)
-
-
-if __name__ == "__main__":
-    main()
+noise.__name__ = asked_again.__name__
+BY_LISTS = [
+    lists(attack)
+    for attack in (
+        dropped_out,
+        dropped_out_of_the_total,
+        three_lists,
+        one_against_two,
+        next_version,
+    )
+]
+OFF = {attack: ALL - {Defence.LISTS} for attack in BY_LISTS} | {noise: ALL - {Defence.PRF}}
+"""Each attack, with what is left when its defence is switched off."""

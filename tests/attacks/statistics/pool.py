@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
@@ -23,9 +23,6 @@ BOUND = 100_000
 """The most that a cell may hold."""
 RULES = Rules()
 
-Noise = Callable[[str], int]
-"""The sum of all nodes' noise shares for one spelling (cell, version, list of participants)."""
-
 
 class Defence(StrEnum):
     """What can be switched off."""
@@ -38,6 +35,9 @@ class Defence(StrEnum):
     VERSION_NOISE = "version-noise"
     IDENTICAL = "identical"
     DRAWS = "draws"
+    LISTS = "lists"
+    PRF = "prf"
+    SPELLING = "spelling"
 
 
 ALL = frozenset(Defence)
@@ -72,8 +72,6 @@ class Pool:
     luck: random.Random
     on: frozenset[Defence] = ALL
     relations: tuple[Sum, ...] = ()
-    shares: Noise | None = None
-    """The sum of the nodes' own shares; without it, noise of the same distribution."""
     ledger: Ledger = field(default_factory=Ledger)
     secret: int = field(init=False)
 
@@ -98,8 +96,6 @@ class Pool:
         """The noise on one figure: the same for the same spelling, as from a keyed PRF."""
         if Defence.NOISE not in self.on:
             return 0
-        if self.shares is not None:
-            return self.shares(spelling)
         return two_sided(random.Random(f"{self.secret}/{spelling}"))
 
     def release(
@@ -109,15 +105,12 @@ class Pool:
         *,
         period: str = "2026",
         version: int = 1,
-        spelling: str = "",
     ) -> Release:
         """Release a level: of each cell, how many records each partner holds."""
         drawn = version if Defence.VERSION_NOISE in self.on else 1
-        values = tuple(
-            sum(counts) + self.noise(f"{cell}{spelling}@{drawn}") for cell, counts in held.items()
-        )
+        values = tuple(sum(counts) + self.noise(f"{cell}@{drawn}") for cell, counts in held.items())
         asked = Asked(
-            cube="reports", cube_version=1, measure="count", level=level + spelling, period=period,
+            cube="reports", cube_version=1, measure="count", level=level, period=period,
             version=version if Defence.FROZEN in self.on else 1,
         )  # fmt: skip
         sums = Sums(

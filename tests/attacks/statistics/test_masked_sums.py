@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,12 +11,8 @@ from fairlead.errors import Conflict, Forged
 from fairlead.summing import ListKeeper, Round, Statement, Terms, contributors, mask, totals
 from fairlead.summing.figures import BoundExceeded
 from fairlead.summing.masking import pack, sum_of, unpack
-from tests.attacks.statistics.isolating import GAMES
 from tests.summed import COUNT, RELEASE, MemoryStore, Nodes, count_figures, names
 
-TRIALS = 60
-CHANCE = 3.3 * math.sqrt(0.25 / TRIALS)
-"""How far chance takes so few trials from their accuracy once in 2,000 times; draws are fixed."""
 ALONE = {"p00": (7, 1), "p01": (4, 2), "p02": (0, 3), "p03": (0, 4), "p04": (0, 5)}
 """Only two nodes have anything in the first cell."""
 FIGURES = {name: count_figures(row) for name, row in ALONE.items()}
@@ -29,21 +24,7 @@ def nodes() -> Nodes:
     return Nodes(5)
 
 
-# ── One node, by lists
-
-
-@pytest.mark.parametrize("name", [name for name, game in GAMES.items() if not game.by_noise])
-def test_no_lists_isolate_a_node(name: str) -> None:
-    """With the rule the attacker guesses as a coin does, and without it always right."""
-    assert abs(GAMES[name].accuracy(TRIALS, defended=True) - 0.5) < CHANCE
-    assert GAMES[name].accuracy(TRIALS, defended=False) == 1
-
-
-@pytest.mark.parametrize("name", [name for name, game in GAMES.items() if game.by_noise])
-def test_noise_hides_what_lists_do_not(name: str) -> None:
-    """The same sum again and again is left to the noise."""
-    assert GAMES[name].accuracy(TRIALS, defended=True) < 0.6 + CHANCE
-    assert GAMES[name].accuracy(TRIALS, defended=False) > 0.5 + CHANCE
+# ── One node, by lists (the games are in isolating.py)
 
 
 def test_a_gateway_that_has_everything_gets_no_second_list(nodes: Nodes) -> None:
