@@ -328,7 +328,7 @@ async def test_figures_over_their_bound_are_not_reported(
         node.origin.rows = rows
         with refused("NOT_REPORTED") as caught:
             await nodes.counted(terms)
-        assert node.told[-1] == f"FiguresService.CountContributors {reason}"
+        assert node.told[-1] == f"FiguresService.GetReady {reason}"
         assert "1000000" not in caplog.text + str(caught[0]) + caught[0].diagnostics()
         assert not any(cell in caplog.text + caught[0].diagnostics() for cell in cells())
         assert "MEASURE" not in repr(caught[0].reasons)
@@ -347,13 +347,14 @@ async def test_what_else_keeps_it_from_counting_is_its_owners_business(nodes: St
     node.taking.figures = Changed(node.taking.figures, unreadable)
     with refused("NOT_REPORTED"):
         await nodes.counted(terms)
-    assert node.told == ["FiguresService.CountContributors LOG_UNAVAILABLE"]
+    assert node.told == ["FiguresService.GetReady LOG_UNAVAILABLE"]
 
 
 async def test_calls_beyond_a_few_come_again(nodes: Stating) -> None:
     """A gateway that asks for everything at once waits; who is inside is not disturbed."""
     terms, node = nodes.terms(), nodes.nodes["police"]
     request = pb.CountContributorsRequest(terms=nodes.wire(terms), ready=await nodes.ready(terms))
+    node.taking._ahead.clear()  # as after a restart
     going, count = asyncio.Event(), node.taking.figures.count
 
     async def slow(*arguments: Any, **named: Any) -> Any:

@@ -9,25 +9,27 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from threading import Lock
 from typing import Any, Protocol, TypeVar
 
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.cubes.cube import Cube
 from fairlead.cubes.registry import Registry
-from fairlead.errors import FairleadError, Overloaded, OwnerError, Refused
+from fairlead.errors import FairleadError, Overloaded, OwnerError, Refused, Stale
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.partners import Directories
 from fairlead.strategic.statements import statement_to_wire, statements_from_wire
 from fairlead.strategic.terms import RoundsOf, figures_of_counted
 from fairlead.summing import Figures, ListKeeper, Rounds, Statement, Store
-from fairlead.summing.release import framed
+from fairlead.summing.release import Release, framed
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import statistics_pb2 as pb
@@ -38,6 +40,8 @@ from node.statistics.seeds import PairSeeds
 AT_ONCE = 8
 """Calls under way; further ones are to come again."""
 WORKERS = 2
+AHEAD = 32
+"""Releases counted for the first round that are kept in memory for the second."""
 COUNTED, SUMMED = "figures-counted", "figures-summed"
 MIGRATIONS = (
     """
@@ -95,6 +99,8 @@ class TakingPart:
     clock: Callable[[], float]
     _seeds: PairSeeds = field(init=False)
     _pool: ThreadPoolExecutor = field(init=False)
+    _ahead: OrderedDict[tuple[Release, int], Figures] = field(default_factory=OrderedDict)
+    _counting: Lock = field(default_factory=Lock)
     _busy: int = 0
     _noting: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -107,13 +113,15 @@ class TakingPart:
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
 
     async def ready(self, request: pb.GetReadyRequest, peer: Identity) -> pb.GetReadyResponse:
-        """Round 0: :meth:`fairlead.summing.Rounds.ready`, if this node has anything to state.
+        """Round 0: :meth:`fairlead.summing.Rounds.ready`, if this node has anything to state, and
+        can count it: whoever is ready and drops out then stops the release for everybody.
 
         :raises FairleadError: refused, with the refusal on the record.
         """
         async with self._recorded(peer, "GetReady"):
             about = await self._about(request.terms)
             said = await self._apart(self._rounds().ready, about.terms)
+            await self._apart(self._count_ahead, about, asyncio.get_running_loop())
         return pb.GetReadyResponse(statement=statement_to_wire(said))
 
     async def count(
@@ -201,20 +209,42 @@ class TakingPart:
             keeper=ListKeeper(self.store),
         )
 
+    def _count_ahead(self, about: RoundsOf, loop: asyncio.AbstractEventLoop) -> None:
+        """Count what the next round will say, and keep it for that round, unless it is frozen.
+
+        :raises OwnerError: it cannot be counted.
+        """
+        terms = about.terms
+        try:
+            self._rounds().keeper.frozen(terms.release, _not_frozen)
+        except Stale:
+            found = self._counted(about, loop)
+            with self._counting:
+                self._ahead[terms.release, terms.cut_off] = found
+                while len(self._ahead) > AHEAD:
+                    self._ahead.popitem(last=False)
+
     def _counted(self, about: RoundsOf, loop: asyncio.AbstractEventLoop) -> Figures:
-        """The node's figures, counted on the loop while a worker waits.
+        """The node's figures, counted on the loop while a worker waits, or the round before.
 
         :raises OwnerError: they cannot be counted.
         """
         cube, level, unit, terms = about
+        with self._counting:
+            ahead = self._ahead.get((terms.release, terms.cut_off))
+        if ahead is not None:
+            return ahead
         until = min(terms.cut_off, self.clock())
         counting = self.figures.count(cube, level, unit, cut_off=until)
         try:
-            return figures_of_counted(asyncio.run_coroutine_threadsafe(counting, loop).result())
+            counted = asyncio.run_coroutine_threadsafe(counting, loop).result()
+            figures = figures_of_counted(counted)
+            figures.check(terms.measures, len(terms.cells))
         except OwnerError:
             raise
         except FairleadError as error:
             raise NotCounted("figures cannot be counted", reasons=error.reasons) from None
+        return figures
 
     async def _apart(self, work: Callable[..., T], *arguments: Any) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._pool, work, *arguments)
@@ -265,6 +295,10 @@ class TakingPart:
                 statement_digest=hashlib.sha256(said.vector).digest(),
             )
             await self.log.append(self.leaves.figures(subject, figures), also=_noted(key))
+
+
+def _not_frozen() -> bytes:
+    raise Stale("nothing is frozen yet", reasons=("ROUND_ORDER",))
 
 
 def _noted(key: bytes) -> Callable[[Any], None]:
