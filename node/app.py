@@ -46,6 +46,7 @@ from node.evaluation import Evaluation
 from node.exchange import GatewayExchange
 from node.exposure import acceptance
 from node.exposure.gate import accepts
+from node.feedback import FeedbackBook
 from node.following import Following
 from node.heads import HeadKeeper
 from node.index import Index
@@ -183,7 +184,8 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     outbox = _outbox(parts)
     asker.watches.on_hits = partial(_tell_oversight, parts, outbox)
     carrier = _carrier(parts, asker, outbox)
-    answering, steering = _owner(parts, line, index, outbox)
+    answering, steering = _owner(parts, line, index, outbox, asker.book)
+    await asyncio.to_thread(steering.mapped.check, steering.own_cells.registry)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
     steering.snapshots = asker.snapshots.report
@@ -358,7 +360,7 @@ def _carrier(parts: Parts, asker: Asker, outbox: Outbox) -> DecoyCarrier:
 
 
 def _owner(
-    parts: Parts, line: GatewayLine, index: Index, outbox: Outbox
+    parts: Parts, line: GatewayLine, index: Index, outbox: Outbox, book: FeedbackBook
 ) -> tuple[Answering, Steering]:
     """The owner's half: what answers, and what the owner steers it by."""
     config, log, leaves, clock = parts.config, parts.log, parts.leaves, parts.clock
@@ -372,6 +374,7 @@ def _owner(
         policy=parts.policy,
         desk=desk,
         index=index,
+        book=book,
         clock=clock,
     )
     answering = Answering(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -12,7 +13,9 @@ from typing import Any
 from fairlead import process
 from fairlead.auditlog import AuditLog
 from fairlead.config import NodeConfig
+from fairlead.cubes.registry import Registry
 from fairlead.decisions import Once, open_recorder
+from fairlead.disclosure.rules import Rules
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
 from fairlead.membership import Membership
@@ -25,6 +28,10 @@ from node.decoys import DecoyBook
 from node.exposure import acceptance
 from node.exposure.gate import ExposureGate
 from node.exposure.source import source_facts
+from node.feedback import FeedbackBook
+from node.figures import Figures
+from node.figures.mapped_config import MappedSources
+from node.history import DAY_S
 from node.index import Index
 from node.indexing import INDEX_FILE, LOG_FILE, index_keys
 from node.opening import (
@@ -33,10 +40,14 @@ from node.opening import (
     log_origin,
     no_index,
     open_index,
+    open_vault,
     own_keys,
     own_node,
     register_key,
+    words_of,
 )
+from node.origins import figures_of
+from node.owncells import OwnCells
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
@@ -52,6 +63,7 @@ from node.register import Register, RegisterDesk
 from node.sources.mapping import load_mapping
 from node.status import Status
 from node.steering import Steering
+from node.vault import Vault
 
 
 def steering_of(
@@ -64,9 +76,13 @@ def steering_of(
     policy: LivePolicy,
     desk: ReleaseDesk,
     index: Index | None,
+    book: FeedbackBook,
     clock: Callable[[], float],
 ) -> Steering:
-    """What the owner holds in its hands, over the parts that answer."""
+    """What the owner holds in its hands, over the parts that answer.
+
+    :param book: feedback, as the node keeps it.
+    """
     gate = ExposureGate()
     gate.accept(acceptance.stored(log))
     pause = Pause(log, leaves, desk, clock=clock)
@@ -81,18 +97,29 @@ def steering_of(
         clock=clock,
     )
 
+    def cubes() -> Registry:
+        return cubes_of(policy.imagined)
+
     def indexed() -> Index:
         return index if index is not None else open_index(config)
 
     decoying = _decoying(config, keys, owner)
-    book = Register(log, leaves, key=register_key(config), clock=clock)
+    register = Register(log, leaves, key=register_key(config), clock=clock)
+    mapped = MappedSources(config.statistics, environ=os.environ)
+    figures = _figures(config, owner, register, book, mapped)
     return Steering(
         look=member.look,
         owner=owner,
         pause=pause,
         decoying=decoying,
-        register=RegisterDesk(
-            register=book, registry=lambda: cubes_of(policy.imagined), clock=clock
+        register=RegisterDesk(register=register, registry=cubes, clock=clock),
+        mapped=mapped,
+        own_cells=OwnCells(
+            figures=figures,
+            registry=cubes,
+            partners=lambda: len(owner.directory().partners),
+            rules=Rules(),
+            clock=clock,
         ),
         previewing=Previewing(
             owner=config.partner,
@@ -118,6 +145,32 @@ def steering_of(
             today=Today(log, config.partner, clock),
         ),
         snapshots=_held(log, clock),
+    )
+
+
+def _figures(
+    config: NodeConfig,
+    owner: Owner,
+    register: Register,
+    book: FeedbackBook,
+    mapped: MappedSources,
+) -> Figures:
+    """What this node can state of any cube. Feedback is deleted when the policy keeps no answer so
+    long, so coverage of before then is not known any more."""
+
+    def kept_since() -> float:
+        return owner.clock() - words_of(owner.policy()).retention_days * DAY_S
+
+    return figures_of(
+        partner=config.partner,
+        kind=lambda: owner.directory().partner(config.partner).kind,
+        log=owner.log,
+        register=register,
+        book=book,
+        kept_since=kept_since,
+        clock=owner.clock,
+        source=mapped,
+        mapped=mapped.maps,
     )
 
 
@@ -210,7 +263,9 @@ async def at_rest(
         migrations=MIGRATIONS,
     )
     index = open_index(config) if (config.state_dir / INDEX_FILE).exists() else None
+    vault: Vault | None = None
     try:
+        vault = open_vault(config)
         leaves = LeafWriter(log=f"partner/{config.partner}", clock=clock)
         policy = process.load_policy(
             config, member.trust, now=clock(), minimum_serial=process.active_serial(log, "policy")
@@ -226,9 +281,12 @@ async def at_rest(
             policy=live,
             desk=ReleaseDesk(log, leaves, tick_s=0),
             index=index,
+            book=FeedbackBook(vault),
             clock=clock,
         )
     finally:
         await asyncio.to_thread(log.close)
+        if vault is not None:
+            vault.close()
         if index is not None:
             index.close()

@@ -13,6 +13,8 @@ from fairlead.telemetry import Event, get_logger
 from node.control.server import Handler
 from node.decoys import decoy_id
 from node.exposure.document import moment
+from node.figures.mapped_config import MappedSources
+from node.owncells import OwnCells
 from node.owner import Owner
 from node.pausing import Pause
 from node.previewing import Previewing
@@ -49,6 +51,8 @@ class Steering:
     publishing: Publishing
     decoying: Decoying
     register: RegisterDesk
+    mapped: MappedSources
+    own_cells: OwnCells
     status: Status
     snapshots: Callable[[], Awaitable[Json]]
     """Tells what of others' publications is held."""
@@ -74,6 +78,7 @@ class Steering:
             "decoys-list": self._list_decoys,
             "decoys-remove": self._remove_decoy,
             **self.register.acts,
+            **self.own_cells.acts,
         }
 
     def _after_look(self, act: Handler) -> Handler:

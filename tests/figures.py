@@ -372,7 +372,7 @@ def of_mapped(cube: str, kind: str) -> Maker:
             else:
                 with closing(sqlite3.connect(folder / "rows.db")) as made, made:
                     marks = ", ".join("?" * len(_COLUMNS))
-                    made.executemany(f"INSERT INTO rows VALUES ({marks})", found)
+                    made.executemany(f"INSERT INTO rows VALUES ({marks})", found)  # noqa: S608
 
         await record(1)
         figures = MappedFigures([load_figures(path)], environ={})

@@ -194,7 +194,7 @@ def write_parquet(path: Path, found: Sequence[Row]) -> None:
     write_csv(path.with_suffix(".tmp"), found)
     with duckdb.connect() as connection:
         connection.execute(
-            "COPY (SELECT * REPLACE (CAST(entered AS BIGINT) AS entered, CAST(kg AS DOUBLE) AS kg,"
+            "COPY (SELECT * REPLACE (CAST(entered AS BIGINT) AS entered, CAST(kg AS DOUBLE) AS kg,"  # noqa: S608
             " CAST(hours AS DECIMAL(9, 3)) AS hours) FROM read_csv($path, all_varchar = true,"
             " header = true, delim = ',', quote = '\"', escape = '\"'))"
             f" TO '{path}' (FORMAT parquet, ROW_GROUP_SIZE 20000)",
@@ -209,7 +209,7 @@ def write_sqlite(path: Path, found: Sequence[Row]) -> None:
         connection.execute(f"CREATE TABLE rows ({', '.join(NAMES)}, PRIMARY KEY (id))")
         marks = ", ".join("?" * len(NAMES))
         connection.executemany(
-            f"INSERT INTO rows VALUES ({marks})",
+            f"INSERT INTO rows VALUES ({marks})",  # noqa: S608
             ([_native(row, n) for n in NAMES] for row in found),
         )
     connection.close()

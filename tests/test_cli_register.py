@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from fairlead.config import Limits
 from node.cli.main import app
+from node.control.message import NodeRefused
 from tests.federation import build, federation
 from tests.test_cli_owner import typed, write_config
 from tests.typist import blocks
@@ -113,7 +114,8 @@ def test_what_cannot_be_is_refused(node: Path, words: tuple[str, ...]) -> None:
 
 
 async def test_a_running_node_takes_them_over_its_socket(tmp_path: Path) -> None:
-    """The commands are the same beside a node that serves, which knows the entry at once."""
+    """The commands are the same beside a node that serves, which knows the entry at once, and says
+    as much of what it cannot do."""
     async with federation(tmp_path, partners=("customs", OWNER)) as made:
         app_ = made.nodes[OWNER]
         await app_.control.start()
@@ -122,5 +124,17 @@ async def test_a_running_node_takes_them_over_its_socket(tmp_path: Path) -> None
         (row,) = app_.steering.register.register.rows()
         assert row.entry.id == "R-1"
         assert "R-1" in (await asyncio.to_thread(typed, config, "reports", "list")).stdout
+        asked = ("statistics", "preview", "displacement", "--level", "quarter,shore", "--period")
+        shown = await asyncio.to_thread(typed, config, *asked, "2026-Q1", "--output", "json")
+        (cell,) = json.loads(shown.stdout)["cells"]
+        assert (cell["codes"], cell["values"]) == (["sea"], {"events": [1]})
+        assert (await asyncio.to_thread(typed, config, *asked, "2099")).exit_code == 2
+        with pytest.raises(NodeRefused) as caught:
+            await asyncio.to_thread(
+                app, ["statistics", "preview", "vulnerabilities", "--level", "quarter", "--period",
+                      "2026-Q1", "--config", str(config)], standalone_mode=False,
+            )  # fmt: skip
+        assert caught.value.reasons == ("FIGURES_NONE",)
+        assert "vulnerabilities: source: none of these" in caught.value.diagnostics()
         refused = await asyncio.to_thread(typed, config, *REPORT, "--place", "nowhere")
         assert refused.exit_code == 2

@@ -33,7 +33,8 @@ from tests.mapped import (
 )
 
 ASKED = [("month,port,kind", "2026-01"), ("month,port,kind", "2025-12"),
-         ("quarter,country,kind", "2026-Q1"), ("quarter,country", "2025-Q4"), ("year", "2026")]  # fmt: skip
+         ("quarter,country,kind", "2026-Q1"), ("quarter,country", "2025-Q4"),
+         ("year", "2026")]  # fmt: skip
 WRITERS: dict[str, Callable[[Path, Sequence[dict[str, Any]]], None]] = {
     "csv": write_csv, "json": write_json, "parquet": write_parquet,
 }  # fmt: skip
@@ -151,8 +152,8 @@ def test_faulty_rows_are_listed_by_range_and_nothing_is_counted(
 
 
 def test_rows_outside_the_unit_are_not_held_against_it(tmp_path: Path) -> None:
-    """A row of another year, or entered behind the cut-off, may hold what it wants; the check of the
-    whole source finds it."""
+    """A row of another year, or entered behind the cut-off, may hold what it wants; the check of
+    the whole source finds it."""
     found = [good(1), good(2, at="2024-01-05", port="?"), good(3, entered=1_790_000_001, kg="x")]
     write_csv(tmp_path / "rows.csv", found)
     at = mapping(tmp_path, 'files = ["rows.csv"]')
@@ -233,7 +234,8 @@ def test_numbers_beyond_every_bound_overflow_nothing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", list(WRITERS))
 @pytest.mark.parametrize(
-    "name", ['po"rt', "po'rt", "number", "d", "a0", "SELECT", '") FROM x; --', "a/b~c", "$path", "p%s"]
+    "name",
+    ['po"rt', "po'rt", "number", "d", "a0", "SELECT", '") FROM x; --', "a/b~c", "$path", "p%s"],
 )  # fmt: skip
 def test_a_column_may_have_any_name(tmp_path: Path, kind: str, name: str) -> None:
     """Quotes, keywords, parameters and our own names in a column's name are only a name."""
@@ -251,7 +253,7 @@ def test_a_column_may_have_any_name(tmp_path: Path, kind: str, name: str) -> Non
     if kind == "parquet":
         with duckdb.connect() as connection:
             connection.execute(
-                "COPY (SELECT * FROM read_csv($path, all_varchar = true, header = true,"
+                "COPY (SELECT * FROM read_csv($path, all_varchar = true, header = true,"  # noqa: S608
                 " delim = ',', quote = '\"', escape = '\"', auto_detect = true))"
                 f" TO '{tmp_path / 'rows.parquet'}' (FORMAT parquet)",
                 {"path": str(tmp_path / "rows.csv")},

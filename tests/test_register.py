@@ -46,11 +46,11 @@ class Place:
         return found
 
     async def figure(self, cube: str, level: str, cell: str) -> tuple[int, ...]:
-        """The words of one cell, as of now."""
+        """The words of one cell, as of a second from now."""
         chosen = REGISTRY.cube(cube)
         found = chosen.level(level)
         counted = await RegisterFigures(self.desk.register).count(
-            chosen, found, found.cell(cell).unit, cut_off=self.clock.now
+            chosen, found, found.cell(cell).unit, cut_off=self.clock.now + 1
         )
         cells = found.cells(found.period(found.cell(cell).unit.spelling))
         return counted.values[cells.place(found.cell(cell))]
@@ -64,26 +64,26 @@ def place(tmp_path: Path) -> Iterator[Place]:
     log.close()
 
 
-async def report(place: Place, entry: str = "R-1", **changes: Any) -> dict[str, Any]:
+async def report(at: Place, /, entry: str = "R-1", **changes: Any) -> dict[str, Any]:
     """Enter a report of a broken seal at Rotterdam."""
     fields = {
         "by": "u-t01", "on": "2026-02-16", "place": "NLRTM", "event": "seal-broken",
         "shore": "sea", "modus": "rip-off",
     }  # fmt: skip
-    return await place.desk.add_report(entry=entry, **{**fields, **changes})
+    return await at.desk.add_report(entry=entry, **{**fields, **changes})
 
 
-async def enquiry(place: Place, entry: str = "E-1", **changes: Any) -> dict[str, Any]:
+async def enquiry(at: Place, /, entry: str = "E-1", **changes: Any) -> dict[str, Any]:
     fields = {"by": "u-t01", "on": "2026-02-18", "report": "R-1"}
-    return await place.desk.open_enquiry(entry=entry, **{**fields, **changes})
+    return await at.desk.open_enquiry(entry=entry, **{**fields, **changes})
 
 
-async def outcome(place: Place, entry: str = "O-1", **changes: Any) -> dict[str, Any]:
+async def outcome(at: Place, /, entry: str = "O-1", **changes: Any) -> dict[str, Any]:
     fields = {
         "by": "u-t01", "on": "2026-03-02", "enquiry": "E-1", "outcome": "seizure", "kg": 120,
         "exchange": "linked",
     }  # fmt: skip
-    return await place.desk.add_outcome(entry=entry, **{**fields, **changes})
+    return await at.desk.add_outcome(entry=entry, **{**fields, **changes})
 
 
 async def refused(act: Any) -> FairleadError:
@@ -234,6 +234,26 @@ async def test_a_report_that_no_cube_could_count_is_refused(
     assert error.remedy or code == "CODE"
     assert place.log.head.size == 0
     assert REPORTER not in error.diagnostics()
+
+
+@pytest.mark.parametrize(
+    ("changes", "named"),
+    [
+        ({"place": "rotterdam"}, "NLRTM (Rotterdam)"),
+        ({"place": "NLRTN"}, "NLRTM (Rotterdam)"),
+        ({"event": "seal-brokn"}, "seal-broken"),
+        ({"event": "explosion"}, "gate-in  gate-out"),
+    ],
+    ids=str,
+)
+async def test_an_unknown_code_is_answered_with_those_that_resemble_it(
+    place: Place, changes: dict[str, Any], named: str
+) -> None:
+    """By its spelling or by its name, at any step; the words that were typed are not repeated."""
+    error = await refused(report(place, **changes))
+    assert named in error.remedy
+    (typed,) = changes.values()
+    assert typed not in error.diagnostics()
 
 
 @pytest.mark.parametrize(
@@ -414,7 +434,7 @@ def test_any_text_is_an_id_or_refused(text: str) -> None:
         kg=st.none() | st.integers(0, 10**7),
         withdrawn=st.booleans(),
         codes=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
-    )  # fmt: skip
+    )
 )
 @settings(max_examples=100, deadline=None)
 def test_an_entry_is_read_as_it_was_written(entry: Entry) -> None:

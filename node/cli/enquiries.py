@@ -43,7 +43,9 @@ def open_(
         correct=correct,
     )  # fmt: skip
     done(found, output)
-    say("next: fairlead-node outcomes add …")
+    say(
+        f"next: fairlead-node outcomes add ID --enquiry {enquiry} --outcome CODE --on DAY --by {by}"
+    )
 
 
 @app.command("close")

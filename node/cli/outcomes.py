@@ -55,7 +55,7 @@ def add(
         exchange=exchange, place=place, correct=correct, **weight,
     )  # fmt: skip
     done(found, output)
-    say("next: fairlead-node enquiries close …")
+    say(f"next: fairlead-node enquiries close {enquiry} --closed DAY --by {by}")
 
 
 @app.command("list")

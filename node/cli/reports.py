@@ -68,7 +68,7 @@ def add(
         reporter=_reporter(reporter), correct=correct,
     )  # fmt: skip
     done(found, output)
-    say("next: fairlead-node enquiries open …")
+    say(f"next: fairlead-node enquiries open ID --report {report} --opened DAY --by {by}")
 
 
 @app.command("feedback")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fairlead.cli.output import Exit, Format, awaited, emit, emit_json, say
-from node.cli.act import CONFIG, ConfigOption
+from fairlead.cli.output import Exit, Format, emit, emit_json, say
+from node.cli.act import CONFIG, ConfigOption, act
 
 if TYPE_CHECKING:
     from fairlead.config import NodeConfig
     from fairlead.cubes.registry import Registry
-    from node.figures.preview import Previewed
 
 app = typer.Typer(
     help="What this node counts: check its mappings, see its own figures.",
@@ -22,8 +21,9 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
+CHECK = "fairlead-node statistics check"
 CHECKED = ("mapping", "cube", "rows", "state")
-CELLS = ("unit", "codes", "records", "figures", "needs")
+CELLS = ("unit", "codes", "records", "figures", "needs of others")
 
 
 @app.command("check")
@@ -38,10 +38,11 @@ def check(config: ConfigOption = CONFIG, output: OutputOption = Format.TABLE) ->
     for entry in found:
         for line in entry["problems"]:  # type: ignore[attr-defined]
             say(f"{entry['mapping']}: {line}")
+        if entry["problems"]:
+            say(f"next: {entry['remedy']} --config {config}")
     if not found:
         say('no source is mapped to a cube: add its mapping to "statistics" in the configuration')
     if any(entry["problems"] for entry in found):
-        say(f"next: correct these, then: fairlead-node statistics check --config {config}")
         return Exit.CHECK_FAILED
     return Exit.ANSWERED
 
@@ -55,41 +56,25 @@ def preview(
     output: OutputOption = Format.TABLE,
 ) -> None:
     """Show this node's own figures, and what a cell would still need to be shown to others."""
-    import os
-    import time
-
-    from node.figures.mapped import MappedFigures
-    from node.figures.mapped_fit import check_fits
-    from node.figures.mapped_form import load_figures
-    from node.figures.preview import preview as previewed
-
-    settings, registry = _begin(config)
-    mappings = [load_figures(path) for path in settings.statistics]
-    for mapping in mappings:
-        check_fits(mapping, registry)
-    asked = registry.cube(cube)
-    at = asked.level(level)
-    over = at.period(period)
-    figures = MappedFigures(mappings, environ=os.environ)
-    now = time.time()
-    cells = awaited(previewed(figures, asked, at, over, cut_off=now))
+    found = act(config, "statistics-preview", cube=cube, level=level, period=period)
     if output is Format.JSON:
-        emit_json(
-            {
-                "cube": asked.id,
-                "cube_version": asked.version,
-                "registry": registry.digest.hex(),
-                "level": at.name,
-                "period": over.spelling,
-                "cut_off": int(now),
-                "cells": [cell.as_record() for cell in cells],
-            }
-        )
+        emit_json(found)
         return
-    shown = [cell for cell in cells if cell.records]
-    emit([_row(cell) for cell in shown], columns=CELLS, output=output)
-    say(f"{len(shown)} of {len(cells)} cells have records of this node, the others show none of it")
-    say("nothing left this node: others' figures decide about what needs them")
+    cells = found["cells"]
+    emit([_row(cell, found["units"]) for cell in cells], columns=CELLS, output=output)
+    say(f"{len(cells)} of {len(cells) + found['empty']} cells have records of this node")
+    if not cells:
+        return
+    if never := sorted({name for cell in cells for name in _never(cell)}):
+        say(f"never shown: {', '.join(never)}: the directory has only {found['partners']} partners")
+    say(f"shown is the sum of all who take part, with noise, in steps of {found['round_to']};")
+    say("and only where no cell that is not shown could be worked out from it")
+    say("nothing left this node")
+
+
+def _never(cell: dict[str, Any]) -> list[str]:
+    """The measures for which there are too few partners."""
+    return [name for name, need in cell["needs"].items() if not need["possible"]]
 
 
 def _begin(config: Path) -> tuple[NodeConfig, Registry]:
@@ -111,24 +96,47 @@ def _checked(path: Path, registry: Registry) -> dict[str, object]:
     from node.figures.mapped_fault import Uncountable
 
     found: dict[str, object] = {"mapping": path.name, "cube": None, "rows": None, "state": "ready",
-                                "problems": [], "faults": []}  # fmt: skip
+                                "problems": [], "remedy": "", "faults": []}  # fmt: skip
     try:
         found["cube"], found["rows"] = check_mapping(path, registry, environ=os.environ)
-    except Uncountable as error:
-        found["faults"] = [fault.as_record() for fault in error.faults]
-        return found | {"state": error.code, "problems": list(error.problems)}
     except FairleadError as error:
-        return found | {"state": error.code, "problems": error.diagnostics().split("\n")}
+        if isinstance(error, Uncountable):
+            found["faults"] = [fault.as_record() for fault in error.faults]
+        lines = error.diagnostics().split("\n")
+        problems = [line.strip() for line in lines if not line.startswith("next: ")]
+        return found | {"state": error.code, "problems": problems, "remedy": _next(error.remedy)}
     return found
 
 
-def _row(cell: Previewed) -> dict[str, object]:
-    needs = [str(rule) for rule, standing in cell.rules.items() if standing != "met"]
-    figures = [f"{name} {'/'.join(map(str, words))}" for name, words in cell.values.items()]
+def _next(remedy: str) -> str:
+    """What to do, and that this is run again."""
+    return remedy if remedy.endswith(CHECK) else "; ".join(filter(None, [remedy, f"then: {CHECK}"]))
+
+
+def _row(cell: dict[str, Any], units: dict[str, str]) -> dict[str, object]:
+    figures = [f"{name} {'/'.join(map(str, words))}" for name, words in cell["values"].items()]
     return {
-        "unit": cell.cell.unit.spelling,
-        "codes": "/".join(cell.cell.codes) or None,
-        "records": cell.records,
+        "unit": cell["unit"],
+        "codes": "/".join(cell["codes"]) or None,
+        "records": cell["records"],
         "figures": ", ".join(figures),
-        "needs": ", ".join(needs) or None,
+        "needs of others": _needs(cell["needs"], units) or None,
     }
+
+
+def _needs(needs: dict[str, dict[str, Any]], units: dict[str, str]) -> str:
+    """``seizures: 3 partners, 4 records; weight: 5 partners, 4 records, 42 kg``: what is the same
+    of several measures is said once."""
+    said: dict[str, list[str]] = {}
+    for name, need in needs.items():
+        parts = [_so_many(need["others"], "partner")]
+        parts += [_so_many(need["records"], "record")] if need["records"] else []
+        parts += [f"{need['amount']} {units[name]}"] if need["amount"] else []
+        said.setdefault(", ".join(parts), []).append(name)
+    return "; ".join(
+        text if len(said) == 1 else f"{'/'.join(names)}: {text}" for text, names in said.items()
+    )
+
+
+def _so_many(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

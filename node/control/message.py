@@ -88,6 +88,7 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         },
         "decoys-list": {},
         "decoys-remove": {"decoy": (str, True)},
+        "statistics-preview": {"cube": (str, True), "level": (str, True), "period": (str, True)},
         **REGISTER,
     }
 )
@@ -139,22 +140,39 @@ def result(value: Mapping[str, Any]) -> bytes:
 
 
 def failure(error: FairleadError) -> bytes:
-    """The octets of a reply that says why not; an error's text is fixed and may be shown."""
+    """The octets of a reply that says why not; an error's text is fixed and may be shown, and the
+    places that it lists (keys, rows) to the owner, whose alone this socket is."""
     content = {
         "message": error.message,
         "reasons": list(error.reasons),
         "remedy": error.remedy,
+        "details": error.diagnostics().split("\n")[1 : -1 if error.remedy else None],
         "exit": error.exit_code,
     }
     return json.dumps({"error": content}).encode("ascii") + b"\n"
 
 
 class NodeRefused(FairleadError):
-    """What the running node says instead of a result, in its own words."""
+    """What the running node says instead of a result, in its own words. ``details``: the lines
+    between its message and the next command."""
 
-    def __init__(self, message: str, *, reasons: tuple[str, ...], remedy: str, code: int) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        reasons: tuple[str, ...],
+        remedy: str,
+        code: int,
+        details: tuple[str, ...] = (),
+    ) -> None:
         super().__init__(message, reasons=reasons, remedy=remedy)
+        self.details = details
         self.exit_code = code  # type: ignore[misc]
+
+    def diagnostics(self) -> str:
+        """As the node itself would print it."""
+        head, *rest = super().diagnostics().split("\n")
+        return "\n".join([head, *self.details, *rest])
 
 
 def parse_reply(line: bytes) -> dict[str, Any]:
@@ -172,6 +190,7 @@ def parse_reply(line: bytes) -> dict[str, Any]:
             str(told["message"]),
             reasons=tuple(str(code) for code in told["reasons"]),
             remedy=str(told["remedy"]),
+            details=tuple(str(line) for line in told.get("details", ())),
             code=int(told["exit"]),
         )
     except (ValueError, KeyError, TypeError, RecursionError):

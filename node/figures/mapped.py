@@ -43,8 +43,8 @@ class MappedFigures:
         recorded, what is there now counts.
 
         :raises FiguresUnusable: FIGURES_NONE: no mapping is of the cube; MEASURE_BOUND;
-            FIGURES_CODES, DATE_UNREADABLE, NUMBER_UNREADABLE, with the rows. :raises SourceUnusable: a source cannot be read, or
-            changed while it was.
+            FIGURES_CODES, DATE_UNREADABLE, NUMBER_UNREADABLE, with the rows.
+        :raises SourceUnusable: a source cannot be read, or changed while it was.
         """
         return await asyncio.to_thread(self.counted, cube, level, unit, cut_off)
 

@@ -67,7 +67,8 @@ _OFFSETS = (f"{_DAY}?*[0-9]Z", f"{_DAY}?*[0-9]z", f"{_DAY}?*[0-9][-+][0-9][0-9]:
 
 class SqliteCells:
     """Any value may stand in any column, so each is looked at. Of an ISO moment whole seconds
-    count, as ``strftime`` reads them; a day that is none (the 30th of February) is no moment."""
+    count, as ``strftime`` reads them; a day that is none (the 30th of February) is no moment: older
+    versions give it back as it is spelled, unless something is added to it."""
 
     def word(self, column: str) -> Column:
         """See :class:`Cells`."""
@@ -79,7 +80,7 @@ class SqliteCells:
 
     def number(self, column: str) -> Column:
         """See :class:`Cells`."""
-        value = sa.column(column)
+        value: Column = sa.column(column)
         limit = sa.literal(MAX_NUMBER, sa.BigInteger)
         good = sa.and_(self._is_number(column), value >= 0, value < limit)
         thousandths = sa.func.round(value * sa.literal(THOUSANDTHS, sa.Integer))
@@ -117,7 +118,7 @@ class SqliteCells:
 
     def _at(self, moments: Moments) -> Column:
         if moments.unix:
-            value = sa.column(moments.column)
+            value: Column = sa.column(moments.column)
             return sa.case((self._is_number(moments.column), value), else_=sa.null())
         return self._seconds(moments.column)
 
@@ -142,7 +143,8 @@ class SqliteCells:
         text = self._text(column)
         day = sa.func.substr(text, 1, 10)
         real = sa.and_(
-            text.bool_op("GLOB")(sa.literal(f"{_DAY}*")), sa.func.strftime("%Y-%m-%d", day) == day
+            text.bool_op("GLOB")(sa.literal(f"{_DAY}*")),
+            sa.func.strftime("%Y-%m-%d", day, "+0 days") == day,
         )
         return sa.case(
             (real, sa.cast(sa.func.strftime("%s", text), sa.BigInteger)), else_=sa.null()
@@ -179,7 +181,7 @@ class PostgresCells:
     def number(self, column: str) -> Column:
         """See :class:`Cells`. :raises SourceUnusable: COLUMN_TYPE."""
         self._check(column, _NUMBERS)
-        value = sa.column(column)
+        value: Column = sa.column(column)
         good = sa.and_(
             value >= sa.literal(0, sa.Integer), value < sa.literal(MAX_NUMBER, sa.BigInteger)
         )
@@ -208,13 +210,13 @@ class PostgresCells:
 
     def within(self, moments: Moments, begins: int, ends: int) -> Column:
         """See :class:`Cells`."""
-        at = sa.column(moments.column)
+        at: Column = sa.column(moments.column)
         inside = sa.and_(at >= self._limit(moments, begins), at < self._limit(moments, ends))
         return sa.func.coalesce(inside, sa.false())
 
     def until(self, moments: Moments, cut_off: float) -> Column:
         """See :class:`Cells`."""
-        at = sa.column(moments.column)
+        at: Column = sa.column(moments.column)
         return sa.func.coalesce(at <= self._limit(moments, cut_off), sa.false())
 
     def _limit(self, moments: Moments, moment: float) -> Column:

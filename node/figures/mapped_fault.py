@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from fairlead.errors import SourceUnusable
 from node.figures.port import FiguresUnusable
 
+CHECK = "fairlead-node statistics check"
 MAX_RANGES = 20
 """Ranges of rows that are listed of one fault in one part; the others are counted."""
 
@@ -65,8 +66,7 @@ class Uncountable(FiguresUnusable):
         super().__init__(
             [fault.sentence() for fault in faults],
             reasons=tuple(dict.fromkeys(fault.code for fault in faults)),
-            remedy="correct the rows, or give their words a code in the mapping, then:"
-            " fairlead-node statistics check",
+            remedy=f"correct the rows, or give their words a code in the mapping, then: {CHECK}",
         )
         self.faults = tuple(faults)
 
@@ -85,7 +85,7 @@ def gathered(
 
 
 def uncountable(faults: Sequence[Fault]) -> Exception:
-    """The error of faulty rows; where a second look finds none of them, of a source that changed."""
+    """The error of faulty rows; where a second look finds none, of a source that changed."""
     return Uncountable(faults) if faults else changed()
 
 
@@ -94,6 +94,5 @@ def changed() -> SourceUnusable:
     return SourceUnusable(
         "a source changed while it was counted, so nothing is",
         reasons=("SOURCE_CHANGED",),
-        remedy="ask again; write a new export under another name, rename it into place:"
-        " fairlead-node statistics check",
+        remedy=f"ask again; write a new export under another name, rename it into place: {CHECK}",
     )

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import duckdb
 
-from node.figures.mapped_fault import Uncountable, changed, gathered, uncountable
+from node.figures.mapped_fault import CHECK, Uncountable, changed, gathered, uncountable
 from node.figures.mapped_plan import Group, Plan, Window
 from node.figures.mapped_query import Statement, counting, faulty, group_of
 from node.sources.csv import MAX_ROW, header_of, rejected_in
@@ -172,7 +172,7 @@ _SHAPES: Mapping[
 
 def _check(header: list[str], columns: Mapping[str, str]) -> None:
     if wrong := [(key, column) for key, column in columns.items() if header.count(column) != 1]:
-        raise ColumnsMissing(wrong)
+        raise ColumnsMissing(wrong, then=CHECK)
 
 
 def _quoted(name: str) -> str:

@@ -116,8 +116,8 @@ Figure = Rows | Total | Bars
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Window:
-    """Rows dated from ``begins`` until before ``ends`` and recorded until ``cut_off``: Unix seconds.
-    Of the last one the microseconds count."""
+    """Rows dated from ``begins`` until before ``ends`` and recorded until ``cut_off``: Unix
+    seconds. Of the last one the microseconds count."""
 
     begins: int
     ends: int

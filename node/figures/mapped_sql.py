@@ -20,7 +20,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from fairlead.errors import SourceUnusable
 from node.figures.mapped_column import Cells, cells_of
-from node.figures.mapped_fault import gathered, uncountable
+from node.figures.mapped_fault import CHECK, gathered, uncountable
 from node.figures.mapped_plan import Bars, Figure, Group, Plan, Rows, Total, Window
 from node.figures.mapped_query import group_of
 from node.sources.connecting import engine_of, failure
@@ -85,7 +85,7 @@ def _count(
     names = [str(column[0]) for column in described]
     found.close()
     if wrong := [(key, name) for key, name in columns.items() if names.count(name) != 1]:
-        raise ColumnsMissing(wrong)
+        raise ColumnsMissing(wrong, then=CHECK)
     kinds = {str(column[0]): column[1] for column in described}
     cells = cells_of(connection.dialect.name, kinds)
     rows = _placed(origin, (), cells, plan, window)
@@ -114,7 +114,7 @@ def _placed(
     row's own number in its order too."""
     read: list[Column] = []
     if key:
-        order = [sa.column(name) for name in key]
+        order: list[Column] = [sa.column(name) for name in key]
         read.append(sa.func.row_number().over(order_by=order).label("number"))
     read += [cells.word(axis.column).label(f"a{n}") for n, axis in enumerate(plan.axes)]
     for place, figure in enumerate(plan.figures):
@@ -177,7 +177,7 @@ def _fault(rows: sa.Subquery, plan: Plan) -> Column:
     for number, figure in enumerate(plan.figures):
         if not isinstance(figure, Rows):
             value = rows.c[f"f{number}"]
-            unread = value.is_(None)
+            unread: Column = value.is_(None)
             if isinstance(figure, Bars):
                 unread = sa.and_(sa.not_(rows.c[f"f{number}e"]), unread)
             found(unread)

@@ -13,6 +13,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import ceil
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
@@ -130,12 +131,13 @@ class Register:
         """Add rows, durable with one leaf; none where there is nothing to add.
 
         :param decide: told what the register says now, gives the entries as they are to be, and
-            raises where something forbids it. Nobody else writes meanwhile.
+            raises where something forbids it; it runs beside the event loop. Nobody else writes
+            meanwhile.
         :raises LogUnavailable: not durable, and nothing was added.
         """
         async with self._writing:
             known = await asyncio.to_thread(self.as_of)
-            entries = decide(known)
+            entries = await asyncio.to_thread(decide, known)
             if not entries:
                 return ()
             rows = self._numbered(entries, known)
@@ -152,7 +154,7 @@ class Register:
     def _numbered(self, entries: Sequence[Entry], known: Mapping[Key, Row]) -> list[Row]:
         last = self._rows[-1] if self._rows else None
         number = last.number if last else 0
-        moment = max(int(self._clock() * 1000), last.recorded_ms + 1 if last else 0)
+        moment = max(ceil(self._clock() * 1000), last.recorded_ms + 1 if last else 0)
         revisions = {key: row.revision for key, row in known.items()}
         found = []
         for entry in entries:

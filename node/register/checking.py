@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 
 from fairlead.cubes.dimension import Dimension
 from fairlead.cubes.registry import Registry
@@ -27,7 +28,10 @@ OPTIONS: Mapping[str, str] = {
     "weight": "--kg",
 }
 """Dimension → the option that states it."""
-LISTED = 40
+LISTED, MANY = 40, 8
+"""Codes of a dimension that are listed; of those that are spelled almost so."""
+CLOSE = 0.75
+"""How alike two spellings are, from 0 to 1."""
 
 
 def check(entry: Entry, registry: Registry) -> None:
@@ -39,7 +43,7 @@ def check(entry: Entry, registry: Registry) -> None:
     dimensions = {dimension.id: dimension for dimension in registry.dimensions}
     for name, code in entry.codes.items():
         if name not in dimensions or not _has(dimensions[name], code):
-            raise _unknown(name, dimensions.get(name))
+            raise _unknown(name, code, dimensions.get(name))
     wrong = sorted({name for name, _ in _wrong(entry, registry)})
     if wrong:
         options = " ".join(OPTIONS.get(name, name) for name in wrong)
@@ -68,15 +72,32 @@ def _has(dimension: Dimension, code: str) -> bool:
     return any(code == found.code for step in dimension.steps for found in step.codes)
 
 
-def _unknown(name: str, dimension: Dimension | None) -> InvalidInput:
+def _unknown(name: str, typed: str, dimension: Dimension | None) -> InvalidInput:
     option = OPTIONS.get(name, name)
-    codes = [code.code for code in dimension.steps[0].codes] if dimension else []
-    listed = "  ".join([*codes[:LISTED], *(["…"] if len(codes) > LISTED else [])])
+    remedy = f"leave {option} out"
+    if dimension is not None:
+        codes = [code.code for code in dimension.steps[0].codes]
+        rest = ["…, all of policies/cubes/registry.yaml"] if len(codes) > LISTED else []
+        listed = resembling(dimension, typed) or [*codes[:LISTED], *rest]
+        remedy = f"for {option} name one of: {'  '.join(listed)}"
     return InvalidInput(
         "the registry of cubes in force has no such code",
         reasons=("REGISTER_CODE",),
-        remedy=f"for {option} name one of: {listed}" if codes else f"leave {option} out",
+        remedy=remedy,
     )
+
+
+def resembling(dimension: Dimension, typed: str) -> list[str]:
+    """The codes, of any step, that are spelled or named almost so; the coarsest first, and what a
+    title names with it in brackets."""
+    sought = typed.casefold()
+    known = {code.code: code.title for step in reversed(dimension.steps) for code in step.codes}
+    spelled = get_close_matches(sought, [code.casefold() for code in known], MANY, CLOSE)
+    return [
+        f"{code} ({title})"
+        for code, title in known.items()
+        if code.casefold() in spelled or (len(sought) > 2 and sought in title.casefold())
+    ][:MANY]
 
 
 def first_code(registry: Registry, dimension: str) -> str:

@@ -150,7 +150,8 @@ class RegisterDesk:
             raise Stale(
                 "an enquiry is closed once it says what came of it",
                 reasons=("REGISTER_NO_OUTCOME",),
-                remedy="fairlead-node outcomes add …",
+                remedy="fairlead-node outcomes add ID --enquiry ID --outcome CODE --on DAY"
+                " --by USER",
             )
         return await self._done(Noun.ENQUIRY, entry, by=by, on=on, correct=correct)
 

@@ -30,10 +30,12 @@ class ColumnsMissing(SourceUnusable):
 
     default_code = "COLUMN_MISSING"
 
-    def __init__(self, missing: Sequence[tuple[str, str]]) -> None:
+    def __init__(
+        self, missing: Sequence[tuple[str, str]], *, then: str = "fairlead-node index"
+    ) -> None:
         super().__init__(
             "a source lacks, or has twice, columns that its mapping names",
-            remedy="correct these keys of the mapping, or the export, then: fairlead-node index",
+            remedy=f"correct these keys of the mapping, or the export, then: {then}",
         )
         self.missing = tuple(missing)
 
