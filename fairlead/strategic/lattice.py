@@ -10,7 +10,7 @@ Units of different calendar years have no sum in common.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -108,6 +108,21 @@ class Lattice:
                     found.add((name, unit.within(level.time)))
         return frozenset(found)
 
+    def connected(self, wanted: Place) -> frozenset[Place]:
+        """What chains of sums connect with a place."""
+        found, new = {wanted}, [wanted]
+        while new:
+            at = new.pop()
+            for place in self.present - found:
+                if self._adds_up(at, place) or self._adds_up(place, at):
+                    found.add(place)
+                    new.append(place)
+        return frozenset(found)
+
+    def _adds_up(self, fine: Place, coarse: Place) -> bool:
+        one, other = self.levels[fine[0]], self.levels[coarse[0]]
+        return rolls_up(one, other) and fine[1].within(other.time) == coarse[1]
+
     def sums(self, wanted: Place) -> tuple[Sum, ...]:
         """Every sum, those of few parts first; of the cells of ``wanted`` also the sums of released
         levels that are not the next finer ones, for totals."""
@@ -153,8 +168,11 @@ def _ordered(place: Place) -> tuple[str, int]:
 
 
 def lattice(cube: Cube, out: Iterable[Place], wanted: Place) -> Lattice:
-    """What is out of the calendar year of a release, and that release."""
-    places: Collection[Place] = {*out, wanted}
+    """What is out of the calendar year of a release, and that release.
+
+    Only what some chain of sums connects with it: about anything else it says nothing new.
+    """
     year = wanted[1].within(TimeStep.YEAR)
-    same = {place for place in places if place[1].within(TimeStep.YEAR) == year}
-    return Lattice(cube=cube, out=frozenset(same))
+    same = {place for place in (*out, wanted) if place[1].within(TimeStep.YEAR) == year}
+    whole = Lattice(cube=cube, out=frozenset(same))
+    return Lattice(cube=cube, out=whole.connected(wanted) & whole.out)

@@ -54,10 +54,7 @@ def _most(cube: Cube, own: Look, others: Sequence[Look]) -> int:
 def _finest(dimension: Dimension, looks: Sequence[Look]) -> tuple[str, int]:
     """The finest step of a dimension that is looked at, and how many codes it has."""
     steps = [
-        axis.step
-        for look in looks
-        for axis in look.level.axes
-        if axis.dimension.id == dimension.id
+        axis.step for look in looks for axis in look.level.axes if axis.dimension.id == dimension.id
     ]
     if not steps:
         return "", 1
