@@ -90,7 +90,9 @@ async def test_a_cube_that_too_few_report_is_asked_once(
     levels = [request(), request("quarter,country"), request("year", "2025")]
     assert await packing.releases_of(node, levels, kept(tmp_path), Telling(), NOW) == []
     assert len(node.asked) == 1
-    assert "reports: too few partners report it" in capsys.readouterr().err
+    assert "reports quarter,country,kind 2026-Q1..2026-Q2: 0 of 2 reported" in (
+        capsys.readouterr().err
+    )
 
 
 async def test_a_pack_is_written_signed_and_the_same_the_second_time(tmp_path: Path) -> None:

@@ -20,17 +20,20 @@ class Telling:
     """How far a question is; on a terminal one line that is written anew."""
 
     live: bool = False
+    brief: bool = False
+    """Say nothing of each unit of time."""
     _written: bool = False
 
     @classmethod
-    def to_person(cls) -> Telling:
+    def to_person(cls, *, brief: bool = False) -> Telling:
         """To stderr as it is."""
-        return cls(live=sys.stderr.isatty())
+        return cls(live=sys.stderr.isatty(), brief=brief)
 
     def line(self, text: str) -> None:
         """A line that stays."""
         self.end()
-        say(text)
+        if not self.brief:
+            say(text)
 
     def passing(self, text: str) -> None:
         """What the next line replaces; nothing where lines cannot be replaced."""

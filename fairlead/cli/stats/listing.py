@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from fairlead.cli.stats.choosing import Known
     from fairlead.cubes.cube import Cube
 
-CUBE_COLUMNS = ("cube", "title", "measures", "levels", "you_may_ask")
+CUBE_COLUMNS = ("cube", "title", "levels", "you_may_ask")
 LEVEL_COLUMNS = ("level", "cells", "rolls_up_to")
 CubeArgument = Annotated[
     str | None, typer.Argument(help="A cube, to see its measures and levels; else all cubes.")
@@ -50,7 +50,6 @@ def _show_cubes(known: Known, output: RowFormat) -> None:
             {
                 "cube": cube.id,
                 "title": cube.title,
-                "measures": " ".join(measure.id for measure in cube.measures),
                 "levels": len(cube.levels),
                 "you_may_ask": _permitted(known, cube),
             }

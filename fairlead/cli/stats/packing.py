@@ -65,9 +65,9 @@ async def _made(
         known = await known_at(client)
         kept = Kept(folder=folder / FOLDER, directory=client.directory)
         releases: list[Published] = []
-        now = time.time()
+        now, telling = time.time(), Telling.to_person(brief=True)
         for found in questions(known, year, purpose, now):
-            releases += await releases_of(client, found, kept, Telling.to_person(), now)
+            releases += await releases_of(client, found, kept, telling, now)
         contents = Contents.of(
             year,
             federation=client.directory.federation,
@@ -120,16 +120,18 @@ async def releases_of(
     found: list[Published] = []
     for wanted in of_cube:
         here = {release.unit: release for release in kept.find(wanted, now)}
+        before = len(here)
         rest = missing(wanted, here)
         if rest is not None:
-            say(f"{wanted.cube.id} {wanted.level.name} {rest.period.spelling}")
-            here |= {
-                item.unit: item for item in await gather(client, rest, kept=kept, telling=telling)
-            }
+            fresh = await gather(client, rest, kept=kept, telling=telling)
+            here |= {release.unit: release for release in fresh}
         reported = [release for release in here.values() if release.version]
         found += reported
+        say(
+            f"{wanted.cube.id} {wanted.level.name} {wanted.period.spelling}: "
+            f"{len(reported)} of {len(wanted.units)} reported, {before} kept from before"
+        )
         if not reported:
-            say(f"{wanted.cube.id}: too few partners report it")
             break
     return found
 
