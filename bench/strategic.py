@@ -20,7 +20,7 @@ from fairlead.cubes.registry import Registry
 from fairlead.summing import Figures, Terms
 from gateway.figures.making import Sought
 from tests.cubes import DEFAULTS
-from tests.strategic import Town
+from tests.tallying import Town
 from tests.walks import ASKER, World, make_world
 
 LIMITS = {"round_ms_20_nodes": 3000.0}

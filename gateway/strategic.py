@@ -176,7 +176,7 @@ class Strategic:
         decision = self._decided(policy, asked)
         # 5
         found = _Admitted(asked=asked, wanted=wanted, registry=registry, leaf=0)
-        new = sum(self._maker.due(sought)[1] is None for sought in found.units)
+        new = await self._maker.new(found.units)
         self._shelf.check_budgets(asked.asker.partner_id, asked.user.spiffe_id, new=new, now=now)
         # 6
         return await self._recorded(found, decision)

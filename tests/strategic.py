@@ -1,287 +1,204 @@
-"""A gateway's figures in one process: real nodes' rounds in memory, behind a transport that fails
-as it is told to. Keys, directory, log and shelf are real; policy says what a test says.
-"""
+"""Partners with records, counted at any level, and the gateway's side of a release."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import aclosing
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, cast
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from random import Random
 
-from fairlead import signing
-from fairlead.auditlog import AuditLog
-from fairlead.cubes.cube import Cube
+from fairlead.cubes.cube import Cube, Measure, MeasureKind
+from fairlead.cubes.level import Level
+from fairlead.cubes.period import Period, TimeStep, Unit, parse_unit
 from fairlead.cubes.registry import Registry
-from fairlead.disclosure.rules import Rules
-from fairlead.errors import FairleadError
-from fairlead.leaves import LeafWriter
-from fairlead.partners import Directory
-from fairlead.policy.decision import FIGURES, NOTHING, Decision, Effect
-from fairlead.published import Published
-from fairlead.strategic.question import draft_question, make_statement, sign_question
-from fairlead.strategic.statements import statement_to_wire, statements_from_wire
-from fairlead.strategic.terms import terms_from_wire
-from fairlead.summing import Figures, Statement, Terms
-from fairlead.v1 import audit_pb2, query_pb2
-from fairlead.v1 import statistics_pb2 as pb
-from gateway import app
-from gateway.figures.making import Maker
-from gateway.members import LegFailed, RoundRequest, Transport
-from gateway.strategic import Strategic
-from tests.cubes import SMALL, written
-from tests.summed import Nodes
-from tests.walks import ASKER, World
+from fairlead.strategic.books import Books
+from fairlead.strategic.deciding import RULES, Made, decide_unit
+from fairlead.strategic.terms import figures_of_counted, quarter_at, terms_of, words_of
+from fairlead.summing import Combined, Terms
+from tests.cubes import DEFAULTS
+from tests.summed import Nodes, names
 
-REGISTRY = Registry.parse(written(SMALL))
-CUBE = REGISTRY.cube("reports")
-LEVEL, UNIT = "quarter,country", "2026-Q3"
-"""Two cells, over for less than half a year at the time of the tests."""
-PERMIT = Decision(
-    effect=Effect.PERMIT,
-    checks=MappingProxyType({}),
-    facets=frozenset({FIGURES}),
-    obligations=NOTHING,
-    rules=("figures-for-all",),
-    policy_serial=1,
-)
-
-Counts = Callable[[str, Terms], Figures]
-"""What a partner has, for the terms of a release."""
+REGISTRY = Registry.parse(DEFAULTS)
+NOW = 1_795_000_000
 
 
-def plenty(partner: str, terms: Terms) -> Figures:
-    """Everybody contributes to every cell, with a few records more than the last one."""
-    rank = int(partner[1:]) + 10
-    rows = [(rank,) + (1,) * (len(terms.measures) - 1) for _ in terms.cells]
-    return Figures(contributes=(True,) * len(rows), values=tuple(rows))
+@dataclass(frozen=True)
+class Rows:
+    """What a node counted."""
+
+    records: tuple[int, ...]
+    values: tuple[tuple[int, ...], ...]
 
 
-class Policy:
-    """Permits, or not; with the registry of a town."""
+@dataclass(frozen=True)
+class Record:
+    """One record: its month, its code at the finest step of each dimension, the cube's words."""
 
-    def __init__(self, registry: Registry) -> None:
-        self.decision = PERMIT
-        self.cubes = registry.canonical
-        self.asked: list[dict[str, Any]] = []
+    month: int
+    codes: tuple[str, ...]
+    words: tuple[int, ...]
+
+
+@dataclass
+class Federation:
+    """Partners with records of one cube, and what is out of it."""
+
+    cube: Cube
+    records: dict[str, list[Record]]
+    registry: Registry = REGISTRY
+    books: Books = field(default_factory=Books)
+    nodes: Nodes | None = None
+    """None: sums are made up, with noise from ``luck``, as the nodes would."""
+    luck: Random = field(default_factory=lambda: Random(1))
+    noise: bool = True
 
     @property
-    def current(self) -> Policy:
-        return self
+    def ids(self) -> tuple[str, ...]:
+        """Its partners."""
+        return tuple(sorted(self.records))
 
-    def statistics(self, **said: Any) -> Decision:
-        self.asked.append(said)
-        return self.decision
+    def counted(self, name: str, level: Level, unit: Unit) -> Rows:
+        """What one partner has in each cell."""
+        cells = level.cells(Period(unit, unit))
+        width = sum(measure.words for measure in self.cube.measures)
+        records = [0] * len(cells)
+        values = [[0] * width for _ in cells]
+        for record in self.records[name]:
+            if Unit(TimeStep.MONTH, record.month).within(unit.step) == unit:
+                place = _place(self.cube, level, record)
+                records[place] += 1
+                values[place] = [a + b for a, b in zip(values[place], record.words, strict=True)]
+        return Rows(tuple(records), tuple(map(tuple, values)))
 
-
-@dataclass
-class Wire:
-    """The way to the nodes. ``faults`` is asked before each call, ``lies`` after it."""
-
-    nodes: Nodes
-    registry: Registry = REGISTRY
-    counts: Counts = plenty
-    faults: dict[str, Callable[[RoundRequest], None]] = field(default_factory=dict)
-    lies: dict[str, Callable[[RoundRequest, Statement], Statement]] = field(default_factory=dict)
-    stalled: set[str] = field(default_factory=set)
-    seen: list[tuple[str, RoundRequest]] = field(default_factory=list)
-    said: list[tuple[str, pb.RoundStatement]] = field(default_factory=list)
-
-    async def take_round(
-        self, partner_id: str, request: RoundRequest, *, timeout_s: float, limit: int
-    ) -> pb.RoundStatement:
-        self.seen.append((partner_id, request))
-        if partner_id in self.stalled:
-            await asyncio.sleep(3600)
-        if partner_id in self.faults:
-            self.faults[partner_id](request)
-        if partner_id not in self.nodes.rounds:
-            raise LegFailed(query_pb2.STATUS_INVALID, "NOT_REPORTED")
-        statement = await asyncio.to_thread(self._statement, partner_id, request)
-        if partner_id in self.lies:
-            statement = self.lies[partner_id](request, statement)
-        found = statement_to_wire(statement)
-        self.said.append((partner_id, found))
-        return found
-
-    def _statement(self, partner_id: str, request: RoundRequest) -> Statement:
-        terms = terms_from_wire(request.terms, self.registry).terms
-        rounds = self.nodes.rounds[partner_id]
-        try:
-            match request:
-                case pb.GetReadyRequest():
-                    return rounds.ready(terms)
-                case pb.CountContributorsRequest():
-                    ready = statements_from_wire(request.ready)
-                    return rounds.indicators(terms, ready, lambda: self.counts(partner_id, terms))
-                case _:
-                    return rounds.values(terms, statements_from_wire(request.indicators))
-        except FairleadError as error:
-            raise LegFailed(query_pb2.STATUS_INVALID, error.code) from None
-
-
-def gone(_request: RoundRequest) -> None:
-    """A fault: nobody answers."""
-    raise LegFailed(query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
-
-
-def gone_in(kind: type[RoundRequest]) -> Callable[[RoundRequest], None]:
-    """A fault: nobody answers in one of the rounds."""
-
-    def fail(request: RoundRequest) -> None:
-        if isinstance(request, kind):
-            gone(request)
-
-    return fail
-
-
-def listing(world: World, nodes: Nodes) -> Directory:
-    """The world's directory with the asker, and the nodes in place of everybody else."""
-    known = world.directory
-    model = known.partners["police"]
-    partners = {ASKER: known.partners[ASKER]} | {
-        name: replace(model, partner_id=name, signing_key=nodes.public[name]) for name in nodes.ids
-    }
-    listed = tuple(sorted(partners))
-    return replace(known, partners=MappingProxyType(partners), listed=listed)
-
-
-@dataclass
-class Town:
-    """So many nodes, and a gateway."""
-
-    world: World
-    folder: Path
-    count: int = 8
-    place: Any = None
-    now: float = 0.0
-    round_s: float = 2.0
-    registry: Registry = REGISTRY
-    policy: Policy = field(init=False)
-    heard: list[pb.QueryFiguresResponse] = field(default_factory=list)
-    """What the last question was told so far."""
-    nodes: Nodes = field(init=False)
-    wire: Wire = field(init=False)
-    log: AuditLog = field(init=False)
-
-    def __post_init__(self) -> None:
-        self.now = self.now or self.world.now
-        self.policy = Policy(self.registry)
-        self.nodes = Nodes(self.count)
-        self.wire = Wire(self.nodes, self.registry)
-        self.directory = listing(self.world, self.nodes)
-        self.open()
-
-    def open(self) -> None:
-        """Start the gateway (again)."""
-        self.log = AuditLog.open(
-            self.place or self.folder / "audit.sqlite",
-            origin=self.world.gateway.log_origin,
-            key=self.world.gateway_key("log"),
-            clock=lambda: self.now,
-            migrations=app.MIGRATIONS,
-        )
-        self.strategic = self.gateway()
-
-    def gateway(self) -> Strategic:
-        """One more gateway over the same log."""
-        clock, leaves = (lambda: self.now), LeafWriter(log="gateway/gw-1", clock=lambda: self.now)
-        usual: dict[str, Any] = {
-            "log": self.log,
-            "leaves": leaves,
-            "directory": self.directory,
-            "deny_lists": self.world.opened.deny_lists,
-            "clock": clock,
-        }
-        self.maker = Maker(
-            transport=cast("Transport", self.wire), rules=Rules(), round_s=self.round_s, **usual
-        )
-        return Strategic(
-            self.maker,
-            gateway=self.world.gateway.spiffe_id,
-            key=self.world.gateway_key,
-            policy=cast("Any", self.policy),
-            **usual,
+    def truth(self, level: Level, unit: Unit) -> Rows:
+        """What all have together."""
+        rows = [self.counted(name, level, unit) for name in self.ids]
+        return Rows(
+            tuple(map(sum, zip(*(row.records for row in rows), strict=True))),
+            tuple(
+                tuple(map(sum, zip(*cells, strict=True)))
+                for cells in zip(*(row.values for row in rows), strict=True)
+            ),
         )
 
-    def restart(self) -> None:
-        """Stop the gateway and start it again over what it kept."""
-        self.log.close()
-        self.open()
-
-    def question(
-        self,
-        level: str = LEVEL,
-        period: str = UNIT,
-        *,
-        cube: Cube = CUBE,
-        purpose: str = "strategic-analysis",
-        question: bytes = b"",
-    ) -> pb.SignedFiguresQuestion:
-        """A question of customs' analyst, signed by user and node."""
-        certificate, found = self.world.certificate(), cube.level(level)
-        drafted = question or draft_question(
-            federation=self.directory.federation,
-            partner_id=ASKER,
-            user_certificate=certificate,
-            purpose=purpose,
-            cube=cube,
-            registry_digest=self.registry.digest,
-            level=found,
-            period=found.period(period),
-            now=self.now,
-        )
-        key = signing.load_user_key(self.world.opened.layout.user(ASKER, "u-c01") / "user.key")
-        return make_statement(
-            drafted, sign_question(drafted, key), certificate,
-            key=self.world.signing_key(ASKER), directory_serial=self.directory.serial,
-            policy_serial=1, now=self.now,
+    def terms(self, level: Level, unit: Unit, version: int = 1) -> Terms:
+        """Terms of everybody."""
+        return terms_of(
+            self.cube, level, unit,
+            version=version, participants=self.ids, quarter=quarter_at(NOW), cut_off=NOW,
         )  # fmt: skip
 
-    async def ask(
-        self,
-        signed: pb.SignedFiguresQuestion | None = None,
-        *,
-        of: Strategic | None = None,
-        peer: str = ASKER,
-        **about: Any,
-    ) -> list[pb.QueryFiguresResponse]:
-        """Every event of one question."""
-        request = pb.QueryFiguresRequest(question=signed or self.question(**about))
-        asking = (of or self.strategic).query(request, self.world.peer(peer))
-        heard = self.heard = []
-        async with aclosing(asking) as events:
-            async for event in events:
-                heard += [event]
-        return heard
+    def combined(self, terms: Terms, level: Level, unit: Unit) -> Combined:
+        """What the rounds add up to."""
+        rows = {name: self.counted(name, level, unit) for name in self.ids}
+        figures = {name: figures_of_counted(row) for name, row in rows.items()}
+        if self.nodes is not None:
+            return self.nodes.run(terms, figures)
+        counted = [sum(f.contributes[at] for f in figures.values()) for at in range(level.width)]
+        sums: dict[str, dict[str, int]] = {}
+        for at, spelt in enumerate(terms.cells):
+            if counted[at] < terms.needed:
+                continue
+            row = sums[spelt] = {}
+            for word, measure in enumerate(words_of(self.cube)):
+                for power, each in enumerate(measure.words, start=1):
+                    total = sum(f.values[at][word] ** power for f in figures.values())
+                    row[each.name] = total + self._noise(float(each.scale))
+        return Combined(contributors=dict(zip(terms.cells, counted, strict=True)), sums=sums)
 
-    async def released(self, **about: Any) -> list[Published]:
-        """The releases of one question."""
-        return releases(await self.ask(**about))
+    def _noise(self, scale: float) -> int:
+        if not self.noise:
+            return 0
+        ends = [math.floor(-scale * math.log(1 - self.luck.random())) for _ in range(2)]
+        return ends[0] - ends[1]
 
-    def leaves(self, subject: str = "") -> list[audit_pb2.AuditLeaf]:
-        """The gateway's leaves, those of a subject."""
-        rows = self.log.read("SELECT body FROM leaf ORDER BY idx")
-        found = [audit_pb2.AuditLeaf.FromString(body) for (body,) in rows]
-        return [leaf for leaf in found if leaf.subject == subject or not subject]
-
-    def close(self) -> None:
-        """Let go of the log."""
-        self.log.close()
-
-
-def releases(events: Sequence[pb.QueryFiguresResponse]) -> list[Published]:
-    """What was released, read back."""
-    found = [event.released for event in events if event.HasField("released")]
-    return [Published.parse(each.release, [REGISTRY]) for each in found]
+    def release(self, level_name: str, text: str, version: int = 1) -> Made:
+        """All of it: rounds, decision, books."""
+        level, unit = self.cube.level(level_name), parse_unit(text)
+        terms = self.terms(level, unit, version)
+        made = decide_unit(
+            terms, self.cube, level, unit, self.combined(terms, level, unit), self.books, RULES,
+            registry_digest=self.registry.digest, expected=len(self.ids), released_at=NOW,
+        )  # fmt: skip
+        self.books = made.books
+        return made
 
 
-def sums_of(nodes: Nodes, terms: Terms, counts: Counts = plenty) -> Mapping[str, int]:
-    """What all have together in the first word of each cell."""
-    every = [counts(name, terms) for name in nodes.ids]
-    return {
-        cell: sum(each.values[place][0] for each in every) for place, cell in enumerate(terms.cells)
+def _place(cube: Cube, level: Level, record: Record) -> int:
+    place = 0
+    for axis in level.axes:
+        at = cube.dimensions.index(axis.dimension)
+        finest = cube.finest(axis.dimension.id)
+        fine = [code.code for code in finest.codes].index(record.codes[at])
+        up = axis.dimension.up(finest.step, axis.step.step)[fine]
+        place = place * len(axis.step.codes) + up
+    return place
+
+
+def federation(
+    cube: Cube,
+    *,
+    partners: int = 7,
+    months: Sequence[int],
+    each: int,
+    skew: float = 1.0,
+    seed: int = 1,
+    real: bool = False,
+    kg: tuple[int, int] = (200, 3000),
+) -> Federation:
+    """So many records of each partner in each month; with ``skew`` codes differ in how often they
+    come, the first ones most."""
+    luck = Random(seed)
+    weights = [
+        [1 / (1 + at) ** skew for at in range(len(cube.finest(d.id).codes))]
+        for d in cube.dimensions
+    ]
+
+    def record(month: int) -> Record:
+        codes = tuple(
+            luck.choices([code.code for code in cube.finest(d.id).codes], weights[at])[0]
+            for at, d in enumerate(cube.dimensions)
+        )
+        words: list[int] = []
+        for at, measure in enumerate(cube.measures):
+            words += _words(luck, measure, kg, first=at == 0)
+        return Record(month, codes, tuple(words))
+
+    records = {
+        name: [record(month) for month in months for _ in range(each)] for name in names(partners)
     }
+    return Federation(
+        cube=cube, records=records, nodes=Nodes(partners) if real else None, luck=luck
+    )
+
+
+def _words(luck: Random, measure: Measure, kg: tuple[int, int], *, first: bool) -> list[int]:
+    match measure.kind:
+        case MeasureKind.COUNT:
+            return [1 if first else int(luck.random() < 0.6)]
+        case MeasureKind.SUM:
+            return [luck.randint(*kg)]
+        case MeasureKind.MEDIAN:
+            bar = min(measure.words - 2, int(luck.expovariate(0.5)))
+            return [int(at == bar) for at in range(measure.words)]
+        case _:
+            return []
+
+
+def months_of(*texts: str) -> list[int]:
+    """The months of some units."""
+    found = []
+    for text in texts:
+        unit = parse_unit(text)
+        size = unit.step.months
+        found += range(unit.number * size, (unit.number + 1) * size)
+    return found
+
+
+def by_measure(cube: Cube, row: Sequence[int]) -> Mapping[str, tuple[int, ...]]:
+    """A cell's words by measure."""
+    found, first = {}, 0
+    for measure in cube.measures:
+        found[measure.id] = tuple(row[first : first + measure.words])
+        first += measure.words
+    return found

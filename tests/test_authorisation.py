@@ -134,6 +134,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             audit_reading_pb2,
             witness_pb2,
             reconcile_pb2,
+            statistics_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods

@@ -32,7 +32,7 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import shelf
 from gateway.members import RoundRequest
 from tests.postgres import Postgres
-from tests.strategic import REGISTRY, UNIT, Town, gone, gone_in, plenty, releases
+from tests.tallying import REGISTRY, UNIT, Town, gone, gone_in, plenty, releases
 from tests.walks import ASKER, World, make_world
 
 MONTHS, MONTH = "month,port,kind", "2026-07"

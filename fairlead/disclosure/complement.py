@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from fairlead.disclosure.exposure import Audit, Exposed, exposed
 from fairlead.disclosure.rules import Rules
-from fairlead.disclosure.system import Cell, Interval, Sum, System
+from fairlead.disclosure.system import Cell, Interval, Sum, System, telling
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +36,7 @@ def complementary(
     bound: float,
     replaced: Collection[Cell] = (),
 ) -> Complement:
-    """Choose further cells of this release to withhold.
+    """Choose further cells of this release to withhold; the audit is of what these have a say in.
 
     :param cells: what may be shown, in canonical order, with what each figure would say.
     :param released: the same of everything that is out.
@@ -46,8 +46,12 @@ def complementary(
     :raises Unsolved: HiGHS came to no end.
     """
     shown = {c: i.met(released[c]) if c in released else i for c, i in cells.items()}
-    choice = _Choice(tuple(sums), shown, released, rules, bound)
-    secret, open_ = dict.fromkeys(withheld), {*replaced, *released}
+    asked = {*cells} or {*withheld}
+    near = telling(sums, {*released, *cells, *withheld}, asked)
+    touched = asked.union(*(each.cells for each in near))
+    choice = _Choice(tuple(near), shown, released, rules, bound)
+    secret = dict.fromkeys(cell for cell in withheld if cell in touched)
+    open_ = {*replaced, *released}
     while True:
         # The audit begins anew until it finds nothing to do: with less shown, figures that
         # contradict each other are reconciled in another way.

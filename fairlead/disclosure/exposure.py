@@ -84,12 +84,14 @@ class Audit:
             self._programme.forget(cell, left)
 
     def _begin(self, programme: Programme, cells: Sequence[Cell]) -> None:
-        """A few tables that prove most cells safe: all up, all down, every other one up."""
-        up = dict.fromkeys(cells, 1)
-        crossed = {cell: 1 if at % 2 else -1 for at, cell in enumerate(cells)}
-        for signs in (up, crossed):
-            self._add(programme.furthest(signs))
-            self._add(programme.furthest({cell: -sign for cell, sign in signs.items()}))
+        """A few tables that prove most cells safe: every other one up and the rest down, then the
+        other way round; again for those that are left, as long as that helps."""
+        left, before = list(cells), 2 * len(cells) + 1
+        while len(left) > 1 and len(left) < 0.8 * before:
+            before, enough = len(left), 2.0 * self._rules.width
+            for up, down in ((left[::2], left[1::2]), (left[1::2], left[::2])):
+                self._add(programme.spread(up, down, enough))
+            left = [cell for cell in left if not self._wide(cell)]
 
     def _add(self, point: Point) -> frozenset[Cell]:
         """One table more; returns what it was bounded by."""

@@ -5,7 +5,7 @@ Importing it loads scipy; nothing but :mod:`fairlead.disclosure.exposure` does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -88,9 +88,7 @@ class Programme:
         self._high = np.array([i.high for i in system.intervals.values()], dtype=np.float64)
         self._matrix = self._rows(system)
         self._zeros = np.zeros(len(system.sums))
-        nothing = np.zeros(len(self.cells))
-        if self._solve(nothing) is None:
-            self._loosen()
+        self._sound = False
 
     def _rows(self, system: System) -> csr_array:
         """One row a sum: its whole, less its parts."""
@@ -111,10 +109,24 @@ class Programme:
         aim = np.zeros(len(self.cells))
         for cell, sign in signs.items():
             aim[self.place[cell]] = -sign
-        point = self._solve(aim)
-        if point is None:
-            raise Unsolved
-        return point
+        return self._found(lambda: self._solve(aim))
+
+    def spread(self, up: Sequence[Cell], down: Sequence[Cell], enough: float) -> Point:
+        """A table in which as many of ``up`` as can be hold ``enough``, and those of ``down``
+        little: one programme shows of many cells at once that they may be far from it.
+
+        :raises Unsolved: HiGHS found none.
+        """
+        count, places = len(self.cells), [self.place[cell] for cell in up]
+        # What counts of each of ``up`` is a variable of its own, at most the cell and ``enough``.
+        rows, ones = np.arange(len(up)), np.ones(len(up))
+        cells = csr_array((-ones, (rows, places)), shape=(len(up), count))
+        least = hstack([cells, csr_array((ones, (rows, rows)))], format="csr")
+        nothing = csr_array((self._matrix.shape[0], len(up)))
+        aim = np.concatenate([np.zeros(count), -ones])
+        aim[[self.place[cell] for cell in down]] = 1
+        whole = hstack([self._matrix, nothing], format="csr")
+        return self._found(lambda: self._spread(aim, whole, least, enough))
 
     def forget(self, cell: Cell, left: Interval) -> None:
         """From now on less is known of one cell: every table found so far remains one."""
@@ -122,17 +134,27 @@ class Programme:
         self._low[at] = min(left.low, self._low[at])
         self._high[at] = max(left.high, self._high[at])
 
+    def _found(self, solve: Callable[[], Point | None]) -> Point:
+        """A table; where there is none at first, figures contradict each other."""
+        point = solve()
+        if point is None and not self._sound:
+            self._loosen()
+            point = solve()
+        if point is None:
+            raise Unsolved
+        self._sound = True
+        return point
+
     def _solve(self, aim: NDArray[np.float64]) -> Point | None:
         """Minimise; ``None`` if no table is found.
 
         :raises Unsolved: the effort is used up.
         """
         self._take(1)
-        bounds = np.column_stack([self._low, self._high])
         some = self._matrix.shape[0] > 0
         found = linprog(
             aim, A_eq=self._matrix if some else None, b_eq=self._zeros if some else None,
-            bounds=bounds, method="highs",
+            bounds=self._bounds(), method="highs",
         )  # fmt: skip
         if found.status != _OPTIMAL:
             return None
@@ -144,6 +166,23 @@ class Programme:
         if (effort := _effort.get()) is not None:
             effort.take(times * (len(self.cells) + self._matrix.nnz))
 
+    def _spread(
+        self, aim: NDArray[np.float64], whole: csr_array, least: csr_array, enough: float
+    ) -> Point | None:
+        self._take(2)
+        rows = least.shape[0]
+        bounds = np.vstack([self._bounds(), np.tile([0.0, enough], (rows, 1))])
+        found = linprog(
+            aim, A_ub=least, b_ub=np.zeros(rows), A_eq=whole, b_eq=self._zeros,
+            bounds=bounds, method="highs",
+        )  # fmt: skip
+        if found.status != _OPTIMAL:
+            return None
+        return Point(values=found.x[: len(self.cells)], binding=frozenset())
+
+    def _bounds(self) -> NDArray[np.float64]:
+        return np.column_stack([self._low, self._high])
+
     def _loosen(self) -> None:
         """Widen intervals by as little as lets one table be possible; nothing falls below zero.
 
@@ -153,7 +192,7 @@ class Programme:
         count, rows = len(self.cells), self._matrix.shape[0]
         # x = kept + over - under, with kept in its interval: the excess is what is to be least.
         wide = hstack([self._matrix, self._matrix, -self._matrix], format="csr")
-        kept = np.column_stack([self._low, self._high])
+        kept = self._bounds()
         upward = np.tile([0.0, np.inf], (count, 1))
         downward = np.column_stack([np.zeros(count), self._low])
         bounds = np.vstack([kept, upward, downward])

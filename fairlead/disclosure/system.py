@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairlead.errors import InvalidInput
@@ -86,6 +87,24 @@ class System:
         for head, wanted in asked.items():
             part = System(sums=tuple(sums.get(head, ())), intervals=members[head])
             yield part, wanted
+
+
+def telling(sums: Iterable[Sum], known: Collection[Cell], near: Collection[Cell]) -> list[Sum]:
+    """The sums that say something of cells which a chain of sums connects with one of ``near``.
+
+    :param known: cells whose value is limited from above. Any other one may be as large as its
+        parts make it: where it stands in one sum alone, that sum says nothing of them.
+    """
+    sums = list(dict.fromkeys(sums))
+    while True:
+        stands = Counter(cell for each in sums for cell in each.cells)
+        left = [each for each in sums if each.whole in known or stands[each.whole] > 1]
+        if len(left) == len(sums):
+            break
+        sums = left
+    group = _grouped(sums, {*near}.union(*(each.cells for each in sums)))
+    touched = {group[cell] for cell in near}
+    return [each for each in sums if group[each.whole] in touched]
 
 
 def _grouped(sums: Iterable[Sum], cells: Iterable[Cell]) -> dict[Cell, Cell]:

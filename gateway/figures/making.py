@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -84,6 +84,10 @@ class Maker:
         )
         return release, self._shelf.frozen(release)
 
+    async def new(self, units: Iterable[Sought]) -> int:
+        """How many of some units are not out yet."""
+        return await asyncio.to_thread(lambda: sum(self.due(sought)[1] is None for sought in units))
+
     async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
         """The octets of a release.
 
@@ -160,7 +164,7 @@ class Maker:
         :param terms: of the rounds, where there were any.
         """
         while True:
-            after, rows = self._shelf.books(release.cube)
+            after, rows = await asyncio.to_thread(self._shelf.books, release)
             if (frozen := self._shelf.frozen(release)) is not None:
                 return frozen
             made = await asyncio.to_thread(decide, rows)
@@ -169,7 +173,7 @@ class Maker:
             with suppress(Overtaken):
                 await self._log.append(self._leaf(release, made.published, terms), also=put)
                 if made.beyond:
-                    await self._alarm(len(made.beyond))
+                    await self._alarm(sum(map(len, made.beyond.values())))
                 return octets
 
     async def _alarm(self, cells: int) -> None:
@@ -178,7 +182,7 @@ class Maker:
         await self._log.append(self._leaves.alarm(["FIGURES_BEYOND"], subject="figures-released"))
 
     def _needs_rounds(self, sought: Sought, release: Release) -> bool:
-        books = Books.of(self._shelf.books(release.cube)[1])
+        books = Books.of(self._shelf.books(release)[1])
         return needs_rounds(
             sought.cube, sought.level, sought.unit, release.version, books, self._rules
         )

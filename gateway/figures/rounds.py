@@ -28,6 +28,7 @@ from fairlead.summing.masking import WORD_SIZE, ParticipantMissing
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import query_pb2
 from fairlead.v1 import statistics_pb2 as pb
+from gateway.fanout import fan_out
 from gateway.members import FIGURES_PASSED_ON, LegFailed, RoundRequest, Transport
 
 ROUND_S = 10.0
@@ -151,9 +152,7 @@ class Partners:
                 progress(binding.round, len(statements), total)
 
         progress(binding.round, 0, total)
-        async with asyncio.TaskGroup() as group:
-            for partner in terms.participants:
-                group.create_task(ask(partner))
+        await fan_out(terms.participants, ask)
         return Said(statements=statements, failed=failed)
 
     async def _said(

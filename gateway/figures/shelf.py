@@ -123,13 +123,16 @@ class FiguresShelf:
         )
         return bytes(rows[0][0]) if rows else None
 
-    def books(self, cube: str) -> tuple[int, list[bytes]]:
-        """The place of the last release of a cube, of whatever version it is, and what each added
-        to its books, in order."""
+    def books(self, release: Release) -> tuple[int, list[bytes]]:
+        """The place of the last release of a cube in a release's calendar year, whatever version
+        of the cube it is of, and what each added to its books, in order. Figures of other years
+        add up to none of these."""
         rows = self._log.read(
-            "SELECT position, books FROM figures_release WHERE cube = ? ORDER BY position", (cube,)
+            "SELECT position, books FROM figures_release WHERE cube = ? "
+            "AND substr(unit, 1, 4) = ? ORDER BY position",
+            (release.cube, release.period[:4]),
         )
-        return (int(rows[-1][0]) if rows else 0), [row[1] for row in rows]
+        return (int(rows[-1][0]) if rows else 0), [bytes(row[1]) for row in rows]
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 
@@ -198,15 +201,16 @@ def put_attempt(attempt: Attempt, *, partner: str, now: float) -> Also:
 def put_release(release: Release, octets: bytes, *, books: bytes, after: int) -> Also:
     """For the transaction of its leaf: it is out, for good.
 
-    :param books: what it adds to the cube's. :param after: the place of the cube's last release
-        when it was decided.
-    :raises Overtaken: there is a later one, by which it was not judged.
+    :param books: what it adds to the cube's. :param after: the place of the last release that it
+        was judged by; see :meth:`FiguresShelf.books`.
+    :raises Overtaken: there is a later one.
     """
 
     def put(connection: Connection) -> None:
         (last,) = connection.execute(
-            "SELECT coalesce(max(position), 0) FROM figures_release WHERE cube = ?",
-            (release.cube,),
+            "SELECT coalesce(max(position), 0) FROM figures_release WHERE cube = ? "
+            "AND substr(unit, 1, 4) = ?",
+            (release.cube, release.period[:4]),
         ).fetchone()
         if last != after:
             raise Overtaken
