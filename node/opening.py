@@ -200,6 +200,7 @@ def own_keys(config: NodeConfig, member: Membership) -> tuple[Partner, KeyRing]:
     keys.sealing(partner.sealing_key)
     keys.witness(partner.witness_key)
     keys.mask(partner.mask_key)
+    noise_secret(config)
     process.material_of(config.keys_dir, member.directory)()
     return partner, keys
 

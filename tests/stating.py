@@ -152,7 +152,6 @@ class Node:
         """Stop it; its files stay."""
         await self.taking.close()
         self.log.close()
-        self.store.close()
 
     async def again(self) -> None:
         """Stop and start it."""

@@ -86,6 +86,9 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AuditReadingService/ExportLeaves": frozenset({"user:auditor"}),
     "/fairlead.v1.AuditReadingService/ListTimestamps": frozenset({"user:auditor"}),
     "/fairlead.v1.WitnessService/AddCheckpoint": frozenset({"gateway"}),
+    "/fairlead.v1.FiguresService/GetReady": frozenset({"gateway"}),
+    "/fairlead.v1.FiguresService/CountContributors": frozenset({"gateway"}),
+    "/fairlead.v1.FiguresService/SumValues": frozenset({"gateway"}),
     "/fairlead.v1.EvidenceService/CollectEvidence": frozenset(
         {"user:analyst", "user:approver", "user:auditor"}
     ),
@@ -107,6 +110,7 @@ SERVICES = [
         (decisions_pb2, "DecisionService"),
         (audit_reading_pb2, "AuditReadingService"),
         (witness_pb2, "WitnessService"),
+        (statistics_pb2, "FiguresService"),
         (evidence_pb2, "EvidenceService"),
     )
 ]

@@ -317,8 +317,8 @@ async def test_another_registry_between_two_rounds_stops_the_rounds(nodes: Stati
 async def test_figures_over_their_bound_are_not_reported(
     nodes: Stating, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The owner's log has the code; the gateway learns no more than that there is nothing. Once
-    they are corrected, the same rounds go on."""
+    """The owner's log has the code, and the gateway learns no more than that there is nothing, until
+    they are corrected and the same rounds go on."""
     terms, node = nodes.terms(), nodes.nodes["police"]
     good = node.origin.rows
     for rows, reason in (

@@ -68,6 +68,9 @@ class NamedStore(Store, Protocol):
     def name(self) -> bytes:
         """Octets that no other store has."""
 
+    def close(self) -> None:
+        """Release it."""
+
 
 class Origins(FiguresOf, Protocol):
     """See :class:`node.figures.Figures`."""
@@ -109,8 +112,9 @@ class TakingPart:
         self._pool = ThreadPoolExecutor(WORKERS, thread_name_prefix="figures")
 
     async def close(self) -> None:
-        """Wait for what is under way; nothing more is begun."""
+        """Wait for what is under way, and release the store; nothing more is begun."""
         await asyncio.to_thread(self._pool.shutdown, cancel_futures=True)
+        self.store.close()
 
     async def ready(self, request: pb.GetReadyRequest, peer: Identity) -> pb.GetReadyResponse:
         """Round 0: :meth:`fairlead.summing.Rounds.ready`, if this node has anything to state, and

@@ -201,8 +201,8 @@ async def test_who_drops_out_of_the_third_round_stops_it_and_comes_back(nodes: S
 async def test_a_claimed_drop_out_isolates_nobody(
     nodes: Stating, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The gateway has everything, says that one is gone, and asks the others: they refuse. Without
-    the rule the difference of both sums is what that partner has."""
+    """The others refuse a list without one that is said to be gone; if they did not, the difference
+    of both sums would be what that partner has."""
     terms = nodes.terms()
     whole = await nodes.run(terms)
     rest = nodes.terms([name for name in PARTNERS if name != TARGET])
