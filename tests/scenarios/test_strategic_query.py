@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import csv
 import io
+import shlex
 from pathlib import Path
 
 from fairlead.v1 import audit_pb2
@@ -12,6 +13,7 @@ from tests.commands import Ended, fairlead, profile
 from tests.federation import Federation, federation
 from tests.live import leaves
 from tests.test_cli_owner import typed, write_config
+from tests.typist import Command, blocks
 
 PARTNERS = ("customs", "police", "terminal-north", "oceanic-line", "quayguard", "inland-port")
 REPORTS = 8
@@ -53,6 +55,17 @@ def told(log: object) -> list[str]:
     return [leaf.subject for leaf in leaves(log) if leaf.type == audit_pb2.LEAF_TYPE_FIGURES]
 
 
+def typed_by_hand() -> list[Command]:
+    """The refusals of the page, and the question that draws a chart."""
+    found = [
+        command
+        for block in blocks("docs/statistics.md")
+        if block.heading == "Asking"
+        for command in block.commands
+    ]
+    return [command for command in found if command.refusal or "--chart" in command.line]
+
+
 async def test_what_six_partners_reported_is_one_figure(tmp_path: Path) -> None:
     """A user asks at the command line and reads a figure near the truth where six partners have
     records, and none where two have; the second time the very same; it is on every record."""
@@ -81,8 +94,15 @@ async def test_what_six_partners_reported_is_one_figure(tmp_path: Path) -> None:
         again = await ask(made, *words, "--output", "csv", partner="police", user="u-p01")
         assert again.out == first.out
 
+        for command in typed_by_hand():
+            _, _, *rest = shlex.split(command.line.replace("reports.svg", str(tmp_path / "a.svg")))
+            done = await ask(made, *rest)
+            assert (command.refusal or "") in done.err, command.line
+            assert (done.code == 0) == (command.refusal is None), done.err
+        assert "<svg" in (tmp_path / "a.svg").read_text()
+
         asked = ["figures-asked", "figures-received"]
-        assert [word for word in told(made.nodes["customs"].log) if word in asked] == asked
-        assert told(made.gateway.log).count("figures-released") == 1  # type: ignore[union-attr]
+        assert [word for word in told(made.nodes["customs"].log) if word in asked] == asked * 2
+        assert told(made.gateway.log).count("figures-released") == 2  # type: ignore[union-attr]
         for partner in PARTNERS[2:]:
-            assert told(made.nodes[partner].log) == ["figures-counted", "figures-summed"]
+            assert told(made.nodes[partner].log) == ["figures-counted", "figures-summed"] * 2
