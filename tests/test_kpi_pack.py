@@ -23,7 +23,7 @@ from fairlead import signing
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput
 from fairlead.kpi.bundle import bundle
 from fairlead.kpi.contents import Contents
-from fairlead.kpi.figures import displacement, modus
+from fairlead.kpi.figures import displacement, glance, modus
 from fairlead.kpi.pack import kpi_page, make_pack
 from fairlead.kpi.page import POLICY
 from fairlead.kpi.pending import pending
@@ -349,6 +349,31 @@ def test_a_missing_quarter_is_no_smaller_year() -> None:
     assert displaced(QUARTERS, same).count("2,000 ± 20") == 4
     assert "is not known" in displaced(["2025-Q1", "2026-Q2"], same)
     assert "is not known" in displaced(QUARTERS, hidden)
+
+
+def test_a_year_that_is_not_over_is_seen_by_its_quarters() -> None:
+    """At a glance: sums of the quarters that both years have, named; a rate has no sum."""
+
+    def same(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 500, 5)
+
+    made = Contents.of(
+        2026,
+        federation="example",
+        registry=defaults(),
+        priorities=Priorities(),
+        releases=[
+            release(defaults(), cube, "quarter", quarter, same)
+            for cube in ("reports-received", "report-feedback")
+            for quarter in QUARTERS[:-1]
+        ],
+    )
+    text = "".join(glance(made))
+    row = text[text.index("Reports received: Reports") :].partition("</tr>")[0]
+    assert row.count("1,500 ± 15 (Q1 Q2 Q3)") == 2
+    assert "12 of 14" in row
+    row = text[text.index("Days from report to feedback") :].partition("</tr>")[0]
+    assert row.count("not reported") == 2
 
 
 # ── Trends ───────────────────────────────────────────────────────────────────────────────────

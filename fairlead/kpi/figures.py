@@ -22,7 +22,12 @@ def glance(contents: Contents) -> Iterator[str]:
     yield heading(2, "The year at a glance", "glance")
     rows = [row for cube in contents.cubes for row in _whole_year(contents, cube)]
     columns = ("figure", "unit", str(contents.year - 1), str(contents.year), "participants")
-    yield rows_table("Figures of the whole year, ± the error at 95 %", columns, rows)
+    yield rows_table(
+        "Figures of the whole year, ± the error at 95 %; of a year that is not over, sums of the "
+        "quarters that both years have",
+        columns,
+        rows,
+    )
 
 
 def _whole_year(contents: Contents, cube: Cube) -> Iterator[tuple[object, ...]]:
@@ -31,10 +36,32 @@ def _whole_year(contents: Contents, cube: Cube) -> Iterator[tuple[object, ...]]:
         return
     for measure in cube.measures:
         grid = contents.grid(cube, level, measure)
+        title = f"{contents.name(cube)}: {measure.title}"
+        if not grid.columns[-1].version and (so_far := _so_far(contents, cube, measure)):
+            yield title, measure.unit, *so_far
+            continue
         said = [cell.said(grid.places) for cell in grid.rows[0].cells]
         before = said[0] if len(said) > 1 else "not reported"
-        title = f"{contents.name(cube)}: {measure.title}"
         yield title, measure.unit, before, said[-1], grid.columns[-1].coverage
+
+
+def _so_far(contents: Contents, cube: Cube, measure: Measure) -> tuple[str, str, str] | None:
+    """What both years have in the same quarters, of a figure that may be added up; the participants
+    of the last quarter. None where there is nothing of it."""
+    level = next((found for found in cube.levels if found.name == "quarter"), None)
+    if level is None or measure.kind not in {MeasureKind.COUNT, MeasureKind.SUM}:
+        return None
+    grid = contents.grid(cube, level, measure)
+    quarters = quarters_of(grid.columns, contents.year)
+    if not quarters:
+        return None
+    before, after = (
+        f"{year_sum(grid.rows[0], grid.columns, year, quarters) or UNKNOWN} "
+        f"({' '.join(f'Q{number}' for number in quarters)})"
+        for year in (contents.year - 1, contents.year)
+    )
+    last = next(column for column in reversed(grid.columns) if column.version)
+    return before, after, last.coverage
 
 
 def displacement(contents: Contents) -> Iterator[str]:
