@@ -47,14 +47,14 @@ class Contents:
         check_year(year)
         near = (release for release in releases if year_of(release.unit) in {year - 1, year})
         shelf = Shelf.of(near, registry.cubes)
-        newest = max((release.released_at for release in shelf.releases), default=0)
+        newest = max((release.released_at for release in shelf.releases), default=None)
         return cls(
             year=year,
             federation=federation,
             registry=registry,
             shelf=shelf,
             priorities=priorities,
-            day=max(dt.date(year, 12, 31), day_of(newest)),
+            day=dt.date(year, 12, 31) if newest is None else day_of(newest),
         )
 
     @property

@@ -55,9 +55,9 @@ def _so_far(contents: Contents, cube: Cube, measure: Measure) -> tuple[str, str,
     quarters = quarters_of(grid.columns, contents.year)
     if not quarters:
         return None
+    named = " ".join(f"Q{number}" for number in quarters)
     before, after = (
-        f"{year_sum(grid.rows[0], grid.columns, year, quarters) or UNKNOWN} "
-        f"({' '.join(f'Q{number}' for number in quarters)})"
+        f"{year_sum(grid.rows[0], grid.columns, year, quarters) or UNKNOWN} ({named})"
         for year in (contents.year - 1, contents.year)
     )
     last = next(column for column in reversed(grid.columns) if column.version)

@@ -127,9 +127,10 @@ async def releases_of(
             here |= {release.unit: release for release in fresh}
         reported = [release for release in here.values() if release.version]
         found += reported
+        own = f", {before} kept from before" if before else ""
         say(
             f"{wanted.cube.id} {wanted.level.name} {wanted.period.spelling}: "
-            f"{len(reported)} of {len(wanted.units)} reported, {before} kept from before"
+            f"{len(reported)} of {len(wanted.units)} reported{own}"
         )
         if not reported:
             break
