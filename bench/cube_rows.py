@@ -77,17 +77,17 @@ def generate(path: Path, rows: int) -> None:
     events = [code.code for code in cube.finest("event").codes]
     with duckdb.connect() as connection:
         connection.execute("SET memory_limit = '512MB'")
-        connection.execute(
-            "COPY (SELECT i AS id,"  # noqa: S608  (a path of this program's own)
+        connection.sql(
+            "SELECT i AS id,"
             " CASE WHEN i % 2 = 0 THEN TIMESTAMP '2026-01-10' ELSE TIMESTAMP '2025-07-10' END"
             "  + to_seconds((i * 7919) % 5000000) AS happened_at,"
             " TIMESTAMP '2026-05-01' + to_seconds(i % 86400) AS entered_at,"
             " list_extract($ports, CAST(1 + (i * 31) % len($ports) AS INTEGER)) AS port,"
             " list_extract($events, CAST(1 + (i * 17) % len($events) AS INTEGER)) AS what,"
             " 'container ' || (i * 104729) % 1000003 AS note"
-            f" FROM range({int(rows)}) AS t(i)) TO '{path}' (FORMAT parquet)",
-            {"ports": ports, "events": events},
-        )
+            " FROM range($rows) AS t(i)",
+            params={"ports": ports, "events": events, "rows": rows},
+        ).write_parquet(str(path))
 
 
 def count(mapping: Path) -> dict[str, Any]:

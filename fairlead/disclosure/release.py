@@ -119,7 +119,8 @@ def decide(
     offered = {cell: drawn[cell][1] for cell in own if cell not in reasons}
     known = ledger.known(rules.round_to)
     secret = [cell for cell in reasons if cell not in parts]
-    secret = _protected([*ledger.withheld(), *secret], relations, ledger, known)
+    # Where all are totals of published parts there is nothing new to audit.
+    secret = _protected([*ledger.withheld(), *secret], relations, ledger, known) if own else []
     found = complementary(
         offered, relations, known, secret, rules, bound=bound, replaced=parts.keys()
     )

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+_NEGLIGIBLE = -60.0
+"""Logarithm of a probability that changes no sum of a million of them."""
 LEVEL = 0.999
 """Confidence of the interval, two-sided."""
 
@@ -46,7 +48,10 @@ def at_least(right: int, of: int, p: float) -> float:
     for k in range(right, of + 1):
         total += math.exp(term)
         if k < of:
-            term += math.log(of - k) - math.log(k + 1) + odds
+            step = math.log(of - k) - math.log(k + 1) + odds
+            if step < 0 and term < _NEGLIGIBLE:
+                break  # every term from here on is smaller
+            term += step
     return min(1.0, total)
 
 
