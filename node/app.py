@@ -202,7 +202,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         witnessing=partial(_witnessed, parts),
     )
     steering.reconcile = reconciler.reconcile
-    taking = await open_taking(parts, steering, asker.book, own_node(config, partner))
+    taking = await open_taking(parts, steering, own_node(config, partner))
     server = _bind(parts, answering, asker, offering, follower, witness, taking)
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()

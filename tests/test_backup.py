@@ -146,7 +146,9 @@ async def test_index_locks_and_sockets_are_left_out(tmp_path: Path) -> None:
         target = tmp_path / "node.tar.gz"
         found = backup.take(state, target, kind="node", name="terminal-north", now=time.time())
         assert backup.LOG in found.files
-        assert not {"index.sqlite", "audit.sqlite.lock", "audit.sqlite-wal"} & found.files.keys()
+        assert (state / "figures.sqlite").exists()
+        left = {"index.sqlite", "figures.sqlite", "audit.sqlite.lock", "audit.sqlite-wal"}
+        assert not left & found.files.keys()
 
 
 def test_what_a_killed_backup_left_goes_and_jobs_stay_out(tmp_path: Path) -> None:

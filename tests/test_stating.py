@@ -6,11 +6,13 @@ import asyncio
 import hashlib
 import shutil
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fairlead.cubes.period import parse_unit
 from fairlead.cubes.registry import Registry
@@ -18,7 +20,7 @@ from fairlead.errors import FairleadError, LogUnavailable
 from fairlead.strategic.terms import FINAL_AFTER_S
 from fairlead.summing.noise import Noise
 from fairlead.v1 import statistics_pb2 as pb
-from node.statistics.agreeing import quarters
+from node.statistics.agreeing import agree, quarters
 from node.statistics.taking import AT_ONCE
 from tests.cubes import small, written
 from tests.stating import (
@@ -266,6 +268,30 @@ async def test_terms_that_do_not_agree_are_refused(police: Stating, name: str) -
     assert (node.origin.counted, list(node.store.served("reports"))) == ([], [])
 
 
+WIRES = st.builds(
+    pb.RoundTerms,
+    cube=st.sampled_from(["reports", "", "\x00"]) | st.text(max_size=9),
+    cube_version=st.sampled_from([0, 2, 2**32 - 1]),
+    registry_digest=st.sampled_from([REGISTRY.digest, b""]),
+    level=st.sampled_from([level.name for level in CUBE.levels]) | st.text(max_size=9),
+    unit=st.sampled_from(["2026-Q3", "2026-07", "2025", "2099"]) | st.text(max_size=9),
+    version=st.integers(0, 3) | st.just(2**32 - 1),
+    participants=st.just(PARTNERS) | st.lists(st.text(max_size=5), max_size=6),
+    quarter=st.sampled_from(["2026-Q4", "2026-Q3", "2026-Q5"]) | st.text(max_size=9),
+    cut_off=st.sampled_from([int(NOW), UNIT.ends, 0]) | st.integers(-(2**63), 2**63 - 1),
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(wire=WIRES, now=st.sampled_from([NOW, float(UNIT.ends)]))
+def test_no_terms_whatever_break_a_node(wire: pb.RoundTerms, now: float) -> None:
+    """Anything that a gateway can write is agreed to or refused in our own words."""
+    with suppress(FairleadError):
+        found = agree(wire, REGISTRY, now=now)
+        assert found.unit.ends <= found.terms.cut_off <= now + 120
+        assert found.terms.quarter in quarters(now)
+
+
 async def test_a_node_that_pauses_or_has_nothing_declines(nodes: Stating) -> None:
     """A pause is said; without an origin it is not reported, which is not nought."""
     request = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
@@ -278,6 +304,25 @@ async def test_a_node_that_pauses_or_has_nothing_declines(nodes: Stating) -> Non
         await bare.taking.ready(request, nodes.peer)
     paused.paused = False
     assert (await paused.taking.ready(request, nodes.peer)).statement.partner_id == "police"
+
+
+async def test_a_pause_that_begins_meanwhile_keeps_a_statement_in(nodes: Stating) -> None:
+    """What is said by then stays on the record and is said when the pause is over."""
+    terms, node = nodes.terms(), nodes.nodes["police"]
+    request = pb.CountContributorsRequest(terms=nodes.wire(terms), ready=await nodes.ready(terms))
+    node.taking._ahead.clear()
+    count = node.taking.figures.count
+
+    async def pausing(*arguments: Any, **named: Any) -> Any:
+        node.paused = True
+        return await count(*arguments, **named)
+
+    node.taking.figures = Changed(node.taking.figures, pausing)
+    with refused("OWNER_PAUSED"):
+        await node.taking.count(request, nodes.peer)
+    node.paused = False
+    assert (await node.taking.count(request, nodes.peer)).statement.partner_id == "police"
+    assert node.told == ["figures-counted", "FiguresService.CountContributors OWNER_PAUSED"]
 
 
 async def test_a_second_node_an_old_directory_and_no_registry_decline(nodes: Stating) -> None:
@@ -315,10 +360,10 @@ async def test_another_registry_between_two_rounds_stops_the_rounds(nodes: Stati
 
 
 async def test_figures_over_their_bound_are_not_reported(
-    nodes: Stating, caplog: pytest.LogCaptureFixture
+    nodes: Stating, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    """The owner's log has the code, and the gateway learns no more than that there is nothing, until
-    they are corrected and the same rounds go on."""
+    """The owner's log has the code and the gateway learns only that there is nothing, until they
+    are corrected and the same rounds go on."""
     terms, node = nodes.terms(), nodes.nodes["police"]
     good = node.origin.rows
     for rows, reason in (
@@ -329,8 +374,10 @@ async def test_figures_over_their_bound_are_not_reported(
         with refused("NOT_REPORTED") as caught:
             await nodes.counted(terms)
         assert node.told[-1] == f"FiguresService.GetReady {reason}"
-        assert "1000000" not in caplog.text + str(caught[0]) + caught[0].diagnostics()
-        assert not any(cell in caplog.text + caught[0].diagnostics() for cell in cells())
+        told = capfd.readouterr().err
+        assert (told.count("figures-not-stated"), told.count(reason)) == (1, 1)
+        assert "100000" not in told + caught[0].diagnostics()
+        assert not any(cell in told + caught[0].diagnostics() for cell in cells())
         assert "MEASURE" not in repr(caught[0].reasons)
     assert list(node.store.served("reports")) == []
     node.origin.rows = good
@@ -348,6 +395,30 @@ async def test_what_else_keeps_it_from_counting_is_its_owners_business(nodes: St
     with refused("NOT_REPORTED"):
         await nodes.counted(terms)
     assert node.told == ["FiguresService.GetReady LOG_UNAVAILABLE"]
+
+
+async def test_who_counts_slowly_is_ready_when_asked_again(nodes: Stating) -> None:
+    """A gateway that gave up finds them counted a minute later; what was counted quickly is
+    counted anew, with what was recorded meanwhile."""
+    node = nodes.nodes["police"]
+    request = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
+    await node.taking.ready(request, nodes.peer)
+    nodes.clock.now += 60
+    again = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
+    count = node.taking.figures.count
+
+    async def slow(*arguments: Any, **named: Any) -> Any:
+        nodes.clock.now += 11
+        return await count(*arguments, **named)
+
+    quick, node.taking.figures = node.taking.figures, Changed(node.taking.figures, slow)
+    await node.taking.ready(again, nodes.peer)
+    node.taking.figures = quick
+    for seconds, counted in ((49, 2), (600, 3)):
+        nodes.clock.now += seconds
+        later = pb.GetReadyRequest(terms=nodes.wire(nodes.terms()))
+        await node.taking.ready(later, nodes.peer)
+        assert len(node.origin.counted) == counted
 
 
 async def test_calls_beyond_a_few_come_again(nodes: Stating) -> None:

@@ -16,7 +16,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
-from typing import Any, Protocol, TypeVar
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
@@ -42,6 +42,9 @@ AT_ONCE = 8
 WORKERS = 2
 AHEAD = 32
 """Releases counted for the first round that are kept in memory for the second."""
+AHEAD_S, SLOW_S = 600, 5.0
+"""Seconds by which they may be older than a cut-off where counting took longer than so many: who
+counts for longer than a gateway waits is ready when it asks again."""
 COUNTED, SUMMED = "figures-counted", "figures-summed"
 MIGRATIONS = (
     """
@@ -79,6 +82,14 @@ class Origins(FiguresOf, Protocol):
         """What a cube is counted from here; nothing where nothing is."""
 
 
+class _Ahead(NamedTuple):
+    """Figures counted as of a cut-off, good for one that is so many seconds later."""
+
+    cut_off: int
+    lasts_s: int
+    figures: Figures
+
+
 @dataclass(slots=True, kw_only=True)
 class TakingPart:
     """One node's part.
@@ -102,7 +113,7 @@ class TakingPart:
     clock: Callable[[], float]
     _seeds: PairSeeds = field(init=False)
     _pool: ThreadPoolExecutor = field(init=False)
-    _ahead: OrderedDict[tuple[Release, int], Figures] = field(default_factory=OrderedDict)
+    _ahead: OrderedDict[Release, _Ahead] = field(default_factory=OrderedDict)
     _counting: Lock = field(default_factory=Lock)
     _busy: int = 0
     _noting: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -183,11 +194,7 @@ class TakingPart:
         4. There is something to count it from: *not reported* is not zero.
         """
         # 1
-        if self.paused():
-            raise Refused(
-                "the owner states no figures at the moment", reasons=("OWNER_PAUSED",),
-                remedy="ask again later, or call the owner's contact desk",
-            )  # fmt: skip
+        self._check_paused()
         directory = self.directory.current
         directory.check_current(self.clock())
         if directory.partner(self.partner).nodes[0].spiffe_id != self.node:
@@ -202,6 +209,15 @@ class TakingPart:
             raise _not_reported()
         return about
 
+    def _check_paused(self) -> None:
+        """:raises Refused: OWNER_PAUSED."""
+        if self.paused():
+            raise Refused(
+                "the owner states no figures at the moment",
+                reasons=("OWNER_PAUSED",),
+                remedy="ask again later, or call the owner's contact desk",
+            )
+
     def _rounds(self) -> Rounds:
         directory = self.directory.current
         return Rounds(
@@ -214,32 +230,27 @@ class TakingPart:
         )
 
     def _count_ahead(self, about: RoundsOf, loop: asyncio.AbstractEventLoop) -> None:
-        """Count what the next round will say, and keep it for that round, unless it is frozen.
+        """Count what the next round will say, unless it is frozen.
 
         :raises OwnerError: it cannot be counted.
         """
-        terms = about.terms
         try:
-            self._rounds().keeper.frozen(terms.release, _not_frozen)
+            self._rounds().keeper.frozen(about.terms.release, _not_frozen)
         except Stale:
-            found = self._counted(about, loop)
-            with self._counting:
-                self._ahead[terms.release, terms.cut_off] = found
-                while len(self._ahead) > AHEAD:
-                    self._ahead.popitem(last=False)
+            self._counted(about, loop)
 
     def _counted(self, about: RoundsOf, loop: asyncio.AbstractEventLoop) -> Figures:
-        """The node's figures, counted on the loop while a worker waits, or the round before.
+        """The node's figures, counted on the loop while a worker waits, or a moment ago.
 
         :raises OwnerError: they cannot be counted.
         """
         cube, level, unit, terms = about
         with self._counting:
-            ahead = self._ahead.get((terms.release, terms.cut_off))
-        if ahead is not None:
-            return ahead
-        until = min(terms.cut_off, self.clock())
-        counting = self.figures.count(cube, level, unit, cut_off=until)
+            ahead = self._ahead.get(terms.release)
+        if ahead is not None and 0 <= terms.cut_off - ahead.cut_off <= ahead.lasts_s:
+            return ahead.figures
+        began = self.clock()
+        counting = self.figures.count(cube, level, unit, cut_off=min(terms.cut_off, began))
         try:
             counted = asyncio.run_coroutine_threadsafe(counting, loop).result()
             figures = figures_of_counted(counted)
@@ -248,6 +259,12 @@ class TakingPart:
             raise
         except FairleadError as error:
             raise NotCounted("figures cannot be counted", reasons=error.reasons) from None
+        lasts_s = AHEAD_S if self.clock() - began > SLOW_S else 0
+        with self._counting:
+            self._ahead.pop(terms.release, None)
+            self._ahead[terms.release] = _Ahead(terms.cut_off, lasts_s, figures)
+            while len(self._ahead) > AHEAD:
+                self._ahead.popitem(last=False)
         return figures
 
     async def _apart(self, work: Callable[..., T], *arguments: Any) -> T:
@@ -265,6 +282,7 @@ class TakingPart:
             self._busy += 1
             try:
                 yield
+                self._check_paused()  # it may have begun meanwhile
             finally:
                 self._busy -= 1
         except FairleadError as error:

@@ -359,6 +359,7 @@ RAW: dict[str, tuple[bytes, str]] = {
 METHODS = {
     "/fairlead.v1.GatewayService/Query": "gateway",
     "/fairlead.v1.OwnerService/Answer": "owner",
+    "/fairlead.v1.FiguresService/SumValues": "owner",
     "/fairlead.v1.AskingService/Prepare": "user",
     "/fairlead.v1.AskingService/Ask": "user",
 }
