@@ -40,6 +40,7 @@ def _some(*known: str) -> st.SearchStrategy[list[str]]:
 
 
 PURPOSE, BASIS = _word(*REGISTRY["purposes"]), _word(*REGISTRY["legal_bases"])
+CUBE, LEVEL = _word(*REGISTRY["cubes"], "all", "*"), _word("quarter", "year,kind")
 SCHEMES = _some("container", "vehicle-plate", "person-name", "seal")
 COUNT = st.sampled_from([0, 1, 2, 16, 17, 1000, 1001, 4096, 4097, 2**20, 2**20 + 1, 2**31, 1.5])
 TIME = st.sampled_from([0, NOW - 1, NOW, NOW + 1, NOW + 60, 2_000_000_000])
@@ -87,7 +88,8 @@ def questions(draw: st.DrawFn, point: str) -> dict[str, Any]:
     if not sealed:
         drawn["window_days"] = st.sampled_from([None, 0, 90, 91, 730, 731])
         drawn["events"] = _some("gate-in", "release-looked-up")
-    _redraw(draw, good["query"], drawn)
+    _redraw(draw, good.get("query", {}), drawn)
+    _redraw(draw, good.get("question", {}), {"cube": CUBE, "level": LEVEL, "purpose": PURPOSE})
     _redraw(draw, good, {"asker": _party(), "now": TIME, "owner": _party()})
     _redraw(draw, good, {"facets": FACETS, "approvals": COUNT, "case_open": st.booleans(),
                          "user_assigned": st.booleans()})  # fmt: skip
@@ -95,7 +97,7 @@ def questions(draw: st.DrawFn, point: str) -> dict[str, Any]:
         names = draw(st.lists(st.sampled_from(["p-1", "p-2", "p-3"]), unique=True))
         good["candidates"] |= {name: draw(_party(name)) for name in names}
     if "user" in good:
-        _redraw(draw, good["user"], {"roles": _some("analyst", "approver")})
+        _redraw(draw, good["user"], {"roles": _some("analyst", "approver", "auditor")})
     if good.get("case"):
         case = {"open": st.booleans(), "purpose": PURPOSE, "schemes": SCHEMES, "expires_at": TIME}
         _redraw(draw, good["case"], case)

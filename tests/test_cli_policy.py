@@ -17,6 +17,7 @@ from fairlead.policy.compiler import VERSION, Opa
 from fairlead.policy.conflicts import CODES as CONFLICTS
 from fairlead.policy.draft import Draft
 from fairlead.policy.drafting import start_draft
+from fairlead.policy.figures.inquiry import ORDINARY as FIGURE_ORDINARY
 from fairlead.policy.inquiry import ORDINARY
 from fairlead.policy.lints import CODES as LINTS
 from fairlead.policy.tables import CLAIMS
@@ -55,8 +56,10 @@ async def test_the_page_is_typed(tmp_path: Path) -> None:
     assert "police asking terminal about container" in told["diff policies"].out
     assert "this widens" in told["diff policies"].err
     assert "BLIND_REQUIRED" not in told["explain draft"].out  # the last of them is the input's
-    assert "BLIND_REQUIRED" in ended[-4].out
-    assert "ask blind (the analyst)" in ended[-4].out
+    assert "BLIND_REQUIRED" in ended[-5].out
+    assert "ask blind (the analyst)" in ended[-5].out
+    assert "USER_ROLE" in ended[-3].out
+    assert "have somebody with the role analyst ask (the asker)" in ended[-3].out
     assert (tmp_path / "matrix.html").read_text().startswith("<!doctype html>")
     report = json.loads((tmp_path / "draft/reports/tests.json").read_bytes())
     assert report["ok"]
@@ -71,6 +74,9 @@ def test_the_tables_of_the_page_are_the_programs() -> None:
         assert rows == dict(codes)
     named = {n for row in table_after(page, "columns") for n in re.findall(r"`([a-z_]+)`", row[0])}
     assert named == {*ORDINARY, *CLAIMS}
+    rows = table_after(page, "figure-columns")
+    named = {n for row in rows for n in re.findall(r"`([a-z_]+)`", row[0])}
+    assert named == {*FIGURE_ORDINARY, *CLAIMS}
 
 
 async def test_without_opa_check_says_what_it_did_not_check(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from fairlead import signing
 from fairlead.errors import Misconfigured, PolicyUnavailable
 from fairlead.officers import Officer, key_id
 from fairlead.policy.bundle import load_bundle
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.manifest import (
     DOMAIN,
     REQUIRED_CHECKS,
@@ -29,7 +30,7 @@ from fairlead.policy.manifest import (
 )
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.report import justification
-from fairlead.policy.reports import subject
+from fairlead.policy.reports import is_about, subject
 from fairlead.policy.validity import close_engines
 from tests.releases import (
     AGAIN,
@@ -218,9 +219,23 @@ def reported(folder: Path, widenings: object, **more: object) -> str:
     return refusal(folder / "made")
 
 
+def test_tests_without_the_registry_of_cubes_are_of_another_policy(tmp_path: Path) -> None:
+    """Who may ask for which figures is decided by the names in it."""
+    source = tree(tmp_path / "tree")
+    files = {
+        name: hashlib.sha256((source / name).read_bytes()).hexdigest()
+        for name in (WASM, CUBES, *DATA)
+    }
+    octets = [
+        json.dumps({"ok": True, "inputs": {n: d for n, d in files.items() if n != left}})
+        for left in ("", CUBES)
+    ]
+    assert [is_about(content.encode(), files, DATA) for content in octets] == [True, False]
+
+
 def about(source: Path) -> str:
     """What a replay of this tree says that it is about."""
-    names = (WASM, *DATA)
+    names = (WASM, CUBES, *DATA)
     return subject({n: hashlib.sha256((source / n).read_bytes()).hexdigest() for n in names})
 
 
@@ -235,6 +250,7 @@ def test_a_replay_of_another_draft_is_refused(tmp_path: Path) -> None:
         ({"ok": False}, "POLICY_REPORT"),
         ({"inputs": {}}, "POLICY_REPORT"),
         ({"inputs": {"data/agreements.yaml": "0" * 64}}, "POLICY_REPORT"),
+        ({"inputs": {CUBES: "0" * 64}}, "POLICY_REPORT"),
         ({}, ""),
     ],
 )
@@ -244,7 +260,7 @@ def test_tests_that_failed_or_tested_something_else_are_refused(
     """A release that names a report of tests is the one that passed them."""
     source = tree(tmp_path / "tree")
     (source / "reports").mkdir()
-    names = [WASM, *DATA]
+    names = [WASM, CUBES, *DATA]
     inputs = {name: hashlib.sha256((source / name).read_bytes()).hexdigest() for name in names}
     report = {"schema": 1, "ok": True, "inputs": inputs, **changes}
     (source / "reports" / "tests.json").write_text(json.dumps(report))
@@ -310,10 +326,14 @@ def emergency(folder: Path, old: str, new: str, **more: Any) -> None:
     )  # fmt: skip
 
 
-def test_one_person_may_tighten_in_an_emergency(tmp_path: Path) -> None:
-    """Fewer records than before, signed once: in force, and waiting for its review."""
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [("max_records: 20", "max_records: 1"), ("    cubes: all", "    cubes: [seizures]")],
+)
+def test_one_person_may_tighten_in_an_emergency(tmp_path: Path, old: str, new: str) -> None:
+    """Fewer records or figures than before, signed once: in force, and waiting for its review."""
     made(tmp_path / "before")
-    emergency(tmp_path, "max_records: 20", "max_records: 1")
+    emergency(tmp_path, old, new)
     before = load_bundle(tmp_path / "before", OFFICERS, 1, NOW)
     bundle = load_bundle(tmp_path / "after", OFFICERS, 1, NOW, before=before)
     assert not bundle.reviewed
@@ -327,6 +347,7 @@ def test_one_person_may_tighten_in_an_emergency(tmp_path: Path) -> None:
     ("old", "new", "more"),
     [
         ("max_records: 20", "max_records: 99", {}),
+        ("[strategic-analysis]", "[strategic-analysis, customs-risk]", {}),
         ("max_records: 20", "max_records: 1", {"previous": "0" * 64}),
         ("max_records: 20", "max_records: 1", {"kind": Kind.RELEASE}),
     ],

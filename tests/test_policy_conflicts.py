@@ -9,9 +9,9 @@ from fairlead.policy.agreements import federation_data
 from fairlead.policy.compiling import layer_data
 from fairlead.policy.conflicts import CODES, Conflict, conflicts
 from fairlead.policy.difference import compare
-from tests.policy_cases import BASELINE, DEMO, NOW
+from tests.policy_cases import BASELINE, CUBES, DEMO, NOW
 
-DATA = federation_data(DEMO)["federation"]
+DATA = federation_data(DEMO, CUBES)["federation"]
 
 
 def with_rows(**rows: Any) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def found(data: dict[str, Any], now: int = NOW) -> dict[str, list[Conflict]]:
 
 def test_the_committed_agreements_have_none() -> None:
     """Baseline and demo neither overlap nor idle."""
-    assert conflicts(federation_data(BASELINE), now=NOW) == []
-    assert conflicts(federation_data(DEMO), now=NOW) == []
+    assert conflicts(federation_data(BASELINE, CUBES), now=NOW) == []
+    assert conflicts(federation_data(DEMO, CUBES), now=NOW) == []
 
 
 def test_a_contradiction_names_what_each_alone_would_give() -> None:

@@ -44,10 +44,11 @@ def test_a_release_names_the_registry_and_its_digest() -> None:
     assert (found.version, found.digest) == (1, Registry.parse(DEFAULTS).digest)
 
 
-def test_no_rule_reads_the_registry() -> None:
-    """What is decided under a release is the same with and without it."""
+def test_rules_know_the_names_of_cubes_and_no_more_of_the_registry() -> None:
+    """Who may ask for a cube's figures is decided by its name."""
     document = verified(release()).document()
-    assert "cubes" not in document["federation"]
+    names = [cube.id for cube in Registry.parse(DEFAULTS).cubes]
+    assert document["federation"]["cubes"] == dict.fromkeys(names, True)
     assert set(document) == {"federation"}
 
 

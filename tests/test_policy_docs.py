@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from fairlead.envelope.answer import OWNER_REASONS
-from fairlead.policy.documents import Agreement
+from fairlead.policy.documents import Agreement, FiguresAgreement
 from fairlead.policy.reading import REQUIRED
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -41,7 +41,7 @@ def test_every_point_is_documented_with_exactly_its_checks() -> None:
     """A page names the checks of its own point beside those of the pages it refers to."""
     shared = {name: set(re.findall(r"^\| `([a-z_]+)`", PAGES[name], re.MULTILINE))
               for name in ("question", "agreement")}  # fmt: skip
-    for point in ("asking", "admission", "routing", "sovereignty", "release"):
+    for point in ("asking", "admission", "routing", "sovereignty", "release", "statistics"):
         required = set().union(*(c for kind, c in REQUIRED.items() if kind.split(".")[0] == point))
         named = set(re.findall(r"`([a-z_]+)`", PAGES[point]))
         assert required - named - shared["question"] - shared["agreement"] == set()
@@ -63,7 +63,8 @@ def test_an_owner_may_say_every_reason_that_its_rules_give_the_requester() -> No
     rego = (ROOT / "policies" / "reasons" / "reasons.rego").read_text(encoding="utf-8")
     requester = set(re.findall(r'\trequester\(\s*"([A-Z_]+)"', rego))
     elsewhere = {"USER_ROLE", "CASE_MISSING", "CASE_CLOSED", "CASE_NOT_ASSIGNED", "CASE_MISMATCH",
-                 "APPROVAL_REQUIRED", "NO_PARTNER"}  # fmt: skip
+                 "APPROVAL_REQUIRED", "NO_PARTNER", "CUBE_UNKNOWN"}  # fmt: skip
+    elsewhere |= {code for code in requester if code.startswith("FIGURES_")}
     assert requester - elsewhere <= OWNER_REASONS
 
 
@@ -77,6 +78,14 @@ def test_every_field_of_an_agreement_is_documented() -> None:
     """An officer finds each field in the table."""
     fields = {field.alias or name for name, field in Agreement.model_fields.items()}
     table = DOCUMENT.partition("| field | meaning |")[2].partition("\n\n")[0]
+    first = [row.split("|")[1] for row in table.splitlines() if row.count("|") > 1]
+    assert {name for cell in first for name in re.findall(r"`([a-z_]+)`", cell)} == fields
+
+
+def test_every_field_of_an_agreement_on_figures_is_documented() -> None:
+    """An officer finds each field of these, too."""
+    fields = {field.alias or name for name, field in FiguresAgreement.model_fields.items()}
+    table = DOCUMENT.partition("| field of `statistics` | meaning |")[2].partition("\n\n")[0]
     first = [row.split("|")[1] for row in table.splitlines() if row.count("|") > 1]
     assert {name for cell in first for name in re.findall(r"`([a-z_]+)`", cell)} == fields
 
@@ -107,6 +116,7 @@ def test_the_words_of_the_page_are_those_of_the_registry() -> None:
     known = {*registry["purposes"], *bases, *registry["schemes"], *registry["fields"]}
     known |= {*registry["jurisdictions"], *registry["transfer_grounds"], *registry["instruments"]}
     known |= {a for kind in registry["instruments"].values() for a in kind["authorities"]}
+    known |= set(registry["figure_roles"])
     assert listed == known | {event.value for event in Event}
 
 

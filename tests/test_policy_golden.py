@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent
 LINES = (ROOT / "tests/vectors/policy/golden.jsonl").read_text(encoding="ascii").splitlines()
 VECTORS: list[dict[str, Any]] = [json.loads(line) for line in LINES]
 
-POINTS = {"asking", "admission", "routing", "sovereignty", "release"}
+POINTS = {"asking", "admission", "routing", "sovereignty", "release", "statistics"}
 PERSONAL = {"driver_name", "operator_name"}
 POINTER = {"existence", "contact_desk"}
 PRIVATE_PAIR = POINTER | {
@@ -100,6 +100,8 @@ def test_the_product_is_whole() -> None:
         asker = given.get("asker", {"kind": "", "country": ""})
         askers.add(asker["kind"])
         countries.add(asker["country"])
+        if vector["point"] == "statistics":
+            continue
         purposes.add(given["query"]["purpose"])
         modes.add(given["query"]["mode"])
         schemes.update(given["query"]["schemes"])
@@ -125,13 +127,14 @@ def _registry() -> dict[str, Any]:
 NO_AGREEMENT = {
     "country_covered", "transfer_grounded", "taking_part", "instrument_valid", "agreement_covers",
     "second_approvers_agreed", "facets_granted", "facets_left", "record_located",
-    "partner_available",
+    "partner_available", "figures_agreed",
 }  # fmt: skip
 """What fails with an agreement's cover, each after the one before it."""
 FOLLOWS = {
     "input_valid": frozenset().union(*REQUIRED.values()),
     "asker_known": NO_AGREEMENT | {"legal_basis_fits"},
     "purpose_known": NO_AGREEMENT | {"legal_basis_fits", "purpose_shared", "approvals_sufficient"},
+    "cube_known": NO_AGREEMENT,
     **dict.fromkeys(
         ("asker_located", "partner_known", "partner_located", "user_permitted", *NO_AGREEMENT),
         NO_AGREEMENT,
@@ -175,6 +178,8 @@ def test_a_permit_has_all_its_evidence_and_a_denial_a_reason() -> None:
                 assert not decision.keys() & {"failed", "reasons"}, vector["name"]
                 assert decision["facets"], vector["name"]
                 duties = decision["obligations"]
+                if kind == "statistics":  # see the next test
+                    continue
                 assert duties["max_records"] >= 1, vector["name"]
                 assert 1 <= duties["retention_days"] <= 365, vector["name"]
                 assert decision.get("rules") or kind in {"admission", "asking", "routing"}
@@ -182,6 +187,35 @@ def test_a_permit_has_all_its_evidence_and_a_denial_a_reason() -> None:
                 assert decision["failed"], vector["name"]
                 assert decision["reasons"], vector["name"]
                 assert decision.get("obligations", {}).keys() <= {"notify"}, vector["name"]
+
+
+def test_figures_are_all_that_a_question_for_them_gives() -> None:
+    """It permits figures and no record, for the purpose of figures, in a role for them, about a
+    cube by its name, under an agreement; and no other question permits figures."""
+    cubes = {row["id"] for row in _cubes()}
+    roles, named = {"analyst", "approver", "auditor", "security-officer"}, set[str]()
+    for vector, decision, _ in permits():
+        given = vector["input"]
+        assert ("figures" in decision["facets"]) is (vector["point"] == "statistics")
+        if vector["point"] == "statistics":
+            assert decision["facets"] == ["figures"]
+            assert decision["obligations"]["max_records"] == 0
+            assert decision["rules"]
+            assert given["question"]["purpose"] == "strategic-analysis"
+            assert given["question"]["cube"] in cubes
+            assert roles & set(given["user"]["roles"])
+            country = given["asker"]["country"]
+            assert country in EU or decision["rules"][0].startswith("treaty-figures-")
+            named.add(given["question"]["cube"])
+    assert len(named) >= 4
+
+
+def _cubes() -> list[dict[str, Any]]:
+    import yaml
+
+    content = yaml.safe_load((ROOT / "policies/cubes/registry.yaml").read_text(encoding="utf-8"))
+    found: list[dict[str, Any]] = content["cubes"]
+    return found
 
 
 def test_no_name_of_a_person_leaves_but_between_police_forces() -> None:

@@ -113,6 +113,22 @@ ROW = st.fixed_dictionaries(
 )
 
 
+FIGURES = st.lists(
+    st.fixed_dictionaries(
+        {
+            "id": st.just("own-figures"),
+            "from": SIDES,
+            "cubes": st.just("all") | _some(REGISTRY["cubes"]),
+            "purposes": _some(REGISTRY["purposes"]),
+            "roles": _some(REGISTRY["figure_roles"]),
+            "valid_from": st.just(dt.date(2020, 1, 1)),
+            "valid_until": st.sampled_from([dt.date(2021, 1, 1), dt.date(2040, 1, 1)]),
+        }
+    ),
+    max_size=1,
+)
+
+
 class _Plain(yaml.SafeDumper):
     """YAML without aliases, which a policy file may not have."""
 
@@ -126,8 +142,9 @@ def own_files(draw: st.DrawFn) -> bytes:
     rows = draw(st.lists(ROW, max_size=4))
     document = {
         "schema": 2,
-        "adopt": draw(_some(REGISTRY["agreements"], least=0)),
+        "adopt": draw(_some([*REGISTRY["agreements"], *REGISTRY["statistics"]], least=0)),
         "agreements": [{"id": f"own-{n}", **row} for n, row in enumerate(rows)],
+        "statistics": draw(FIGURES),
     }
     return yaml.dump(document, Dumper=_Plain).encode()
 
@@ -153,7 +170,8 @@ def test_own_agreements_never_widen(federation: Slate, local: WasmSlate, point: 
 
 
 def claim(kind: str, facets: list[str], obligations: Mapping[str, Any]) -> dict[str, Any]:
-    """A permit with every piece of evidence that is demanded."""
+    """A permit with every piece of evidence that is demanded, for figures where they are asked."""
+    facets = ["figures"] if kind == "statistics" else facets
     return {
         "effect": "permit", "checks": dict.fromkeys(sorted(REQUIRED[kind]), True),
         "facets": facets, "obligations": obligations, "reasons": [], "rules": ["we-say-so"],

@@ -41,7 +41,7 @@ from fairlead.policy.decision import Decision, disclosed
 from fairlead.policy.engine import PolicyEngine, WasmEngine
 from fairlead.policy.points import Layer, PolicyPoints
 
-POINTS = ("asking", "admission", "routing", "sovereignty", "release")
+POINTS = ("asking", "admission", "routing", "sovereignty", "release", "statistics")
 
 
 def ask(policy: PolicyPoints, **changed: Any) -> tuple[Decision, dict[str, Decision]]:
@@ -120,6 +120,21 @@ def release(policy: PolicyPoints, **changed: Any) -> list[Decision]:
     )
 
 
+def figures(policy: PolicyPoints, **changed: Any) -> Decision:
+    """Customs' analyst asks for figures."""
+    return policy.statistics(
+        **{
+            "now": NOW,
+            "cube": "seizures",
+            "level": "quarter",
+            "purpose": "strategic-analysis",
+            "asker": CUSTOMS,
+            "user": ANALYST,
+            **changed,
+        }
+    )
+
+
 def codes(decision: Decision) -> list[str]:
     """The reason codes, most important first."""
     return [reason.code for reason in decision.reasons]
@@ -134,7 +149,8 @@ def every(policy: PolicyPoints, point: str) -> list[Decision]:
         return list(route(policy).values())
     if point == "release":
         return release(policy)
-    return [{"admission": admit, "sovereignty": own}[point](policy)]
+    single = {"admission": admit, "sovereignty": own, "statistics": figures}
+    return [single[point](policy)]
 
 
 # ── Who may ask whom what ────────────────────────────────────────────────────────────────────

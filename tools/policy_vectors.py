@@ -23,6 +23,7 @@ from get_opa import VERSION, find_opa
 from opa_server import Reference
 from vector_facts import DATA, Vector, data_of
 from vector_families import countries, countries_at_once, handling, kinds, purposes, schemes
+from vector_figures import figures, treaty_figures
 from vector_misses import ill_formed, near_general, near_particular, near_whole, sizes
 from vector_treaty import across, instruments, records_across, second_approvers
 
@@ -32,6 +33,7 @@ NOTHING: tuple[object, ...] = (0, [], "none")
 FAMILIES = (
     kinds, purposes, schemes, countries, countries_at_once, handling, sizes, near_general,
     near_particular, near_whole, ill_formed, across, records_across, instruments, second_approvers,
+    figures, treaty_figures,
 )  # fmt: skip
 
 

@@ -28,6 +28,8 @@ COUNTRIES = ("NL", "BE", "DE", "ES", "FR", "GB")
 MODES = ("sealed", "blind")
 OPEN_ENDED = "infiltration"
 """The purpose that every kind of organisation has a legal basis for."""
+STRATEGIC = "strategic-analysis"
+"""The purpose of figures."""
 BASES = {
     "customs": "eu-ucc-art-46",
     "police": "national-criminal-procedure",
@@ -131,6 +133,15 @@ def release(**changed: Any) -> dict[str, Any]:
     return inputs.release_input(**{**usual, **changed})
 
 
+def statistics(**changed: Any) -> dict[str, Any]:
+    """Customs' analyst asks for figures."""
+    usual = {
+        "now": NOW, "cube": "seizures", "level": "quarter", "purpose": STRATEGIC,
+        "asker": org("customs"), "user": ANALYST,
+    }  # fmt: skip
+    return inputs.statistics_input(**{**usual, **changed})
+
+
 def record(**changed: Any) -> RecordFacts:
     """A record that may leave, with one personal field, one plain and one unknown."""
     usual = {"purposes": (OPEN_ENDED,), "fields": ("plate", "driver_name", "colour")}
@@ -139,5 +150,5 @@ def record(**changed: Any) -> RecordFacts:
 
 MAKERS = {
     "asking": asking, "admission": admission, "routing": routing,
-    "sovereignty": sovereignty, "release": release,
+    "sovereignty": sovereignty, "release": release, "statistics": statistics,
 }  # fmt: skip

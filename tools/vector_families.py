@@ -41,13 +41,13 @@ def kinds() -> Iterator[Vector]:
 
 def purposes() -> Iterator[Vector]:
     """Every kind of asker for every purpose in both modes, to one owner of each sort."""
-    names = data_of("baseline")["federation"]["purposes"]
+    names = list(data_of("baseline")["federation"]["purposes"])
     owners = by_id([org(k, "DE") for k in ("police", "customs", "terminal")])
-    for n, (asker, purpose, mode) in enumerate(every(KINDS, names, MODES)):
+    for asker, purpose, mode in every(KINDS, names, MODES):
         document = routing(query=ask(asker, purpose, mode), asker=org(asker), candidates=owners)
         yield Vector(
             name=f"purposes/{asker}-{purpose}-{mode}", point="routing",
-            data=("baseline", "demo")[n // 2 % 2], document=document,
+            data=("baseline", "demo")[names.index(purpose) % 2], document=document,
         )  # fmt: skip
 
 

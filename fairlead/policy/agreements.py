@@ -15,8 +15,8 @@ from typing import Any
 from fairlead.policy.compiling import agreement_data, layer_data, named, registry_data
 from fairlead.policy.documents import InvalidAgreements, PolicyFile, Registry, read_file
 from fairlead.policy.extending import agreements, written
-from fairlead.policy.figures import cube_names, figure_data, figure_problems
-from fairlead.policy.figures import written as written_figures
+from fairlead.policy.figures.agreements import cube_names, figure_data, figure_problems
+from fairlead.policy.figures.agreements import written as written_figures
 from fairlead.policy.meaning import agreement_problems, registry_problems
 
 

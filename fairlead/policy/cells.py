@@ -113,9 +113,9 @@ class Plane:
         narrowed = self._narrow(asker.kind, dimensions, start)
         seen = {name: narrowed[name] for name in narrowed if name not in HIDDEN}
         windows, roles = ({name: narrowed[name]} for name in HIDDEN)
-        for values, granted in _product(seen, start):
-            for period, answering in _product(windows, granted):
-                for role, covering in _product(roles, answering):
+        for values, granted in product(seen, start):
+            for period, answering in product(windows, granted):
+                for role, covering in product(roles, answering):
                     self._count()
                     found = (self._named(masks) for masks in (granted, answering, covering))
                     yield Cell(asker, owner, {**values, **period, **role}, *found)
@@ -123,7 +123,7 @@ class Plane:
     def _count(self) -> None:
         self._seen += 1
         if self._seen > MAX_CELLS:
-            raise _too_varied()
+            raise too_varied()
 
     def _narrow(
         self, kind: str, dimensions: Mapping[str, list[Choice]], start: Masks
@@ -280,7 +280,8 @@ def may_rely(policy: Policy, kind: str, purpose: str, basis: str) -> bool:
     return basis in entry["legal_bases"] and kind in law["kinds"]
 
 
-def _too_varied() -> InvalidInput:
+def too_varied() -> InvalidInput:
+    """The error for agreements of which more classes are made than anybody compares."""
     return InvalidInput(
         "these agreements differ in too many ways to be compared whole",
         reasons=("POLICY_TOO_VARIED",),
@@ -311,7 +312,7 @@ def _closed(choices: list[Choice], join: Callable[[int, int], int]) -> list[Choi
         for other in list(found.values()):
             masks = tuple(join(a, b) for a, b in zip(one.masks, other.masks, strict=True))
             if len(found) > MAX_CLASSES:
-                raise _too_varied()
+                raise too_varied()
             if any(masks) and masks not in found:
                 value = tuple(sorted({*one.values[0], *other.values[0]}))
                 found[masks] = Choice((value,), masks)
@@ -319,7 +320,7 @@ def _closed(choices: list[Choice], join: Callable[[int, int], int]) -> list[Choi
     return list(found.values())
 
 
-def _product(
+def product(
     dimensions: Mapping[str, Sequence[Choice]], start: Masks
 ) -> Iterator[tuple[dict[str, tuple[Any, ...]], Masks]]:
     """Every combination of classes that some agreement covers."""
@@ -330,5 +331,5 @@ def _product(
     for choice in choices:
         masks = _both(choice.masks, start)
         if any(masks):
-            for values, left in _product(dict(others), masks):
+            for values, left in product(dict(others), masks):
                 yield {name: choice.values, **values}, left

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from fairlead.policy.cells import may_rely
 from fairlead.policy.inputs import CaseFacts, InstrumentFacts
@@ -19,8 +19,11 @@ from fairlead.policy.sides import Policy
 Edit = Callable[[Inquiry], Inquiry]
 
 
+Asked = TypeVar("Asked")
+
+
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(Generic[Asked]):
     """What somebody could do, whose it is to do, and what it makes of a question.
 
     Of the changes of one ``group`` the first that helps is the mildest.
@@ -28,11 +31,11 @@ class Change:
 
     text: str
     who: str
-    edit: Edit
+    edit: Callable[[Asked], Asked]
     group: str = ""
 
 
-def changes(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
+def changes(policy: Policy, inquiry: Inquiry) -> Iterator[Change[Inquiry]]:
     """Everything worth trying, what the asker can do at once first."""
     query = inquiry.query
     other = "blind" if query.mode == "sealed" else "sealed"
@@ -62,7 +65,7 @@ def _shorter(policy: Policy, days: int | None) -> set[int]:
     return {limit for limit in found if days is None or limit < days}
 
 
-def _instruments(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
+def _instruments(policy: Policy, inquiry: Inquiry) -> Iterator[Change[Inquiry]]:
     wanted = [r["instrument"] for r in policy["agreements"].values() if r["instrument"]]
     pairs = sorted(
         {(kind, a) for one in wanted for kind in one["kinds"] for a in one["authorities"]}
@@ -75,7 +78,7 @@ def _instruments(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
         )  # fmt: skip
 
 
-def _grounds(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
+def _grounds(policy: Policy, inquiry: Inquiry) -> Iterator[Change[Inquiry]]:
     for purpose, entry in policy["purposes"].items():
         for basis in entry["legal_bases"]:
             if may_rely(policy, inquiry.asker.kind, purpose, basis):
@@ -86,7 +89,7 @@ def _grounds(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
                 )  # fmt: skip
 
 
-def _at_the_asker(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
+def _at_the_asker(policy: Policy, inquiry: Inquiry) -> Iterator[Change[Inquiry]]:
     case = CaseFacts(
         open=True, assigned=True, purpose=inquiry.query.purpose,
         legal_basis=inquiry.query.legal_basis, schemes=inquiry.query.schemes,
@@ -109,7 +112,7 @@ def _at_the_asker(policy: Policy, inquiry: Inquiry) -> Iterator[Change]:
             )  # fmt: skip
 
 
-def _of_the_record(inquiry: Inquiry) -> Iterator[Change]:
+def _of_the_record(inquiry: Inquiry) -> Iterator[Change[Inquiry]]:
     record = inquiry.record
     for name, value, text in (
         ("tlp", "GREEN", "review the record's TLP: GREEN would do"),

@@ -15,6 +15,8 @@ from typing import Any
 
 from fairlead.policy.cells import Cell, Plane, may_rely
 from fairlead.policy.compiling import layer_data
+from fairlead.policy.figures.cells import cells
+from fairlead.policy.figures.sides import figures_of
 from fairlead.policy.narrowing import BESIDE, is_wider, statement
 from fairlead.policy.sides import Policy, Row, day, listed
 from fairlead.policy.terms import Terms, terms_of
@@ -62,11 +64,13 @@ def conflicts(data: Mapping[str, Any], *, now: int) -> list[Conflict]:
     policy = data["federation"]
     live = {n: r for n, r in policy["agreements"].items() if r["valid_until"] > now}
     alive = layer_data(_words(policy), live)
+    figures = {n: r for n, r in figures_of(policy).items() if r["valid_until"] > now}
     found = [
-        *_expired(policy, now),
+        *_expired({**policy["agreements"], **figures_of(policy)}, now),
         *_overlaps(alive["federation"]),
         *_idle(alive),
         *(c for name, row in live.items() for c in _unusable(policy, name, row)),
+        *_idle_figures(policy, figures),
     ]
     return sorted(found, key=lambda c: (list(CODES).index(c.code), c.agreements, c.text))
 
@@ -75,8 +79,8 @@ def conflicts(data: Mapping[str, Any], *, now: int) -> list[Conflict]:
 
 
 def _overlaps(policy: Policy) -> Iterator[Conflict]:
-    cells = list(Plane([policy]).cells())
-    clashes = [w for cell in cells if len(cell.granted[0]) > 1 for w in _clash(policy, cell)]
+    every = list(Plane([policy]).cells())
+    clashes = [w for cell in every if len(cell.granted[0]) > 1 for w in _clash(policy, cell)]
     for clash in _united(clashes):
         refused = clash.before is None
         yield Conflict(
@@ -87,7 +91,7 @@ def _overlaps(policy: Policy) -> Iterator[Conflict]:
                f"the narrowest holds; lost: {' · '.join(clash.grown)}"),
             remedy=NARROWEST,
         )  # fmt: skip
-    for escape in _united(_sidestepped(policy, cells)):
+    for escape in _united(_sidestepped(policy, every)):
         yield Conflict(
             code="SIDESTEPPED",
             agreements=escape.agreements,
@@ -117,10 +121,10 @@ def _united(found: Iterable[Widening]) -> list[Widening]:
     return [united(group) for group in groups.values()]
 
 
-def _sidestepped(policy: Policy, cells: list[Cell]) -> Iterator[Widening]:
+def _sidestepped(policy: Policy, every: list[Cell]) -> Iterator[Widening]:
     """Two questions that differ in size or in schemes only, where the larger gets more."""
     groups: dict[tuple[Any, ...], list[Cell]] = {}
-    for cell in cells:
+    for cell in every:
         for name in ("terms", "schemes"):
             others = tuple(v for k, v in cell.values.items() if k != name)
             groups.setdefault((name, cell.asker, cell.owner, *others), []).append(cell)
@@ -162,8 +166,8 @@ def _terms(policy: Policy, cell: Cell, names: tuple[str, ...]) -> Terms | None:
 # ── Without effect ───────────────────────────────────────────────────────────────────────────
 
 
-def _expired(policy: Policy, now: int) -> Iterator[Conflict]:
-    for name, row in policy["agreements"].items():
+def _expired(rows: Mapping[str, Row], now: int) -> Iterator[Conflict]:
+    for name, row in rows.items():
         if row["valid_until"] <= now:
             yield Conflict(
                 code="EXPIRED",
@@ -192,6 +196,27 @@ def _idle(alive: Mapping[str, Any]) -> Iterator[Conflict]:
                 code="SHADOWED",
                 agreements=(name,),
                 text=f"without {name} every question would be answered the same",
+                remedy="take it out: others say all of it",
+            )
+
+
+def _idle_figures(policy: Policy, rows: Mapping[str, Row]) -> Iterator[Conflict]:
+    """No agreement on figures narrows another: each question needs one, and any one will do."""
+    covering = [cell.covering[0] for cell in cells([{**policy, "statistics": rows}])]
+    for name in rows:
+        mine = [names for names in covering if name in names]
+        if not mine:
+            yield Conflict(
+                code="UNREACHABLE",
+                agreements=(name,),
+                text=f"no question for figures that anybody may ask falls under {name}",
+                remedy="compare its cubes, roles and purposes with the two registries",
+            )
+        elif all(len(names) > 1 for names in mine):
+            yield Conflict(
+                code="SHADOWED",
+                agreements=(name,),
+                text=f"without {name} the same figures could be asked for",
                 remedy="take it out: others say all of it",
             )
 

@@ -1,6 +1,7 @@
-"""The registry of cubes in a policy: a file that no rule reads, signed with those that decide.
+"""The registry of cubes in a policy: a file signed with those that decide.
 
-The manifest names it with its digest like any other file, so whoever agrees on a release agrees on
+Rules know the cubes by name, for who may ask for their figures, and nothing else of it. The
+manifest names it with its digest like any other file, so whoever agrees on a release agrees on
 every cell that is counted under it.
 """
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from fairlead.policy.cells import Cell, Plane
+from fairlead.policy.figures.changes import DIMENSIONS, ChangedFigures, lost
+from fairlead.policy.figures.sides import figures_of
 from fairlead.policy.narrowing import BESIDE, concerned, outcome, statement, widenings
 from fairlead.policy.sides import Policy
 from fairlead.policy.widened import Widening, merged
@@ -16,8 +18,8 @@ from fairlead.policy.widened import Widening, merged
 class Difference:
     """Two policies compared. ``changed`` has the changed fields of each agreement in both."""
 
-    widening: tuple[Widening, ...]
-    narrowing: tuple[Widening, ...]
+    widening: tuple[Widening | ChangedFigures, ...]
+    narrowing: tuple[Widening | ChangedFigures, ...]
     added: tuple[str, ...]
     removed: tuple[str, ...]
     changed: Mapping[str, tuple[str, ...]]
@@ -38,7 +40,7 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], *, rules: bool = Fal
         what changes, and replaying past decisions does.
     """
     before, after = old["federation"], new["federation"]
-    one, two = before["agreements"], after["agreements"]
+    one, two = ({**policy["agreements"], **figures_of(policy)} for policy in (before, after))
     both = one.keys() & two.keys()
     wider = widenings(old, new)
     understood = all(w.askers for w in wider)
@@ -54,9 +56,11 @@ def compare(old: Mapping[str, Any], new: Mapping[str, Any], *, rules: bool = Fal
     )
 
 
-def _narrowings(before: Policy, after: Policy) -> list[Widening]:
+def _narrowings(before: Policy, after: Policy) -> list[Widening | ChangedFigures]:
     plane = Plane((before, after))
-    return merged(w for cell in plane.cells(concerned(before, after)) for w in _lost(plane, cell))
+    cells = plane.cells(concerned(before, after))
+    found = merged(w for cell in cells for w in _lost(plane, cell))
+    return [*found, *merged(lost(before, after), DIMENSIONS)]
 
 
 def _lost(plane: Plane, cell: Cell) -> Iterator[Widening]:

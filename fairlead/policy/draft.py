@@ -143,7 +143,8 @@ class Draft:
     def inputs(self) -> dict[str, str]:
         """SHA-256 of every file that decides what a test finds."""
         wasm = {} if self.wasm is None else {WASM: self.wasm}
-        files = {**self.data, **self.sources, **self.rule_tests, **self.tests, **wasm}
+        cubes = {} if self.cubes is None else {CUBES: self.cubes}
+        files = {**self.data, **self.sources, **self.rule_tests, **self.tests, **wasm, **cubes}
         return {name: hashlib.sha256(files[name]).hexdigest() for name in sorted(files)}
 
 
@@ -155,7 +156,7 @@ def agreement_lines(content: bytes) -> list[tuple[str, int]]:
         return []
     found: list[tuple[str, int]] = []
     for key, value in getattr(top, "value", []) if isinstance(top, yaml.MappingNode) else []:
-        if key.value == "agreements" and isinstance(value, yaml.SequenceNode):
+        if key.value in ("agreements", "statistics") and isinstance(value, yaml.SequenceNode):
             for row in value.value:
                 pairs = row.value if isinstance(row, yaml.MappingNode) else []
                 found += [

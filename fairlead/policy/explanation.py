@@ -14,6 +14,7 @@ from typing import Any
 
 from fairlead.policy.change import Change, changes
 from fairlead.policy.decision import Decision
+from fairlead.policy.figures.inquiry import FigureInquiry
 from fairlead.policy.inquiry import Inquiry, Verdict, decide
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.sides import Policy, failed
@@ -40,7 +41,7 @@ class Considered:
 class Way:
     """Changes after which more is permitted, and what then is."""
 
-    changes: tuple[Change, ...]
+    changes: tuple[Change[Any], ...]
     facets: frozenset[str]
 
 
@@ -48,7 +49,7 @@ class Way:
 class Explanation:
     """The verdict with everything it rests on."""
 
-    inquiry: Inquiry
+    inquiry: Inquiry | FigureInquiry
     verdict: Verdict
     considered: tuple[Considered, ...]
     ways: tuple[Way, ...]
@@ -141,14 +142,14 @@ class _Tried:
         self._verdict = verdict
         self._only = only
 
-    def ways(self, found: list[Change]) -> Iterator[Way]:
+    def ways(self, found: list[Change[Inquiry]]) -> Iterator[Way]:
         single = self._mildest((change,) for change in found)
         if single or self._verdict.decision.permit:
             yield from single
             return
         yield from self._mildest(list(combinations(found, 2))[:MAX_PAIRS])
 
-    def _mildest(self, made: Iterable[tuple[Change, ...]]) -> list[Way]:
+    def _mildest(self, made: Iterable[tuple[Change[Inquiry], ...]]) -> list[Way]:
         """What helps; of changes of the same groups, the first."""
         ways: list[Way] = []
         seen: set[tuple[str, ...]] = set()
@@ -159,7 +160,7 @@ class _Tried:
                 ways.append(way)
         return ways
 
-    def _way(self, made: tuple[Change, ...]) -> Way | None:
+    def _way(self, made: tuple[Change[Inquiry], ...]) -> Way | None:
         changed = self._inquiry
         for change in made:
             changed = change.edit(changed)

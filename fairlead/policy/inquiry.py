@@ -65,14 +65,14 @@ class Inquiry:
         :raises InvalidInput: QUESTION_WORDS: an unknown column, or a word that is not one.
         """
         if words.keys() - ORDINARY.keys():
-            raise _wrong("there is no such column")
+            raise wrong("there is no such column")
         said = {**ORDINARY, **{k: v for k, v in words.items() if v}}
         missing = [k for k in ("asker", "owner", "purpose", "scheme") if not said[k]]
         if missing:
-            raise _wrong(f"the {missing[0]} is not said")
+            raise wrong(f"the {missing[0]} is not said")
         schemes = tuple(said["scheme"].replace("+", " ").split())
-        asker = _party(said["asker"], said["asker_country"], (), policy, ANYBODY[0])
-        owner = _party(said["owner"], said["owner_country"], schemes, policy, ANYBODY[1])
+        asker = party_of(said["asker"], said["asker_country"], (), policy, ANYBODY[0])
+        owner = party_of(said["owner"], said["owner_country"], schemes, policy, ANYBODY[1])
         basis = said["legal_basis"] or _basis(policy, asker.kind, said["purpose"])
         query = _query(said, schemes, basis, now)
         needed = people(policy, query.purpose, query.term_count)
@@ -93,9 +93,9 @@ class Inquiry:
         found = self.query.instrument
         valid = found is not None and self.now < found.valid_until
         return Question(
-            asker=_named(self.asker),
+            asker=named(self.asker),
             asker_country=self.asker.country,
-            owner=_named(self.owner),
+            owner=named(self.owner),
             owner_country=self.owner.country,
             purpose=self.query.purpose,
             legal_basis=self.query.legal_basis,
@@ -203,13 +203,13 @@ def _unopened(i: Inquiry) -> QueryFacts:
 # ── Words ────────────────────────────────────────────────────────────────────────────────────
 
 
-def _party(
+def party_of(
     word: str, country: str, schemes: tuple[str, ...], policy: Policy, name: str
 ) -> PartyFacts:
     """``terminal``, or ``terminal:terminal-north`` for one in particular."""
     kind, _, partner = word.partition(":")
     if kind not in policy["kinds"]:
-        raise _wrong("asker and owner are kinds of partners, or KIND:PARTNER")
+        raise wrong("asker and owner are kinds of partners, or KIND:PARTNER")
     return PartyFacts(
         partner_id=partner or name,
         kind=kind,
@@ -226,7 +226,7 @@ def _basis(policy: Policy, kind: str, purpose: str) -> str:
     return next(fitting, next(iter(bases), "none"))
 
 
-def _named(party: PartyFacts) -> Party:
+def named(party: PartyFacts) -> Party:
     """As agreements see it: one that nobody named in particular has no name of its own."""
     return Party(kind=party.kind, partner="" if party.partner_id in ANYBODY else party.partner_id)
 
@@ -239,13 +239,13 @@ def _instrument(word: str, now: int) -> InstrumentFacts | None:
     if len(parts) == 3 and parts[0] == "expired":
         return InstrumentFacts(kind=parts[1], authority=parts[2], valid_until=now)
     if len(parts) != 2:
-        raise _wrong("an instrument is written KIND:AUTHORITY")
+        raise wrong("an instrument is written KIND:AUTHORITY")
     return InstrumentFacts(kind=parts[0], authority=parts[1], valid_until=now + CASE_S)
 
 
 def _query(said: Mapping[str, str], schemes: tuple[str, ...], basis: str, now: int) -> QueryFacts:
     if said["mode"] not in {"sealed", "blind"}:
-        raise _wrong("the mode is sealed or blind")
+        raise wrong("the mode is sealed or blind")
     days = said["window_days"]
     return QueryFacts(
         mode="blind" if said["mode"] == "blind" else "sealed",
@@ -261,7 +261,7 @@ def _query(said: Mapping[str, str], schemes: tuple[str, ...], basis: str, now: i
 
 def _case(said: Mapping[str, str], query: QueryFacts, now: int) -> CaseFacts | None:
     if said["case"] not in {"open", "closed", "unassigned", "none"}:
-        raise _wrong("the case is open, closed, unassigned or none")
+        raise wrong("the case is open, closed, unassigned or none")
     if said["case"] == "none":
         return None
     return CaseFacts(
@@ -295,17 +295,18 @@ def _record(said: Mapping[str, str], query: QueryFacts, policy: Policy, now: int
 
 def _yes(word: str) -> bool:
     if word not in {"yes", "no"}:
-        raise _wrong("yes or no is expected")
+        raise wrong("yes or no is expected")
     return word == "yes"
 
 
 def _number(word: str, column: str) -> int:
     if not word.isascii() or not word.isdigit() or len(word) > 9:
-        raise _wrong(f"{column} is a whole number")
+        raise wrong(f"{column} is a whole number")
     return int(word)
 
 
-def _wrong(message: str) -> InvalidInput:
+def wrong(message: str) -> InvalidInput:
+    """The error for a question whose words are none."""
     return InvalidInput(
         "the question cannot be read",
         reasons=("QUESTION_WORDS",),

@@ -13,6 +13,7 @@ import html
 from collections.abc import Mapping, Sequence
 
 from fairlead.policy.documents import Registry
+from fairlead.policy.figures.matrix import FIGURE_COLUMNS, FigureRow
 from fairlead.policy.matrix import LEVELS, MatrixRow, grid
 from fairlead.policy.sides import Policy
 from fairlead.policy.widened import scheme_words
@@ -70,11 +71,17 @@ def text(value: object) -> str:
 
 
 def page(
-    rows: Sequence[MatrixRow], policy: Policy, registry: Registry, *, day: str, name: str
+    rows: Sequence[MatrixRow],
+    policy: Policy,
+    registry: Registry,
+    figures: Sequence[FigureRow] = (),
+    *,
+    day: str,
+    name: str,
 ) -> str:
     """The whole page.
 
-    :param registry: the titles of purposes and laws.
+    :param registry: the titles of purposes and laws. :param figures: who may ask for which figures.
     :param day: the day the questions were asked. :param name: what the policy is called.
     """
     title = "Who may learn what from whom"
@@ -89,6 +96,7 @@ def page(
         ),
         _legend(),
         *(_section(purpose, rows, policy, registry, numbered) for purpose in purposes),
+        _figures(figures, policy),
         _laws(rows, registry),
     ]
     return (
@@ -112,6 +120,25 @@ def _legend() -> str:
         "which mode it may be asked. Sealed: the owner learns what is asked. Blind: it does not."
         f"</caption><tbody>{rows}</tbody></table>"
     )
+
+
+def _figures(rows: Sequence[FigureRow], policy: Policy) -> str:
+    heads = "".join(f'<th scope="col">{text(name)}</th>' for name in FIGURE_COLUMNS)
+    lines = "".join(
+        "<tr>"
+        + "".join(f"<td>{_spoken(cell)}</td>" for cell in row.words(policy).values())
+        + "</tr>"
+        for row in rows
+    )
+    return (
+        "<h2>Figures</h2><table><caption>Who may ask for the figures of everybody together; "
+        "everything else is refused</caption>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{lines}</tbody></table>"
+    )
+
+
+def _cells(row: FigureRow, policy: Policy) -> str:
+    return "".join(f"<td>{_spoken(cell)}</td>" for cell in row.words(policy).values())
 
 
 def _laws(rows: Sequence[MatrixRow], registry: Registry) -> str:

@@ -9,11 +9,15 @@ is called a widening, so that none is ever missed; a property test holds this ag
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any
 
 from fairlead.errors import InvalidInput
 from fairlead.policy.cells import Cell, Plane
 from fairlead.policy.compiling import size
+from fairlead.policy.figures.changes import DIMENSIONS as FIGURE_DIMENSIONS
+from fairlead.policy.figures.changes import ChangedFigures, gained
+from fairlead.policy.figures.sides import figures_of
 from fairlead.policy.sides import Policy, listed
 from fairlead.policy.terms import Terms, terms_of
 from fairlead.policy.widened import Widening, merged
@@ -28,6 +32,11 @@ ROW_KEYS = frozenset(
     }
 )  # fmt: skip
 """What is understood of a compiled agreement."""
+
+FIGURE_KEYS = frozenset(
+    {"from", "countries", "cubes", "purposes", "roles", "valid_from", "valid_until"}
+)
+"""The same of one on figures."""
 
 REGISTRY_KEYS = frozenset(
     {
@@ -45,23 +54,26 @@ BESIDE = frozenset({"agreements", "statistics", "size", "sizes", "policy"})
 """What of it is no word."""
 
 
-def widenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Widening]:
+def widenings(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[Widening | ChangedFigures]:
     """All that ``new`` lets anybody learn, keep or do with less, and ``old`` did not.
 
     Both are compiled data documents (:func:`fairlead.policy.agreements.federation_data`). Empty
     means: whatever is asked, by whomever and whenever, under ``new`` nothing more is disclosed,
-    and no duty is lighter.
+    and no duty is lighter, and nobody may ask for more figures.
     """
+    before, after = old["federation"], new["federation"]
     try:
-        return merged(_widenings(old["federation"], new["federation"]))
+        figures = merged(gained(before, after), FIGURE_DIMENSIONS)
+        return [*merged(_widenings(before, after)), *figures]
     except InvalidInput as error:
         return [Widening(grown=(f"{error.message}: what it says more of is not known",))]
 
 
 def is_wider(old: Mapping[str, Any], new: Mapping[str, Any]) -> bool:
     """Whether there is any widening; found sooner than all of them."""
+    before, after = old["federation"], new["federation"]
     try:
-        return any(True for _ in _widenings(old["federation"], new["federation"]))
+        return any(True for _ in chain(gained(before, after), _widenings(before, after)))
     except InvalidInput:
         return True
 
@@ -131,7 +143,8 @@ def statement(
 
 def concerned(before: Policy, after: Policy) -> set[str] | None:
     """The agreements that differ; None, which is all of them, when the registry does."""
-    one, two = ({k: v for k, v in policy.items() if k not in BESIDE} for policy in (before, after))
+    beside = BESIDE | FIGURES
+    one, two = ({k: v for k, v in policy.items() if k not in beside} for policy in (before, after))
     if one != two:
         return None
     old, new = before["agreements"], after["agreements"]
@@ -145,6 +158,9 @@ def _unread(before: Policy, after: Policy) -> Iterator[str]:
     rows = [*before["agreements"].values(), *after["agreements"].values()]
     if any(row.keys() != ROW_KEYS for row in rows):
         yield "an agreement has a term that this program does not understand"
+    figures = [*figures_of(before).values(), *figures_of(after).values()]
+    if any(row.keys() != FIGURE_KEYS for row in figures):
+        yield "an agreement on figures has a term that this program does not understand"
     if not all(_whole(policy) for policy in (before, after)):
         yield "the agreements are not as they were compiled"
     if before["kinds"] != after["kinds"]:

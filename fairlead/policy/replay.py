@@ -19,7 +19,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from fairlead.policy.decision import Decision
+from fairlead.policy.decision import FIGURES, Decision
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.recorded import Recorded, malformed
 from fairlead.policy.widening import OTHERS, Change, Kind, Widening, compare
@@ -249,6 +249,8 @@ EVERY_RECORD = ("event", "occurred_at")
 
 
 def _class(document: Mapping[str, Any], place: str, after: Decision, change: Change) -> Widening:
+    if "question" in document:
+        return _figures(document, after, change)
     query = document["query"]
     owner = document.get("owner") or document.get("candidates", {}).get(place) or {}
     return Widening(
@@ -258,5 +260,18 @@ def _class(document: Mapping[str, Any], place: str, after: Decision, change: Cha
         purpose=query["purpose"],
         schemes=tuple(sorted(query["schemes"])),
         mode=query["mode"],
+        gained=change.gained,
+    )
+
+
+def _figures(document: Mapping[str, Any], after: Decision, change: Change) -> Widening:
+    """Of a question for figures: the cube stands where the kinds of identifiers do."""
+    return Widening(
+        agreements=after.rules,
+        asker_kind=document["asker"]["kind"],
+        owner_kind="",
+        purpose=document["question"]["purpose"],
+        schemes=(document["question"]["cube"],),
+        mode=FIGURES,
         gained=change.gained,
     )

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from fairlead.errors import InvalidInput
 from fairlead.officers import Officer
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.manifest import WASM, unavailable
 from fairlead.policy.report import parse_report
 
@@ -28,7 +29,7 @@ def is_about(content: bytes, files: Mapping[str, str], data: Iterable[str]) -> b
 
     :param files: name → SHA-256 of every file of the release. :param data: its agreements.
     """
-    decides = {name: files[name] for name in (WASM, *data) if name in files}
+    decides = {name: files[name] for name in (WASM, CUBES, *data) if name in files}
     try:
         report = json.loads(content)
         if "inputs" not in report:

@@ -134,8 +134,14 @@ def instrument_words(instrument: Instrument | None) -> str:
     return "none" if instrument is None else f"{instrument[0]} of {instrument[1]}"
 
 
-def _parties(side: Mapping[str, Mapping[str, bool]]) -> str:
+def side_words(side: Mapping[str, Mapping[str, bool]]) -> str:
+    """Whom a ``from`` or a ``to`` names."""
     return listed([*side["kinds"], *side["partners"]])
+
+
+def validity_words(row: Row) -> str:
+    """From when until when an agreement is in force."""
+    return f"{day(row['valid_from'])} until {day(row['valid_until'])}"
 
 
 def _ground(row: Row) -> str:
@@ -151,11 +157,11 @@ def _demands(row: Row) -> str:
 
 SIDES: tuple[Side, ...] = (
     Side("from", lambda _, r, q: names(r["from"], q.asker),
-         lambda q: str(q.asker), lambda r: _parties(r["from"])),
+         lambda q: str(q.asker), lambda r: side_words(r["from"])),
     Side("to", lambda _, r, q: names(r["to"], q.owner),
-         lambda q: str(q.owner), lambda r: _parties(r["to"])),
+         lambda q: str(q.owner), lambda r: side_words(r["to"])),
     Side("valid", lambda _, r, q: in_force(r, q.at),
-         lambda q: day(q.at), lambda r: f"{day(r['valid_from'])} until {day(r['valid_until'])}"),
+         lambda q: day(q.at), validity_words),
     Side("purposes", lambda _, r, q: q.purpose in r["purposes"],
          lambda q: q.purpose, lambda r: listed(r["purposes"])),
     Side("legal_bases", lambda _, r, q: q.legal_basis in r["legal_bases"],

@@ -11,7 +11,8 @@
 
 ``expect`` is permit or deny; ``facets`` are exactly the ones granted, ``reason`` the code of the
 first refusal; either may be empty where nothing is claimed. Every other column is one of
-:data:`fairlead.policy.inquiry.ORDINARY`.
+:data:`fairlead.policy.inquiry.ORDINARY`; in a table with the column ``cube``, which asks for
+figures, one of :data:`fairlead.policy.figures.inquiry.ORDINARY`.
 """
 
 from __future__ import annotations
@@ -25,10 +26,15 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from fairlead.errors import InvalidInput, Misconfigured
+from fairlead.policy.figures.inquiry import ORDINARY as FIGURE_ORDINARY
+from fairlead.policy.figures.inquiry import FigureInquiry
+from fairlead.policy.figures.inquiry import decide as decide_figures
 from fairlead.policy.inquiry import ORDINARY, Inquiry, Verdict, decide
 from fairlead.policy.points import PolicyPoints
 from fairlead.policy.sides import Policy
 
+FIGURES = "cube"
+"""The column that makes a table one of questions for figures."""
 CLAIMS = ("expect", "facets", "reason")
 MAX_ROWS = 100_000
 
@@ -95,12 +101,11 @@ class InvalidTables(Misconfigured):
 def check_row(points: PolicyPoints, policy: Policy, row: Row) -> Result:
     """Ask the row's question and compare."""
     try:
-        inquiry = Inquiry.of(row.words, policy, now=row.now)
+        verdict = _verdict(points, policy, row)
     except InvalidInput as error:
         return Result(
             row=row, verdict=None, wrong=(error.remedy.partition(";")[0] or error.message,)
         )
-    verdict = decide(points, inquiry)
     got = verdict.decision
     wrong = []
     if got.effect.value != row.expect:
@@ -112,6 +117,13 @@ def check_row(points: PolicyPoints, policy: Policy, row: Row) -> Result:
         code = verdict.reason.code if verdict.reason else "none"
         wrong.append(f"expected the reason {row.reason}, got {code}")
     return Result(row=row, verdict=verdict, wrong=tuple(wrong))
+
+
+def _verdict(points: PolicyPoints, policy: Policy, row: Row) -> Verdict:
+    """:raises InvalidInput: QUESTION_WORDS."""
+    if FIGURES in row.words:
+        return decide_figures(points, FigureInquiry.of(row.words, policy, now=row.now))
+    return decide(points, Inquiry.of(row.words, policy, now=row.now))
 
 
 # ── Reading ──────────────────────────────────────────────────────────────────────────────────
@@ -127,7 +139,7 @@ def _table(name: str, content: bytes, problems: list[str]) -> Iterator[Row]:
     except (yaml.YAMLError, ValueError, RecursionError, TypeError, ValidationError) as error:
         problems.append(f"{name}: {_why(error)}")
         return
-    known = {*ORDINARY, *CLAIMS}
+    known = {*(FIGURE_ORDINARY if FIGURES in table.columns else ORDINARY), *CLAIMS}
     strangers = [c for c in table.columns if c not in known]
     if strangers or "expect" not in table.columns or len(set(table.columns)) < len(table.columns):
         problems.append(f"{name}: columns: expect, and each of {', '.join(sorted(known))} once")

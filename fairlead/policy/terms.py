@@ -140,6 +140,7 @@ _WORDS = {
     "count_band": "roughly how much is held",
     "existence": "that something is held",
     "contact_desk": "whom to call",
+    "figures": "figures of everybody together",
 }
 
 

@@ -19,6 +19,7 @@ from fairlead.policy.compiler import Opa
 from fairlead.policy.compiling import identified
 from fairlead.policy.draft import IDENTITY, Draft
 from fairlead.policy.engine import PolicyEngine
+from fairlead.policy.figures.sides import figures_of
 from fairlead.policy.points import Layer, PolicyPoints
 from fairlead.policy.tables import Result, check_row, read_tables
 
@@ -103,7 +104,7 @@ def run_tests(draft: Draft, opa: Opa | None) -> TestRun:
         differing=() if opa is None else tuple(_differing(draft, opa, list(engine.asked.values()))),
         rules=None if opa is None else opa.test({**draft.sources, **draft.rule_tests}),
         exercised=used,
-        untested=tuple(sorted(draft.policy["agreements"].keys() - used)),
+        untested=tuple(sorted({*draft.policy["agreements"], *figures_of(draft.policy)} - used)),
         inputs=draft.inputs(),
     )
 

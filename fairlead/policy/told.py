@@ -11,6 +11,7 @@ from dataclasses import fields, replace
 from typing import Any, TypeVar
 
 from fairlead.errors import InvalidInput
+from fairlead.policy.figures.inquiry import POINT, FigureInquiry
 from fairlead.policy.inputs import (
     CaseFacts,
     GrantFacts,
@@ -39,11 +40,26 @@ def inquiries(document: Mapping[str, Any], policy: Policy) -> tuple[str, dict[st
             raise ValueError
         return point, _read(point, document, policy)
     except (KeyError, TypeError, ValueError, AttributeError, IndexError):
-        raise InvalidInput(
-            "the document is not the input of a decision point",
-            reasons=("INPUT_UNREADABLE",),
-            remedy="see docs/policy.md, or: fairlead policy explain --help",
-        ) from None
+        raise _unreadable() from None
+
+
+def figures(document: Mapping[str, Any]) -> FigureInquiry:
+    """The question for figures that the point was told.
+
+    :raises InvalidInput: INPUT_UNREADABLE: it is no input of that point.
+    """
+    try:
+        asked = document["question"]
+        if document["point"] != POINT or asked.keys() != {"cube", "level", "purpose"}:
+            raise ValueError
+        return FigureInquiry(
+            now=int(document["now"]),
+            asker=_facts(PartyFacts, document["asker"]),
+            user=_facts(UserFacts, document["user"]),
+            **{name: str(word) for name, word in asked.items()},
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        raise _unreadable() from None
 
 
 def _read(point: str, document: Mapping[str, Any], policy: Policy) -> dict[str, Inquiry]:
@@ -104,3 +120,11 @@ def _facts(kind: type[T], document: Mapping[str, Any]) -> T:
     if document.keys() != names:
         raise ValueError
     return kind(**{k: tuple(v) if isinstance(v, list) else v for k, v in document.items()})
+
+
+def _unreadable() -> InvalidInput:
+    return InvalidInput(
+        "the document is not the input of a decision point",
+        reasons=("INPUT_UNREADABLE",),
+        remedy="see docs/policy.md, or: fairlead policy explain --help",
+    )

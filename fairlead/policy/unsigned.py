@@ -12,6 +12,7 @@ from typing import Any
 from fairlead.policy import folder as folders
 from fairlead.policy.agreements import local_data
 from fairlead.policy.compiling import identified
+from fairlead.policy.cubes import CUBES
 from fairlead.policy.documents import Registry
 from fairlead.policy.draft import DEADLINE_S, WASM, Draft
 from fairlead.policy.engine import PolicyEngine, WasmEngine
@@ -51,7 +52,8 @@ class UnsignedPolicy:
     @property
     def digest(self) -> str:
         """What a report is about: the federation's part, which is what is released."""
-        files = {WASM: self.draft.module, **self.draft.data}
+        cubes = {} if self.draft.cubes is None else {CUBES: self.draft.cubes}
+        files = {WASM: self.draft.module, **cubes, **self.draft.data}
         return subject({n: hashlib.sha256(octets).hexdigest() for n, octets in files.items()})
 
     def documents(self) -> list[dict[str, Any]]:

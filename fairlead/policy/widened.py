@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from fairlead.partners import PartnerKind, Sector
 from fairlead.policy.sides import Instrument, Policy, day, days_words, instrument_words, listed
 from fairlead.policy.terms import facet_words
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 MANY = 8
 """More kinds of identifiers than this are said by what is missing."""
@@ -70,8 +73,8 @@ class Widening:
         """Whose questions to whom about what, without what is said of them."""
         words = policy or {"schemes": (), "jurisdictions": {}}
         return (
-            f"{parties(self.askers)}{_within(self.asker_countries, words)} asking "
-            f"{parties(self.owners)}{_within(self.owner_countries, words)} about "
+            f"{parties(self.askers)}{within(self.asker_countries, words)} asking "
+            f"{parties(self.owners)}{within(self.owner_countries, words)} about "
             f"{scheme_words(self.schemes, words['schemes'])} for {ground_words(self.grounds)}, "
             f"{' or '.join(sorted(self.modes))}"
         )
@@ -107,13 +110,16 @@ class Widening:
         return [f"with {' or '.join(sorted(map(instrument_words, self.instruments)))}"]
 
 
-def merged(found: Iterable[Widening]) -> list[Widening]:
+Told = TypeVar("Told", bound="DataclassInstance")
+
+
+def merged(found: Iterable[Told], dimensions: Sequence[str] = DIMENSIONS) -> list[Told]:
     """The same statements in fewer: those that differ in one dimension only become one."""
     rows = list(dict.fromkeys(found))
     while True:
         count = len(rows)
-        for name in DIMENSIONS:
-            groups: dict[Widening, list[Widening]] = {}
+        for name in dimensions:
+            groups: dict[Told, list[Told]] = {}
             for row in rows:
                 groups.setdefault(_with(row, {name: frozenset()}), []).append(row)
             rows = [_with(key, {name: _union(name, group)}) for key, group in groups.items()]
@@ -126,11 +132,11 @@ def united(found: Sequence[Widening]) -> Widening:
     return _with(found[0], {name: _union(name, found) for name in DIMENSIONS})
 
 
-def _with(row: Widening, changes: Mapping[str, Any]) -> Widening:
+def _with(row: Told, changes: Mapping[str, Any]) -> Told:
     return replace(row, **changes)
 
 
-def _union(name: str, rows: Iterable[Widening]) -> frozenset[Any]:
+def _union(name: str, rows: Iterable[Told]) -> frozenset[Any]:
     return frozenset[Any]().union(*(getattr(row, name) for row in rows))
 
 
@@ -158,7 +164,7 @@ def parties(found: Collection[str]) -> str:
     return " and ".join([*sectors, *([listed(rest)] if rest else [])])
 
 
-def _within(countries: Collection[str], policy: Policy) -> str:
+def within(countries: Collection[str], policy: Policy) -> str:
     """Where, unless it is the whole EU and nowhere else."""
     europe = {name for name, row in policy["jurisdictions"].items() if row["eu"]}
     rest = set(countries) - europe if europe <= set(countries) else set(countries)

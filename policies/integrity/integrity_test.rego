@@ -39,7 +39,8 @@ test_a_lost_word if {
 		"/limits/max_records", "/purposes/delicate/approvals", "/purposes/delicate/legal_bases/law",
 		"/legal_bases/law/kinds/police", "/schemes/plate", "/roles/trainee", "/jurisdictions/GB/eu",
 		"/jurisdictions/GB/grounds/adequacy", "/instruments/order/court", "/handling/tlp/RED",
-		"/handling/active_target",
+		"/handling/active_target", "/cubes/seizures", "/figure_roles/auditor",
+		"/statistics/reports-only", "/statistics/reports-only/purposes/trafficking",
 	] {
 		not whole(f.drop(f.federation, path))
 	}

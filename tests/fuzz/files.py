@@ -125,12 +125,13 @@ def _policy() -> Iterator[Target]:
     files = {
         name: (policies / name).read_bytes() for name in ("data/agreements.yaml", "data/demo.yaml")
     }
+    cubes = (policies / "cubes" / "registry.yaml").read_bytes()
     yield Target(
         name="agreements",
         seeds=[files["data/demo.yaml"]],
-        attempt=lambda data: federation_data({**files, "data/demo.yaml": data}),
+        attempt=lambda data: federation_data({**files, "data/demo.yaml": data}, cubes),
     )
-    federation = federation_data(files)
+    federation = federation_data(files, cubes)
     yield Target(
         name="local-agreements",
         seeds=[(policies / "data" / "local.example.yaml").read_bytes()],

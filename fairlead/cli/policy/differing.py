@@ -15,6 +15,7 @@ from fairlead.cli.policy.conflicting import ExitCodeOption
 if TYPE_CHECKING:
     from fairlead.policy.difference import Difference
     from fairlead.policy.draft import Draft
+    from fairlead.policy.figures.changes import ChangedFigures
     from fairlead.policy.widened import Widening
 
 
@@ -82,5 +83,5 @@ def _print(found: Difference, draft: Draft) -> None:
     typer.echo("\n".join(printable(line) for line in lines))
 
 
-def _sentences(found: Sequence[Widening], draft: Draft) -> list[str]:
+def _sentences(found: Sequence[Widening | ChangedFigures], draft: Draft) -> list[str]:
     return [f"  {w.sentence(draft.policy)}" for w in found] or ["  nothing"]

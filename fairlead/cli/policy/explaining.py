@@ -50,10 +50,10 @@ def explain(
     The columns: asker, owner, purpose, scheme (needed), legal_basis, mode, terms, window_days,
     asker_country, owner_country, role, approvals, case, instrument, and of the record: event, tlp,
     pap, europol, grade, personal, active_target, record_purposes, record_country, fields.
+
+    Of a question for figures: asker, cube, purpose (needed), level, asker_country, role.
     """
     from fairlead.policy.draft import Draft
-    from fairlead.policy.explanation import explain as find
-    from fairlead.policy.inquiry import Inquiry
 
     draft = Draft.read(folder)
     found: dict[str, Explanation] = {}
@@ -63,8 +63,7 @@ def explain(
     elif given is not None:
         found = _of_input(draft, _read(given))
     else:
-        question = Inquiry.of(_columns(words or []), draft.policy, now=moment_of(at))
-        found = {"": find(draft.points, draft.policy, question)}
+        found = {"": _of_words(draft, _columns(words or []), moment_of(at))}
     if output is Format.JSON:
         emit_json([{"of": name or None, **e.record()} for name, e in found.items()])
         return
@@ -72,11 +71,26 @@ def explain(
         _print(name, explanation)
 
 
+def _of_words(draft: Draft, words: Mapping[str, str], now: int) -> Explanation:
+    from fairlead.policy.explanation import explain as find
+    from fairlead.policy.figures import explaining, inquiry
+    from fairlead.policy.inquiry import Inquiry
+
+    if "cube" in words:
+        asked = inquiry.FigureInquiry.of(words, draft.policy, now=now)
+        return explaining.explain(draft.points, draft.policy, asked)
+    return find(draft.points, draft.policy, Inquiry.of(words, draft.policy, now=now))
+
+
 def _of_input(draft: Draft, document: Mapping[str, Any], label: str = "") -> dict[str, Explanation]:
     """What a point was told, explained for each of its candidates or records."""
     from fairlead.policy.explanation import explain as find
-    from fairlead.policy.told import inquiries
+    from fairlead.policy.figures import explaining, inquiry
+    from fairlead.policy.told import figures, inquiries
 
+    if document.get("point") == inquiry.POINT:
+        found = explaining.explain(draft.points, draft.policy, figures(document))
+        return {label: found}
     point, questions = inquiries(document, draft.policy)
     return {
         " ".join(word for word in (label, name) if word): find(

@@ -12,6 +12,8 @@ from fairlead.cli.output import RowFormat, emit_rows, emit_table, say, wrapped
 from fairlead.cli.policy.options import AtOption, FolderArgument, moment_of
 
 if TYPE_CHECKING:
+    from fairlead.policy.asked import Filters
+    from fairlead.policy.draft import Draft
     from fairlead.policy.matrix import MatrixRow
     from fairlead.policy.sides import Policy
 
@@ -44,6 +46,9 @@ def matrix(
         Path | None,
         typer.Option("--html", metavar="FILE", help="Also write one page with a coloured grid."),
     ] = None,
+    figures: Annotated[
+        bool, typer.Option("--figures", help="Instead: who may ask for which figures.")
+    ] = False,
     at: AtOption = None,
     output: RowsOption = RowFormat.TABLE,
 ) -> None:
@@ -53,15 +58,14 @@ def matrix(
     from fairlead.policy.matrix import matrix as ask
 
     draft, now = Draft.read(folder), moment_of(at)
-    rows = ask(
-        draft.points,
-        draft.policy,
-        now=now,
-        filters=Filters(
-            askers=asker or (), owners=owner or (), purposes=purpose or (),
-            schemes=scheme or (), modes=mode or (), countries=country or (),
-        ),
+    filters = Filters(
+        askers=asker or (), owners=owner or (), purposes=purpose or (),
+        schemes=scheme or (), modes=mode or (), countries=country or (),
     )  # fmt: skip
+    if figures:
+        _figures(draft, filters, now, output)
+        return
+    rows = ask(draft.points, draft.policy, now=now, filters=filters)
     records = [_record(row, draft.policy) for row in rows]
     if output is RowFormat.TABLE:
         lines = [wrapped([str(r[name]) for name in SHOWN], 34) for r in records]
@@ -72,12 +76,28 @@ def matrix(
         emit_rows([row.record() for row in rows], columns=COLUMNS, output=output)
     say(f"{len(rows)} kinds of question are permitted, everything else is refused")
     if page is not None:
+        from fairlead.policy.figures.matrix import figure_matrix
         from fairlead.policy.matrix_page import page as drawn
         from fairlead.policy.sides import day
 
-        text = drawn(rows, draft.policy, draft.registry, day=day(now), name=folder.name)
+        readers = figure_matrix(draft.points, draft.policy, now=now, filters=filters)
+        text = drawn(rows, draft.policy, draft.registry, readers, day=day(now), name=folder.name)
         page.write_text(text, "utf-8")
         say(f"written: {page}")
+
+
+def _figures(draft: Draft, filters: Filters, now: int, output: RowFormat) -> None:
+    from fairlead.policy.figures.matrix import FIGURE_COLUMNS, figure_matrix
+
+    rows = figure_matrix(draft.points, draft.policy, now=now, filters=filters)
+    if output is RowFormat.JSON:
+        emit_rows([row.record() for row in rows], columns=FIGURE_COLUMNS, output=output)
+    elif output is RowFormat.CSV:
+        emit_rows([row.words(draft.policy) for row in rows], columns=FIGURE_COLUMNS, output=output)
+    else:
+        cells = [wrapped(list(row.words(draft.policy).values()), 34) for row in rows]
+        emit_table(FIGURE_COLUMNS, [line for row in cells for line in row])
+    say(f"{len(rows)} kinds of question for figures are permitted, everything else is refused")
 
 
 def _record(row: MatrixRow, policy: Policy) -> dict[str, Any]:
