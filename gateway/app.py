@@ -18,7 +18,6 @@ from fairlead import admission, decisions, metrics, process, signing
 from fairlead.auditlog import AuditLog, DatabaseUrl, Place
 from fairlead.certificates import SpiffeId
 from fairlead.config import GatewayConfig, reveal
-from fairlead.disclosure.rules import Rules
 from fairlead.errors import LogUnavailable, Misconfigured
 from fairlead.keyring import KeyRing
 from fairlead.leaves import LeafWriter
@@ -29,6 +28,7 @@ from fairlead.reconciling import FILE as LEDGER_FILE
 from fairlead.release import ReleaseDesk
 from fairlead.releases import SUBJECT, Releases
 from fairlead.server import Server
+from fairlead.strategic.deciding import RULES
 from fairlead.telemetry import Event, get_logger
 from fairlead.timestamping.stamper import Stamper
 from fairlead.v1 import query_pb2
@@ -252,25 +252,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
         deadline_s=exchange.deadline_s,
     )
-    strategic = Strategic(
-        Maker(
-            log=log,
-            leaves=leaves,
-            directory=member.directory,
-            deny_lists=member.deny_lists,
-            transport=counting,
-            clock=clock,
-            rules=Rules(),
-        ),
-        gateway=entry.spiffe_id,
-        key=lambda: keys.signing(member.directory.current.gateways[entry.spiffe_id].signing_key),
-        log=log,
-        leaves=leaves,
-        directory=member.directory,
-        deny_lists=member.deny_lists,
-        policy=releases.live,
-        clock=clock,
-    )
+    strategic = _strategic(exchange, counting, member, releases)
     publications = Publications(
         log=log,
         leaves=leaves,
@@ -371,6 +353,40 @@ def _serials(member: Membership, releases: Releases) -> dict[str, int]:
         SUBJECT: releases.bundle.serial,
         **{f"deny-list/{issuer}": serial for issuer, serial in lists},
     }
+
+
+def _strategic(
+    exchange: Exchange, counting: Transport, member: Membership, releases: Releases
+) -> Strategic:
+    """What has figures summed, and releases them.
+
+    :param counting: the way to whoever counts.
+    """
+    maker = Maker(
+        log=exchange.log,
+        leaves=exchange.leaves,
+        directory=member.directory,
+        deny_lists=exchange.deny_lists,
+        transport=counting,
+        clock=exchange.clock,
+        rules=RULES,
+    )
+
+    def key() -> Ed25519PrivateKey:
+        now = member.directory.current.gateways[exchange.gateway]
+        return exchange.keys.signing(now.signing_key)
+
+    return Strategic(
+        maker,
+        gateway=exchange.gateway,
+        key=key,
+        log=exchange.log,
+        leaves=exchange.leaves,
+        directory=member.directory,
+        deny_lists=exchange.deny_lists,
+        policy=releases.live,
+        clock=exchange.clock,
+    )
 
 
 def _reconciliations(

@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO[bytes]
 
 from certs.dev.layout import Layout
 from fairlead.cubes.period import parse_unit
@@ -33,13 +33,13 @@ KINDS: tuple[type[RoundRequest], ...] = (
 OUT = b"out"
 
 
-def put(stream: BinaryIO, *parts: bytes) -> None:
+def put(stream: IO[bytes], *parts: bytes) -> None:
     """Write a frame."""
     stream.writelines(struct.pack(">I", len(part)) + part for part in parts)
     stream.flush()
 
 
-def take(stream: BinaryIO) -> bytes:
+def take(stream: IO[bytes]) -> bytes:
     """Read a part of a frame; empty at the end."""
     size = stream.read(4)
     return stream.read(struct.unpack(">I", size)[0]) if size else b""

@@ -25,12 +25,15 @@ from fairlead.policy.decision import Audience, Reason, denial
 from fairlead.published import Shown
 from fairlead.receipts import verify_receipt
 from fairlead.strategic import terms as strategic_terms
+from fairlead.strategic.books import Row
+from fairlead.strategic.deciding import Made, decide_unit
 from fairlead.summing import Figures, Round, Statement, Terms
 from fairlead.summing.masking import pack, unpack
 from fairlead.summing.participants import ListTooClose
+from fairlead.v1 import audit_pb2, query_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import shelf
-from gateway.members import RoundRequest
+from gateway.members import LegFailed, RoundRequest
 from tests.postgres import Postgres
 from tests.tallying import REGISTRY, UNIT, Town, gone, gone_in, plenty, releases
 from tests.walks import ASKER, World, make_world
@@ -494,21 +497,73 @@ async def test_one_partner_does_not_keep_the_others_out(
 # ── What is kept ─────────────────────────────────────────────────────────────────────────────
 
 
+def uneven(partner: str, terms: Terms) -> Figures:
+    """Two partners contribute to the first cell; in the second, one has most of the weight."""
+    found = plenty(partner, terms)
+    first, second = found.values
+    names = [measure.measure_id for measure in terms.measures]
+    heavy = tuple(
+        99 if name == "m2" and partner == "p00" else value
+        for name, value in zip(names, second, strict=True)
+    )
+    if partner in {"p00", "p01"}:
+        return replace(found, values=(first, heavy))
+    return replace(found, contributes=(False, True), values=((0,) * len(first), heavy))
+
+
 async def test_what_is_withheld_is_in_no_row(town: Town) -> None:
-    """A cell of two contributors: its sum stands nowhere in the gateway's database."""
-
-    def few(partner: str, terms: Terms) -> Figures:
-        found = plenty(partner, terms)
-        if partner in {"p00", "p01"}:
-            return found
-        return replace(
-            found,
-            contributes=(False, *found.contributes[1:]),
-            values=((0,) * len(terms.measures), *found.values[1:]),
-        )
-
-    town.wire.counts = few
+    """What the gateway keeps is what is out, figure by figure."""
+    town.wire.counts = uneven
     (found,) = await town.released()
     assert next(cell.shown for cell in found.of("due")) is Shown.SUPPRESSED
-    rows = town.log.read("SELECT books FROM figures_release")
-    assert rows
+    assert [cell.shown for cell in found.of("kg")] == [Shown.SUPPRESSED, Shown.SUPPRESSED]
+    ((row,),) = town.log.read("SELECT books FROM figures_release")
+    kept_ = Row.from_bytes(bytes(row))
+    for name, measure in kept_.measures.items():
+        for cell, figure, error in zip(
+            found.of(name), measure.figures, measure.errors, strict=True
+        ):
+            if not cell.shown.is_number:
+                assert (figure, error) == (None, 0)
+            assert (figure or 0) * found.cube.measure(name).step == cell.value
+
+
+async def test_nodes_that_state_no_more_leave_the_totals_that_are_out(town: Town) -> None:
+    """The parts are out, so the total is made of them; nobody counts for it, and it is frozen."""
+    (parts,) = await town.released(level="quarter,country,kind")
+    attempts, _ = kept(town)
+    town.wire.looks_used_up = True
+    (total,) = await town.released()
+    assert kept(town) == (attempts, 2)
+    summed = [sum(cell.value for cell in parts.of("due")[at : at + 2]) for at in (0, 2)]
+    assert [cell.value for cell in total.of("due")] == summed
+    assert {cell.shown for cell in total.of("days")} == {Shown.SUPPRESSED}
+    town.wire.looks_used_up = False
+    assert await town.released() == [total]
+
+
+async def test_one_node_that_says_so_alone_freezes_nothing(town: Town) -> None:
+    """The others are asked without it; where they may not sum without it, it is named."""
+
+    def used_up(_request: RoundRequest) -> None:
+        raise LegFailed(query_pb2.STATUS_INVALID, "FIGURES_USED_UP")
+
+    await town.ask()
+    town.wire.faults["p02"] = used_up
+    error = await refused(town, level=MONTHS, period=MONTH)
+    assert "p02 (invalid, FIGURES_USED_UP)" in error.remedy
+    assert kept(town) == (1, 1)
+
+
+async def test_a_release_that_leaves_too_little_unknown_is_an_alarm(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It cannot be taken back, and whoever watches the log hears of it."""
+
+    def beyond(*arguments: Any, **named: Any) -> Made:
+        return replace(decide_unit(*arguments, **named), beyond={"due": (None, None)})  # type: ignore[arg-type]
+
+    monkeypatch.setattr("gateway.figures.making.decide_unit", beyond)
+    await town.ask()
+    (alarm,) = (leaf for leaf in town.leaves() if leaf.type == audit_pb2.LEAF_TYPE_ALARM)
+    assert alarm.reasons == ["FIGURES_BEYOND"]

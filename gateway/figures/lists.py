@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from fairlead.cubes.period import parse_unit
 from fairlead.strategic.terms import quarter_at
 from fairlead.summing import LooksUsedUp, Release, Statement, Terms
 from fairlead.summing.participants import TOGETHER, ListTooClose, TooFewParticipants
@@ -66,6 +67,9 @@ class Gathering:
         self._to_wire = to_wire
         self._progress = progress
         self._failed: Said | None = None
+        now = partners.clock()
+        self._quarter = quarter_at(now)
+        self._cut_off = self._own[-1].cut_off if self._own else int(now)
 
     async def gathered(self) -> Gathered | None:
         """Everybody of a list; None where too few partners have figures of this kind.
@@ -119,13 +123,12 @@ class Gathering:
                 yield self._attempt(each.participants)
 
     def _attempt(self, listed: tuple[str, ...]) -> Attempt:
-        """With another list, but what counts is as of when the release's rounds first began."""
-        now = self._partners.clock()
+        """With another list; what counts is as of when the release's rounds first began."""
         return Attempt(
             release=self._release,
             participants=listed,
-            quarter=quarter_at(now),
-            cut_off=self._own[-1].cut_off if self._own else int(now),
+            quarter=self._quarter,
+            cut_off=self._cut_off,
         )
 
     async def _asked(self, attempt: Attempt) -> Gathered | Said:
@@ -168,6 +171,5 @@ class Gathering:
 
 def _seeds(now: float) -> set[str]:
     """The quarters whose seeds nodes still have: this one and the last."""
-    year, _, number = quarter_at(now).partition("-Q")
-    place = 4 * int(year) + int(number) - 2
-    return {quarter_at(now), f"{place // 4}-Q{place % 4 + 1}"}
+    this = quarter_at(now)
+    return {this, quarter_at(parse_unit(this).begins - 1)}
