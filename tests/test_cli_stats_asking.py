@@ -4,6 +4,9 @@ what comes back, what is kept."""
 from __future__ import annotations
 
 import datetime as dt
+import os
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +15,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead.cli.stats.choosing import Known, choose, last_over
+from fairlead.cli.stats.choosing import Known, choose, known_at, last_over
 from fairlead.cli.stats.gathering import Telling, gather
 from fairlead.cli.stats.keeping import Kept, check_folder
 from fairlead.cli.stats.listing import level_records, record
@@ -242,3 +245,39 @@ async def test_a_person_sees_how_far_it_is(
         "2026-Q1: 2 of 14 partners, too few: not reported",
         "2026-Q2: 2 of 14 partners, too few: not reported",
     ]
+
+
+# ── In a shell ───────────────────────────────────────────────────────────────────────────────
+
+
+def completed(line: str, folder: Path) -> list[str]:
+    """What a shell offers after this much of a line."""
+    program = "from fairlead.cli.main import app; app(prog_name='fairlead')"
+    environment = {
+        **os.environ,
+        "FAIRLEAD_PROFILE": str(folder / "profile.toml"),
+        "_FAIRLEAD_COMPLETE": "complete_bash",
+        "COMP_WORDS": line,
+        "COMP_CWORD": str(len(line.split(" ")) - 1),
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    return done.stdout.split()
+
+
+async def test_cubes_and_levels_are_completed_from_what_the_node_said(tmp_path: Path) -> None:
+    """After the first list; before it, and without a profile, nothing is offered and nothing
+    fails."""
+    (tmp_path / "profile.toml").write_text("")
+    assert completed("fairlead stats query re", tmp_path) == []
+    assert (await known_at(Node(), tmp_path / "figures")).registry == small()
+    assert completed("fairlead stats query re", tmp_path) == ["reports"]
+    assert completed("fairlead stats query reports --level quarter,country,", tmp_path) == [
+        "quarter,country,kind"
+    ]
+    assert completed("fairlead stats list re", tmp_path / "none") == []

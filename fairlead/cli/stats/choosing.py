@@ -6,8 +6,10 @@ import datetime as dt
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from fairlead.cli.stats.completing import remember
 from fairlead.cubes.cube import Cube
 from fairlead.cubes.level import Level
 from fairlead.cubes.period import Period, TimeStep, Unit
@@ -45,12 +47,15 @@ class Known:
         return tuple(sorted(name for name, cubes in self.purposes.items() if cube.id in cubes))
 
 
-async def known_at(client: Any) -> Known:
-    """What the own node says of its cubes.
+async def known_at(client: Any, folder: Path) -> Known:
+    """What the own node says of its cubes; kept for completion.
 
-    :raises grpc.RpcError: refused.
+    :param folder: for what is kept of figures. :raises grpc.RpcError: refused.
     """
-    return Known.of(await client.list_cubes(timeout_s=LIST_TIMEOUT_S))
+    listed = await client.list_cubes(timeout_s=LIST_TIMEOUT_S)
+    known = Known.of(listed)
+    remember(folder, listed.registry)
+    return known
 
 
 def choose(

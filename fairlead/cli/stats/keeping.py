@@ -3,7 +3,6 @@ not asked for again when a pack is made, and cannot become another figure unseen
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,7 @@ from google.protobuf.message import DecodeError
 
 from fairlead.cubes.period import Unit
 from fairlead.errors import Conflict, FairleadError, InvalidInput, Misconfigured
+from fairlead.keyfile import write_private
 from fairlead.partners import Directory
 from fairlead.published import Published
 from fairlead.strategic.received import Received, Request
@@ -82,9 +82,7 @@ class Kept:
 def _write(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        fresh = path.with_suffix(f".{os.getpid()}")
-        fresh.write_bytes(data)
-        fresh.replace(path)
+        write_private(path, data)
     except OSError:
         raise Misconfigured(
             "what was released cannot be kept; nothing was lost, it is frozen at the gateway",

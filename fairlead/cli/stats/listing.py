@@ -9,6 +9,7 @@ import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect
 from fairlead.cli.output import RowFormat, awaited, emit_json, emit_rows, say
+from fairlead.cli.stats import completing
 
 if TYPE_CHECKING:
     from fairlead.cli.stats.choosing import Known
@@ -17,7 +18,11 @@ if TYPE_CHECKING:
 CUBE_COLUMNS = ("cube", "title", "levels", "you_may_ask")
 LEVEL_COLUMNS = ("level", "cells", "rolls_up_to")
 CubeArgument = Annotated[
-    str | None, typer.Argument(help="A cube, to see its measures and levels; else all cubes.")
+    str | None,
+    typer.Argument(
+        help="A cube, to see its measures and levels; else all cubes.",
+        autocompletion=completing.cubes,
+    ),
 ]
 
 
@@ -28,11 +33,12 @@ def list_cubes(
 ) -> None:
     """List the cubes, or the levels of one, and for which purposes you may ask for them."""
     from fairlead.cli.stats.choosing import cube_of, known_at
+    from fairlead.cli.stats.keeping import FOLDER
 
     async def run() -> Known:
-        client, _, _ = connect(profile)
+        client, _, folder = connect(profile)
         async with client:
-            return await known_at(client)
+            return await known_at(client, folder / FOLDER)
 
     known = awaited(run())
     if cube is None:

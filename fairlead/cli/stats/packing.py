@@ -62,7 +62,7 @@ async def _made(
     check_year(year)
     client, _, folder = connect(profile)
     async with client:
-        known = await known_at(client)
+        known = await known_at(client, folder / FOLDER)
         kept = Kept(folder=folder / FOLDER, directory=client.directory)
         releases: list[Published] = []
         now, telling = time.time(), Telling.to_person(brief=True)

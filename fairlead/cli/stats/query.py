@@ -10,14 +10,24 @@ import typer
 
 from fairlead.cli.options import ProfileOption, RowsOption, connect
 from fairlead.cli.output import RowFormat, awaited, say
+from fairlead.cli.stats import completing
 
 if TYPE_CHECKING:
     from fairlead.cli.stats.showing import Answer
 
 
 def query(
-    cube: Annotated[str, typer.Argument(help="A cube; see: fairlead stats list.")],
-    level: Annotated[str, typer.Option(help="How finely: one of the cube's, as quarter,country.")],
+    cube: Annotated[
+        str,
+        typer.Argument(help="A cube; see: fairlead stats list.", autocompletion=completing.cubes),
+    ],
+    level: Annotated[
+        str,
+        typer.Option(
+            help="How finely: one of the cube's, as quarter,country.",
+            autocompletion=completing.levels,
+        ),
+    ],
     period: Annotated[str, typer.Option(help="2026-01, 2026-Q1, 2026 or 2026-Q1..2026-Q3.")],
     purpose: Annotated[
         str | None, typer.Option(help="Why; needed where you may ask for several purposes.")
@@ -64,7 +74,7 @@ async def _ask(
     client, _, folder = connect(profile)
     async with client:
         wanted = choose(
-            await known_at(client),
+            await known_at(client, folder / FOLDER),
             cube=cube,
             level=level,
             period=period,
