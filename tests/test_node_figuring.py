@@ -183,6 +183,11 @@ async def test_a_node_passes_on_only_what_it_asked_for_and_can_prove(tmp_path: P
                 with pytest.raises(grpc.aio.AioRpcError) as caught:
                     await asked(client, request)
                 assert reason_of(caught.value) == code, change
+            figuring._send = _of_question_before(honest)
+            for code in ("FIGURES_MISSING", "FIGURES_LEAF"):
+                with pytest.raises(grpc.aio.AioRpcError) as caught:
+                    await asked(client, request)
+                assert reason_of(caught.value) == code
             figuring._send = honest
             assert len(await asked(client, request)) >= 3
 
@@ -216,6 +221,23 @@ async def _of_this_question(
             check_asked_leaf(own, other)
     with pytest.raises(Forged):
         check_asked_leaf(leaf, question)
+
+
+def _of_question_before(honest: Any) -> Any:
+    """A gateway that keeps a question to itself, and answers it when the next one comes: its
+    receipt is whole, and of another leaf."""
+    kept: list[statistics_pb2.SignedFiguresQuestion] = []
+
+    async def send(request: statistics_pb2.QueryFiguresRequest) -> AsyncIterator[Response]:
+        if not kept:
+            kept.append(request.question)
+            return
+        async for event in honest(
+            statistics_pb2.QueryFiguresRequest(question=kept[0], head_size=request.head_size)
+        ):
+            yield event
+
+    return send
 
 
 def _tampered(honest: Any, change: Change) -> Any:
