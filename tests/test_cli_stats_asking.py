@@ -20,6 +20,7 @@ from fairlead.cli.stats.gathering import Telling, gather
 from fairlead.cli.stats.keeping import Kept, check_folder
 from fairlead.cli.stats.listing import level_records, record
 from fairlead.cubes.period import TimeStep
+from fairlead.cubes.registry import Registry
 from fairlead.errors import Conflict, FairleadError, InvalidInput, Misconfigured
 from fairlead.strategic.received import Request
 from fairlead.strategic.terms import FINAL_AFTER_S
@@ -33,6 +34,7 @@ from tests.asked_figures import (
     request,
     signed,
 )
+from tests.cubes import SMALL, written
 from tests.released import defaults, small
 
 NOW = dt.datetime(2026, 11, 26, 17, tzinfo=dt.UTC).timestamp()
@@ -182,6 +184,26 @@ async def test_what_was_not_asked_for_or_not_signed_is_refused(
         await gather(Node(change=change), request(), kept=kept(tmp_path), telling=Telling())
     assert caught.value.code == code
     assert caught.value.exit_code == 8
+
+
+async def test_what_was_frozen_under_an_earlier_registry_is_read(tmp_path: Path) -> None:
+    """A later registry has the same cube under the same version; of another version of the cube it
+    is not these figures."""
+
+    def later(version: int) -> Request:
+        cubes = [{**SMALL["cubes"][0], "version": version}]
+        registry = Registry.parse(written({**SMALL, "version": 9, "cubes": cubes}))
+        return replace(request(), registry=registry, cube=registry.cube("reports"))
+
+    same, other = later(2), later(3)
+    node = Node(releases=lambda _, unit: made(request(), unit))
+    assert same.registry.digest != small().digest
+    found = await gather(node, same, kept=kept(tmp_path), telling=Telling())
+    assert [release.registry_digest for release in found] == [small().digest] * 2
+    assert tuple(kept(tmp_path).find(same, same.units[0].ends)) == found
+    with pytest.raises(FairleadError) as caught:
+        await gather(node, other, kept=kept(tmp_path), telling=Telling())
+    assert caught.value.code == "PUBLISHED_REGISTRY"
 
 
 async def test_the_same_version_cannot_become_another_figure(tmp_path: Path) -> None:

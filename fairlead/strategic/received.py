@@ -54,7 +54,8 @@ class Received:
         """Check a release, and keep it.
 
         1. A gateway of the directory signed its octets.
-        2. They are canonical, and figures of the registry that was named.
+        2. They are canonical, and figures of the registry that was named, or, frozen under an
+           earlier one, of the same version of the cube.
         3. It is of the cube and the level, and of one of the units that were asked for; of each,
            once.
 
@@ -63,7 +64,7 @@ class Received:
         # 1
         check_signed(found, self.directory)
         # 2
-        release = Published.parse(found.release, [self.request.registry])
+        release = Published.parse(found.release, [self.request.registry], same=self.request.cube)
         # 3
         request = self.request
         asked = release.cube == request.cube and release.level == request.level
