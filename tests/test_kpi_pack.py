@@ -375,6 +375,17 @@ def test_a_year_that_is_not_over_is_seen_by_its_quarters() -> None:
     row = text[text.index("Days from report to feedback") :].partition("</tr>")[0]
     assert row.count("not reported") == 2
 
+    def hidden(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, None)
+
+    cube = "reports-received"
+    made = replace(
+        made,
+        shelf=Shelf.of(release(defaults(), cube, "quarter", q, hidden) for q in QUARTERS[:-1]),
+    )
+    row = "".join(glance(made)).partition("Reports received: Reports")[2].partition("</tr>")[0]
+    assert row.count("suppressed (Q1 Q2 Q3)") == 2
+
 
 # ── Trends ───────────────────────────────────────────────────────────────────────────────────
 

@@ -10,7 +10,7 @@ from fairlead.cubes.cube import Cube, Measure, MeasureKind
 from fairlead.cubes.level import Level
 from fairlead.kpi.contents import Contents
 from fairlead.kpi.page import heading, paragraph, rows_table
-from fairlead.kpi.trends import UNKNOWN, change, quarters_of, share_of, year_sum
+from fairlead.kpi.trends import UNKNOWN, change, quarters_of, share_of, told_sum, year_sum
 from fairlead.published import spoken
 
 MAX_ROWS = 60
@@ -57,7 +57,7 @@ def _so_far(contents: Contents, cube: Cube, measure: Measure) -> tuple[str, str,
         return None
     named = " ".join(f"Q{number}" for number in quarters)
     before, after = (
-        f"{year_sum(grid.rows[0], grid.columns, year, quarters) or UNKNOWN} ({named})"
+        f"{told_sum(grid.rows[0], grid.columns, year, quarters)} ({named})"
         for year in (contents.year - 1, contents.year)
     )
     last = next(column for column in reversed(grid.columns) if column.version)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from fairlead.charting.grid import Column, Row
 from fairlead.kpi.shelf import year_of
-from fairlead.published import Shown, spoken
+from fairlead.published import PublishedCell, Shown, spoken
 
 UNKNOWN = "not known"
 
@@ -64,14 +64,29 @@ def year_sum(
     row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]
 ) -> Span | None:
     """A row's figure for some quarters of a year; None unless each of them is known in full."""
-    parts = [
+    parts = _parts(row, columns, year, quarters)
+    if not parts or not all(cell.shown in {Shown.VALUE, Shown.ZERO} for cell in parts):
+        return None
+    return Span(sum(cell.value for cell in parts), sum(cell.error for cell in parts))
+
+
+def told_sum(row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]) -> str:
+    """The same in words: a figure, else what all the parts are, else that it is not known."""
+    found = year_sum(row, columns, year, quarters)
+    if found is not None:
+        return str(found)
+    kinds = {cell.shown for cell in _parts(row, columns, year, quarters)}
+    return "suppressed" if kinds == {Shown.SUPPRESSED} else UNKNOWN
+
+
+def _parts(
+    row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]
+) -> list[PublishedCell]:
+    return [
         cell
         for cell, column in zip(row.cells, columns, strict=True)
         if year_of(column.unit) == year and column.unit.number % 4 + 1 in quarters
     ]
-    if not parts or not all(cell.shown in {Shown.VALUE, Shown.ZERO} for cell in parts):
-        return None
-    return Span(sum(cell.value for cell in parts), sum(cell.error for cell in parts))
 
 
 def share_of(one: Span | None, other: Span | None) -> Share | None:
