@@ -116,6 +116,8 @@ MISTAKES: list[tuple[str, object, str]] = [
     (f"{M}.0.bound", None, f"{MEASURES}[0].bound: is missing: a count has it"),
     (f"{M}.0.bound", 2**60, f"{MEASURES}[0].bound: a smaller number is expected"),
     (f"{M}.0.dominance", True, f"{MEASURES}[0].dominance: a count has none"),
+    (f"{M}.0.step", 2, f"{MEASURES}[0].step: a count has none"),
+    (f"{M}.2.step", 100, f"{MEASURES}[2].step: no more than the bound is expected"),
     (f"{M}.2.edges", [1], f"{MEASURES}[2].edges: a sum has none"),
     (f"{M}.3.edges", None, f"{MEASURES}[3].edges: is missing: a median has it"),
     (f"{M}.3.edges", [1, 7, 7], f"{MEASURES}[3].edges: ascending numbers are expected"),

@@ -49,6 +49,7 @@ GROUPS = {
     "timestamps": "timestamp-*",
     "openings": "sealed-detail key-share asked-detail owned-detail opening-*",
     "reconciliation": "reconcile-*",
+    "figures": "figures-*",
     "decisions": "decision-batch decision-inputs decision-file replay-report",
 }
 """Group → the names of its parsers, ``*`` for any ending."""
@@ -67,6 +68,7 @@ def groups(known: Iterable[Target]) -> dict[str, Group]:
 def targets(folder: Path) -> Iterator[Target]:
     """All parsers; keys and files of theirs go to ``folder``."""
     from tests.fuzz import (
+        asked_figures,
         audited,
         blind,
         decided,
@@ -91,6 +93,7 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from decided.targets(folder / "decided")
     yield from audited.targets(folder / "audited")
     yield from streams.targets(folder / "streams")
+    yield from asked_figures.targets(folder / "figures")
 
 
 def both(folder: Path) -> dict[str, Group | Target]:
@@ -105,6 +108,7 @@ def fuzz_one(name: str, seconds: int, folder: Path) -> None:
 
     with atheris.instrument_imports(include=["fairlead", "node", "gateway"]):
         from tests.fuzz import (  # noqa: F401
+            asked_figures,
             blind,
             decided,
             enrolling,
