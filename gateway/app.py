@@ -385,6 +385,7 @@ def _strategic(
         directory=member.directory,
         deny_lists=exchange.deny_lists,
         policy=releases.live,
+        witnesses=exchange.witnesses,
         clock=exchange.clock,
     )
 

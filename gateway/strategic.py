@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -34,8 +34,11 @@ from fairlead.v1 import audit_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures.making import Maker, Sought
 from gateway.figures.shelf import FiguresShelf, Overtaken, put_question
+from gateway.witnesses import Witnesses
 
 SUBJECT = "StatisticsService.QueryFigures"
+QUORUM_S = 5.0
+"""Seconds that a question for a highly sensitive purpose waits for the witnesses."""
 LIMIT = 64
 """Questions inside at a time; each asking partner gets at most a quarter of them."""
 Response = pb.QueryFiguresResponse
@@ -48,7 +51,8 @@ class _Admitted:
     asked: Asked
     wanted: Wanted
     registry: Registry
-    leaf: int
+    sensitive: bool
+    leaf: int = -1
 
     @property
     def units(self) -> tuple[Sought, ...]:
@@ -76,6 +80,7 @@ class Strategic:
         directory: Directories,
         deny_lists: DenyLists,
         policy: LivePolicy,
+        witnesses: Witnesses,
         clock: Callable[[], float],
     ) -> None:
         self._maker = maker
@@ -86,6 +91,7 @@ class Strategic:
         self._directory = directory
         self._deny_lists = deny_lists
         self._policy = policy
+        self._witnesses = witnesses
         self._clock = clock
         self._shelf = FiguresShelf(log)
         self._identify = RememberedCertificates()
@@ -112,6 +118,10 @@ class Strategic:
             self._enter(partner)
             inside = True
             admitted = await self._admit(request.question, peer)
+            if admitted.sensitive:
+                await self._witnesses.covering(
+                    admitted.leaf, admitted.asked.directory, within_s=QUORUM_S
+                )
             yield self._accepted(admitted, request.head_size)
             for sought in admitted.units:
                 async with aclosing(self._unit(sought, admitted.asked)) as events:
@@ -148,7 +158,7 @@ class Strategic:
         2. It is about a cube, a level and a closed period of the registry in force here.
         3. The same octets again have the leaf they had, and nothing is decided or counted; another
            question under the same id is QUERY_ID_REUSED.
-        4. Policy permits it.
+        4. Policy permits it, and the log is cosigned as a query of its purpose wants it.
         5. User and partner keep within their budgets.
         6. A leaf, durable in one transaction with the record of step 3.
 
@@ -169,21 +179,26 @@ class Strategic:
         policy = self._policy.current
         registry = await asyncio.to_thread(_registry, policy)
         wanted = asked.wanted(registry, now)
+        found = _Admitted(
+            asked=asked,
+            wanted=wanted,
+            registry=registry,
+            sensitive=policy.highly_sensitive(asked.purpose),
+        )
         # 3
         if self._shelf.was_asked(asked.question_id, asked.digest):
-            return self._repeated(asked, wanted, registry)
+            return self._repeated(found)
         # 4
         decision = self._decided(policy, asked)
+        self._witnesses.check(sensitive=found.sensitive)
         # 5
-        found = _Admitted(asked=asked, wanted=wanted, registry=registry, leaf=0)
         new = await self._maker.new(found.units)
         self._shelf.check_budgets(asked.asker.partner_id, asked.user.spiffe_id, new=new, now=now)
         # 6
         return await self._recorded(found, decision)
 
-    def _repeated(self, asked: Asked, wanted: Wanted, registry: Registry) -> _Admitted:
-        leaf = self._shelf.leaf_of(asked.question_id)
-        return _Admitted(asked=asked, wanted=wanted, registry=registry, leaf=leaf)
+    def _repeated(self, found: _Admitted) -> _Admitted:
+        return replace(found, leaf=self._shelf.leaf_of(found.asked.question_id))
 
     def _decided(self, policy: PolicyPoints, asked: Asked) -> Decision:
         decisions.about(asked.question_id)
@@ -229,10 +244,8 @@ class Strategic:
         try:
             appended = await self._log.append(leaf, also=put)
         except Overtaken:
-            return self._repeated(asked, found.wanted, found.registry)
-        return _Admitted(
-            asked=asked, wanted=found.wanted, registry=found.registry, leaf=appended.index
-        )
+            return self._repeated(found)
+        return replace(found, leaf=appended.index)
 
     async def _refuse(
         self, error: FairleadError, signed: pb.SignedFiguresQuestion, peer: Identity

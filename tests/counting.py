@@ -12,7 +12,7 @@ import struct
 import sys
 import threading
 from pathlib import Path
-from typing import IO[bytes]
+from typing import IO
 
 from certs.dev.layout import Layout
 from fairlead.cubes.period import parse_unit

@@ -22,6 +22,7 @@ from fairlead.leaves import LeafWriter
 from fairlead.partners import Directory
 from fairlead.policy.decision import FIGURES, NOTHING, Decision, Effect
 from fairlead.published import Published
+from fairlead.quorum import missing
 from fairlead.strategic.question import draft_question, make_statement, sign_question
 from fairlead.strategic.statements import statement_to_wire, statements_from_wire
 from fairlead.strategic.terms import terms_from_wire
@@ -66,15 +67,39 @@ class Policy:
     def __init__(self, registry: Registry) -> None:
         self.decision = PERMIT
         self.cubes = registry.canonical
+        self.sensitive = False
         self.asked: list[dict[str, Any]] = []
 
     @property
     def current(self) -> Policy:
         return self
 
+    def highly_sensitive(self, _purpose: str) -> bool:
+        return self.sensitive
+
     def statistics(self, **said: Any) -> Decision:
         self.asked.append(said)
         return self.decision
+
+
+@dataclass
+class Watched:
+    """Witnesses that cosign at once, or do not."""
+
+    quorum: bool = True
+    waited_for: list[int] = field(default_factory=list)
+
+    def check(self, *, sensitive: bool) -> None:
+        """:raises NoQuorum:"""
+        if not self.quorum and not sensitive:
+            raise missing()
+
+    async def covering(self, index: int, _directory: Directory, *, within_s: float) -> None:
+        """:raises NoQuorum:"""
+        assert within_s
+        self.waited_for.append(index)
+        if not self.quorum:
+            raise missing()
 
 
 @dataclass
@@ -165,6 +190,7 @@ class Town:
     now: float = 0.0
     round_s: float = 2.0
     registry: Registry = REGISTRY
+    witnesses: Watched = field(default_factory=Watched)
     policy: Policy = field(init=False)
     heard: list[pb.QueryFiguresResponse] = field(default_factory=list)
     """What the last question was told so far."""
@@ -191,9 +217,13 @@ class Town:
         )
         self.strategic = self.gateway()
 
-    def gateway(self) -> Strategic:
-        """One more gateway over the same log."""
-        clock, leaves = (lambda: self.now), LeafWriter(log="gateway/gw-1", clock=lambda: self.now)
+    def gateway(self, ahead: float = 0.0) -> Strategic:
+        """One more gateway over the same log, its clock so many seconds ahead."""
+
+        def clock() -> float:
+            return self.now + ahead
+
+        leaves = LeafWriter(log="gateway/gw-1", clock=clock)
         usual: dict[str, Any] = {
             "log": self.log,
             "leaves": leaves,
@@ -209,6 +239,7 @@ class Town:
             gateway=self.world.gateway.spiffe_id,
             key=self.world.gateway_key,
             policy=cast("Any", self.policy),
+            witnesses=cast("Any", self.witnesses),
             **usual,
         )
 

@@ -211,6 +211,48 @@ async def test_a_gateway_that_forgot_the_lists_is_told_by_the_nodes(
     town.close()
 
 
+async def test_lists_are_asked_for_as_of_one_moment(town: Town) -> None:
+    """Who is asked again counts nothing anew."""
+
+    def late(_request: RoundRequest) -> None:
+        town.now += 1
+        gone(_request)
+
+    town.wire.faults["p02"] = late
+    await town.ask()
+    assert len({request.terms.cut_off for _, request in town.wire.seen}) == 1
+    assert len({tuple(request.terms.participants) for _, request in town.wire.seen}) == 2
+
+
+async def test_a_release_that_began_is_waited_for_and_not_given_up(
+    world: World, tmp_path: Path
+) -> None:
+    """Without the partner that dropped out there are too few, and that is not what is said."""
+    town = Town(world, tmp_path, count=4)
+    town.wire.faults["p03"] = gone_in(pb.SumValuesRequest)
+    await refused(town)
+    town.wire.faults["p03"] = gone
+    error = await refused(town)
+    assert error.code == "PARTICIPANT_MISSING"
+    assert error.remedy.endswith(": p03 (unreachable, UNREACHABLE)")
+    town.close()
+
+
+async def test_an_attempt_whose_seeds_are_gone_is_begun_anew(town: Town) -> None:
+    """Nodes that stated nothing yet do so under this quarter's; what counts is as of then."""
+    for name in town.nodes.ids:
+        town.wire.faults[name] = gone_in(pb.CountContributorsRequest)
+    await refused(town)
+    ((cut_off,),) = town.log.read("SELECT cut_off FROM figures_attempt")
+    await town.log.keep(
+        lambda connection: connection.execute("UPDATE figures_attempt SET quarter = '2026-Q2'")
+    )
+    town.wire.faults.clear()
+    town.now += 5
+    await town.ask()
+    assert town.log.read("SELECT quarter, cut_off FROM figures_attempt") == [("2026-Q4", cut_off)]
+
+
 # ── Nothing by halves ────────────────────────────────────────────────────────────────────────
 
 
@@ -281,6 +323,7 @@ async def test_vectors_that_do_not_add_up_are_nobodys_sum(town: Town, round_: Ro
     assert kept(town) == (1, 0)
 
 
+@pytest.mark.parametrize("kind", [pb.CountContributorsRequest, pb.SumValuesRequest])
 @pytest.mark.parametrize(
     ("lie", "code"),
     [
@@ -291,14 +334,14 @@ async def test_vectors_that_do_not_add_up_are_nobodys_sum(town: Town, round_: Ro
         (lambda said: replace(said, signature=b""), "SIGNATURE"),
     ],
 )
-async def test_a_statement_that_does_not_verify_is_named(town: Town, lie: Any, code: str) -> None:
-    """Wrong length, another's, unsigned: the partner is told apart, and nothing is summed."""
-    town.wire.lies["p06"] = lambda request, said: (
-        lie(said) if isinstance(request, pb.CountContributorsRequest) else said
-    )
+async def test_a_statement_that_does_not_verify_is_named(
+    town: Town, kind: type[RoundRequest], lie: Any, code: str
+) -> None:
+    """Wrong length, another's, unsigned: its partner alone is told, and nothing is summed."""
+    town.wire.lies["p06"] = lambda request, said: lie(said) if isinstance(request, kind) else said
     error = await refused(town, Forged)
     assert error.code == code
-    assert f"p06 (invalid, {code})" in error.remedy
+    assert error.remedy.endswith(f": p06 (invalid, {code})")
     assert kept(town) == (1, 0)
 
 
@@ -326,7 +369,7 @@ async def test_what_was_shown_before_a_unit_failed_stays(town: Town) -> None:
 
 async def raced(town: Town) -> None:
     """Two gateways of one log: the same release, and two of one cube, at once."""
-    other = town.gateway()
+    other = town.gateway(ahead=1)  # begins as of another moment
     both = await asyncio.gather(town.ask(), town.ask(of=other))
     assert len({events[-1].released.release for events in both}) == 1
     assert kept(town) == (1, 1)
@@ -442,6 +485,23 @@ async def test_policy_refuses_before_anybody_is_asked(town: Town) -> None:
     assert said["user"].pseudonym == "u-c01"
 
 
+async def test_a_log_without_a_quorum_answers_no_question(town: Town) -> None:
+    """As with any query; for a highly sensitive purpose the question's own leaf is cosigned before
+    anybody hears of it."""
+    town.witnesses.quorum = False
+    error = await refused(town)
+    assert error.code == "QUORUM_MISSING"
+    assert not town.leaves("figures-asked")
+    town.policy.sensitive = True
+    error = await refused(town)
+    assert error.code == "QUORUM_MISSING"
+    assert not town.wire.seen
+    town.witnesses.quorum = True
+    await town.ask()
+    (_, asked) = town.witnesses.waited_for
+    assert town.leaves()[asked].subject == "figures-asked"
+
+
 async def test_a_user_asks_so_many_questions_in_an_hour(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -456,6 +516,16 @@ async def test_a_user_asks_so_many_questions_in_an_hour(
     await town.ask(signed)
     town.now += shelf.HOUR_S
     await town.ask()
+
+
+async def test_who_asked_is_forgotten_where_it_is_only_counted(town: Town) -> None:
+    """The leaf says it, as long as it is kept; the id is one question's for good."""
+    signed = town.question()
+    await town.ask(signed)
+    town.now += shelf.HOUR_S
+    await town.ask()
+    rows = town.log.read("SELECT asked_by FROM figures_question ORDER BY time_s")
+    assert [name for (name,) in rows] == ["", town.world.user().spiffe_id]
 
 
 async def test_a_partner_has_so_much_counted_anew_in_a_day(

@@ -109,7 +109,7 @@ class Gathering:
 
     def _known(self) -> Iterator[Attempt]:
         """Lists served before: as they were of this release, then of those that share a month."""
-        seeds = _seeds(self._partners.clock())
+        seeds = seeds_at(self._partners.clock())
         lists: list[tuple[str, ...]] = []
         for each in self._own:
             lists.append(each.participants)
@@ -169,7 +169,7 @@ class Gathering:
         )
 
 
-def _seeds(now: float) -> set[str]:
+def seeds_at(now: float) -> set[str]:
     """The quarters whose seeds nodes still have: this one and the last."""
     this = quarter_at(now)
     return {this, quarter_at(parse_unit(this).begins - 1)}

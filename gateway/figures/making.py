@@ -24,7 +24,7 @@ from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
 from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
-from gateway.figures.lists import Gathered, Gathering
+from gateway.figures.lists import Gathered, Gathering, seeds_at
 from gateway.figures.rounds import ROUND_S, Partners, Progress
 from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
 from gateway.members import Transport
@@ -95,7 +95,7 @@ class Maker:
         2. Where all figures are totals of what is out, nobody is asked.
         3. Everybody of one list is ready; too few, and it is not reported, for now. Nodes that
            state no further sums of these months leave what totals there are.
-        4. List, quarter and cut-off are durable: whoever goes on later says the same.
+        4. List, quarter and cut-off are durable: whoever goes on says the same.
         5. The rounds: no sum is made of less than everybody's part.
         6. It is decided what may be shown, over everything that is out.
         7. It is frozen in the transaction of its leaf, unless another gateway of the log released
@@ -115,16 +115,13 @@ class Maker:
             total = partial(self._totalled, sought, release, expected)
             if not await asyncio.to_thread(self._needs_rounds, sought, release):
                 return await self._frozen(release, total)
-            # 3
+            # 3 and 4
             try:
-                found = await self._gathered(sought, release, partners, progress)
+                found = await self._begun(sought, release, partners, partner, progress)
             except LooksUsedUp:
                 return await self._frozen(release, total)
             if found is None:
                 return self._not_reported(sought, expected).to_bytes()
-            # 4
-            attempt = put_attempt(Attempt.of(found.terms), partner=partner, now=self._clock())
-            await self._log.keep(attempt)
             # 5
             combined = await partners.sums(found.terms, found.wire, found.ready, progress)
             # 6 and 7
@@ -142,6 +139,27 @@ class Maker:
             clock=self._clock,
             round_s=self._round_s,
         )
+
+    async def _begun(
+        self,
+        sought: Sought,
+        release: Release,
+        partners: Partners,
+        partner: str,
+        progress: Progress,
+    ) -> Gathered | None:
+        """Steps 3 and 4; None: too few."""
+        while True:
+            found = await self._gathered(sought, release, partners, progress)
+            if found is None:
+                return None
+            now = self._clock()
+            put = put_attempt(
+                Attempt.of(found.terms), partner=partner, seeds=seeds_at(now), now=now
+            )
+            with suppress(Overtaken):
+                await self._log.keep(put)
+                return found
 
     async def _gathered(
         self, sought: Sought, release: Release, partners: Partners, progress: Progress

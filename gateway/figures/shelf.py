@@ -8,7 +8,7 @@ share it, and whoever comes second finds what the first one wrote.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ Read = Callable[[str, Sequence[object]], Sequence[tuple[Any, ...]]]
 
 
 class Overtaken(Exception):
-    """Another gateway of the same log released something of this cube meanwhile."""
+    """Another gateway of the same log was quicker: what it wrote counts."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,31 +167,38 @@ def put_question(
         if _was_asked(connection.execute(_ASKED, (question_id,)).fetchall(), digest):
             raise Overtaken
         _check_questions(_reading(connection), user, now)
+        connection.execute(_FORGET, (int(now) - HOUR_S,))
         connection.execute("INSERT INTO figures_question VALUES (?, ?, ?, ?, ?, ?, ?)", row)
 
     return put
 
 
-def put_attempt(attempt: Attempt, *, partner: str, now: float) -> Also:
+def put_attempt(attempt: Attempt, *, partner: str, seeds: Collection[str], now: float) -> Also:
     """Keep with what a release's rounds begin, on the account of the partner that asks first; one
-    that is kept already stays as it is.
+    that is kept already stays as it is, for as long as nodes have its quarter's seeds.
 
-    :raises Refused: FIGURES_BUDGET.
+    :param seeds: the quarters of which they have them.
+    :raises Refused: FIGURES_BUDGET. :raises Overtaken: the same list was begun with as of another
+        moment, by another gateway of this log.
     """
     listed = ",".join(attempt.participants)
     row = (*_key(attempt.release), listed, attempt.quarter, attempt.cut_off, partner, int(now))
 
     def put(connection: Connection) -> None:
         known = connection.execute(
-            f"SELECT 1 FROM figures_attempt WHERE {_KEY} AND participants = ?",  # noqa: S608
+            f"SELECT quarter, cut_off FROM figures_attempt WHERE {_KEY} AND participants = ?",  # noqa: S608
             (*_key(attempt.release), listed),
         ).fetchone()
-        if known is not None:
+        if known is not None and known[0] in seeds:
+            if tuple(known) != (attempt.quarter, attempt.cut_off):
+                raise Overtaken
             return
         _check_new(_reading(connection), partner, 1, now)
         connection.execute(
             "INSERT INTO figures_attempt (cube, cube_version, level, unit, version, participants, "
-            "quarter, cut_off, partner_id, time_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            "quarter, cut_off, partner_id, time_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "ON CONFLICT (cube, cube_version, level, unit, version, participants) DO UPDATE "
+            "SET quarter = excluded.quarter, cut_off = excluded.cut_off",
             row,
         )
 
@@ -223,6 +230,8 @@ def put_release(release: Release, octets: bytes, *, books: bytes, after: int) ->
     return put
 
 
+_FORGET = "UPDATE figures_question SET asked_by = '' WHERE asked_by > '' AND time_s <= ?"
+"""Who asked stands in the log, for as long as its leaf does; here it is for the budget alone."""
 _ASKED = "SELECT digest FROM figures_question WHERE question_id = ?"
 
 
