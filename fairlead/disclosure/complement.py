@@ -9,10 +9,11 @@ earlier version is out, or in whose place stands a total of its published parts.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from fairlead.disclosure.exposure import Audit, Exposed, exposed
+from fairlead.disclosure.ledger import Sight
 from fairlead.disclosure.rules import Rules
 from fairlead.disclosure.system import Cell, Interval, Sum, System, telling
 
@@ -35,6 +36,7 @@ def complementary(
     *,
     bound: float,
     replaced: Collection[Cell] = (),
+    alone: bool = False,
 ) -> Complement:
     """Choose further cells of this release to withhold; the audit is of what these have a say in.
 
@@ -43,9 +45,11 @@ def complementary(
     :param withheld: cells that must stay unknown, of this release and of earlier ones.
     :param replaced: of ``cells``, those whose parts are out: if they may not be shown, the total
         of their published parts is shown in their place, so that they need no protection.
+    :param alone: of ``cells`` that are out too, believe what is new and not both.
     :raises Unsolved: HiGHS came to no end.
     """
-    shown = {c: i.met(released[c]) if c in released else i for c, i in cells.items()}
+    known = {} if alone else released
+    shown = {c: i.met(known[c]) if c in known else i for c, i in cells.items()}
     asked = {*cells} or {*withheld}
     near = telling(sums, {*released, *cells, *withheld}, asked)
     touched = asked.union(*(each.cells for each in near))
@@ -66,6 +70,42 @@ def complementary(
         if len(choice.shown) == before:
             further = tuple(cell for cell in cells if cell not in choice.shown)
             return Complement(further=further, beyond=tuple(found))
+
+
+def in_every_sight(
+    cells: Mapping[Cell, Interval],
+    sums: Sequence[Sum],
+    sights: Sequence[Sight],
+    withheld: Collection[Cell],
+    rules: Rules,
+    *,
+    bound: float,
+    replaced: Collection[Cell] = (),
+) -> Complement:
+    """What is :func:`complementary` however one reads what is out: again, until no reading of it
+    has anything withheld for the sake of which another has not been asked.
+
+    :raises Unsolved: HiGHS came to no end.
+    """
+    left, secret = dict(cells), dict.fromkeys(withheld)
+    while True:
+        before, beyond = len(left), dict[Cell, Exposed]()
+        for sight in sights:
+            offered = {cell: left[cell] for cell in left if cell not in sight.settled}
+            if left and not offered:
+                continue  # it says nothing new to who reads it so
+            found = complementary(
+                offered, sums, sight.known, secret, rules,
+                bound=bound, replaced=replaced, alone=sight.alone,
+            )  # fmt: skip
+            beyond |= {each.cell: each for each in found.beyond}
+            for cell in found.further:
+                del left[cell]
+            open_ = {*replaced, *sight.known}
+            secret |= dict.fromkeys(cell for cell in found.further if cell not in open_)
+        if len(left) == before or len(sights) == 1:
+            further = tuple(cell for cell in cells if cell not in left)
+            return Complement(further=further, beyond=tuple(beyond.values()))
 
 
 class _Choice:

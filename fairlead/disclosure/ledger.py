@@ -6,7 +6,7 @@ one. The ledger holds all of them, because the next one is judged by what all sa
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from fairlead.disclosure.rounding import behind
@@ -82,6 +82,19 @@ class Release:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """One way to read what is out: what is believed of each cell.
+
+    ``settled``: what a further figure says of these cells is not believed. Of any other one it is
+    believed alone (``alone``), or together with what is out.
+    """
+
+    known: Mapping[Cell, Interval]
+    settled: frozenset[Cell] = frozenset()
+    alone: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ledger:
     """All releases of one measure of one cube, in the order in which they were made."""
 
@@ -123,10 +136,27 @@ class Ledger:
         """
         known = dict(self.waivers)
         for made in self.releases:
-            for cell in made.shown.keys() - made.partial - made.spans.keys():
-                said = made.span(cell, base)
+            for cell, said in _own(made, base):
                 known[cell] = known[cell].met(said) if cell in known else said
         return known
+
+    def sights(self, base: int, version: int) -> list[Sight]:
+        """How what is out can be read when ``version`` has further figures: all versions together
+        and, where there are several, each before any other.
+
+        Late records and noise have versions contradict each other. Read together, they leave a
+        cell in them the room between both; who believes one of them has a narrower one.
+        """
+        said: dict[int, dict[Cell, Interval]] = {version: {}}
+        for made in self.releases:
+            said.setdefault(made.asked.version, {}).update(_own(made, base))
+        found, latest = [Sight(known=self.known(base))], dict(self.waivers)
+        for number in sorted(said):
+            latest |= said[number]
+        for number, own in said.items():
+            settled = frozenset(own) if number != version else frozenset[Cell]()
+            found.append(Sight(known={**latest, **own}, settled=settled, alone=True))
+        return found if len(said) > 1 else found[:1]
 
     def withheld(self) -> list[Cell]:
         """Every cell that was withheld from somebody, and never shown whole, in order."""
@@ -148,3 +178,9 @@ class Ledger:
         """The release that has a cell in a version, with a figure or without."""
         of_version = (made for made in self.releases if made.asked.version == version)
         return next((made for made in of_version if cell in made.held), None)
+
+
+def _own(made: Release, base: int) -> Iterator[tuple[Cell, Interval]]:
+    """What each figure of its own of a release says."""
+    for cell in made.shown.keys() - made.partial - made.spans.keys():
+        yield cell, made.span(cell, base)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from fairlead.disclosure.complement import complementary
+from fairlead.disclosure.complement import in_every_sight
 from fairlead.disclosure.draws import most_draws
 from fairlead.disclosure.exposure import Exposed
 from fairlead.disclosure.ledger import Asked, Ledger, Release
@@ -82,8 +82,9 @@ def decide(
     4. so is what an earlier version withheld;
     5. the others are rounded, and no record is in many of them
        (:mod:`fairlead.disclosure.draws`);
-    6. further cells are withheld, until no programme bounds a withheld one too closely; in the
-       place of one whose parts are out stands the total of the published ones, marked;
+    6. further cells are withheld, until no programme bounds a withheld one too closely, whichever
+       version is believed; in the place of one whose parts are out stands the total of the
+       published ones, marked;
     7. the release is frozen.
 
     :param relations: between cells of this release and of all in the ledger, waived shares too.
@@ -121,8 +122,9 @@ def decide(
     secret = [cell for cell in reasons if cell not in parts]
     # Where all are totals of published parts there is nothing new to audit.
     secret = _protected([*ledger.withheld(), *secret], relations, ledger, known) if own else []
-    found = complementary(
-        offered, relations, known, secret, rules, bound=bound, replaced=parts.keys()
+    sights = ledger.sights(rules.round_to, asked.version)
+    found = in_every_sight(
+        offered, relations, sights, secret, rules, bound=bound, replaced=parts.keys()
     )
     reasons |= dict.fromkeys(found.further, Reason.COMPLEMENTARY)
     # 7

@@ -1,0 +1,105 @@
+"""What a bought node or gateway still gets out of masked sums: each test shows one way."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+
+from fairlead.errors import FairleadError, Forged
+from fairlead.summing import ListKeeper, Measure, Round, Statement, Terms, mask
+from fairlead.summing.masking import unpack
+from tests.summed import MemoryStore, Nodes, count_figures
+
+NOISED = Measure(measure_id="count", bound=100_000, scale=Fraction(5))
+
+
+def lying(nodes: Nodes, terms: Terms, own: str, values: Sequence[int], round_: Round,
+          seen: Mapping[str, bytes] | None = None) -> Statement:  # fmt: skip
+    """A bought node's vector: any words at all, properly masked and signed."""
+    binding = terms.binding(round_) if seen is None else terms.values_binding(seen)
+    others = [name for name in terms.participants if name != own]
+    seeds = {name: nodes.rounds[own].seeds(name, terms.quarter) for name in others}
+    vector = mask(values, own, others, seeds, binding)
+    return Statement.sign(own, nodes.signers[own], binding, vector)
+
+
+def test_one_bought_node_counts_as_three_and_shows_a_cell_of_one_other() -> None:
+    """p00 says 3 where it contributes nothing; p05, alone in the cell, is summed and laid bare."""
+    nodes = Nodes(8)
+    terms = nodes.terms(2, readers=nodes.ids, measures=(NOISED,))
+    own = {name: count_figures([20, 0]) for name in nodes.ids}
+    own["p05"] = count_figures([20, 1234])
+    said = nodes.indicators(terms, own, nodes.ids[1:])
+    said["p00"] = lying(nodes, terms, "p00", [1, 3], Round.INDICATORS)
+    seen = {name: each.vector for name, each in said.items()}
+    values = {name: nodes.rounds[name].values(terms, said) for name in nodes.ids[1:]}
+    values["p00"] = lying(nodes, terms, "p00", [20, 0], Round.VALUES, seen)
+    found = nodes.combined(terms, said, values)
+    assert found.contributors["2026-Q1/c1"] == 4
+    assert abs(found.sums["2026-Q1/c1"]["count"] - 1234) < 60
+
+
+def test_four_said_to_have_dropped_out_leave_the_figure_of_the_one_that_contributes() -> None:
+    """Lists may differ by four nodes; where one of the four has records, the difference is its."""
+    nodes = Nodes(9)
+    own = {name: count_figures([300]) for name in nodes.ids[:5]}
+    own |= {name: count_figures([0]) for name in nodes.ids[5:]}
+    own["p07"] = count_figures([1234])
+    whole = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
+    fewer = nodes.terms(1, readers=nodes.ids[:5], participants=nodes.ids[:5], measures=(NOISED,))
+    first, second = nodes.run(whole, own), nodes.run(fewer, own)
+    cell = "2026-Q1/c0"
+    assert first.contributors[cell] - second.contributors[cell] == 1
+    assert abs(first.sums[cell]["count"] - second.sums[cell]["count"] - 1234) < 80
+
+
+def test_a_partners_second_node_says_something_else_under_the_same_masks() -> None:
+    """Both nodes of p03 have its keys, each a store of its own: the difference is exact."""
+    nodes = Nodes(8)
+    terms = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
+    own = {name: count_figures([20]) for name in nodes.ids}
+    own["p03"] = count_figures([777])
+    said = nodes.indicators(terms, own)
+    first = nodes.values(terms, said)["p03"]
+    second = replace(nodes.rounds["p03"], keeper=ListKeeper(MemoryStore()))
+    second.indicators(terms, nodes.ready(terms), lambda: count_figures([5]))
+    again = second.values(terms, said)
+    (one,), (other,) = unpack(first.vector), unpack(again.vector)
+    assert (one - other) % 2**128 == 777 - 5
+
+
+def test_two_gateways_with_two_cut_offs_stop_a_release_for_good() -> None:
+    """Each reaches half of the nodes first; no terms are left that all of them say again."""
+    nodes = Nodes(8)
+    own = {name: count_figures([20]) for name in nodes.ids}
+    one = nodes.terms(1, readers=nodes.ids)
+    other = replace(one, cut_off=one.cut_off + 1)
+    for terms, reached in ((one, nodes.ids[:4]), (other, nodes.ids[4:])):
+        nodes.indicators(terms, own, reached)
+    for terms in (one, other):
+        refused = []
+        for name in nodes.ids:
+            try:
+                nodes.indicators(terms, own, [name])
+            except FairleadError as error:
+                refused.append(error.code)
+        assert refused == ["ROUND_DIFFERS"] * 4
+
+
+def test_one_node_stops_a_release_for_good_and_nobody_knows_which() -> None:
+    """Its values are random; the sum is refused, today and whenever it is tried again."""
+    nodes = Nodes(8)
+    terms = nodes.terms(1, readers=nodes.ids)
+    own = {name: count_figures([20]) for name in nodes.ids}
+    said = nodes.indicators(terms, own)
+    seen = {name: each.vector for name, each in said.items()}
+    for _ in range(2):
+        values = dict(nodes.values(terms, said))
+        values["p00"] = lying(nodes, terms, "p00", [2**100], Round.VALUES, seen)
+        with pytest.raises(Forged, match="a node lied") as caught:
+            nodes.combined(terms, said, values)
+        assert caught.value.reasons == ("MASKS",)
+        assert "p00" not in str(caught.value) + str(caught.value.remedy)

@@ -1,0 +1,109 @@
+"""What an analyst or a stalling node can do to a gateway's figures: each test shows one way."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from threading import Event, Lock
+from typing import Any
+
+import pytest
+
+from fairlead.cubes.period import parse_unit
+from gateway.figures import making
+from gateway.figures.shelf import Attempt, FiguresShelf, put_attempt
+from tests.tallying import LEVEL, UNIT, Town
+from tests.walks import ASKER, World, make_world
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    return make_world(tmp_path_factory.mktemp("review"))
+
+
+@pytest.fixture
+def town(world: World, tmp_path: Path) -> Iterator[Town]:
+    made = Town(world, tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.mark.xfail(strict=True, reason="review A, finding 9: not mended")
+async def test_what_is_not_reported_costs_its_asker_nothing_and_every_node_a_call(
+    world: World, tmp_path: Path
+) -> None:
+    """One question, sent over and over, has all nodes asked for all its units each time."""
+    town = Town(world, tmp_path, count=3)
+    signed = town.question(period="2011-Q1..2026-Q3")
+    for _ in range(3):
+        await town.ask(signed)
+    calls, asked = len(town.wire.seen), len(town.leaves("figures-asked"))
+    ((attempts,),) = town.log.read("SELECT count(*) FROM figures_attempt")
+    town.close()
+    assert calls <= 9 * 63, (calls, asked, attempts)
+
+
+@pytest.mark.xfail(strict=True, reason="review A, finding 10: not mended")
+async def test_what_is_frozen_does_not_wait_for_a_stalling_node(town: Town) -> None:
+    """A release that is out is given at once, whatever else of the cube is being made."""
+    await town.ask(period="2026-Q2")
+    town.wire.stalled.add(town.nodes.ids[0])
+    slow = asyncio.ensure_future(town.ask(period=UNIT))
+    await asyncio.sleep(0.2)
+    began = time.perf_counter()
+    await town.ask(period="2026-Q2")
+    taken = time.perf_counter() - began
+    await asyncio.gather(slow, return_exceptions=True)
+    assert taken < 1, taken
+
+
+@pytest.mark.xfail(strict=True, reason="review A, finding 8: not mended")
+async def test_an_asker_that_goes_away_leaves_no_audit_running(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever asks, leaves and asks again has no two of them computed at once."""
+    running, most, gate, free = 0, 0, Lock(), Event()
+    decide = making.decide_unit
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        nonlocal running, most
+        with gate:
+            running += 1
+            most = max(most, running)
+        free.wait(3)
+        with gate:
+            running -= 1
+        return decide(*arguments, **named)
+
+    monkeypatch.setattr(making, "decide_unit", slow)
+    signed = town.question()
+    for _ in range(3):
+        asking = asyncio.ensure_future(town.ask(signed))
+        await asyncio.sleep(0.5)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    free.set()
+    assert most == 1, most
+
+
+@pytest.mark.xfail(strict=True, reason="review A, finding 7: not mended")
+async def test_two_gateways_begin_a_release_on_the_same_terms(town: Town) -> None:
+    """The second is told that the first one's cut-off counts, or nodes say two things."""
+    release, _ = town.maker.due(
+        making.Sought(
+            registry=town.registry,
+            cube=town.registry.cube("reports"),
+            level=town.registry.cube("reports").level(LEVEL),
+            unit=parse_unit(UNIT),
+        )
+    )
+    first = Attempt(
+        release=release, participants=town.nodes.ids, quarter="2026-Q4", cut_off=int(town.now)
+    )
+    for attempt in (first, replace(first, cut_off=first.cut_off + 1)):
+        await town.log.keep(put_attempt(attempt, partner=ASKER, now=town.now))
+        # the gateway goes on with ``attempt``, whatever was kept
+        assert attempt in FiguresShelf(town.log).attempts("reports")
