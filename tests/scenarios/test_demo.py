@@ -18,7 +18,7 @@ RECORDS = "3000"
 KEYS = {
     "schema", "demo", "partners", "records", "queries", "hits", "no_hits", "refused",
     "unreachable", "blind_hits", "terms_found_at_blind_owner", "receipts_verified",
-    "terms_found_in_gateway_files", "seconds",
+    "terms_found_in_gateway_files", "figures_shown", "kpi_pack", "seconds",
 }  # fmt: skip
 PROCESSES = 7
 
@@ -69,7 +69,8 @@ def running(folder: Path) -> list[int]:
 
 
 def test_the_demo_says_ok_and_leaves_nothing(tmp_path: Path) -> None:
-    """The last line is the summary, every receipt verifies, no term is found, nothing runs on."""
+    """The last line is the summary, every receipt verifies, no term is found, the figures are shown
+    and packed, and nothing runs on."""
     folder = tmp_path / "demo"
     ended = demo(folder)
     assert ended.returncode == 0, ended.stderr
@@ -82,7 +83,11 @@ def test_the_demo_says_ok_and_leaves_nothing(tmp_path: Path) -> None:
         assert summary[kind] > 0, kind
     assert summary["terms_found_in_gateway_files"] == 0
     assert (summary["blind_hits"], summary["terms_found_at_blind_owner"]) == (1, 0)
-    assert 0 < summary["seconds"] < 60
+    assert summary["figures_shown"] >= 8
+    page = Path(summary["kpi_pack"])
+    assert [path.suffix for path in sorted(page.parent.iterdir())] == [".html", ".json", ".zip"]
+    assert page.read_text().count("<svg") > 10
+    assert 0 < summary["seconds"] < 90
     assert len(ports(folder)) == PROCESSES
     assert (running(folder), listening(folder)) == ([], 0)
 
