@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from typing import Any
 from xml.etree import ElementTree
 
@@ -125,7 +126,17 @@ def test_a_chart_is_of_one_measure() -> None:
 
 def test_the_method_and_the_rules_go_with_the_figures() -> None:
     """The method note, the rule set's digest and what is missing are said, each once."""
-    assert list(notes(answer())) == [METHOD, f"rules: {RULES.hex()}", "not reported: 2026-Q2"]
+    assert list(notes(answer()))[:3] == [METHOD, f"rules: {RULES.hex()}", "not reported: 2026-Q2"]
+
+
+def test_what_is_suppressed_is_pointed_to_the_level_it_rolls_up_to() -> None:
+    """Once, where something is suppressed, and nothing is said where the level rolls up to none."""
+    said = "suppressed figures are part of a coarser level: ask with --level "
+    made = answer()
+    assert list(notes(made))[3:] == [f"{said}{made.level.parent.name}"]  # type: ignore[union-attr]
+    assert not [note for note in notes(replace(made, releases=())) if said in note]
+    top = replace(made, level=replace(made.level, parent=None))
+    assert not [note for note in notes(top) if said in note]
 
 
 @pytest.mark.parametrize("output", list(RowFormat))

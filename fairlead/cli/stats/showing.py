@@ -15,7 +15,7 @@ from fairlead.cubes.level import BETWEEN, Level
 from fairlead.cubes.period import Unit
 from fairlead.escaping import sheet
 from fairlead.kpi.rows import COLUMNS, figure_rows
-from fairlead.published import Figures, Published, PublishedCell, decimals
+from fairlead.published import Figures, Published, PublishedCell, Shown, decimals
 
 FEW = 5
 """Rows without a figure that a table still names one by one; JSON and CSV always do."""
@@ -88,13 +88,17 @@ def as_chart(answer: Answer, measure: str | None = None) -> str:
 
 
 def notes(answer: Answer) -> Iterator[str]:
-    """What belongs to the figures: how they are protected, and by which rules, each once."""
+    """What belongs to the figures: how they are protected, and by which rules, each once; and where
+    to ask for what is suppressed, as no rule is lowered for it."""
     yield from dict.fromkeys(release.method for release in answer.releases)
     rules = dict.fromkeys(release.rules_digest.hex() for release in answer.releases)
     yield from (f"rules: {digest}" for digest in rules)
     missing = [unit.spelling for unit in answer.units if not _reported(answer.release(unit))]
     if missing:
         yield f"not reported: {', '.join(missing)}"
+    coarser = answer.level.parent
+    if coarser is not None and any(r.counted()[Shown.SUPPRESSED] for r in answer.releases):
+        yield f"suppressed figures are part of a coarser level: ask with --level {coarser.name}"
 
 
 def show(answer: Answer, output: RowFormat) -> None:
