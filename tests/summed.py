@@ -83,7 +83,7 @@ class MemoryStore:
 def count_figures(counts: Sequence[int]) -> Figures:
     """Figures of the measure :data:`COUNT`; a node contributes where it has any."""
     return Figures(
-        contributes=tuple(count > 0 for count in counts),
+        contributes=tuple((count > 0,) for count in counts),
         values=tuple((count,) for count in counts),
     )
 
