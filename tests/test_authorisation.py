@@ -29,6 +29,9 @@ from node.service import AUTHORISATION as NODE
 EVERYBODY_AT_HOME = frozenset(
     f"user:{role}" for role in ("analyst", "approver", "security-officer", "auditor", "operator")
 )
+ASKING_FIGURES = frozenset(
+    f"user:{role}" for role in ("analyst", "approver", "security-officer", "auditor")
+)
 EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AuthorityService/Enrol": frozenset({"stranger"}),
     "/fairlead.v1.AuthorityService/RenewCertificate": frozenset({"stranger"}),
@@ -45,6 +48,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.FederationService/ListPolicies": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Reconcile": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Conclude": frozenset({"node"}),
+    "/fairlead.v1.StatisticsService/QueryFigures": frozenset({"node"}),
     "/fairlead.v1.PolicyService/GetPolicy": frozenset({"user:security-officer", "user:auditor"}),
     "/fairlead.v1.PolicyService/PublishPolicy": frozenset({"user:security-officer"}),
     "/fairlead.v1.PolicyService/PolicyStatus": frozenset(
@@ -73,6 +77,9 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ListWatches": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/ListCubes": ASKING_FIGURES,
+    "/fairlead.v1.AskingService/AskFigures": ASKING_FIGURES,
+    "/fairlead.v1.AskingService/SignPack": ASKING_FIGURES,
     "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
     "/fairlead.v1.AuditReadingService/ListLeaves": frozenset({"user:auditor"}),
     "/fairlead.v1.AuditReadingService/ShowLeaf": frozenset({"user:auditor"}),
@@ -94,6 +101,7 @@ SERVICES = [
     for file, name in (
         (gateway_pb2, "GatewayService"),
         (reconcile_pb2, "ReconcileService"),
+        (statistics_pb2, "StatisticsService"),
         (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
@@ -130,6 +138,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             audit_reading_pb2,
             witness_pb2,
             reconcile_pb2,
+            statistics_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods
