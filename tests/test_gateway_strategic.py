@@ -36,6 +36,7 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import shelf
 from gateway.members import LegFailed, RoundRequest
 from tests.postgres import Postgres
+from tests.summed import figures_of
 from tests.tallying import REGISTRY, UNIT, Town, gone, gone_in, plenty, releases
 from tests.walks import ASKER, World, make_world
 
@@ -618,8 +619,8 @@ def uneven(partner: str, terms: Terms) -> Figures:
         for name, value in zip(names, second, strict=True)
     )
     if partner in {"p00", "p01"}:
-        return replace(found, values=(first, heavy))
-    return replace(found, contributes=(False, True), values=((0,) * len(first), heavy))
+        return figures_of(terms.measures, (first, heavy))
+    return figures_of(terms.measures, ((0,) * len(first), heavy))
 
 
 async def test_what_is_withheld_is_in_no_row(town: Town) -> None:

@@ -46,7 +46,7 @@ def test_one_bought_node_counts_as_three_and_shows_a_cell_of_one_other() -> None
 
 def test_four_said_to_have_dropped_out_leave_nothing_of_the_one_that_contributes() -> None:
     """Lists may differ by four nodes; where one of the four has records, the difference would be
-    its. So no node says values of a month for a second list, in any level or version."""
+    its, so no node says values of a month for a second list, in any level or version."""
     nodes = Nodes(9)
     own = {name: count_figures([300]) for name in nodes.ids[:5]}
     own |= {name: count_figures([0]) for name in nodes.ids[5:]}

@@ -52,8 +52,8 @@ def guessed(looks: int, scale: float) -> float:
 
 @pytest.mark.parametrize("cube", CUBES, ids=lambda cube: cube.id)
 def test_the_scale_covers_every_measure_that_a_record_is_in(cube: Cube) -> None:
-    """All words that a node ever states of a record: six sums, of each every measure. With noise
-    for one measure each they would say more than the limit allows."""
+    """All words that a node ever states of a record, six sums and of each every measure: with
+    noise for one measure each they would say more than the limit allows."""
     added = [measure for measure in cube.measures if not measure.parts]
     words = MAX_LOOKS * len(added)
     steps = {scale_of(cube, measure) / measure.step for measure in added}
