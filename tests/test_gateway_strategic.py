@@ -227,6 +227,25 @@ async def test_a_gateway_that_forgot_the_lists_is_told_by_the_nodes(
     town.close()
 
 
+async def test_a_year_whose_quarters_had_other_lists_is_their_total(town: Town) -> None:
+    """Values of some months were stated for eight and of others for seven: the nodes serve the year
+    no list any more, and it is not reported until there are totals of what is out."""
+    town.wire.counts = uneven
+    await town.released(period="2025-Q1")
+    town.wire.faults["p07"] = gone
+    await town.released(period="2025-Q2")
+    town.wire.faults.clear()
+    (year,) = await town.released(level="year", period="2025")
+    assert year.version == 0
+    shown = [(await town.released(period=f"2025-Q{n}"))[0].of("due")[1].value for n in range(1, 5)]
+    asked = len(town.wire.seen)
+    (year,) = await town.released(level="year", period="2025")
+    (due,) = year.of("due")
+    assert (year.version, due.shown, due.value) == (2, Shown.PARTIAL, sum(shown))
+    assert len(town.wire.seen) > asked
+    assert (await town.released(level="year", period="2025"))[0] == year
+
+
 async def test_lists_are_asked_for_as_of_one_moment(town: Town) -> None:
     """Who is asked again counts nothing anew."""
 
