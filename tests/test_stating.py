@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairlead import telemetry
 from fairlead.cubes.period import parse_unit
 from fairlead.cubes.registry import Registry
 from fairlead.errors import FairleadError, LogUnavailable
@@ -364,10 +365,11 @@ async def test_another_registry_between_two_rounds_stops_the_rounds(nodes: Stati
 
 
 async def test_figures_over_their_bound_are_not_reported(
-    nodes: Stating, capfd: pytest.CaptureFixture[str]
+    nodes: Stating, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The owner's log has the code and the gateway learns only that there is nothing, until they
     are corrected and the same rounds go on."""
+    monkeypatch.setattr(telemetry, "_settings", telemetry._Settings())
     terms, node = nodes.terms(), nodes.nodes["police"]
     good = node.origin.rows
     for rows, reason in (
