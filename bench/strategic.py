@@ -73,5 +73,6 @@ def _some(partner: str, terms: Terms) -> Figures:
     rows = [(rank + at) % 3 and (rank + at) % 17 + 1 for at in range(len(terms.cells))]
     words = len(terms.measures)
     return Figures(
-        contributes=tuple(bool(row) for row in rows), values=tuple((row,) * words for row in rows)
+        contributes=tuple((bool(row),) * len(terms.groups) for row in rows),
+        values=tuple((row,) * words for row in rows),
     )

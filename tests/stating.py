@@ -31,7 +31,7 @@ from tests.walks import World
 REGISTRY = Registry.parse(written(SMALL))
 CUBE = REGISTRY.cube("reports")
 LEVEL = "quarter,country"
-"""Two cells, of which every partner has seven words beside its records."""
+"""Two cells, of which every partner has seven words."""
 UNIT = parse_unit("2026-Q3")
 PARTNERS = ("customs", "inland-port", "oceanic-line", "police", "quayguard", "terminal-north")
 Row = tuple[int, ...]

@@ -13,8 +13,8 @@ from fairlead.cubes.period import Period, TimeStep, Unit, parse_unit
 from fairlead.cubes.registry import Registry
 from fairlead.strategic.books import Books
 from fairlead.strategic.deciding import RULES, Made, decide_unit
-from fairlead.strategic.terms import figures_of_counted, quarter_at, terms_of, words_of
-from fairlead.summing import Combined, Terms
+from fairlead.strategic.terms import figures_of_counted, quarter_at, terms_of
+from fairlead.summing import Combined, Terms, surviving
 from tests.cubes import DEFAULTS
 from tests.summed import Nodes, names
 
@@ -48,7 +48,7 @@ class Federation:
     registry: Registry = REGISTRY
     books: Books = field(default_factory=Books)
     nodes: Nodes | None = None
-    """None: sums are made up, with noise from ``luck``, as the nodes would."""
+    """None: sums are made up, with noise from ``luck``, as of all nodes but two."""
     luck: Random = field(default_factory=lambda: Random(1))
     noise: bool = True
 
@@ -91,39 +91,21 @@ class Federation:
     def combined(self, terms: Terms, level: Level, unit: Unit) -> Combined:
         """What the rounds add up to."""
         rows = {name: self.counted(name, level, unit) for name in self.ids}
-        figures = {name: figures_of_counted(row) for name, row in rows.items()}
+        figures = {n: figures_of_counted(self.cube, row) for n, row in rows.items()}
         if self.nodes is not None:
             return self.nodes.run(terms, figures)
-        counted = [sum(f.contributes[at] for f in figures.values()) for at in range(level.width)]
+        flags = [[flag for row in f.contributes for flag in row] for f in figures.values()]
+        counted = tuple(map(sum, zip(*flags, strict=True)))
         sums: dict[str, dict[str, int]] = {}
-        by = {
-            group: {
-                spelt: sum(
-                    any(
-                        f.values[at][word]
-                        for word, m in enumerate(terms.measures)
-                        if m.group == group
-                    )
-                    for f in figures.values()
-                )
-                for at, spelt in enumerate(terms.cells)
-            }
-            for group in terms.groups
-        }
-        for at, spelt in enumerate(terms.cells):
-            if counted[at] < terms.needed:
-                continue
-            row = sums[spelt] = {}
-            for word, measure in enumerate(words_of(self.cube)):
-                if measure.group and by[measure.group][spelt] < terms.needed:
-                    row |= {each.name: 0 for each in measure.words}
-                    continue
-                for power, each in enumerate(measure.words, start=1):
+        for at, group in surviving(counted, terms):
+            row = sums.setdefault(terms.cells[at], {})
+            for word in terms.groups[group].places:
+                for power, each in enumerate(terms.measures[word].words, start=1):
                     total = sum(f.values[at][word] ** power for f in figures.values())
                     row[each.name] = total + self._noise(float(each.scale))
-        return Combined(
-            contributors=dict(zip(terms.cells, counted, strict=True)), sums=sums, groups=by
-        )
+        rest, names_ = iter(counted), [group.name for group in terms.groups]
+        by = {cell: {name: next(rest) for name in names_} for cell in terms.cells}
+        return Combined(contributors=by, sums=sums)
 
     def _noise(self, scale: float) -> int:
         if not self.noise:

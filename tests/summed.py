@@ -29,6 +29,7 @@ from fairlead.summing import (
     pair_seed,
     totals,
 )
+from fairlead.summing.figures import groups_of
 from fairlead.summing.statement import vectors_of
 
 QUARTER = "2026-Q4"
@@ -83,8 +84,19 @@ class MemoryStore:
 def count_figures(counts: Sequence[int]) -> Figures:
     """Figures of the measure :data:`COUNT`; a node contributes where it has any."""
     return Figures(
-        contributes=tuple(count > 0 for count in counts),
+        contributes=tuple((count > 0,) for count in counts),
         values=tuple((count,) for count in counts),
+    )
+
+
+def figures_of(measures: Sequence[Measure], rows: Sequence[Sequence[int]]) -> Figures:
+    """A node contributes to what it has more than nought of."""
+    groups = groups_of(measures)
+    return Figures(
+        contributes=tuple(
+            tuple(any(row[at] for at in group.places) for group in groups) for row in rows
+        ),
+        values=tuple(map(tuple, rows)),
     )
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import aclosing
+from copy import deepcopy
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -34,10 +35,15 @@ from gateway.figures.making import Maker
 from gateway.members import LegFailed, RoundRequest, Transport
 from gateway.strategic import Strategic
 from tests.cubes import SMALL, written
-from tests.summed import Nodes
+from tests.summed import Nodes, figures_of
 from tests.walks import ASKER, World
 
-REGISTRY = Registry.parse(written(SMALL))
+LARGER = deepcopy(SMALL)
+"""With room for figures that noise does not hide."""
+for measure in LARGER["cubes"][0]["measures"]:
+    if "bound" in measure:
+        measure["bound"] = 100_000
+REGISTRY = Registry.parse(written(LARGER))
 CUBE = REGISTRY.cube("reports")
 LEVEL, UNIT = "quarter,country", "2026-Q3"
 """Two cells, over for less than half a year at the time of the tests."""
@@ -58,7 +64,7 @@ def plenty(partner: str, terms: Terms) -> Figures:
     """Everybody contributes to every cell, with a few records more than the last one."""
     rank = int(partner[1:]) + 10
     rows = [(rank,) + (1,) * (len(terms.measures) - 1) for _ in terms.cells]
-    return Figures(contributes=(True,) * len(rows), values=tuple(rows))
+    return figures_of(terms.measures, rows)
 
 
 class Policy:

@@ -36,6 +36,7 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import shelf
 from gateway.members import LegFailed, RoundRequest
 from tests.postgres import Postgres
+from tests.summed import figures_of
 from tests.tallying import REGISTRY, UNIT, Town, gone, gone_in, plenty, releases
 from tests.walks import ASKER, World, make_world
 
@@ -224,6 +225,25 @@ async def test_a_gateway_that_forgot_the_lists_is_told_by_the_nodes(
     error = await refused(town, ListTooClose, level=MONTHS, period=MONTH)
     assert "p00, p01" in error.remedy
     town.close()
+
+
+async def test_a_year_whose_quarters_had_other_lists_is_their_total(town: Town) -> None:
+    """Values of some months were stated for eight and of others for seven: the nodes serve the year
+    no list any more, and it is not reported until there are totals of what is out."""
+    town.wire.counts = uneven
+    await town.released(period="2025-Q1")
+    town.wire.faults["p07"] = gone
+    await town.released(period="2025-Q2")
+    town.wire.faults.clear()
+    (year,) = await town.released(level="year", period="2025")
+    assert year.version == 0
+    shown = [(await town.released(period=f"2025-Q{n}"))[0].of("due")[1].value for n in range(1, 5)]
+    asked = len(town.wire.seen)
+    (year,) = await town.released(level="year", period="2025")
+    (due,) = year.of("due")
+    assert (year.version, due.shown, due.value) == (2, Shown.PARTIAL, sum(shown))
+    assert len(town.wire.seen) > asked
+    assert (await town.released(level="year", period="2025"))[0] == year
 
 
 async def test_lists_are_asked_for_as_of_one_moment(town: Town) -> None:
@@ -618,8 +638,8 @@ def uneven(partner: str, terms: Terms) -> Figures:
         for name, value in zip(names, second, strict=True)
     )
     if partner in {"p00", "p01"}:
-        return replace(found, values=(first, heavy))
-    return replace(found, contributes=(False, True), values=((0,) * len(first), heavy))
+        return figures_of(terms.measures, (first, heavy))
+    return figures_of(terms.measures, ((0,) * len(first), heavy))
 
 
 async def test_what_is_withheld_is_in_no_row(town: Town) -> None:

@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fairlead import telemetry
 from fairlead.cubes.period import parse_unit
 from fairlead.cubes.registry import Registry
 from fairlead.errors import FairleadError, LogUnavailable
@@ -43,6 +44,7 @@ ROWS = {
     for place, name in enumerate(PARTNERS)
 }  # fmt: skip
 """Three partners have something in the first cell, all have in the second."""
+MEASURES = ("m0", "m1", "m2", "m3")
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +103,11 @@ async def test_three_rounds_sum_up(nodes: Stating) -> None:
     """Every word's total in the cell that enough contribute to, and nothing of the other one."""
     found = await nodes.run(nodes.terms())
     first, second = cells()
-    assert found.contributors == {first: 3, second: 6}
+    assert found.contributors == {
+        first: {"m0": 3, "m1": 3, "m2": 2, "m3": 3}, second: dict.fromkeys(MEASURES, 6)
+    }  # fmt: skip
     assert list(found.sums) == [second]
-    expected = [sum(words) for words in zip(*(rows[1] for rows in ROWS.values()), strict=True)]
+    expected = [sum(words) for words in zip(*(rows[1][1:] for rows in ROWS.values()), strict=True)]
     plain = {name: total for name, total in found.sums[second].items() if "^" not in name}
     assert list(plain.values()) == expected
     assert found.sums[second]["m2^2"] == 6 * 20**2
@@ -115,8 +119,8 @@ async def test_noise_is_in_it_and_the_same_again(nodes: Stating) -> None:
     said = await nodes.counted(terms), await nodes.summed(terms, await nodes.counted(terms))
     assert await nodes.ready(terms) == await nodes.ready(terms)
     assert said == (await nodes.counted(terms), await nodes.summed(terms, said[0]))
-    exact = sum(rows[1][0] for rows in ROWS.values())
-    assert abs(nodes.combined(terms, *said).sums[cells()[1]]["records"] - exact) < 200
+    exact = sum(rows[1][1] for rows in ROWS.values())
+    assert abs(nodes.combined(terms, *said).sums[cells()[1]]["m0"] - exact) < 800
     for node in nodes.nodes.values():
         assert node.told == ["figures-counted", "figures-summed"]
         assert len(node.origin.counted) == 1
@@ -134,7 +138,8 @@ async def test_a_restart_between_any_two_rounds_changes_nothing(nodes: Stating) 
     for node in nodes.nodes.values():
         await node.again()
     assert await nodes.summed(terms, indicators) == values
-    assert nodes.combined(terms, indicators, values).contributors[cells()[1]] == 6
+    counted = nodes.combined(terms, indicators, values).contributors
+    assert counted[cells()[1]] == dict.fromkeys(MEASURES, 6)
     assert nodes.nodes["police"].told == ["figures-counted", "figures-summed"]
 
 
@@ -360,15 +365,16 @@ async def test_another_registry_between_two_rounds_stops_the_rounds(nodes: Stati
 
 
 async def test_figures_over_their_bound_are_not_reported(
-    nodes: Stating, capfd: pytest.CaptureFixture[str]
+    nodes: Stating, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The owner's log has the code and the gateway learns only that there is nothing, until they
     are corrected and the same rounds go on."""
+    monkeypatch.setattr(telemetry, "_settings", telemetry._Settings())
     terms, node = nodes.terms(), nodes.nodes["police"]
     good = node.origin.rows
     for rows, reason in (
         ([(1, 1, 1, 10**6, 0, 1, 0, 0)] * 2, "MEASURE_BOUND"),
-        ([(10**8 + 1, 1, 1, 1, 0, 1, 0, 0)] * 2, "BOUND_EXCEEDED"),
+        ([(1, 0, 1, 20, 0, 1, 0, 0)] * 2, "FIGURES"),  # kilograms of nothing
     ):
         node.origin.rows = rows
         with refused("NOT_REPORTED") as caught:
@@ -381,7 +387,7 @@ async def test_figures_over_their_bound_are_not_reported(
         assert "MEASURE" not in repr(caught[0].reasons)
     assert list(node.store.served("reports")) == []
     node.origin.rows = good
-    assert (await nodes.run(terms)).contributors[cells()[1]] == 6
+    assert (await nodes.run(terms)).contributors[cells()[1]] == dict.fromkeys(MEASURES, 6)
 
 
 async def test_what_else_keeps_it_from_counting_is_its_owners_business(nodes: Stating) -> None:

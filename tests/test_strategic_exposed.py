@@ -18,6 +18,7 @@ from fairlead.cubes.level import Level
 from fairlead.cubes.period import TimeStep, Unit, parse_unit
 from fairlead.published import Figures, Published, PublishedCell, Shown
 from fairlead.strategic.deciding import RULES
+from fairlead.strategic.errors import own_error
 from tests.strategic import REGISTRY, Federation, federation, months_of
 
 
@@ -63,12 +64,13 @@ def attacked(pool: Federation, out: list[Published]) -> tuple[int, list[str]]:
     rows, low, high = [], [], []
     withheld: dict[str, np.ndarray] = {}
     bound = cube.measures[0].bound * len(pool.ids)
+    own = own_error(cube, cube.measures[0], len(pool.ids), RULES)
     shown: set[str] = set()
     for made in out:
         for at, cell in enumerate(made.of("seizures")):
             name = f"{made.level.name} {made.unit.spelling} {'/'.join(cell.codes)}"
             row = members(cube, made.level, made.unit, at)
-            if cell.shown in {Shown.VALUE, Shown.ZERO} and cell.error <= 17:
+            if cell.shown in {Shown.VALUE, Shown.ZERO} and cell.error <= own:
                 rows.append(row)
                 low.append(max(0, cell.value - 2))
                 high.append(cell.value + 2)

@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 
 from fairlead.cubes.period import parse_unit
 from fairlead.cubes.registry import Registry
+from fairlead.disclosure.rules import Rules
 from fairlead.errors import FairleadError, Forged, InvalidInput, Stale
 from fairlead.strategic import statements
 from fairlead.strategic.terms import (
     FINAL_AFTER_S,
+    SCALE,
     figures_of_counted,
     quarter_at,
     terms_from_wire,
@@ -52,25 +54,26 @@ def wire(**changes: object) -> pb.RoundTerms:
 
 
 def test_terms_say_what_is_summed_of_each_cell() -> None:
-    """Records, the count, and the kilograms with their square, each with its noise."""
+    """The count, and the kilograms with their square, each with its noise for two measures."""
     terms = made()
     assert [(w.name, w.bound, w.scale) for w in terms.words] == [
-        ("records", 10**8, 5),
-        ("m0", 10_000, 5),
-        ("m1", 100_000, 50),
-        ("m1^2", 100_000**2, 2 * 100_000 * 50),
+        ("m0", 10_000, 10),
+        ("m1", 100_000, 1000),
+        ("m1^2", 100_000**2, 2 * 100_000 * 1000),
     ]
-    assert terms.groups == ("m0", "m1")
+    assert [group.name for group in terms.groups] == ["m0", "m1"]
     assert terms.cells == ("2026-Q1/linked", "2026-Q1/unlinked")
     assert terms.readers == terms.participants
-    assert terms.needed == 4
+    assert (terms.needed, terms.needed_by) == (4, (4, 6))
+    rules = Rules()
+    assert terms.needed_by == (rules.contributors + 1, rules.dominance_contributors + 1)
 
 
 def test_every_cube_of_the_registry_has_terms() -> None:
     """No cube has two words of one name, or more than are summed at once."""
     for cube in REGISTRY.cubes:
         words = words_of(cube)
-        assert len(words) == 1 + sum(measure.words for measure in cube.measures)
+        assert len(words) == sum(measure.words for measure in cube.measures)
         for level in cube.levels:
             unit = parse_unit(
                 {"month": "2026-01", "quarter": "2026-Q1", "year": "2025"}[level.time]
@@ -142,21 +145,30 @@ def test_whatever_a_node_is_told_is_terms_or_an_error_of_ours(said: pb.RoundTerm
 
 @dataclass
 class Rows:
-    records: tuple[int, ...]
     values: tuple[tuple[int, ...], ...]
 
 
-def test_records_are_summed_first_and_make_the_contributor() -> None:
-    """A node contributes where it has a record, whatever its figures are."""
-    figures = figures_of_counted(Rows((3, 0), ((2, 900), (0, 0))))
-    assert figures.contributes == (True, False)
-    assert figures.values == ((3, 2, 900), (0, 0, 0))
+def test_a_figure_above_nought_makes_the_contributor() -> None:
+    """To each measure by itself; kilograms of nothing that is counted are not stated."""
     terms = made()
+    figures = figures_of_counted(SEIZURES, Rows(((2, 900), (3, 0))))
+    assert figures.contributes == ((True, True), (True, False))
+    assert figures.values == ((2, 900), (3, 0))
     figures.check(terms.measures, 2)
     with pytest.raises(BoundExceeded):
-        figures_of_counted(Rows((3, 1), ((2, 100_001), (0, 0)))).check(terms.measures, 2)
+        figures_of_counted(SEIZURES, Rows(((2, 100_001), (0, 0)))).check(terms.measures, 2)
     with pytest.raises(InvalidInput):
-        figures_of_counted(Rows((0, 1), ((2, 1), (0, 0)))).check(terms.measures, 2)
+        figures_of_counted(SEIZURES, Rows(((0, 1), (0, 0)))).check(terms.measures, 2)
+
+
+def test_a_median_has_its_contributors_in_common() -> None:
+    """Any bar of it will do; a rate has none."""
+    feedback = REGISTRY.cube("report-feedback")
+    bars = feedback.measure("days").words
+    rows = ((1, 0, *[0] * bars), (1, 1, *[0] * (bars - 1), 1), (0, 0, *[0] * bars))
+    figures = figures_of_counted(feedback, Rows(rows))
+    assert figures.contributes == ((True, False, False), (True, True, True), (False,) * 3)
+    assert {measure.group for measure in words_of(feedback)} == {"m0", "m1", "m3"}
 
 
 def test_the_clock_decides_which_version_is_made() -> None:
@@ -183,6 +195,9 @@ def test_statements_travel_whole() -> None:
 
 
 def test_noise_is_of_a_step() -> None:
-    """Words of kilograms bear more noise than counts do, by their step."""
+    """Words of kilograms bear more noise than counts do, by their step; all of them so many times
+    more as there are measures that one record may be in."""
     scales = {word.measure_id: word.scale for word in words_of(SEIZURES)}
-    assert scales["m1"] == 10 * scales["m0"] == Fraction(50)
+    assert scales["m1"] == 100 * scales["m0"] == 100 * Fraction(10)
+    queries = REGISTRY.cube("queries")
+    assert {word.scale for word in words_of(queries)} == {8 * SCALE}

@@ -31,8 +31,8 @@ def test_sums_are_exact_and_small_cells_are_not_summed(nodes: Nodes) -> None:
     """Cells of at least three contributors are summed; of the others nobody sends anything."""
     found = nodes.run(nodes.terms(), FIGURES)
     assert found.contributors == {
-        "2026-Q1/c0": 3, "2026-Q1/c1": 2, "2026-Q1/c2": 3, "2026-Q1/c3": 0,
-    }  # fmt: skip
+        f"2026-Q1/c{cell}": {"count": count} for cell, count in enumerate((3, 2, 3, 0))
+    }
     assert found.sums == {"2026-Q1/c0": {"count": 12}, "2026-Q1/c2": {"count": 17}}
 
 
@@ -43,18 +43,20 @@ def test_a_reader_that_takes_part_is_not_counted(nodes: Nodes) -> None:
     assert found.sums == {"2026-Q1/c0": {"count": 13}}
 
 
-def test_squares_and_noise_are_summed_with_the_figures(nodes: Nodes) -> None:
+def test_squares_and_noise_are_summed_with_the_figures() -> None:
     """What comes out is the truth and every node's own share, of the figure and of its square."""
+    nodes = Nodes(6)
     terms = nodes.terms(2, measures=(COUNT, KILOGRAMS))
-    rows = {"p00": (2, 700), "p01": (1, 9000), "p02": (3, 0), "p03": (4, 12)}
+    rows = dict(zip(nodes.ids, ((2, 700), (1, 9000), (3, 5), (4, 12), (0, 1), (0, 1)), strict=True))
     figures = {
-        name: Figures(contributes=(True, False), values=(row, (0, 0))) for name, row in rows.items()
+        name: Figures(contributes=((row[0] > 0, row[1] > 0), (False, False)), values=(row, (0, 0)))
+        for name, row in rows.items()
     }
     shares = [
         sum(
             noise_share(
                 octets("noise", name), RELEASE, terms.list_digest,
-                cell="2026-Q1/c0", word=word.name, nodes=4, scale=word.scale,
+                cell="2026-Q1/c0", word=word.name, nodes=6, scale=word.scale,
             )
             for name in nodes.ids
         )
@@ -63,8 +65,8 @@ def test_squares_and_noise_are_summed_with_the_figures(nodes: Nodes) -> None:
     assert nodes.run(terms, figures).sums == {
         "2026-Q1/c0": {
             "count": 10,
-            "kilograms": 9712 + shares[0],
-            "kilograms^2": 700**2 + 9000**2 + 12**2 + shares[1],
+            "kilograms": 9719 + shares[0],
+            "kilograms^2": 700**2 + 9000**2 + 5**2 + 12**2 + 2 + shares[1],
         }
     }
     assert shares[1] != 0
@@ -159,10 +161,11 @@ def test_a_figure_over_its_bound_stops_before_anything_is_kept(nodes: Nodes) -> 
 @pytest.mark.parametrize(
     "figures",
     [
-        Figures(contributes=(True,) * 3, values=((1,),) * 3),
-        Figures(contributes=(True,) * 4, values=((1,),) * 3),
-        Figures(contributes=(True,) * 4, values=((1, 2),) * 4),
-        Figures(contributes=(False,) * 4, values=((1,),) * 4),
+        Figures(contributes=((True,),) * 3, values=((1,),) * 3),
+        Figures(contributes=((True,),) * 4, values=((1,),) * 3),
+        Figures(contributes=((True,),) * 4, values=((1, 2),) * 4),
+        Figures(contributes=((True, True),) * 4, values=((1,),) * 4),
+        Figures(contributes=((False,),) * 4, values=((1,),) * 4),
     ],
 )
 def test_figures_are_of_the_cells_and_of_contributors(nodes: Nodes, figures: Figures) -> None:
@@ -174,10 +177,11 @@ def test_figures_are_of_the_cells_and_of_contributors(nodes: Nodes, figures: Fig
 
 def test_kept_figures_come_back_as_they_were() -> None:
     """Octets that are kept of figures give the same figures, or are refused."""
-    figures = Figures(contributes=(True, False), values=((1, 700), (0, 0)))
-    assert Figures.from_bytes(figures.to_bytes(), 2) == figures
+    figures = Figures(contributes=((True, False), (False, True)), values=((1, 0), (0, 700)))
+    measures = (COUNT, KILOGRAMS)
+    assert Figures.from_bytes(figures.to_bytes(), measures) == figures
     with pytest.raises(InvalidInput):
-        Figures.from_bytes(figures.to_bytes()[:-16], 2)
+        Figures.from_bytes(figures.to_bytes()[:-16], measures)
 
 
 @pytest.mark.parametrize(

@@ -114,7 +114,8 @@ def decided_of(case: Case) -> tuple[dict[str, Kept], dict[str, tuple[Exposed, ..
                 decided = _decide(case, measure, sums, own)
             if decided is not None:
                 release = decided.release
-                found = errors.of_release(release, measure, sums, own, case.rules)
+                plain = errors.own_error(case.cube, measure, case.participants, case.rules)
+                found = errors.of_release(release, measure, sums, own, plain)
                 if decided.beyond:
                     beyond[measure.id] = decided.beyond
         kept[measure.id] = kept_of(release, found)
@@ -171,7 +172,7 @@ def _summed(case: Case, measure: Measure, waivers: Sequence[Waiver]) -> Sums:
     for waiver in waivers:
         if waiver.measure == measure.id:
             counted[waiver.reference] = counted.get(waiver.reference, 0) + 1
-    sums = case.words.sums(measure)
+    sums = case.words.sums(measure, case.participants)
     return replace(
         sums, cells=case.cells, waived=tuple(counted.get(cell, 0) for cell in case.cells)
     )

@@ -14,8 +14,6 @@ from itertools import accumulate, pairwise
 from fairlead.cubes.cube import Measure
 from fairlead.disclosure.rules import Rules
 from fairlead.published import PublishedCell, Shown
-from fairlead.strategic.errors import TAIL
-from fairlead.strategic.terms import scale_of
 
 _TENTHS = 10
 
@@ -27,22 +25,26 @@ def cells_of(
     contributors: Sequence[int],
     first: Sequence[PublishedCell] | None,
     rules: Rules,
+    *,
+    noise: float,
 ) -> tuple[PublishedCell, ...]:
     """The median of each cell in tenths of its unit.
 
-    :param first: the cells of the cube's first count.
+    :param first: the cells of the cube's first count. :param noise: of a bar, at 95 per cent.
     """
     found = []
     for at, (code, row) in enumerate(zip(codes, bars, strict=True)):
         shown = first is not None and first[at].shown is Shown.VALUE
         shown = shown and contributors[at] > rules.contributors
-        said = _median(measure, row, rules) if shown and row is not None else None
+        said = _median(measure, row, rules, noise) if shown and row is not None else None
         figure, error = said or (None, 0)
         found.append(PublishedCell.of(code, figure, error))
     return tuple(found)
 
 
-def _median(measure: Measure, bars: Sequence[int], rules: Rules) -> tuple[int, int] | None:
+def _median(
+    measure: Measure, bars: Sequence[int], rules: Rules, noise: float
+) -> tuple[int, int] | None:
     """Median and error; None where the rules or the noise allow none."""
     below = [0, *accumulate(accumulate(bars), max)]  # never fewer below a later edge
     total, edges = below[-1], (0, *measure.edges)
@@ -50,7 +52,7 @@ def _median(measure: Measure, bars: Sequence[int], rules: Rules) -> tuple[int, i
         return None
     half = total / 2
     # Of all bars, half the noise with one sign and half with the other.
-    off = TAIL * scale_of(measure) * math.sqrt(len(bars)) / 2
+    off = noise * math.sqrt(len(bars)) / 2
     low, high = _bar(below, half - off), _bar(below, half + off)
     if high >= len(edges) - 1:
         return None

@@ -24,8 +24,9 @@ def note_of(rules: Rules) -> str:
     """The note of every release that is made by these rules."""
     return (
         "Each figure is a sum of what the participating partners counted; nobody saw any partner's "
-        f"own. Their shares of noise add up to a discrete Laplace distribution of scale {SCALE} "
-        f"(of a sum: {SCALE} of its steps), and figures are rounded to multiples of "
+        "own. Their shares of noise, even without those of any two, add up to a discrete Laplace "
+        f"distribution of scale {SCALE} (of a sum: {SCALE} of its steps) times the measures of the "
+        "cube that are no rates, and figures are rounded to multiples of "
         f"{rules.round_to} (of a sum: steps). A figure is shown where at least "
         f"{rules.contributors + 1} partners contribute to it and {rules.records} or more records "
         f"count; where one partner could make up most of it, at least "

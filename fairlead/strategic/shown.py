@@ -9,6 +9,7 @@ from fairlead.published import Figures, PublishedCell, codes_of
 from fairlead.strategic import medians, rates
 from fairlead.strategic.books import Kept, additive
 from fairlead.strategic.case import Case
+from fairlead.strategic.errors import noise_of
 
 
 def figures_of(case: Case, kept: Mapping[str, Kept]) -> tuple[Figures, ...]:
@@ -24,7 +25,8 @@ def figures_of(case: Case, kept: Mapping[str, Kept]) -> tuple[Figures, ...]:
                 cells = rates.cells_of(measure, shown)
             case MeasureKind.MEDIAN:
                 bars, by = case.words.bars(measure), case.words.contributing(measure)
-                cells = medians.cells_of(measure, codes, bars, by, first, case.rules)
+                noise = noise_of(case.cube, measure, case.participants)
+                cells = medians.cells_of(measure, codes, bars, by, first, case.rules, noise=noise)
             case _:
                 cells = shown[measure.id]
         found.append(Figures(measure=measure, cells=cells))

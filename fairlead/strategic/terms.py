@@ -1,9 +1,9 @@
 """What nodes and gateway agree on before they sum: terms that follow from registry and list alone.
 
-Words of a cell: its records, then a word for each count and sum and, of a sum that one partner may
-make up most of, its square; of a median a word for each bar. They are named by their places, as no
-measure's name is. A measure is summed where enough have more than nought of it; that they have
-records in the cell is not enough.
+Words of a cell: one for each count and sum and, of a sum that one partner may make up most of, its
+square; of a median one for each bar. They are named by their places, as no measure's name is. A
+measure is summed where enough have more than nought of it; that they have records in the cell is
+not enough. What counts as a record of a sum or a median is what the cube's first count counts.
 """
 
 from __future__ import annotations
@@ -23,10 +23,8 @@ from fairlead.strategic.question import check_registry, other_cube
 from fairlead.v1 import statistics_pb2 as pb
 
 SCALE = 5
-"""Of the noise on what one record counts, or on a sum's step: ε = .2."""
-RECORDS = "records"
-RECORDS_BOUND = 10**8
-"""Records that one partner may have in one cell."""
+"""Of the noise on what one record counts, or on a sum's step, over all measures that it may be in:
+ε = .2."""
 FINAL_AFTER_S = 180 * 24 * 3600
 """Seconds after a unit's end from which its final figures are released, and no first ones."""
 FIRST, FINAL = 1, 2
@@ -34,10 +32,6 @@ FIRST, FINAL = 1, 2
 
 class Rows(Protocol):
     """What a node counted: see ``node.figures.port.Counted``."""
-
-    @property
-    def records(self) -> Sequence[int]:
-        """How many records are behind each cell."""
 
     @property
     def values(self) -> Sequence[Sequence[int]]:
@@ -69,18 +63,22 @@ def version_at(unit: Unit, now: float) -> int:
     return FINAL if now >= unit.ends + FINAL_AFTER_S else FIRST
 
 
-def scale_of(measure: Measure) -> int:
-    """The scale of the noise on a measure's words, in its unit."""
-    return SCALE * measure.step
+def scale_of(cube: Cube, measure: Measure) -> int:
+    """The scale of the noise on a measure's words, in its unit. One record may be in every measure
+    of its cube, each with noise of its own, but for rates, which are made of what is out."""
+    return SCALE * measure.step * sum(m.kind is not MeasureKind.RATE for m in cube.measures)
+
+
+def first_count(cube: Cube) -> Measure | None:
+    """What counts the records of a cube's sums and medians."""
+    return next((m for m in cube.measures if m.kind is MeasureKind.COUNT), None)
 
 
 def words_of(cube: Cube) -> tuple[summing.Measure, ...]:
     """What is summed of each cell of a cube, in order."""
-    records = summing.Measure(measure_id=RECORDS, bound=RECORDS_BOUND, scale=Fraction(SCALE))
-    found = [records]
-    for place, measure in enumerate(cube.measures):
-        found += _words(place, measure)
-    return tuple(found)
+    return tuple(
+        word for place, measure in enumerate(cube.measures) for word in _words(cube, place, measure)
+    )
 
 
 def word_names(place: int, measure: Measure) -> tuple[str, ...]:
@@ -95,8 +93,8 @@ def group_name(place: int) -> str:
     return f"m{place}"
 
 
-def _words(place: int, measure: Measure) -> Iterator[summing.Measure]:
-    scale = Fraction(scale_of(measure))
+def _words(cube: Cube, place: int, measure: Measure) -> Iterator[summing.Measure]:
+    scale = Fraction(scale_of(cube, measure))
     # One step more or less changes a square by at most this much.
     square = 2 * measure.bound * scale if measure.dominance else None
     for name in word_names(place, measure):
@@ -187,11 +185,18 @@ def terms_from_wire(said: pb.RoundTerms, registry: Registry) -> RoundsOf:
     return RoundsOf(cube, level, unit, terms)
 
 
-def figures_of_counted(counted: Rows) -> summing.Figures:
-    """What a node counted, as it is summed: records first, then the cube's words. A node
-    contributes to a cell in which it has a record."""
-    rows = zip(counted.records, counted.values, strict=True)
-    return summing.Figures(
-        contributes=tuple(records > 0 for records in counted.records),
-        values=tuple((records, *row) for records, row in rows),
-    )
+def figures_of_counted(cube: Cube, counted: Rows) -> summing.Figures:
+    """What a node counted, as it is summed. A node contributes to a measure of a cell in which it
+    has more than nought of it; to a sum, if the cube's first count counts something too. A sum of
+    records that are not counted fails :meth:`fairlead.summing.Figures.check`."""
+    measures = [m for m in cube.measures if m.words]
+    first = first_count(cube)
+    contributes = []
+    for row in counted.values:
+        rest = iter(row)
+        has = {m.id: sum(next(rest) for _ in range(m.words)) > 0 for m in measures}
+        counts = first is not None and has[first.id]
+        contributes.append(
+            tuple(has[m.id] and (counts or m.kind is not MeasureKind.SUM) for m in measures)
+        )
+    return summing.Figures(contributes=tuple(contributes), values=tuple(map(tuple, counted.values)))

@@ -1,9 +1,9 @@
 """Masked sums: figures of many nodes of which only the sum is ever seen (PROTOCOL §6).
 
 Three rounds for one release and one list of participants. Ready: every node signs that it takes
-part with exactly this list. Indicators: every node says, masked, in which cells it contributes, and
-every node sums what all said and sees by itself which cells have enough contributors. Values: every
-node says, masked and with its own share of the noise, what it has in those cells.
+part with exactly this list. Indicators: every node says, masked, to which measures of which cells
+it contributes, and every node sums what all said and sees by itself which have enough contributors.
+Values: every node says, masked and with its own share of the noise, what it has of those.
 
 A mask binds release, list, round and all that was said before, so vectors of different rounds,
 levels, versions or lists, or of nodes that were shown different things, do not add up to anything.
@@ -11,7 +11,13 @@ Pure: keys, secrets and the store are handed in.
 """
 
 from fairlead.summing.binding import Binding, Round
-from fairlead.summing.combining import Combined, contributors, surviving, totals
+from fairlead.summing.combining import (
+    Combined,
+    contributors,
+    surviving,
+    totals,
+    words_surviving,
+)
 from fairlead.summing.figures import Figures, Measure
 from fairlead.summing.keeper import ListKeeper, LooksUsedUp, Served, Store
 from fairlead.summing.masking import mask, sum_of
@@ -45,4 +51,5 @@ __all__ = [
     "sum_of",
     "surviving",
     "totals",
+    "words_surviving",
 ]

@@ -3,82 +3,84 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
+from fairlead.errors import Forged
 from fairlead.summing.figures import Word
-from fairlead.summing.indicators import Contributors, counted, not_cancelled
 from fairlead.summing.masking import sum_of
 from fairlead.summing.terms import Terms
 
 _TAIL = 128
-"""Noise is above so many scales with a chance below 2⁻¹⁸⁰."""
+"""Noise is above so many scales with a chance below 2⁻¹⁷⁰."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combined:
-    """Sums with noise: by cell, by word. Not yet what is released: see disclosure control.
+    """How many contribute: by cell, by group of measures. Sums with noise: by cell, by word; of
+    groups that survived only. Not yet what is released: see disclosure control."""
 
-    ``groups``: contributors by group of measures, by cell; where they are too few its words are 0.
-    """
-
-    contributors: Mapping[str, int]
+    contributors: Mapping[str, Mapping[str, int]]
     sums: Mapping[str, Mapping[str, int]]
-    groups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def contributors(vectors: Mapping[str, bytes], terms: Terms) -> tuple[Contributors, ...]:
-    """How many nodes contribute to each cell, and to each group of measures in it.
+def contributors(vectors: Mapping[str, bytes], terms: Terms) -> tuple[int, ...]:
+    """How many nodes contribute to each cell's groups of measures: all of the first cell, then all
+    of the second.
 
     :raises ParticipantMissing: PARTICIPANT_MISSING.
     :raises Forged: VECTORS; MASKS: more than there are nodes, so masks did not cancel.
     """
-    found = sum_of(vectors, len(terms.cells), terms.participants)
-    return tuple(counted(word, terms.groups, len(terms.participants)) for word in found)
+    found = sum_of(vectors, terms.flags, terms.participants)
+    if not all(0 <= count <= len(terms.participants) for count in found):
+        raise _not_cancelled()
+    return found
 
 
-def summed(count: int, group: str, terms: Terms) -> bool:
-    """Whether a group's figures are summed in a cell of so many contributors."""
-    return (of_group(count, group) if group else count) >= terms.needed
+def surviving(counted: Sequence[int], terms: Terms) -> tuple[tuple[int, int], ...]:
+    """The indexes of cells and of their groups of which values are summed."""
+    needed = terms.needed_by
+    pairs = (divmod(place, len(needed)) for place in range(len(counted)))
+    return tuple(
+        (cell, group)
+        for count, (cell, group) in zip(counted, pairs, strict=True)
+        if count >= needed[group]
+    )
 
 
-def of_group(count: int, group: str) -> int:
-    """How many contribute to a group; nobody, where only the cell's contributors are known."""
-    return count.groups.get(group, 0) if isinstance(count, Contributors) else 0
+def words_surviving(counted: Sequence[int], terms: Terms) -> int:
+    """How many words a node says of them."""
+    groups = terms.groups
+    return sum(len(groups[group].words) for _, group in surviving(counted, terms))
 
 
-def surviving(counted: Sequence[int], terms: Terms) -> tuple[int, ...]:
-    """The indexes of the cells of which values are summed."""
-    return tuple(place for place, count in enumerate(counted) if count >= terms.needed)
-
-
-def totals(vectors: Mapping[str, bytes], said: Sequence[int], terms: Terms) -> Combined:
-    """The sums of the cells that survived.
+def totals(vectors: Mapping[str, bytes], counted: Sequence[int], terms: Terms) -> Combined:
+    """The sums of what survived.
 
     :raises ParticipantMissing: PARTICIPANT_MISSING.
     :raises Forged: VECTORS; MASKS: a sum that the bounds and the noise do not allow.
     """
-    cells, words = surviving(said, terms), terms.words
-    found = sum_of(vectors, len(cells) * len(words), terms.participants)
-    rows: dict[str, dict[str, int]] = {}
-    for row, place in enumerate(cells):
-        own = found[row * len(words) : (row + 1) * len(words)]
-        for word, value in zip(words, own, strict=True):
-            is_summed = summed(said[place], word.group, terms)
-            _check_range(word, value, len(terms.participants) if is_summed else 0)
-        rows[terms.cells[place]] = {w.name: value for w, value in zip(words, own, strict=True)}
-    groups = {
-        group: {cell: of_group(count, group) for cell, count in zip(terms.cells, said, strict=True)}
-        for group in terms.groups
-    }
+    groups = terms.groups
+    found = iter(sum_of(vectors, words_surviving(counted, terms), terms.participants))
+    sums: dict[str, dict[str, int]] = {}
+    for cell, group in surviving(counted, terms):
+        row = sums.setdefault(terms.cells[cell], {})
+        for word in groups[group].words:
+            row[word.name] = value = next(found)
+            _check_range(word, value, len(terms.participants))
+    names, rest = [group.name for group in groups], iter(counted)
     return Combined(
-        contributors={cell: int(count) for cell, count in zip(terms.cells, said, strict=True)},
-        groups=groups,
-        sums=rows,
+        contributors={cell: {name: next(rest) for name in names} for cell in terms.cells},
+        sums=sums,
     )
 
 
 def _check_range(word: Word, value: int, nodes: int) -> None:
-    """:param nodes: that have a figure; none where too few contribute, and then there is none."""
-    off = _TAIL * word.scale if nodes else 0
-    if not -off <= value <= nodes * word.bound + off:
-        raise not_cancelled()
+    if not -_TAIL * word.scale <= value <= nodes * word.bound + _TAIL * word.scale:
+        raise _not_cancelled()
+
+
+def _not_cancelled() -> Forged:
+    return Forged(
+        "the masked vectors do not add up: a node lied, or was shown something else",
+        reasons=("MASKS",),
+    )

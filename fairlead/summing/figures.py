@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fractions import Fraction
+from typing import NamedTuple
 
 from fairlead.errors import InvalidInput, OwnerError
 from fairlead.names import check_code
@@ -28,7 +29,6 @@ class Word:
     name: str
     bound: int
     scale: Fraction
-    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,8 +37,8 @@ class Measure:
 
     ``scale`` is that of the noise (1/ε for what one record counts); with a ``square_scale`` the
     squares are summed too, for the test of dominance. One more record changes a square by up to
-    twice the bound. Measures of one ``group`` have contributors of their own: those with a figure
-    above nought in one of them. Of a cell in which these are too few they are not summed.
+    twice the bound. Measures of one ``group``, as the bins of a histogram, have their contributors
+    in common; without, a measure is a group by itself.
 
     :raises InvalidInput: CODE; MEASURE: a bound that is not from 1 to 2⁵⁶.
     """
@@ -57,33 +57,60 @@ class Measure:
     @property
     def words(self) -> tuple[Word, ...]:
         """The figure, and its square."""
-        plain = Word(name=self.measure_id, bound=self.bound, scale=self.scale, group=self.group)
+        plain = Word(name=self.measure_id, bound=self.bound, scale=self.scale)
         if self.square_scale is None:
             return (plain,)
         name, bound = f"{self.measure_id}^2", self.bound**2
-        square = Word(name=name, bound=bound, scale=self.square_scale, group=self.group)
-        return plain, square
+        return plain, Word(name=name, bound=bound, scale=self.square_scale)
+
+
+class Group(NamedTuple):
+    """Measures that are summed of a cell together or not at all; their places in a node's row."""
+
+    name: str
+    places: tuple[int, ...]
+    words: tuple[Word, ...]
+    squared: bool
+    """Whether one contributor may make up most of it."""
+
+
+def groups_of(measures: Sequence[Measure]) -> tuple[Group, ...]:
+    """The groups of measures, in order."""
+    names = [measure.group or measure.measure_id for measure in measures]
+    found = []
+    for name in dict.fromkeys(names):
+        places = tuple(at for at, own in enumerate(names) if own == name)
+        own = [measures[at] for at in places]
+        words = tuple(word for measure in own for word in measure.words)
+        squared = any(measure.square_scale is not None for measure in own)
+        found.append(Group(name=name, places=places, words=words, squared=squared))
+    return tuple(found)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Figures:
-    """Of each cell whether the node contributes, and its figures, one for each measure."""
+    """Of each cell to which groups of measures the node contributes, and its figures, one for each
+    measure."""
 
-    contributes: tuple[bool, ...] = field(repr=False)
+    contributes: tuple[tuple[bool, ...], ...] = field(repr=False)
     values: tuple[tuple[int, ...], ...] = field(repr=False)
 
     def check(self, measures: Sequence[Measure], cells: int) -> None:
         """Refuse figures that must not be summed; nothing is cut off to fit.
 
         :raises InvalidInput: FIGURES: other cells or measures, or a figure where it contributes
-            nothing: nobody would count the node among the cell's contributors.
+            nothing: nobody would count the node among its contributors.
         :raises BoundExceeded: BOUND_EXCEEDED.
         """
+        groups = groups_of(measures)
         if len(self.contributes) != cells or len(self.values) != cells:
             raise InvalidInput("figures are of each cell", reasons=("FIGURES",))
-        for contributes, row in zip(self.contributes, self.values, strict=True):
-            if len(row) != len(measures) or (any(row) and not contributes):
-                raise InvalidInput("figures stand where none are counted", reasons=("FIGURES",))
+        for flags, row in zip(self.contributes, self.values, strict=True):
+            if len(row) != len(measures) or len(flags) != len(groups):
+                raise InvalidInput("figures are of each measure", reasons=("FIGURES",))
+            for contributes, group in zip(flags, groups, strict=True):
+                if not contributes and any(row[at] for at in group.places):
+                    raise InvalidInput("figures stand where none are counted", reasons=("FIGURES",))
             if not all(0 <= value <= m.bound for value, m in zip(row, measures, strict=True)):
                 raise BoundExceeded(
                     "a figure is larger than its measure's declared bound, or below zero",
@@ -93,19 +120,21 @@ class Figures:
     def to_bytes(self) -> bytes:
         """Octets to keep: what was frozen for a release stays so."""
         rows = zip(self.contributes, self.values, strict=True)
-        return pack([word for contributes, row in rows for word in (int(contributes), *row)])
+        return pack([word for flags, row in rows for word in (*map(int, flags), *row)])
 
     @classmethod
-    def from_bytes(cls, data: bytes, measures: int) -> Figures:
-        """Undo :meth:`to_bytes`, for so many measures.
+    def from_bytes(cls, data: bytes, measures: Sequence[Measure]) -> Figures:
+        """Undo :meth:`to_bytes`, for these measures.
 
         :raises InvalidInput: FIGURES: octets of something else.
         """
-        width = measures + 1
+        flags = len(groups_of(measures))
+        width = flags + len(measures)
         if len(data) % (width * WORD_SIZE):
             raise InvalidInput("kept figures are of other measures", reasons=("FIGURES",))
         words = unpack(data)
         rows = [words[at : at + width] for at in range(0, len(words), width)]
         return cls(
-            contributes=tuple(bool(row[0]) for row in rows), values=tuple(row[1:] for row in rows)
+            contributes=tuple(tuple(map(bool, row[:flags])) for row in rows),
+            values=tuple(row[flags:] for row in rows),
         )

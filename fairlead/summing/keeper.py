@@ -22,7 +22,10 @@ MAX_LOOKS = 6
 """Sums that one record is in, over all levels, versions and lists of a cube: each has noise of its
 own. A gateway sees them before they are rounded, and with scale 5 guesses a record right with
 probability .593 from six and .608 from seven (the game ``looks`` of ``tests/attacks/statistics``).
+Where one record may be in several measures, the scale is so many times larger (``measures`` there).
 """
+VALUES = "values"
+"""The kind of what is said with a list's figures in it."""
 
 
 class LooksUsedUp(Refused):
@@ -77,12 +80,14 @@ class ListKeeper:
         Every level and every period that shares a month counts, because a total and its parts
         are sums of the same figures: for each month no lists may isolate fewer than three nodes.
         So does every version: most figures are the same in the next one, so a node that is gone
-        in it would be the difference.
+        in it would be the difference. Once values were said, no other list is served at all for
+        their months: of the nodes by which two lists differ, one alone may have records.
 
         :raises ListTooClose: LIST_TOO_CLOSE.
         :raises LooksUsedUp: FIGURES_USED_UP: some month's records are in :data:`MAX_LOOKS` sums.
         """
         before = self._store.served(wanted.release.cube)
+        self._check_settled(wanted)
         same = {s.participants for s in before if s.release == wanted.release}
         if wanted.participants in same:
             return
@@ -101,6 +106,17 @@ class ListKeeper:
             readers = {name for served in (wanted, *near) for name in served.readers}
             check_apart({wanted.participants, *(s.participants for s in near)}, readers)
 
+    def _check_settled(self, wanted: Served) -> None:
+        months = {*wanted.release.months}
+        for served in self._store.served(wanted.release.cube):
+            if served.participants == wanted.participants:
+                continue
+            if not months.isdisjoint(served.release.months) and self.has_said(served, VALUES):
+                raise ListTooClose(
+                    "figures of these months were stated for another list of participants",
+                    remedy="ask once everybody of that list takes part again",
+                )
+
     def serve(self, wanted: Served) -> None:
         """Judge a list, and from then on it was served.
 
@@ -111,14 +127,20 @@ class ListKeeper:
             if wanted not in self._store.served(wanted.release.cube):
                 self._store.serve(wanted)
 
-    def once(self, key: bytes, make: Callable[[], bytes]) -> bytes:
-        """What was kept under ``key``; the first time, what ``make`` gives, made unlocked."""
+    def once(
+        self, key: bytes, make: Callable[[], bytes], check: Callable[[], None] = lambda: None
+    ) -> bytes:
+        """What was kept under ``key``; the first time, what ``make`` gives, made unlocked.
+
+        :param check: may refuse to keep it; nobody else keeps anything meanwhile.
+        """
         kept = self._store.kept(key)
         if kept is None:
             made = make()
             with self._store.exclusive():
                 kept = self._store.kept(key)
                 if kept is None:
+                    check()
                     self._store.keep(key, kept := made)
         return kept
 
@@ -127,9 +149,10 @@ class ListKeeper:
 
         :param context: 32 octets: what it is said about; the first time decides.
         :raises Conflict: ROUND_DIFFERS: it was said about something else.
+        :raises ListTooClose: LIST_TOO_CLOSE: values of these months were said for another list.
         """
         key = _said(kind, wanted)
-        kept = self.once(key, lambda: context + make())
+        kept = self.once(key, lambda: context + make(), lambda: self._check_settled(wanted))
         if kept[: len(context)] != context:
             raise Conflict(
                 "this node has taken part in this round on other terms",

@@ -1,9 +1,10 @@
 """A node's own share of the noise, which nobody else can know or remove.
 
-The shares of n nodes, each the difference of two negative binomials with r = 1/n, add up to the
+The shares of m nodes, each the difference of two negative binomials with r = 1/m, add up to the
 discrete Laplace distribution, P(k) ∝ exp(-\\|k\\|/scale) (Inusah and Kozubowski 2006; as shares of
-distributed noise: Harrison and Manurangsi 2025, arXiv 2504.05202). Fewer honest nodes leave less
-noise: m of n leave shares that add up to r = m/n.
+distributed noise: Harrison and Manurangsi 2025, arXiv 2504.05202). Of n nodes any two may withhold
+their shares or know them: r is 1/(n - 2), so that those of the others add up to that. The shares of
+all have n/(n - 2) times its variance, those of fewer honest ones, m, m/(n - 2) times.
 
 A share follows from the node's secret and from what it is added to, so asking again averages
 nothing away. It is bound to everything that tells one figure from another, level and cube too: two
@@ -22,20 +23,22 @@ from fairlead.summing.release import Release, framed
 from fairlead.summing.sampling import MAX_SCALE, NegativeBinomial, Uniform
 
 SECRET_SIZE = 32
+BOUGHT = 2
+"""Nodes whose shares may be missing or known without harm."""
 
 
 class Noise:
     """The shares of one node, for one release with one list of so many nodes.
 
     :param secret: 32 octets that this partner alone has.
-    :raises InvalidInput: NOISE: no such secret, or no node.
+    :raises InvalidInput: NOISE: no such secret, or too few nodes.
     """
 
     __slots__ = ("_nodes", "_shake", "_sources")
 
     def __init__(self, secret: bytes, release: Release, list_digest: bytes, nodes: int) -> None:
-        if (len(secret), len(list_digest)) != (SECRET_SIZE, DIGEST_SIZE) or nodes < 1:
-            raise InvalidInput("noise is of a secret and a list", reasons=("NOISE",))
+        if (len(secret), len(list_digest)) != (SECRET_SIZE, DIGEST_SIZE) or nodes <= BOUGHT:
+            raise InvalidInput("noise is of a secret and a list of three", reasons=("NOISE",))
         self._nodes = nodes
         self._sources: dict[str, NegativeBinomial] = {}
         context = framed(secret, *release.source(), list_digest, nodes.to_bytes(4, "big"))
@@ -51,7 +54,7 @@ class Noise:
         if source is None:
             if not 0 < scale <= MAX_SCALE or scale.denominator > MAX_SCALE:
                 raise InvalidInput("noise has a scale above zero", reasons=("NOISE",))
-            source = self._sources[spelt] = NegativeBinomial(self._nodes, scale)
+            source = self._sources[spelt] = NegativeBinomial(self._nodes - BOUGHT, scale)
         shake = self._shake.copy()
         shake.update(framed(cell.encode(), word.encode(), spelt.encode()))
         uniform = Uniform(shake)

@@ -20,6 +20,8 @@ from fairlead.summing.release import framed
 
 TOGETHER = 3
 """Nodes that no two lists part from each other; contributors of a cell that is shown."""
+DOMINATED = 5
+"""Contributors of a cell that is shown where one may make up most of it."""
 MAX_PARTICIPANTS = 1024
 
 
@@ -53,12 +55,17 @@ def list_digest(ids: Sequence[str]) -> bytes:
     return hashlib.sha256(domain + framed(*(name.encode() for name in ids))).digest()
 
 
-def contributors_needed(participants: Collection[str], readers: Collection[str]) -> int:
-    """How many must contribute to a cell that is shown: three other than whoever reads it.
+def contributors_needed(
+    participants: Collection[str], readers: Collection[str], *, dominance: bool = False
+) -> int:
+    """How many must contribute to a cell that is shown: three other than whoever reads it, five
+    where one may make up most of it.
 
     A reader that takes part knows whether it contributes; the others cannot know, and count it.
     """
-    return TOGETHER + any(reader in participants for reader in readers)
+    return (DOMINATED if dominance else TOGETHER) + any(
+        reader in participants for reader in readers
+    )
 
 
 def check_apart(lists: Collection[Sequence[str]], readers: Collection[str]) -> None:

@@ -14,17 +14,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead.errors import Forged, InvalidInput, Stale
 from fairlead.summing.binding import Binding, Round
-from fairlead.summing.combining import contributors, summed, surviving
+from fairlead.summing.combining import contributors, surviving
 from fairlead.summing.figures import Figures
-from fairlead.summing.indicators import indicator_words
-from fairlead.summing.keeper import ListKeeper, Served
+from fairlead.summing.keeper import VALUES, ListKeeper, Served
 from fairlead.summing.masking import mask
 from fairlead.summing.noise import Noise
 from fairlead.summing.statement import Statement, vectors_of
 from fairlead.summing.terms import Terms
 
 Statements = Mapping[str, Statement]
-_INDICATORS, _VALUES = "indicators", "values"
+_INDICATORS = "indicators"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +69,7 @@ class Rounds:
     def indicators(
         self, terms: Terms, ready: Statements, figures: Callable[[], Figures]
     ) -> Statement:
-        """Round 1: say, masked, in which cells this node contributes.
+        """Round 1: say, masked, to which measures of which cells this node contributes.
 
         1. As in round 0.
         2. Every participant is ready, for these terms.
@@ -96,21 +95,23 @@ class Rounds:
         self.keeper.serve(_served(terms))
         # 5
         binding = terms.binding(Round.INDICATORS)
-        said = indicator_words(own, terms.measures)
+        said = [int(contributes) for flags in own.contributes for contributes in flags]
         return self._say(terms, _INDICATORS, binding, lambda: self._masked(terms, said, binding))
 
     def values(self, terms: Terms, indicators: Statements) -> Statement:
-        """Round 2: say, masked and with noise, what this node has in the cells that survive.
+        """Round 2: say, masked and with noise, what this node has where enough contribute.
 
         1. This node has said its indicators for this list.
         2. Every participant's indicators are signed, this node's as it said them.
-        3. Sum them; which cells have enough contributors is found here, not told.
-        4. Add this node's noise, mask for exactly these indicators, keep, sign.
+        3. Sum them; what has enough contributors is found here, not told.
+        4. Add this node's noise, mask for exactly these indicators, keep, sign: unless it has said
+           values that share a month with these for another list.
 
         :raises Stale: ROUND_ORDER.
         :raises ParticipantMissing: PARTICIPANT_MISSING.
         :raises Forged: SIGNATURE, VECTORS; MASKS: they do not add up.
         :raises Conflict: ROUND_DIFFERS: it has said its values for other indicators or terms.
+        :raises ListTooClose: LIST_TOO_CLOSE.
         """
         # 1
         if not self.keeper.has_said(_served(terms), _INDICATORS):
@@ -122,12 +123,12 @@ class Rounds:
         if seen[self.own] != self._say(terms, _INDICATORS, binding, _unsaid).vector:
             raise Forged("this node's own vector is not what it said", reasons=("VECTORS",))
         # 3
-        counted = contributors(seen, terms)
+        pairs = surviving(contributors(seen, terms), terms)
         # 4
         binding = terms.values_binding(seen)
         return self._say(
-            terms, _VALUES, binding,
-            lambda: self._masked(terms, self._noised(terms, own, counted), binding),
+            terms, VALUES, binding,
+            lambda: self._masked(terms, self._noised(terms, own, pairs), binding),
         )  # fmt: skip
 
     def _figures(self, terms: Terms, make: Callable[[], Figures]) -> Figures:
@@ -137,24 +138,21 @@ class Rounds:
             return made.to_bytes()
 
         octets = self.keeper.frozen(terms.release, checked)
-        own = Figures.from_bytes(octets, len(terms.measures))
+        own = Figures.from_bytes(octets, terms.measures)
         own.check(terms.measures, len(terms.cells))
         return own
 
-    def _noised(self, terms: Terms, own: Figures, counted: tuple[int, ...]) -> list[int]:
-        """Nought, and no noise, where a group of measures has too few contributors."""
-        nodes = len(terms.participants)
+    def _noised(self, terms: Terms, own: Figures, pairs: tuple[tuple[int, int], ...]) -> list[int]:
+        """Of each cell and group of measures that survive, in that order."""
+        groups, nodes = terms.groups, len(terms.participants)
         noise = Noise(self.secret, terms.release, terms.list_digest, nodes)
         found = []
-        for place in surviving(counted, terms):
-            for measure, value in zip(terms.measures, own.values[place], strict=True):
-                is_summed = summed(counted[place], measure.group, terms)
-                for power, word in enumerate(measure.words, start=1):
-                    if is_summed:
-                        share = noise.share(terms.cells[place], word.name, word.scale)
-                        found.append(value**power + share)
-                    else:
-                        found.append(0)
+        for cell, group in pairs:
+            for at in groups[group].places:
+                value = own.values[cell][at]
+                for power, word in enumerate(terms.measures[at].words, start=1):
+                    share = noise.share(terms.cells[cell], word.name, word.scale)
+                    found.append(value**power + share)
         return found
 
     def _masked(self, terms: Terms, values: list[int], binding: Binding) -> bytes:

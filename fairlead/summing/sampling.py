@@ -104,13 +104,13 @@ def _heads(uniform: Uniform) -> int:
 
 
 class NegativeBinomial:
-    """Numbers with r = 1/``nodes`` and p = exp(-1/``scale``): so many add up to a geometric."""
+    """Numbers with r = 1/``parts`` and p = exp(-1/``scale``): so many add up to a geometric."""
 
     __slots__ = ("_arrivals", "_blocks", "_scale")
 
-    def __init__(self, nodes: int, scale: Fraction) -> None:
+    def __init__(self, parts: int, scale: Fraction) -> None:
         self._blocks = ceil(_TAIL * scale).bit_length()
-        self._arrivals = Poisson(Fraction(self._blocks, nodes))
+        self._arrivals = Poisson(Fraction(self._blocks, parts))
         self._scale = scale.numerator, scale.denominator
 
     def draw(self, uniform: Uniform) -> int:

@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from fairlead.errors import InvalidInput
 from fairlead.names import check_partner_id
 from fairlead.summing.binding import Binding, Round
-from fairlead.summing.figures import Measure, Word
-from fairlead.summing.indicators import MAX_GROUPS, groups_of
+from fairlead.summing.figures import Group, Measure, Word, groups_of
 from fairlead.summing.masking import MAX_WORDS
 from fairlead.summing.participants import (
     TooFewParticipants,
@@ -61,11 +60,10 @@ class Terms:
                 "what is summed was not over at its cut-off", reasons=("PERIOD_OPEN",)
             )
         names, spelled = {m.measure_id for m in self.measures}, {*self.cells}
-        fits = len(self.cells) <= MAX_CELLS and len(self.cells) * len(self.words) <= MAX_WORDS
+        words = len(self.cells) * len(self.words)
+        fits = len(self.cells) <= MAX_CELLS and words <= MAX_WORDS
         if not names or len(names) != len(self.measures) or not spelled or not fits:
             raise InvalidInput("cells or measures are none or too many", reasons=("TERMS_LAYOUT",))
-        if len(groups_of(self.measures)) > MAX_GROUPS:
-            raise InvalidInput("measures are of too many groups", reasons=("TERMS_LAYOUT",))
         if len(spelled) != len(self.cells) or not all(map(self._belongs, spelled)):
             raise InvalidInput("a cell is spelled once, in its unit", reasons=("TERMS_LAYOUT",))
         if len(self.participants) < self.needed:
@@ -81,18 +79,31 @@ class Terms:
 
     @property
     def needed(self) -> int:
-        """Contributors of a cell that is shown."""
-        return contributors_needed(self.participants, self.readers)
+        """Contributors without which nothing at all is summed."""
+        return min(self.needed_by)
+
+    @property
+    def needed_by(self) -> tuple[int, ...]:
+        """Contributors without which a group of measures is not summed, of each group."""
+        return tuple(
+            contributors_needed(self.participants, self.readers, dominance=group.squared)
+            for group in self.groups
+        )
+
+    @property
+    def groups(self) -> tuple[Group, ...]:
+        """What has contributors of its own, and the words that are summed of it."""
+        return groups_of(self.measures)
 
     @property
     def words(self) -> tuple[Word, ...]:
-        """What is summed of each cell, in order."""
-        return tuple(word for measure in self.measures for word in measure.words)
+        """What is summed of each cell at most, in order."""
+        return tuple(word for group in self.groups for word in group.words)
 
     @property
-    def groups(self) -> tuple[str, ...]:
-        """Groups of measures that have contributors of their own."""
-        return groups_of(self.measures)
+    def flags(self) -> int:
+        """Words of the first round: of each cell one for each group."""
+        return len(self.cells) * len(self.groups)
 
     @property
     def list_digest(self) -> bytes:
@@ -102,8 +113,9 @@ class Terms:
     def digest(self) -> bytes:
         """SHA-256 of what release and list do not say: readers, quarter, cut-off, layout."""
         words = (
-            framed(*(str(part).encode() for part in (w.name, w.bound, w.scale, w.group)))
-            for w in self.words
+            framed(*(str(part).encode() for part in (group.name, w.name, w.bound, w.scale)))
+            for group in self.groups
+            for w in group.words
         )
         parts = (
             framed(*(name.encode() for name in self.readers)),

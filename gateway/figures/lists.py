@@ -34,6 +34,11 @@ USED_UP = "FIGURES_USED_UP"
 STRANGER = frozenset({"ROOT_UNPINNED", "UNKNOWN_PARTNER"})
 """Somebody of the list is not known where it was asked."""
 
+
+class NoListLeft(ListTooClose):
+    """Values of these months were stated for several lists: none will ever be served again."""
+
+
 Draft = Callable[[Attempt], Terms]
 """The terms of a release's rounds. Raises TooFewParticipants."""
 ToWire = Callable[[Terms], pb.RoundTerms]
@@ -73,6 +78,7 @@ class Gathering:
         self._to_wire = to_wire
         self._progress = progress
         self._failed: Said | None = None
+        self._settled = False
         now = partners.clock()
         self._quarter = quarter_at(now)
         self._cut_off = self._own[-1].cut_off if self._own else int(now)
@@ -87,6 +93,7 @@ class Gathering:
         :raises LooksUsedUp: the nodes state no further sums of these months.
         :raises ParticipantMissing: somebody of a list served before is not there, and no other one
             may be served; the remedy names who.
+        :raises NoListLeft: every list that is known was refused by those who are there.
         :raises ListTooClose: nobody knows why: another gateway served it.
         """
         # 1
@@ -94,7 +101,10 @@ class Gathering:
             found = await self._asked(known)
             if isinstance(found, Gathered):
                 return found
-            self._failed = self._failed or found
+            if len(_objecting(found)) >= TOGETHER:
+                self._settled = True
+            else:
+                self._failed = self._failed or found
         # 2
         listed: tuple[str, ...] = tuple(sorted(self._partners.directory.listed))
         for turn in range(NEW_LISTS):
@@ -166,7 +176,7 @@ class Gathering:
             for name, why in said.failed.items()
             if why.reason in STRANGER and why.status == query_pb2.STATUS_INVALID
         }
-        objecting = {name for name, why in said.failed.items() if why.reason == TOO_CLOSE}
+        objecting = _objecting(said)
         gone = said.failed.keys() - objecting - strangers - silent
         if not gone and not silent:
             gone = strangers
@@ -174,11 +184,17 @@ class Gathering:
             return tuple(sorted(asked - gone))
         if self._failed is not None:
             self._failed.complete()
+        if self._settled:
+            raise NoListLeft("no list of participants is left for these months")
         names = ", ".join(sorted(objecting))
         raise ListTooClose(
             "a list of participants differs by too few from one that was served",
             remedy=f"wait for the release's next version; these partners refuse: {names}",
         )
+
+
+def _objecting(said: Said) -> set[str]:
+    return {name for name, why in said.failed.items() if why.reason == TOO_CLOSE}
 
 
 def _silent(why: LegFailed) -> bool:

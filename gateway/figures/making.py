@@ -25,7 +25,7 @@ from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
 from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
-from gateway.figures.lists import Gathered, Gathering, seeds_at
+from gateway.figures.lists import Gathered, Gathering, NoListLeft, seeds_at
 from gateway.figures.rounds import ROUND_S, Partners, Progress
 from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
 from gateway.members import Transport
@@ -95,7 +95,7 @@ class Maker:
         1. What is frozen is given again.
         2. Where all figures are totals of what is out, nobody is asked.
         3. Everybody of one list is ready; too few, and it is not reported, for now. Nodes that
-           state no further sums of these months leave what totals there are.
+           state no further sums of these months, or none for any list, leave what totals there are.
         4. List, quarter and cut-off are durable: whoever goes on says the same.
         5. The rounds: no sum is made of less than everybody's part.
         6. It is decided what may be shown, over everything that is out.
@@ -119,8 +119,11 @@ class Maker:
             # 3 and 4
             try:
                 found = await self._begun(sought, release, partners, partner, progress)
-            except LooksUsedUp:
-                return await self._frozen(release, total)
+            except (LooksUsedUp, NoListLeft) as why:
+                for_good = isinstance(why, LooksUsedUp)
+                if for_good or await asyncio.to_thread(self._shows, total, release):
+                    return await self._frozen(release, total)
+                found = None
             if found is None:
                 return self._not_reported(sought, expected).to_bytes()
             # 5
@@ -202,6 +205,11 @@ class Maker:
             ["FIGURES_BEYOND"], subject="figures-released", detail_digest=signing.digest(octets)
         )
         await self._log.append(leaf, detail=octets)
+
+    def _shows(self, decide: Callable[[list[bytes]], Made], release: Release) -> bool:
+        """Whether any figure would be shown."""
+        figures = decide(self._shelf.books(release)[1]).published.figures
+        return any(cell.shown.is_number for each in figures for cell in each.cells)
 
     def _needs_rounds(self, sought: Sought, release: Release) -> bool:
         books = Books.of(self._shelf.books(release)[1])

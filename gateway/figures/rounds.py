@@ -21,8 +21,8 @@ from fairlead.summing import (
     Statement,
     Terms,
     contributors,
-    surviving,
     totals,
+    words_surviving,
 )
 from fairlead.summing.masking import WORD_SIZE, ParticipantMissing
 from fairlead.telemetry import Event, get_logger
@@ -104,7 +104,8 @@ class Partners:
         ready: Mapping[str, Statement],
         progress: Progress,
     ) -> Combined:
-        """Rounds 1 and 2: how many contribute to each cell, and the sums of those that survive.
+        """Rounds 1 and 2: how many contribute to each measure of each cell, and the sums of those
+        that survive.
 
         1. Everybody says, masked, where it contributes; each statement verifies.
         2. These add up to numbers of contributors.
@@ -119,7 +120,7 @@ class Partners:
         # 1
         first = pb.CountContributorsRequest(terms=wire, ready=statements_to_wire(ready.values()))
         binding = terms.binding(Round.INDICATORS)
-        said = await self._round(terms, first, binding, len(terms.cells), progress)
+        said = await self._round(terms, first, binding, terms.flags, progress)
         indicators = said.complete()
         # 2
         seen = {name: each.vector for name, each in indicators.items()}
@@ -127,7 +128,7 @@ class Partners:
         # 3
         second = pb.SumValuesRequest(terms=wire, indicators=statements_to_wire(indicators.values()))
         binding = terms.values_binding(seen)
-        words = len(surviving(counted, terms)) * len(terms.words)
+        words = words_surviving(counted, terms)
         said = await self._round(terms, second, binding, words, progress)
         # 4
         values = {name: each.vector for name, each in said.complete().items()}

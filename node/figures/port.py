@@ -39,9 +39,9 @@ class Counted:
     """Figures of one cube and level in one unit of time: one row for each cell of
     ``level.cells(period of that unit)``, in their order.
 
-    ``records``: how many records are behind each cell; a node contributes where there is one.
+    ``records``: how many records are behind each cell; they are for the owner, and are not summed.
     ``values``: the cube's words of each cell, in the order of its measures: a median has one word
-    for each bar, a rate none.
+    for each bar, a rate none. A node contributes to what it has more than nought of.
     """
 
     records: tuple[int, ...]

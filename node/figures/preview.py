@@ -157,12 +157,12 @@ class _Judge:
         return found
 
     def needs(self, records: int, values: Mapping[str, Sequence[int]]) -> dict[str, Need]:
-        """What each measure needs; nothing is said of a cell without own records."""
+        """What each measure needs; nothing is said of one of which the node has nothing."""
         if records == 0:
             return {}
         found = {}
         for measure in self.cube.measures:
-            if measure.id in values:
+            if any(values.get(measure.id, ())):
                 others = self._others(dominance=measure.dominance)
                 own = sum(values[measure.id]) if measure.dominance else 0
                 found[measure.id] = Need(

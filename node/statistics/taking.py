@@ -253,7 +253,7 @@ class TakingPart:
         counting = self.figures.count(cube, level, unit, cut_off=min(terms.cut_off, began))
         try:
             counted = asyncio.run_coroutine_threadsafe(counting, loop).result()
-            figures = figures_of_counted(counted)
+            figures = figures_of_counted(cube, counted)
             figures.check(terms.measures, len(terms.cells))
         except OwnerError:
             raise

@@ -17,6 +17,7 @@ from fairlead.strategic.terms import quarter_at, terms_of, terms_to_wire
 from fairlead.summing import Combined, Figures, ListKeeper, Terms
 from gateway.figures.rounds import Partners
 from gateway.members import Transport
+from tests.summed import figures_of
 from tests.tallying import CUBE, LEVEL, REGISTRY, UNIT, Town, plenty
 from tests.walks import World, make_world
 
@@ -75,7 +76,7 @@ async def difference(town: Town) -> int | set[str]:
     if not isinstance(rest, Combined):
         return rest
     cell = next(iter(everybody.sums))
-    return everybody.sums[cell]["records"] - rest.sums[cell]["records"]
+    return everybody.sums[cell]["m0"] - rest.sums[cell]["m0"]
 
 
 async def test_nobody_sums_without_a_partner_that_is_said_to_be_gone(town: Town) -> None:
@@ -88,6 +89,7 @@ async def test_without_the_rule_of_lists_the_difference_is_its_figure(
 ) -> None:
     """The control: two sums, and only the noise between them."""
     monkeypatch.setattr(ListKeeper, "judge", lambda *_: None)
+    monkeypatch.setattr(ListKeeper, "_check_settled", lambda *_: None)
     found = await difference(town)
     assert isinstance(found, int)
     assert abs(found - SECRET) < 200
@@ -102,7 +104,7 @@ def few(partner: str, terms: Terms) -> Figures:
     if partner in {"p00", "p01", "p02"}:
         return found
     empty = tuple((0,) * len(row) for row in found.values)
-    return Figures(contributes=(False,) * len(empty), values=empty)
+    return figures_of(terms.measures, empty)
 
 
 async def answered(world: World, folder: Path, *, used_up: bool) -> bytes:

@@ -26,6 +26,7 @@ NUMBERED: Mapping[str, str] = {
     "repeats": "4 the same question 1,000 times",
     "asked_again": "4 the same sum, until its noise averages out",
     "looks": "4 the same records, under every level and version",
+    "measures": "4 the same records, in every measure of their cube",
     "levels": "4 the same records, at every level that is published",
     "spelled": "5 every spelling of one cell",
     "versions": "6 version n, and n + 1 with one record more",

@@ -36,6 +36,7 @@ class Defence(StrEnum):
     IDENTICAL = "identical"
     DRAWS = "draws"
     LISTS = "lists"
+    MEASURES = "measures"
     PRF = "prf"
     SPELLING = "spelling"
 
@@ -43,9 +44,10 @@ class Defence(StrEnum):
 ALL = frozenset(Defence)
 
 
-def two_sided(luck: random.Random) -> int:
-    """Two-sided geometric noise: the difference of two geometric draws."""
-    decay = -EPSILON
+def two_sided(luck: random.Random, epsilon: float = EPSILON) -> int:
+    """Two-sided geometric noise: the difference of two geometric draws. That of all nodes but two,
+    which an attacker may have bought."""
+    decay = -epsilon
     first, second = (int(math.log(1 - luck.random()) / decay) for _ in range(2))
     return first - second
 

@@ -17,7 +17,15 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.attacks.statistics.match import FOUND, LIMIT, NUMBERED, OFF, Score, play
 
 ATTACKS = {attack.__name__: attack for attack in OFF}
-MORE = {"looks": 100, "levels": 10, "edge": 5, "presence": 5, "versions": 5, "own_share": 5}
+MORE = {
+    "looks": 100,
+    "measures": 5,
+    "levels": 10,
+    "edge": 5,
+    "presence": 5,
+    "versions": 5,
+    "own_share": 5,
+}
 """So many times as many trials: of the attacks that come close to the limit, and of quick ones."""
 PART = 200
 Scores = dict[tuple[str, bool], Score]

@@ -7,15 +7,17 @@ import math
 import pytest
 
 from fairlead.cubes.cube import Cube
+from fairlead.cubes.period import parse_unit
 from fairlead.published import Shown
 from fairlead.strategic.deciding import RULES
 from fairlead.strategic.terms import scale_of
 from tests.strategic import REGISTRY, Federation, Record, months_of
-from tests.summed import names
+from tests.summed import Nodes, names
 
 UNIT = "2026-Q1"
 MONTH = months_of(UNIT)[0]
 REPORTS, FEEDBACK = REGISTRY.cube("reports-received"), REGISTRY.cube("report-feedback")
+SEIZURES = REGISTRY.cube("seizures")
 IDS = names(8)
 Rows = list[tuple[str, str, tuple[int, ...]]]
 
@@ -66,12 +68,28 @@ def test_a_measure_to_which_one_partner_contributes_is_withheld() -> None:
     assert {name for name, cell in cells.items() if cell.shown is Shown.VALUE} <= {"due"}, cells
 
 
-@pytest.mark.parametrize("kg", [120, 300, 1000])
-@pytest.mark.xfail(strict=True, reason="review A, finding 5: not mended")
+@pytest.mark.parametrize("kg", [120, 300, pytest.param(1000, marks=pytest.mark.xfail(
+    strict=True, reason="review A, finding 5: noise hides a step, not a whole large seizure"
+))])  # fmt: skip
 def test_a_seizure_more_or_less_is_not_seen_in_the_weight(kg: int) -> None:
-    """Noise and rounding are of ten kilograms a record, not of what a record weighs."""
-    weight = next(m for m in REGISTRY.cube("seizures").measures if m.id == "weight")
+    """Noise and rounding are of a hundred kilograms, not of what a record weighs."""
+    weight = next(m for m in SEIZURES.measures if m.id == "weight")
     # Discrete Laplace against itself moved by so many steps: the best guess of two.
-    steps, scale = kg // weight.step, scale_of(weight) // weight.step
-    guess = 1 - 0.5 * math.exp(-steps / (2 * scale))
+    scale = scale_of(SEIZURES, weight)
+    guess = 1 - 0.5 * math.exp(-kg / (2 * scale))
     assert guess <= 0.6, (kg, guess)
+
+
+def test_the_weight_of_five_partners_is_not_even_summed() -> None:
+    """Where one may make up most of it six must contribute to it, and the nodes see to that."""
+    kg = SEIZURES.finest("weight").codes[0].code
+    place = SEIZURES.finest("place").codes[0].code
+    exchange = SEIZURES.finest("exchange").codes[0].code
+    few = [Record(MONTH, (place, exchange, kg), (1, 40))] * 60
+    none = [Record(MONTH, (place, exchange, kg), (1, 0))] * 60
+    records = {name: few if at < 5 else none for at, name in enumerate(IDS)}
+    pool = Federation(cube=SEIZURES, records=records, nodes=Nodes(8))
+    level, unit = SEIZURES.level("quarter"), parse_unit(UNIT)
+    found = pool.combined(pool.terms(level, unit), level, unit)
+    assert found.contributors == {UNIT: {"m0": 8, "m1": 5}}
+    assert found.sums[UNIT].keys() == {"m0"}

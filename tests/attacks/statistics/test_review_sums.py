@@ -9,9 +9,11 @@ from fractions import Fraction
 import pytest
 
 from fairlead.errors import FairleadError, Forged
-from fairlead.summing import ListKeeper, Measure, Round, Statement, Terms, mask
+from fairlead.summing import ListKeeper, Measure, Round, Statement, Terms, list_digest, mask
 from fairlead.summing.masking import unpack
-from tests.summed import MemoryStore, Nodes, count_figures
+from fairlead.summing.noise import BOUGHT, Noise
+from fairlead.summing.participants import ListTooClose
+from tests.summed import RELEASE, MemoryStore, Nodes, count_figures, names, octets
 
 NOISED = Measure(measure_id="count", bound=100_000, scale=Fraction(5))
 
@@ -38,22 +40,59 @@ def test_one_bought_node_counts_as_three_and_shows_a_cell_of_one_other() -> None
     values = {name: nodes.rounds[name].values(terms, said) for name in nodes.ids[1:]}
     values["p00"] = lying(nodes, terms, "p00", [20, 0], Round.VALUES, seen)
     found = nodes.combined(terms, said, values)
-    assert found.contributors["2026-Q1/c1"] == 4
+    assert found.contributors["2026-Q1/c1"] == {"count": 4}
     assert abs(found.sums["2026-Q1/c1"]["count"] - 1234) < 60
 
 
-def test_four_said_to_have_dropped_out_leave_the_figure_of_the_one_that_contributes() -> None:
-    """Lists may differ by four nodes; where one of the four has records, the difference is its."""
+def test_four_said_to_have_dropped_out_leave_nothing_of_the_one_that_contributes() -> None:
+    """Lists may differ by four nodes; where one of the four has records, the difference would be
+    its, so no node says values of a month for a second list, in any level or version."""
     nodes = Nodes(9)
     own = {name: count_figures([300]) for name in nodes.ids[:5]}
     own |= {name: count_figures([0]) for name in nodes.ids[5:]}
     own["p07"] = count_figures([1234])
     whole = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
+    first = nodes.run(whole, own)
+    assert first.contributors["2026-Q1/c0"] == {"count": 6}
+    for changed in ({}, {"version": 2}, {"level": "quarter"}, {"period": "2026", "level": "year"}):
+        fewer = nodes.terms(
+            1, readers=nodes.ids[:5], participants=nodes.ids[:5], measures=(NOISED,),
+            release=replace(RELEASE, **changed),
+        )  # fmt: skip
+        for name in fewer.participants:
+            with pytest.raises(ListTooClose, match="stated for another list"):
+                nodes.rounds[name].ready(fewer)
+    assert nodes.run(whole, own) == first
+
+
+def test_a_list_begun_before_another_stated_values_goes_no_further() -> None:
+    """Indicators were said for two lists, as the rule of groups allows; values are for one."""
+    nodes = Nodes(9)
+    own = {name: count_figures([300]) for name in nodes.ids}
+    whole = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
     fewer = nodes.terms(1, readers=nodes.ids[:5], participants=nodes.ids[:5], measures=(NOISED,))
-    first, second = nodes.run(whole, own), nodes.run(fewer, own)
-    cell = "2026-Q1/c0"
-    assert first.contributors[cell] - second.contributors[cell] == 1
-    assert abs(first.sums[cell]["count"] - second.sums[cell]["count"] - 1234) < 80
+    said, of_fewer = nodes.indicators(whole, own), nodes.indicators(fewer, own)
+    nodes.values(whole, said)
+    for name in fewer.participants:
+        with pytest.raises(ListTooClose, match="stated for another list"):
+            nodes.rounds[name].values(fewer, of_fewer)
+
+
+@pytest.mark.parametrize("kept", [1, 0])
+def test_two_nodes_that_withhold_their_noise_change_nothing(kept: int) -> None:
+    """The shares of all others alone are as wide as the noise that is promised; were r one of all
+    nodes, six of eight would leave a quarter of its variance less."""
+    scale, cells = Fraction(20), 1500
+    ids = names(5)
+    noises = [Noise(octets("noise", n), RELEASE, list_digest(ids), len(ids)) for n in ids]
+    if not kept:
+        for noise in noises:
+            noise._nodes += BOUGHT
+    left = [sum(n.share(f"c{at}", "count", scale) for n in noises[2:]) for at in range(cells)]
+    variance = sum(each**2 for each in left) / cells
+    promised = 2 * scale**2
+    off = 4.4 * (5 / cells) ** 0.5  # the fourth moment of Laplace is six times the variance squared
+    assert (abs(variance / promised - 1) < off) == bool(kept), float(variance / promised)
 
 
 def test_a_partners_second_node_says_something_else_under_the_same_masks() -> None:
