@@ -100,7 +100,7 @@ def _alerts(random: Random, quarter: Quarter, last: dt.date) -> Iterator[Row]:
             on.isoformat(),
             random.choice(_PORTS),
             random.choice(_SUBSTANCES[category]),
-            "diverted" if random.random() < (0.36 if category == "category-1" else 0.22) else "",
+            "diverted" if random.random() < (0.48 if category == "category-1" else 0.36) else "",
             _entered(random, on, last),
         )
 
