@@ -12,17 +12,18 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from certs.dev.federation import GatewaySpec, PartnerSpec, demo_partners
 from certs.dev.layout import Layout
 from certs.dev.make import make
 from certs.dev.policies import local_policy, publish, toml
-from demo.figures import keep
+from demo import mapped
+from demo.figures import keep, last_quarters
 from demo.generate import Story, generate
 from fairlead import telemetry
 from fairlead.cli.output import say
@@ -91,7 +92,7 @@ class Federation:
         self._publish_policy()
         say(f"generating {records:,} records of six partners (seed {seed})")
         story = generate(self.folder / "data", seed=seed, records=records, now=time.time())
-        self._write_configs(first, specs, story)
+        self._write_configs(first, specs, story, self._write_figures(specs, seed))
         say(f"indexing {story.records:,} records: identifiers become tokens, content is sealed")
         self._build_indexes()
         self._keep_registers(seed)
@@ -106,7 +107,26 @@ class Federation:
         now = int(time.time())
         return Wishes(issued_at=now, not_after=now + 7 * 86_400)
 
-    def _write_configs(self, first: int, specs: Sequence[PartnerSpec], story: Story) -> None:
+    def _write_figures(
+        self, specs: Sequence[PartnerSpec], seed: int
+    ) -> Mapping[str, Sequence[Path]]:
+        """What no register has, in files and databases of each partner; returns its mappings."""
+        today = datetime.now(UTC).date()
+        quarters, last = last_quarters(today), today - timedelta(days=1)
+        return {
+            spec.partner_id: mapped.write(
+                self.folder / "figures" / spec.partner_id, spec, quarters, seed=seed, last=last
+            )
+            for spec in specs
+        }
+
+    def _write_configs(
+        self,
+        first: int,
+        specs: Sequence[PartnerSpec],
+        story: Story,
+        figures: Mapping[str, Sequence[Path]],
+    ) -> None:
         for folder in ("config", "profiles", "logs", "receipts"):
             (self.folder / folder).mkdir(mode=0o700)
         _write_toml(
@@ -129,6 +149,7 @@ class Federation:
                 "keys_dir": self.layout.node(name),
                 "index_key": f"file:{self.layout.node(name) / 'index.key'}",
                 "sources": list(story.mappings.get(name, ())),
+                "statistics": list(figures[name]),
                 **self._public(name),
             }
             _write_toml(self.config(name), settings)

@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 
 from demo.federation import GATEWAY, ROOT, Federation
-from demo.scenario import ANALYST, CASE, PURPOSE, Scenario, count_terms, dump
+from demo.scenario import ANALYST, CASE, PURPOSE, Scenario, count_terms, dump, shown
 from fairlead.cli.output import run, say
 from fairlead.errors import Misconfigured
 
@@ -89,7 +89,7 @@ def _tell(federation: Federation, scenario: Scenario, records: int, terms: list[
         "receipts_verified": receipts,
         "terms_found_in_gateway_files": found,
         "figures_shown": scenario.tally.figures_shown,
-        "kpi_pack": str(pack),
+        "kpi_pack": shown(pack),
         "seconds": round(seconds, 1),
     }
     sys.stdout.write(dump(summary) + "\n")

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from demo.federation import GATEWAY, Federation, run_module
+from demo.federation import GATEWAY, ROOT, Federation, run_module
 from demo.figures import pack_year, period
 from demo.generate import Story
 from demo.memory import holds
@@ -161,7 +161,7 @@ class Scenario:
         page = folder / f"kpi-{year}.html"
         if not page.exists() or not self.tally.figures_shown:
             raise AssertionError("there are no figures, or no pack of them")
-        say(f"  open it in a browser: {page}")
+        say(f"  open it in a browser: {shown(page)}")
         return page
 
     def verify(self) -> int:
@@ -272,6 +272,11 @@ def _lines(said: str) -> list[dict[str, Any]]:
         detail = said.partition(f"\n{partner} on ")[2].partition("\n\n")[0]
         lines.append({"partner": partner, "kind": kinds.get(word, word), "text": detail})
     return lines
+
+
+def shown(path: Path) -> str:
+    """A path as it is printed: from the repository, where it is below it."""
+    return str(path.relative_to(ROOT) if path.is_relative_to(ROOT) else path)
 
 
 def _iso(seconds: int) -> str:

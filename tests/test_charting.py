@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.charting import bars, line
-from fairlead.charting.drawing import COLOURS, ticks
+from fairlead.charting.drawing import COLOURS, reach, ticks
 from fairlead.charting.grid import Grid, grid_of
 from fairlead.charting.table import chart, charted, html_table
 from fairlead.cubes.cube import Measure
@@ -204,6 +204,41 @@ def test_a_scale_is_round_and_reaches_the_top(top: int) -> None:
     step = found[1]
     assert list(found) == [step * n for n in range(len(found))]
     assert str(step).rstrip("0") in {"1", "2", "5"}
+
+
+@pytest.mark.parametrize("period", ["2026-Q1..2026-Q2", "2026-Q1"])
+def test_a_wide_error_does_not_press_the_figures_together(period: str) -> None:
+    """The largest figure stands at two fifths of its axis or higher; an error that reaches further
+    ends within the axis, in an arrow."""
+
+    def wide(_: Measure, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 125, 1_275 if codes[0] == "BE" else 5)
+
+    cube = small().cube("reports")
+    level = cube.level(LEVEL)
+    units = parse_period(period).units(level.time)
+    made = [release(small(), "reports", LEVEL, unit.spelling, wide) for unit in units]
+    svg = chart(grid_of(cube, level, cube.measure("due"), units, made), "one")
+    assert 125 / ticks(reach([(125, 1_275), (125, 5)]))[-1] >= 0.4
+    upright = len(units) > 1
+    for group in marks(svg):
+        error, ends = group.find(f"{SVG}line"), group.find(f"{SVG}path")
+        assert error is not None
+        assert ends is not None
+        if upright:
+            assert float(error.get("y2", "")) >= line.TOP - 0.1
+        else:
+            assert float(error.get("x2", "")) <= bars.WIDTH - bars.RIGHT + 0.1
+        assert ("l" in ends.get("d", "")) == group.get("data-row", "").startswith("BE")
+
+
+@given(st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 2**40)), max_size=8))
+def test_an_axis_has_room_for_every_figure(figures: list[tuple[int, int]]) -> None:
+    """It reaches to the largest figure and no further than twice that, or, where all are nought, to
+    the end of the widest error."""
+    largest = max((value for value, _ in figures), default=0)
+    widest = max((error for _, error in figures), default=0)
+    assert max(1, largest) <= reach(figures) <= max(1, 2 * largest or widest)
 
 
 def luminance(colour: str) -> float:

@@ -17,6 +17,7 @@ import typer
 from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
+from demo.scenario import shown as printed_path
 from fairlead import identifiers, sealing
 from fairlead.cli import results, showing
 from fairlead.cli.authority import app as authority_app
@@ -273,6 +274,8 @@ def test_the_shown_last_line_is_the_demos() -> None:
     assert list(shown) == printed
     assert (shown["demo"], shown["terms_found_in_gateway_files"]) == ("ok", 0)
     assert shown["records"] >= 200_000
+    page = ROOT / ".demo" / "kpi" / Path(shown["kpi_pack"]).name
+    assert shown["kpi_pack"] == printed_path(page)
 
 
 # ── Configuration ────────────────────────────────────────────────────────────────────────────

@@ -11,6 +11,7 @@ from fairlead.charting.drawing import (
     hatched,
     head,
     picture,
+    reach,
     rule,
     shortened,
     ticks,
@@ -36,8 +37,7 @@ def bar_chart(grid: Grid, name: str) -> str:
     :param name: of its ids, unique in a page.
     """
     drawn = grid if len(grid.rows) <= MOST else grid.largest(MOST)
-    tops = [row.cells[-1].value + row.cells[-1].error for row in drawn.rows]
-    scale = ticks(max([1, *tops]))
+    scale = ticks(reach((row.cells[-1].value, row.cells[-1].error) for row in drawn.rows))
     bottom = TOP + BAR * len(drawn.rows)
     parts = [*_axis(grid, drawn, scale, bottom)]
     for number, row in enumerate(drawn.rows):
@@ -79,12 +79,10 @@ def _bar(grid: Grid, row: Row, top: int, most: int) -> str:
             f'<rect x="{LEFT}" y="{top + 5}" width="{end - LEFT:.1f}" height="{BAR - 10}" '
             f'fill="{fill}" stroke="{COLOURS[0]}"/>'
         )
-        low, high = (
-            _across(max(0, cell.value - cell.error), most),
-            _across(cell.value + cell.error, most),
-        )
+        far = cell.value + cell.error
+        low, high = _across(max(0, cell.value - cell.error), most), _across(min(far, most), most)
         if cell.error:
-            parts.append(whisker((low, middle), (high, middle), colour=INK))
+            parts.append(whisker((low, middle), (high, middle), colour=INK, cut=far > most))
         parts.append(words(max(high, end) + 8, middle + 4, said))
     elif cell.shown is Shown.SUPPRESSED:
         parts.append(hatched(LEFT, top + 5, HIDDEN, BAR - 10))

@@ -57,11 +57,23 @@ def head(x: float, title: str, said: str) -> str:
     return words(x, 17, title, more=' font-weight="600"') + words(x, 36, said, colour=SOFT)
 
 
-def whisker(low: tuple[float, float], high: tuple[float, float], *, colour: str) -> str:
-    """An error, upright or lying: a line with a cap at either end."""
-    across = f"m-{CAP},0h{2 * CAP}" if low[0] == high[0] else f"m0,-{CAP}v{2 * CAP}"
-    ends = "".join(f"M{x:.1f},{y:.1f}{across}" for x, y in (low, high))
-    return rule(*low, *high, colour=colour) + f'<path d="{ends}" fill="none" stroke="{colour}"/>'
+def whisker(
+    low: tuple[float, float], high: tuple[float, float], *, colour: str, cut: bool = False
+) -> str:
+    """An error, upright or lying: a line with a cap at either end.
+
+    :param cut: it reaches further than the axis: an arrow at its high end says so.
+    """
+    upright = low[0] == high[0]
+    across = f"m-{CAP},0h{2 * CAP}" if upright else f"m0,-{CAP}v{2 * CAP}"
+    arrow = (
+        f"m-{CAP},{2 * CAP}l{CAP},-{2 * CAP}l{CAP},{2 * CAP}"
+        if upright
+        else f"m-{2 * CAP},-{CAP}l{2 * CAP},{CAP}l-{2 * CAP},{CAP}"
+    )
+    ends = ((low, across), (high, arrow if cut else across))
+    drawn = "".join(f"M{x:.1f},{y:.1f}{end}" for (x, y), end in ends)
+    return rule(*low, *high, colour=colour) + f'<path d="{drawn}" fill="none" stroke="{colour}"/>'
 
 
 def hatched(x: float, y: float, width: float, height: float) -> str:
@@ -114,6 +126,18 @@ _SHAPES: tuple[tuple[tuple[float, float], ...], ...] = (
 def shortened(text: str, most: int) -> str:
     """A text of at most so many characters; what was cut off stands in the table."""
     return text if len(text) <= most else f"{text[: most - 1].rstrip()}…"
+
+
+def reach(figures: Iterable[tuple[int, int]]) -> int:
+    """How far an axis goes: to where errors end, but no further than twice the largest figure.
+    Otherwise one wide error would press all the figures together.
+
+    :param figures: each with its error.
+    """
+    known = list(figures)
+    largest = max((value for value, _ in known), default=0)
+    ends = max((value + error for value, error in known), default=0)
+    return max(1, min(ends, 2 * largest) if largest else ends)
 
 
 def ticks(top: int, wanted: int = 5) -> tuple[int, ...]:

@@ -1,7 +1,8 @@
 """A line chart: units of time across, one line for each row of a grid, and gaps where no figure is.
 
 A line is broken where a cell is not shown; beneath the axis, a row of signs for each such line says
-why, and rows that have no figure at all stand there too. Whiskers are the error at 95 %.
+why, and rows that have no figure at all stand there too. Whiskers are the error at 95 %; an arrow
+says that it reaches further than the axis.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from fairlead.charting.drawing import (
     mark,
     path,
     picture,
+    reach,
     rule,
     shortened,
     ticks,
@@ -62,8 +64,8 @@ def line_chart(grid: Grid, name: str) -> str:
     :param name: of its ids, unique in a page.
     """
     drawn = grid.largest(MOST)
-    tops = [cell.value + cell.error for row in drawn.rows for cell in row.cells]
-    frame = Frame(columns=max(1, len(grid.columns)), scale=ticks(max([1, *tops])))
+    figures = [(cell.value, cell.error) for row in drawn.rows for cell in row.cells]
+    frame = Frame(columns=max(1, len(grid.columns)), scale=ticks(reach(figures)))
     lanes = _lanes(grid, drawn)
     parts = [
         *_axes(grid, drawn, frame),
@@ -128,8 +130,9 @@ def _mark(grid: Grid, frame: Frame, where: tuple[int, int], row: Row, cell: Publ
     place, column = where
     x, y = frame.x(column), frame.y(cell.value)
     colour = COLOURS[place % len(COLOURS)]
-    low, high = frame.y(max(0, cell.value - cell.error)), frame.y(cell.value + cell.error)
-    error = whisker((x, low), (x, high), colour=colour)
+    end, top = cell.value + cell.error, frame.scale[-1]
+    low, high = frame.y(max(0, cell.value - cell.error)), frame.y(min(end, top))
+    error = whisker((x, low), (x, high), colour=colour, cut=end > top)
     said = f"{row.title}, {grid.columns[column].unit.spelling}: {cell.said(grid.places)}"
     return (
         f'<g data-row="{marked_up("/".join(row.codes))}" data-column="{column}" '
