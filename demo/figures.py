@@ -33,7 +33,7 @@ _EVENTS = {
     "reefer-unit": ("reefer-intervention",),
 }
 _STAFF = ("below-50", "50-249", "250-999", "from-1000")
-_OUTCOMES = ("unsubstantiated", "substantiated", "measure", "seizure"), (38, 22, 18, 22)
+_OUTCOMES = ("unsubstantiated", "substantiated", "measure", "seizure"), (28, 18, 16, 38)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -127,12 +127,12 @@ def _report(random: Random, quarter: Quarter, port: str, shore: str) -> Entry:
 
 
 def _followed(random: Random, report: Entry, name: str, last: dt.date) -> Iterator[Entry]:
-    """A report, the enquiry that ensues in half of the cases, and what came of it."""
+    """A report, the enquiry that ensues in most cases, and what came of it."""
     heard = report.on + dt.timedelta(days=1 + int(random.expovariate(1 / 18)))
     told = report.due and heard <= last and random.random() < 0.85
     yield replace(report, done=heard) if told else report
     opened = report.on + dt.timedelta(days=random.randint(0, 12))
-    if random.random() > 0.5 or opened > last:
+    if random.random() > 0.75 or opened > last:
         return
     enquiry = Entry(noun=Noun.ENQUIRY, id=f"E-{name}", on=opened, of=report.id)
     decided = opened + dt.timedelta(days=2 + int(random.expovariate(1 / 35)))

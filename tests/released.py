@@ -140,17 +140,29 @@ def cells(draw: st.DrawFn, codes: tuple[str, ...]) -> PublishedCell:
 
 @st.composite
 def releases(draw: st.DrawFn) -> Published:
-    """Any release of the small registry."""
+    """Any release of the small registry; where nothing was reported, of no version."""
     level = draw(st.sampled_from(small().cube("reports").levels))
     units = {"month": "2026-03", "quarter": "2026-Q2", "year": "2025"}
     expected = draw(st.integers(0, 40))
+    told: dict[tuple[str, tuple[str, ...]], PublishedCell] = {}
+
+    def figure(measure: Measure, codes: tuple[str, ...]) -> PublishedCell:
+        if (measure.id, codes) not in told:
+            told[measure.id, codes] = draw(cells(codes))
+        return told[measure.id, codes]
+
+    named, unit = small().cube("reports"), parse_unit(units[level.time.value])
+    for measure in named.measures:
+        for codes in codes_of(level, unit):
+            figure(measure, codes)
+    reported = {cell.shown for cell in told.values()} != {Shown.NOT_REPORTED}
     return release(
         small(),
         "reports",
         level.name,
         units[level.time.value],
-        lambda _, codes: draw(cells(codes)),
-        version=draw(st.integers(1, 3)),
+        figure,
+        version=draw(st.integers(1, 3)) if reported else 0,
         participants=draw(st.integers(0, expected)),
         expected=expected,
         method=draw(st.sampled_from([METHOD, "", "<b>&\"'"])),
