@@ -59,7 +59,9 @@ def _tell(federation: Federation, scenario: Scenario, records: int, terms: list[
         started = time.monotonic()
         scenario.run()
         federation.start([STOPPED])  # the Alliance's figures are everybody's
-        pack = scenario.figures()
+        pack = scenario.figures()  # meanwhile the owners publish for blind queries
+        scenario.blind()
+        scenario.refused()
         seconds = time.monotonic() - started
         found = _search(federation, terms)  # while it runs, with its write-ahead log
     finally:

@@ -54,7 +54,7 @@ class Scenario:
         self.tally = Tally()
 
     def run(self) -> None:
-        """The story from the first question to the proof."""
+        """A stolen release, from the first question to whoever collected the container."""
         story = self._story
         self._open_case()
         self._tell("Who would learn what? Nothing is sent yet.")
@@ -74,7 +74,10 @@ class Scenario:
         self._expect_accounts(looked_up)
         self._tell("And the truck that collected it?")
         self._ask(story.plate, "--since", "90d", "--to", "terminal-north", "--to", "police")
-        self.blind()
+
+    def refused(self) -> None:
+        """What stops at home, and what is refused."""
+        story = self._story
         self._tell("A typo stops at home, with a suggestion; nothing is sent.")
         wrong = story.container[:-1] + str((int(story.container[-1]) + 1) % 10)
         self._ask(wrong, expect=(2,))
