@@ -140,15 +140,17 @@ class GatewayApp:
     drain_s: float
 
     async def finish(self) -> None:
-        """Refuse new queries; those under way end within their own deadline."""
+        """Refuse new queries; those under way end within their own deadline, and so do figures."""
         self.publishing.finish()
-        self.strategic.shut()
-        await self.tactical.finish(self.drain_s)
+        await asyncio.gather(
+            self.tactical.finish(self.drain_s), self.strategic.finish(self.drain_s)
+        )
 
     async def close(self) -> None:
         """Stop following the files; close every outcome, then the connections, then the log."""
         await self.tasks.cancel()
         await self.tactical.drain()
+        await self.strategic.drain()
         await self.transport.close()
         await self.counting.close()
         await self.witnesses.close()

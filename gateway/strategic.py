@@ -102,6 +102,16 @@ class Strategic:
         """Let no question in any more, and begin no further unit."""
         self._shut = True
 
+    async def finish(self, within_s: float) -> None:
+        """Let nothing in any more, and wait for what is being made, so many seconds at most."""
+        self.shut()
+        await self._maker.finish(within_s)
+
+    async def drain(self) -> None:
+        """Abandon what is being made."""
+        self.shut()
+        await self._maker.drain()
+
     async def query(
         self, request: pb.QueryFiguresRequest, peer: Identity
     ) -> AsyncGenerator[Response, None]:

@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from fairlead.cubes.period import parse_unit
-from gateway.figures import making
+from fairlead.errors import Overloaded
+from fairlead.v1 import statistics_pb2 as pb
+from gateway.figures import making, workshop
 from gateway.figures.shelf import Attempt, FiguresShelf, put_attempt
 from tests.tallying import LEVEL, UNIT, Town
 from tests.walks import ASKER, World, make_world
@@ -60,7 +62,6 @@ async def test_what_is_frozen_does_not_wait_for_a_stalling_node(town: Town) -> N
     assert taken < 1, taken
 
 
-@pytest.mark.xfail(strict=True, reason="review A, finding 8: not mended")
 async def test_an_asker_that_goes_away_leaves_no_audit_running(
     town: Town, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -87,6 +88,49 @@ async def test_an_asker_that_goes_away_leaves_no_audit_running(
         await asyncio.gather(asking, return_exceptions=True)
     free.set()
     assert most == 1, most
+
+
+async def test_who_asks_for_what_is_being_made_joins_it(town: Town) -> None:
+    """Two questions, one release, each node asked once a round."""
+    both = await asyncio.gather(town.ask(), town.ask())
+    assert len({events[-1].released.release for events in both}) == 1
+    assert len(town.leaves("figures-released")) == 1
+    counted = [name for name, request in town.wire.seen if isinstance(request, pb.SumValuesRequest)]
+    assert sorted(counted) == sorted(town.nodes.ids)
+
+
+async def test_a_partner_that_leaves_again_and_again_has_so_much_made(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What goes on without it counts as its own until it has ended."""
+    monkeypatch.setattr(workshop, "UNDER_WAY", 8)
+    town.wire.stalled.add(town.nodes.ids[0])
+    for unit in ("2026-Q1", "2026-Q2"):
+        asking = asyncio.ensure_future(town.ask(period=unit))
+        await asyncio.sleep(0.2)
+        asking.cancel()
+        await asyncio.gather(asking, return_exceptions=True)
+    with pytest.raises(Overloaded):
+        await town.ask()
+    await town.strategic.drain()
+
+
+async def test_a_gateway_that_stops_abandons_what_is_being_made(town: Town) -> None:
+    """It waits as long as it may; then whoever asked is told to come again, and nothing runs on."""
+    town.wire.stalled.add(town.nodes.ids[0])
+    asking = asyncio.ensure_future(town.ask())
+    await asyncio.sleep(0.2)
+    began = time.perf_counter()
+    await town.strategic.finish(0.1)
+    await town.strategic.drain()
+    assert time.perf_counter() - began < 1
+    with pytest.raises(Overloaded) as caught:
+        await asking
+    assert caught.value.code == "DRAINING"
+    town.log.close()
+    town.open()
+    town.wire.stalled.clear()
+    assert len(await town.released()) == 1
 
 
 @pytest.mark.xfail(strict=True, reason="review A, finding 7: not mended")

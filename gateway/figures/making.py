@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from typing import Any, TypeVar
 
 from fairlead import signing
 from fairlead.auditlog import AuditLog
@@ -28,7 +30,12 @@ from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering, NoListLeft, seeds_at
 from gateway.figures.rounds import ROUND_S, Partners, Progress
 from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
+from gateway.figures.workshop import Workshop
 from gateway.members import Transport
+
+T = TypeVar("T")
+DECIDERS = 2
+"""Decisions over linear programmes that are worked on at a time, on threads of their own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,6 +77,17 @@ class Maker:
         self._round_s = round_s
         self._shelf = FiguresShelf(log)
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._workshop: Workshop[bytes] = Workshop()
+        self._deciders = ThreadPoolExecutor(DECIDERS, thread_name_prefix="figures")
+
+    async def finish(self, within_s: float) -> None:
+        """Wait until what is being made is out, so many seconds at most."""
+        await self._workshop.finish(within_s)
+
+    async def drain(self) -> None:
+        """Abandon what is being made. A decision that runs ends by itself, and nobody takes it."""
+        await self._workshop.drain()
+        self._deciders.shutdown(wait=False, cancel_futures=True)
 
     def due(self, sought: Sought) -> tuple[Release, bytes | None]:
         """The release that the clock says is to be given, and its octets where it is out.
@@ -90,7 +108,22 @@ class Maker:
         return await asyncio.to_thread(lambda: sum(self.due(sought)[1] is None for sought in units))
 
     async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
-        """The octets of a release.
+        """The octets of a release. It is made once, by work of its own, which others that ask for
+        it join and which goes on when they go away.
+
+        :param partner: on whose account it is made, if it is not under way.
+        :raises FairleadError: it was not made.
+        """
+        release = self.due(sought)[0]
+        return await self._workshop.made(
+            release,
+            lambda tell: self._made(sought, partner, tell),
+            partner=partner,
+            progress=progress,
+        )
+
+    async def _made(self, sought: Sought, partner: str, progress: Progress) -> bytes:
+        """A release that is made now.
 
         1. What is frozen is given again.
         2. Where all figures are totals of what is out, nobody is asked.
@@ -114,7 +147,7 @@ class Maker:
             expected = len(partners.directory.listed)
             # 2
             total = partial(self._totalled, sought, release, expected)
-            if not await asyncio.to_thread(self._needs_rounds, sought, release):
+            if not await self._apart(self._needs_rounds, sought, release):
                 return await self._frozen(release, total)
             # 3 and 4
             try:
@@ -134,6 +167,10 @@ class Maker:
                 partial(self._decided, sought, found.terms, combined, expected),
                 found.terms,
             )
+
+    async def _apart(self, work: Callable[..., T], *about: Any) -> T:
+        """Work that takes a processor for a while."""
+        return await asyncio.get_running_loop().run_in_executor(self._deciders, work, *about)
 
     def _partners(self) -> Partners:
         return Partners(
@@ -189,7 +226,7 @@ class Maker:
             after, rows = await asyncio.to_thread(self._shelf.books, release)
             if (frozen := self._shelf.frozen(release)) is not None:
                 return frozen
-            made = await asyncio.to_thread(decide, rows)
+            made = await self._apart(decide, rows)
             octets = made.published.to_bytes()
             put = put_release(release, octets, books=made.row, after=after)
             with suppress(Overtaken):
