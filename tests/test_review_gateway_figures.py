@@ -48,7 +48,6 @@ async def test_what_is_not_reported_costs_its_asker_nothing_and_every_node_a_cal
     assert calls <= 9 * 63, (calls, asked, attempts)
 
 
-@pytest.mark.xfail(strict=True, reason="review A, finding 10: not mended")
 async def test_what_is_frozen_does_not_wait_for_a_stalling_node(town: Town) -> None:
     """A release that is out is given at once, whatever else of the cube is being made."""
     await town.ask(period="2026-Q2")

@@ -108,13 +108,16 @@ class Maker:
         return await asyncio.to_thread(lambda: sum(self.due(sought)[1] is None for sought in units))
 
     async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
-        """The octets of a release. It is made once, by work of its own, which others that ask for
-        it join and which goes on when they go away.
+        """The octets of a release: as they are frozen, whatever else of the cube is under way; or
+        of one that is made now. It is made once, by work of its own, which others that ask for it
+        join and which goes on when they go away.
 
         :param partner: on whose account it is made, if it is not under way.
         :raises FairleadError: it was not made.
         """
-        release = self.due(sought)[0]
+        release, frozen = await asyncio.to_thread(self.due, sought)
+        if frozen is not None:
+            return frozen
         return await self._workshop.made(
             release,
             lambda tell: self._made(sought, partner, tell),
