@@ -223,7 +223,7 @@ class Town:
         )
         self.strategic = self.gateway()
 
-    def gateway(self, ahead: float = 0.0) -> Strategic:
+    def gateway(self, ahead: float = 0.0, wire: Wire | None = None) -> Strategic:
         """One more gateway over the same log, its clock so many seconds ahead."""
 
         def clock() -> float:
@@ -238,7 +238,10 @@ class Town:
             "clock": clock,
         }
         self.maker = Maker(
-            transport=cast("Transport", self.wire), rules=Rules(), round_s=self.round_s, **usual
+            transport=cast("Transport", wire or self.wire),
+            rules=Rules(),
+            round_s=self.round_s,
+            **usual,
         )
         return Strategic(
             self.maker,

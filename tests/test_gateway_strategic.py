@@ -34,6 +34,7 @@ from fairlead.summing.participants import ListTooClose
 from fairlead.v1 import audit_pb2, query_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import shelf
+from gateway.figures.unreported import UNREPORTED_S
 from gateway.members import LegFailed, RoundRequest
 from tests.postgres import Postgres
 from tests.summed import figures_of
@@ -159,6 +160,9 @@ async def test_too_few_partners_are_not_reported_and_nothing_is_kept(
     assert kept(town) == (0, 0)
     assert not town.leaves("figures-released")
     town.wire.faults.clear()
+    (again,) = await town.released()  # said again for some minutes, and nobody is asked
+    assert again == found
+    town.now += UNREPORTED_S
     (found,) = await town.released()
     assert (found.version, found.participants, found.expected) == (1, 4, 5)
     town.close()

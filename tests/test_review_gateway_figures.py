@@ -13,12 +13,12 @@ from typing import Any
 import pytest
 
 from fairlead.cubes.period import parse_unit
-from fairlead.errors import Overloaded
+from fairlead.errors import FairleadError, Overloaded
 from fairlead.v1 import statistics_pb2 as pb
-from gateway.figures import making, workshop
-from gateway.figures.shelf import Attempt, FiguresShelf, put_attempt
-from tests.tallying import LEVEL, UNIT, Town
-from tests.walks import ASKER, World, make_world
+from gateway.figures import making, shelf, workshop
+from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt
+from tests.tallying import LEVEL, UNIT, Town, gone, gone_in
+from tests.walks import World, make_world
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,6 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
     made.close()
 
 
-@pytest.mark.xfail(strict=True, reason="review A, finding 9: not mended")
 async def test_what_is_not_reported_costs_its_asker_nothing_and_every_node_a_call(
     world: World, tmp_path: Path
 ) -> None:
@@ -132,9 +131,39 @@ async def test_a_gateway_that_stops_abandons_what_is_being_made(town: Town) -> N
     assert len(await town.released()) == 1
 
 
-@pytest.mark.xfail(strict=True, reason="review A, finding 7: not mended")
-async def test_two_gateways_begin_a_release_on_the_same_terms(town: Town) -> None:
-    """The second is told that the first one's cut-off counts, or nodes say two things."""
+async def test_what_cannot_be_made_is_on_the_account_of_who_asks(
+    town: Town, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Every time that the nodes are asked counts, whether a release comes of it or not."""
+    monkeypatch.setattr(shelf, "NEW_A_DAY", 2)
+    town.wire.faults["p03"] = gone_in(pb.SumValuesRequest)
+    signed = town.question()
+    for code in ("PARTICIPANT_MISSING", "PARTICIPANT_MISSING", "FIGURES_BUDGET"):
+        with pytest.raises(FairleadError) as caught:
+            await town.ask(signed)
+        assert caught.value.code == code
+    town.now += 86_400
+    town.wire.faults.clear()
+    assert len(await town.released()) == 1
+
+
+async def test_a_gateway_goes_on_with_what_another_one_began(town: Town) -> None:
+    """It did not reach one partner, and began as of another moment: what it wrote in vain stays
+    unwritten, and both release the same."""
+    other = town.gateway(ahead=7, wire=replace(town.wire, faults={"p07": gone}))
+    first, second = await asyncio.gather(town.ask(), town.ask(of=other), return_exceptions=True)
+    assert town.log.read("SELECT DISTINCT cut_off FROM figures_attempt") in (
+        [(int(town.now),)],
+        [(int(town.now) + 7,)],
+    )
+    again = await town.ask(of=town.gateway())
+    whole = [each for each in (first, second, again) if not isinstance(each, BaseException)]
+    assert len({events[-1].released.release for events in whole}) == 1
+
+
+@pytest.mark.parametrize("lost", [0, 1])
+async def test_two_gateways_begin_a_release_on_the_same_terms(town: Town, lost: int) -> None:
+    """The second is told that the first one's cut-off and list count, or nodes hear two things."""
     release, _ = town.maker.due(
         making.Sought(
             registry=town.registry,
@@ -146,7 +175,10 @@ async def test_two_gateways_begin_a_release_on_the_same_terms(town: Town) -> Non
     first = Attempt(
         release=release, participants=town.nodes.ids, quarter="2026-Q4", cut_off=int(town.now)
     )
-    for attempt in (first, replace(first, cut_off=first.cut_off + 1)):
-        await town.log.keep(put_attempt(attempt, partner=ASKER, now=town.now))
-        # the gateway goes on with ``attempt``, whatever was kept
-        assert attempt in FiguresShelf(town.log).attempts("reports")
+    second = replace(first, cut_off=first.cut_off + 1, participants=town.nodes.ids[lost:])
+    await town.log.keep(put_attempt(first, seeds={"2026-Q4"}, after=0))
+    with pytest.raises(Overtaken):
+        await town.log.keep(put_attempt(second, seeds={"2026-Q4"}, after=0))
+    assert FiguresShelf(town.log).attempts("reports") == [first]
+    last = FiguresShelf(town.log).last_attempt(release)
+    await town.log.keep(put_attempt(first, seeds={"2026-Q4"}, after=last))

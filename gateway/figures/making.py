@@ -29,7 +29,15 @@ from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering, NoListLeft, seeds_at
 from gateway.figures.rounds import ROUND_S, Partners, Progress
-from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
+from gateway.figures.shelf import (
+    Attempt,
+    FiguresShelf,
+    Overtaken,
+    put_attempt,
+    put_gathering,
+    put_release,
+)
+from gateway.figures.unreported import Unreported
 from gateway.figures.workshop import Workshop
 from gateway.members import Transport
 
@@ -78,6 +86,7 @@ class Maker:
         self._shelf = FiguresShelf(log)
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._workshop: Workshop[bytes] = Workshop()
+        self._unreported = Unreported(clock)
         self._deciders = ThreadPoolExecutor(DECIDERS, thread_name_prefix="figures")
 
     async def finish(self, within_s: float) -> None:
@@ -104,20 +113,27 @@ class Maker:
         return release, self._shelf.frozen(release)
 
     async def new(self, units: Iterable[Sought]) -> int:
-        """How many of some units are not out yet."""
-        return await asyncio.to_thread(lambda: sum(self.due(sought)[1] is None for sought in units))
+        """How many of some units are to be made."""
+
+        def missing() -> list[Release]:
+            due = (self.due(sought) for sought in units)
+            return [release for release, frozen in due if frozen is None]
+
+        unreported = self._unreported
+        return sum(unreported.get(each) is None for each in await asyncio.to_thread(missing))
 
     async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
-        """The octets of a release: as they are frozen, whatever else of the cube is under way; or
-        of one that is made now. It is made once, by work of its own, which others that ask for it
-        join and which goes on when they go away.
+        """The octets of a release: as they are frozen, or not reported a moment ago, whatever
+        else of the cube is under way; or of one that is made now. It is made once, by work of its
+        own, which others that ask for it join and which goes on when they go away.
 
         :param partner: on whose account it is made, if it is not under way.
         :raises FairleadError: it was not made.
         """
         release, frozen = await asyncio.to_thread(self.due, sought)
-        if frozen is not None:
-            return frozen
+        known = frozen or self._unreported.get(release)
+        if known is not None:
+            return known
         return await self._workshop.made(
             release,
             lambda tell: self._made(sought, partner, tell),
@@ -161,7 +177,9 @@ class Maker:
                     return await self._frozen(release, total)
                 found = None
             if found is None:
-                return self._not_reported(sought, expected).to_bytes()
+                octets = self._not_reported(sought, expected).to_bytes()
+                self._unreported.put(release, octets)
+                return octets
             # 5
             combined = await partners.sums(found.terms, found.wire, found.ready, progress)
             # 6 and 7
@@ -192,15 +210,16 @@ class Maker:
         partner: str,
         progress: Progress,
     ) -> Gathered | None:
-        """Steps 3 and 4; None: too few."""
+        """Steps 3 and 4; None: too few. What another gateway of the log began meanwhile is gone on
+        with: its list first, as of its moment."""
+        await self._log.keep(put_gathering(partner, self._clock()))
         while True:
+            after = self._shelf.last_attempt(release)
             found = await self._gathered(sought, release, partners, progress)
             if found is None:
                 return None
-            now = self._clock()
-            put = put_attempt(
-                Attempt.of(found.terms), partner=partner, seeds=seeds_at(now), now=now
-            )
+            seeds = seeds_at(self._clock())
+            put = put_attempt(Attempt.of(found.terms), seeds=seeds, after=after)
             with suppress(Overtaken):
                 await self._log.keep(put)
                 return found

@@ -31,10 +31,12 @@ MIGRATIONS = (
         cube TEXT NOT NULL, cube_version INTEGER NOT NULL, level TEXT NOT NULL,
         unit TEXT NOT NULL, version INTEGER NOT NULL, participants TEXT NOT NULL,
         quarter TEXT NOT NULL, cut_off INTEGER NOT NULL,
-        partner_id TEXT NOT NULL, time_s INTEGER NOT NULL,
         UNIQUE (cube, cube_version, level, unit, version, participants)
     ) STRICT;
-    CREATE INDEX figures_attempt_of_partner ON figures_attempt (partner_id, time_s);
+    CREATE TABLE figures_gathering (
+        partner_id TEXT NOT NULL, day INTEGER NOT NULL, gathered INTEGER NOT NULL,
+        PRIMARY KEY (partner_id, day)
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE figures_release (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         cube TEXT NOT NULL, cube_version INTEGER NOT NULL, level TEXT NOT NULL,
@@ -47,7 +49,8 @@ MIGRATIONS = (
 QUESTIONS_AN_HOUR = 60
 """Questions that one user may ask."""
 NEW_A_DAY = 400
-"""Releases for which the nodes count anew that one partner may ask for in a UTC day."""
+"""Times that the nodes are asked for a release on account of one partner in a UTC day, whether one
+is made or not."""
 HOUR_S = 3600
 _KEY = "cube = ? AND cube_version = ? AND level = ? AND unit = ? AND version = ?"
 
@@ -145,6 +148,10 @@ class FiguresShelf:
         )
         return [_attempt(row) for row in rows]
 
+    def last_attempt(self, release: Release) -> int:
+        """The place of the last attempt at a release; 0 before there is any."""
+        return _last_attempt(self._log.read, release)
+
 
 def put_question(
     question_id: bytes,
@@ -173,33 +180,54 @@ def put_question(
     return put
 
 
-def put_attempt(attempt: Attempt, *, partner: str, seeds: Collection[str], now: float) -> Also:
-    """Keep with what a release's rounds begin, on the account of the partner that asks first; one
-    that is kept already stays as it is, for as long as nodes have its quarter's seeds.
+def put_gathering(partner: str, now: float) -> Also:
+    """Count that all nodes are asked for a release, on the account of the partner that asks first.
 
-    :param seeds: the quarters of which they have them.
-    :raises Refused: FIGURES_BUDGET. :raises Overtaken: the same list was begun with as of another
-        moment, by another gateway of this log.
+    :raises Refused: FIGURES_BUDGET.
     """
-    listed = ",".join(attempt.participants)
-    row = (*_key(attempt.release), listed, attempt.quarter, attempt.cut_off, partner, int(now))
+    day = int(now) // DAY_S
 
     def put(connection: Connection) -> None:
-        known = connection.execute(
+        _check_new(_reading(connection), partner, 1, now)
+        connection.execute("DELETE FROM figures_gathering WHERE day < ?", (day,))
+        connection.execute(
+            "INSERT INTO figures_gathering VALUES (?, ?, 1) ON CONFLICT (partner_id, day) "
+            "DO UPDATE SET gathered = figures_gathering.gathered + 1",
+            (partner, day),
+        )
+
+    return put
+
+
+def put_attempt(attempt: Attempt, *, seeds: Collection[str], after: int) -> Also:
+    """Keep with what a release's rounds begin; one that is kept already stays as it is, for as
+    long as nodes have its quarter's seeds.
+
+    :param seeds: the quarters of which they have them.
+    :param after: the place of the last attempt at the release when its list was gathered.
+    :raises Overtaken: another gateway of this log has begun since, with a list or as of a moment
+        of its own: its terms are those to go on with.
+    """
+    listed = ",".join(attempt.participants)
+
+    def put(connection: Connection) -> None:
+        read = _reading(connection)
+        if _last_attempt(read, attempt.release) != after:
+            raise Overtaken
+        known = read(
             f"SELECT quarter, cut_off FROM figures_attempt WHERE {_KEY} AND participants = ?",  # noqa: S608
             (*_key(attempt.release), listed),
-        ).fetchone()
-        if known is not None and known[0] in seeds:
-            if tuple(known) != (attempt.quarter, attempt.cut_off):
+        )
+        if known and known[0][0] in seeds:
+            if tuple(known[0]) != (attempt.quarter, attempt.cut_off):
                 raise Overtaken
             return
-        _check_new(_reading(connection), partner, 1, now)
         connection.execute(
             "INSERT INTO figures_attempt (cube, cube_version, level, unit, version, participants, "
-            "quarter, cut_off, partner_id, time_s) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+            "quarter, cut_off) VALUES (?, ?, ?, ?, ?, ?, ?, ?) "
             "ON CONFLICT (cube, cube_version, level, unit, version, participants) DO UPDATE "
             "SET quarter = excluded.quarter, cut_off = excluded.cut_off",
-            row,
+            (*_key(attempt.release), listed, attempt.quarter, attempt.cut_off),
         )
 
     return put
@@ -280,13 +308,21 @@ def _check_questions(read: Read, user: str, now: float) -> None:
 
 
 def _check_new(read: Read, partner: str, new: int, now: float) -> None:
-    today = int(now) // DAY_S * DAY_S
-    ((begun,),) = read(
-        "SELECT count(*) FROM figures_attempt WHERE partner_id = ? AND time_s >= ?",
-        (partner, today),
+    today = int(now) // DAY_S
+    rows = read(
+        "SELECT gathered FROM figures_gathering WHERE partner_id = ? AND day = ?", (partner, today)
     )
-    if begun + new > NEW_A_DAY:
-        raise _used_up("releases counted anew for one partner", NEW_A_DAY, today + DAY_S)
+    if new + sum(int(row[0]) for row in rows) > NEW_A_DAY:
+        until = (today + 1) * DAY_S
+        raise _used_up("times that nodes are asked for one partner", NEW_A_DAY, until)
+
+
+def _last_attempt(read: Read, release: Release) -> int:
+    ((last,),) = read(
+        f"SELECT coalesce(max(position), 0) FROM figures_attempt WHERE {_KEY}",  # noqa: S608
+        _key(release),
+    )
+    return int(last)
 
 
 def _used_up(what: str, limit: int, until: float) -> Refused:
