@@ -33,6 +33,7 @@ from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures.making import Maker, Sought
+from gateway.figures.proving import Proofs
 from gateway.figures.shelf import FiguresShelf, Overtaken, put_question
 from gateway.witnesses import Witnesses
 
@@ -94,6 +95,7 @@ class Strategic:
         self._witnesses = witnesses
         self._clock = clock
         self._shelf = FiguresShelf(log)
+        self._proofs = Proofs(log, leaves)
         self._identify = RememberedCertificates()
         self._inside: Counter[str] = Counter()
         self._shut = False
@@ -132,9 +134,10 @@ class Strategic:
                 await self._witnesses.covering(
                     admitted.leaf, admitted.asked.directory, within_s=QUORUM_S
                 )
-            yield self._accepted(admitted, request.head_size)
+            accepted, known = self._accepted(admitted, request.head_size)
+            yield accepted
             for sought in admitted.units:
-                async with aclosing(self._unit(sought, admitted.asked)) as events:
+                async with aclosing(self._unit(sought, admitted.asked, known)) as events:
                     async for event in events:
                         yield event
         except FairleadError as error:
@@ -272,13 +275,20 @@ class Strategic:
 
     # ── The stream ───────────────────────────────────────────────────────────────────────────
 
-    def _accepted(self, admitted: _Admitted, head_size: int) -> Response:
-        known = min(head_size, self._log.head.size)
-        receipt = self._log.receipt(admitted.leaf, known)
-        return Response(accepted=Response.Accepted(asked=receipt, units=len(admitted.units)))
+    def _accepted(self, admitted: _Admitted, head_size: int) -> tuple[Response, int]:
+        """The first event, and the size of the head that it proves."""
+        head = self._log.head
+        receipt = self._log.receipt(admitted.leaf, min(head_size, head.size), under=head)
+        said = Response.Accepted(asked=receipt, units=len(admitted.units))
+        return Response(accepted=said), head.size
 
-    async def _unit(self, sought: Sought, asked: Asked) -> AsyncGenerator[Response, None]:
-        """What is heard of one unit: how far its rounds are, then the release."""
+    async def _unit(
+        self, sought: Sought, asked: Asked, known: int
+    ) -> AsyncGenerator[Response, None]:
+        """What is heard of one unit: how far its rounds are, then the release.
+
+        :param known: size of the head that the asker was shown.
+        """
         events: asyncio.Queue[Response | None] = asyncio.Queue()
 
         def progress(round_: Round, answered: int, participants: int) -> None:
@@ -300,18 +310,19 @@ class Strategic:
         try:
             while (event := await events.get()) is not None:
                 yield event
-            yield Response(released=self._signed(await made))
+            yield Response(released=await self._signed(await made, known))
         finally:
             made.cancel()
             await asyncio.gather(made, return_exceptions=True)
 
-    def _signed(self, release: bytes) -> pb.ReleasedFigures:
-        """A release under the key that the directory of today has for this gateway: what is frozen
-        outlives the keys of whoever made it."""
+    async def _signed(self, release: bytes, known: int) -> pb.ReleasedFigures:
+        """A release with the receipt of its leaf, under the key that the directory of today has
+        for this gateway: what is frozen outlives the keys of whoever made it."""
         return pb.ReleasedFigures(
             release=release,
             signature=signing.sign(self._key(), published.DOMAIN, release),
             gateway=self._gateway,
+            receipt=await self._proofs.receipt(release, known),
         )
 
 

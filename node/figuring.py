@@ -22,7 +22,7 @@ from fairlead.policy.decision import Decision
 from fairlead.policy.live import LivePolicy
 from fairlead.policy.points import PolicyPoints
 from fairlead.reasons import reason
-from fairlead.receipts import CheckpointFork
+from fairlead.receipts import CheckpointFork, Head
 from fairlead.server import REASON_KEY
 from fairlead.strategic.question import (
     Asked,
@@ -55,6 +55,8 @@ class _UnderWay:
     received: Received
     recorded: bool = False
     """Whether the gateway proved that the question is on its record."""
+    proved: int = 0
+    """Size of the head by which it did: receipts of releases start from there."""
 
 
 class Figuring:
@@ -143,8 +145,9 @@ class Figuring:
         2. The node's own policy permits it.
         3. The whole verifies as a stranger would verify it, under this node's statement.
         4. The question is durable in the own log.
-        5. The gateway's receipt extends the heads seen before; every release is one that was asked
-           for and signed by a gateway of the directory. What came back is on the record.
+        5. The gateway's receipts extend the heads seen before; every release is one that was asked
+           for, signed by a gateway of the directory and on its record. What came back is on the
+           own record.
 
         :param certificate: the user's certificate as TLS presented it (DER).
         :raises FairleadError: refused at home or by the gateway, or it does not verify.
@@ -230,12 +233,7 @@ class Figuring:
                     case "progress":
                         yield pb.AskFiguresResponse(progress=response.progress)
                     case "released":
-                        if not under_way.recorded:
-                            raise Forged(
-                                "the gateway releases figures before the question is on its record",
-                                reasons=("FIGURES_LEAF",),
-                            )
-                        await asyncio.to_thread(received.take, response.released)
+                        await self._take(under_way, response.released)
                         yield pb.AskFiguresResponse(released=response.released)
         except grpc.aio.AioRpcError as error:
             raise _error(error) from None
@@ -246,8 +244,14 @@ class Figuring:
 
         :raises Forged: it does not. :raises CheckpointFork: another history; an alarm says so.
         """
+        head = await self._followed(receipt, under_way.request.head_size)
+        check_asked_leaf(receipt.leaf, under_way.asked)
+        under_way.recorded, under_way.proved = True, head.size
+
+    async def _followed(self, receipt: audit_pb2.Receipt, asked_from: int) -> Head:
+        """A receipt's head. :raises Forged: see :meth:`_accept`. :raises CheckpointFork:"""
         try:
-            self._heads.accept(receipt, asked_from=under_way.request.head_size)
+            return self._heads.accept(receipt, asked_from=asked_from)
         except CheckpointFork as fork:
             await self._log.append(
                 self._leaves.alarm(
@@ -255,8 +259,17 @@ class Figuring:
                 )
             )
             raise
-        check_asked_leaf(receipt.leaf, under_way.asked)
-        under_way.recorded = True
+
+    async def _take(self, under_way: _UnderWay, found: statistics_pb2.ReleasedFigures) -> None:
+        """A release is on the record that was seen before, and is what was asked for."""
+        if not under_way.recorded:
+            raise Forged(
+                "the gateway releases figures before the question is on its record",
+                reasons=("FIGURES_LEAF",),
+            )
+        if found.HasField("receipt"):
+            await self._followed(found.receipt, under_way.proved)
+        await asyncio.to_thread(under_way.received.take, found)
 
     async def _end(self, under_way: _UnderWay) -> None:
         """What came back, on the record; with it the gateway's head is durable."""

@@ -9,25 +9,33 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from fairlead import signing
+from fairlead import merkle, signing
 from fairlead.cubes.period import Unit
 from fairlead.cubes.registry import Registry
 from fairlead.kpi.signature import DOMAIN as PACK
 from fairlead.kpi.signature import Statement
+from fairlead.leaves import LeafWriter
 from fairlead.published import DOMAIN, Published, PublishedCell, Shown
-from fairlead.strategic.received import Request
-from fairlead.v1 import asking_pb2, statistics_pb2
+from fairlead.receipts import Checkpoint, make_receipt, sign_checkpoint
+from fairlead.strategic.received import RELEASED, Request
+from fairlead.v1 import asking_pb2, audit_pb2, statistics_pb2
 from tests.released import KEY, every_kind, release, small
 
 GATEWAY = "spiffe://example/gateway/gw-1"
 GATEWAY_KEY = Ed25519PrivateKey.from_private_bytes(b"\x09" * 32)
+LOG_KEY = Ed25519PrivateKey.from_private_bytes(b"\x0a" * 32)
+ORIGIN = "example/gateway/gw-1"
 PURPOSE = "strategic-analysis"
 
 
 def directory() -> Any:
     """What of a directory is looked at: one gateway and one partner."""
     partner = SimpleNamespace(signing_key=signing.public_bytes(KEY))
-    gateway = SimpleNamespace(signing_key=signing.public_bytes(GATEWAY_KEY))
+    gateway = SimpleNamespace(
+        signing_key=signing.public_bytes(GATEWAY_KEY),
+        log_key=signing.public_bytes(LOG_KEY),
+        log_origin=ORIGIN,
+    )
     return SimpleNamespace(
         federation="example", gateways={GATEWAY: gateway}, partner=lambda _: partner
     )
@@ -39,8 +47,28 @@ def signed(
     """A release as a gateway transmits it."""
     octets = found.to_bytes()
     return statistics_pb2.ReleasedFigures(
-        release=octets, signature=signing.sign(key, DOMAIN, octets), gateway=GATEWAY
+        release=octets,
+        signature=signing.sign(key, DOMAIN, octets),
+        gateway=GATEWAY,
+        receipt=receipt(found) if found.version else None,
     )
+
+
+def receipt(
+    found: Published, key: Ed25519PrivateKey = LOG_KEY, subject: str = RELEASED
+) -> audit_pb2.Receipt:
+    """Of a release's leaf, in a log that has nothing else."""
+    about = audit_pb2.FiguresLeaf(
+        cube=found.cube.id,
+        cube_version=found.cube.version,
+        level=found.level.name,
+        period=found.unit.spelling,
+        version=found.version,
+        statement_digest=found.digest,
+    )
+    leaf = LeafWriter(log="gateway/gw-1", clock=lambda: 1.0).figures(subject, about)
+    tree = Checkpoint(origin=ORIGIN, size=1, root=merkle.leaf_hash(leaf))
+    return make_receipt(leaf=leaf, index=0, inclusion=(), checkpoint=sign_checkpoint(tree, key))
 
 
 def made(request: Request, unit: Unit) -> Published:

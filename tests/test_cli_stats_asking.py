@@ -26,11 +26,13 @@ from fairlead.strategic.received import Request
 from fairlead.strategic.terms import FINAL_AFTER_S
 from fairlead.v1 import statistics_pb2
 from tests.asked_figures import (
+    GATEWAY_KEY,
     PURPOSE,
     Node,
     directory,
     made,
     not_reported,
+    receipt,
     request,
     signed,
 )
@@ -165,9 +167,31 @@ def _unknown(released: list[statistics_pb2.ReleasedFigures]) -> list[Any]:
     return released
 
 
+def _recorded(**said: Any) -> Change:
+    """The receipt of something else: of the changes in a release, or of another leaf of it."""
+    changes = {name: said.pop(name) for name in ("participants", "version") if name in said}
+    found = replace(made(request(), request().units[0]), **changes)
+
+    def change(released: list[statistics_pb2.ReleasedFigures]) -> list[Any]:
+        released[0].receipt.CopyFrom(receipt(found, **said))
+        return released
+
+    return change
+
+
+def _unrecorded(released: list[statistics_pb2.ReleasedFigures]) -> list[Any]:
+    released[0].ClearField("receipt")
+    return released
+
+
 @pytest.mark.parametrize(
     ("change", "code"),
     [
+        (_unrecorded, "FIGURES_LEAF"),
+        (_recorded(participants=11), "FIGURES_LEAF"),
+        (_recorded(version=2), "FIGURES_LEAF"),
+        (_recorded(subject="figures-received"), "FIGURES_LEAF"),
+        (_recorded(key=GATEWAY_KEY), "NOTE_KEY"),
         (lambda found: found[:1], "FIGURES_MISSING"),
         (lambda found: [*found, found[0]], "FIGURES_OTHER"),
         (_other("quarter,country"), "FIGURES_OTHER"),
@@ -179,7 +203,8 @@ def _unknown(released: list[statistics_pb2.ReleasedFigures]) -> list[Any]:
 async def test_what_was_not_asked_for_or_not_signed_is_refused(
     tmp_path: Path, change: Change, code: str
 ) -> None:
-    """One missing, one twice, another level, another quarter, another key, no gateway."""
+    """No leaf, another's, or one in no log of the directory; one missing, one twice, another
+    level, another quarter, another key, no gateway."""
     with pytest.raises(FairleadError) as caught:
         await gather(Node(change=change), request(), kept=kept(tmp_path), telling=Telling())
     assert caught.value.code == code

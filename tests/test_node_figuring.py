@@ -135,6 +135,12 @@ def nobodys(events: list[Response]) -> list[Response]:
     return events
 
 
+def from_elsewhere(events: list[Response]) -> list[Response]:
+    """A receipt that starts from another head than the one that was just proved."""
+    events[-1].released.receipt.CopyFrom(events[0].accepted.asked)
+    return events
+
+
 def of_another(events: list[Response]) -> list[Response]:
     """The receipt of a leaf that is not this question's."""
     receipt = events[0].accepted.asked
@@ -178,6 +184,7 @@ async def test_a_node_passes_on_only_what_it_asked_for_and_can_prove(tmp_path: P
                 (changed, "SIGNATURE"),
                 (nobodys, "GATEWAY_UNKNOWN"),
                 (of_another, "INCLUSION_PROOF"),
+                (from_elsewhere, "LOG_BEHIND"),
             ):
                 figuring._send = _tampered(honest, change)
                 with pytest.raises(grpc.aio.AioRpcError) as caught:

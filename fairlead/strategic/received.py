@@ -17,12 +17,15 @@ from fairlead.cubes.registry import Registry
 from fairlead.errors import Forged
 from fairlead.partners import Directory
 from fairlead.published import DOMAIN, Published
+from fairlead.receipts import verify_receipt
 from fairlead.strategic.question import Signed
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import statistics_pb2 as pb
 
 ASKED = "figures-asked"
 """The subject of the leaf by which a question is on the record."""
+RELEASED = "figures-released"
+"""The subject of the leaf of a release."""
 _REMEDY = "tell your security officer: the gateway's answer is not to be used"
 
 
@@ -58,6 +61,8 @@ class Received:
            earlier one, of the same version of the cube.
         3. It is of the cube and the level, and of one of the units that were asked for; of each,
            once.
+        4. The leaf of exactly this release is in that gateway's log. Of what is not reported
+           there is none.
 
         :raises Forged: not so. :raises InvalidInput: malformed.
         """
@@ -74,6 +79,9 @@ class Received:
                 reasons=("FIGURES_OTHER",),
                 remedy=_REMEDY,
             )
+        # 4
+        if release.version:
+            check_released_leaf(found, release, self.directory)
         self.releases[release.unit] = release
         return release
 
@@ -101,6 +109,42 @@ def check_signed(found: pb.ReleasedFigures, directory: Directory) -> None:
             remedy=_REMEDY,
         )
     signing.verify(gateway.signing_key, DOMAIN, found.release, found.signature)
+
+
+def check_released_leaf(
+    found: pb.ReleasedFigures, release: Published, directory: Directory
+) -> None:
+    """Whether a release is on the record of the gateway that signed it. That the record is the one
+    seen before is for whoever keeps its heads.
+
+    :raises Forged: it is not. :raises InvalidInput: malformed.
+    """
+    if not found.HasField("receipt"):
+        raise _unrecorded()
+    gateway = directory.gateways[found.gateway]
+    bare = audit_pb2.Receipt(leaf=found.receipt.leaf, tlog_proof=found.receipt.tlog_proof)
+    verify_receipt(bare, origin=gateway.log_origin, public_key=gateway.log_key, head=None)
+    said = signing.parse_canonical(audit_pb2.AuditLeaf, bare.leaf)
+    about = said.figures
+    if (
+        (said.type, said.subject),
+        (about.cube, about.cube_version, about.level, about.period, about.version),
+        about.statement_digest,
+    ) != (
+        (audit_pb2.LEAF_TYPE_FIGURES, RELEASED),
+        (release.cube.id, release.cube.version, release.level.name, release.unit.spelling,
+         release.version),
+        release.digest,
+    ):  # fmt: skip
+        raise _unrecorded()
+
+
+def _unrecorded() -> Forged:
+    return Forged(
+        "the gateway has other figures on its record than those it released, or none",
+        reasons=("FIGURES_LEAF",),
+        remedy=_REMEDY,
+    )
 
 
 def check_asked_leaf(leaf: bytes, asked: Signed) -> None:

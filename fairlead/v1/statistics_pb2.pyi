@@ -397,22 +397,30 @@ class ReleasedFigures(_message.Message):
     RELEASE_FIELD_NUMBER: _builtins.int
     SIGNATURE_FIELD_NUMBER: _builtins.int
     GATEWAY_FIELD_NUMBER: _builtins.int
+    RECEIPT_FIELD_NUMBER: _builtins.int
     release: _builtins.bytes
     """PublishedRelease."""
     signature: _builtins.bytes
     """The gateway's (Ed25519, domain "published")."""
     gateway: _builtins.str
     """SPIFFE id of the gateway whose key of the directory signed."""
+    @_builtins.property
+    def receipt(self) -> _audit_pb2.Receipt:
+        """Of the figures-released leaf of exactly these octets, in that gateway's log, from the head that
+        the receipt of the question proved. A unit that is not reported has no leaf.
+        """
+
     def __init__(
         self,
         *,
         release: _builtins.bytes = ...,
         signature: _builtins.bytes = ...,
         gateway: _builtins.str = ...,
+        receipt: _audit_pb2.Receipt | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["receipt", b"receipt"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "release", b"release", "signature", b"signature"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gateway", b"gateway", "receipt", b"receipt", "release", b"release", "signature", b"signature"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -26,8 +26,8 @@ from fairlead.strategic.deciding import Made, decide_unit, needs_rounds, not_rep
 from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
 from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
-from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering, NoListLeft, seeds_at
+from gateway.figures.proving import Proofs
 from gateway.figures.rounds import ROUND_S, Partners, Progress
 from gateway.figures.shelf import (
     Attempt,
@@ -84,6 +84,7 @@ class Maker:
         self._rules = rules
         self._round_s = round_s
         self._shelf = FiguresShelf(log)
+        self._proofs = Proofs(log, leaves)
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._workshop: Workshop[bytes] = Workshop()
         self._unreported = Unreported(clock)
@@ -252,7 +253,8 @@ class Maker:
             octets = made.published.to_bytes()
             put = put_release(release, octets, books=made.row, after=after)
             with suppress(Overtaken):
-                await self._log.append(self._leaf(release, made.published, terms), also=put)
+                listed = b"" if terms is None else terms.list_digest
+                await self._proofs.record(octets, list_digest=listed, also=put)
                 if made.beyond:
                     await self._alarm(octets, sum(map(len, made.beyond.values())))
                 return octets
@@ -291,21 +293,6 @@ class Maker:
             version=release.version, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip
-
-    def _leaf(self, release: Release, published: Published, terms: Terms | None) -> bytes:
-        return self._leaves.figures(
-            "figures-released",
-            audit_pb2.FiguresLeaf(
-                cube=release.cube,
-                cube_version=release.cube_version,
-                level=release.level,
-                period=release.period,
-                version=release.version,
-                list_digest=b"" if terms is None else terms.list_digest,
-                participants=0 if terms is None else len(terms.participants),
-                statement_digest=published.digest,
-            ),
-        )
 
     def _not_reported(self, sought: Sought, expected: int) -> Published:
         return not_reported(

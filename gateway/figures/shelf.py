@@ -37,6 +37,9 @@ MIGRATIONS = (
         partner_id TEXT NOT NULL, day INTEGER NOT NULL, gathered INTEGER NOT NULL,
         PRIMARY KEY (partner_id, day)
     ) STRICT, WITHOUT ROWID;
+    CREATE TABLE figures_leaf (
+        release_digest BLOB PRIMARY KEY, leaf_from INTEGER NOT NULL, leaf_hash BLOB NOT NULL
+    ) STRICT, WITHOUT ROWID;
     CREATE TABLE figures_release (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         cube TEXT NOT NULL, cube_version INTEGER NOT NULL, level TEXT NOT NULL,
@@ -136,6 +139,15 @@ class FiguresShelf:
             (release.cube, release.period[:4]),
         )
         return (int(rows[-1][0]) if rows else 0), [bytes(row[1]) for row in rows]
+
+    def leaf_of_release(self, digest: bytes) -> int | None:
+        """The place in the log of the leaf of a release, by the release's digest."""
+        rows = self._log.read(
+            "SELECT idx FROM leaf, figures_leaf WHERE release_digest = ? "
+            "AND idx >= leaf_from AND hash = leaf_hash LIMIT 1",
+            (digest,),
+        )
+        return int(rows[0][0]) if rows else None
 
     # ── Attempts ─────────────────────────────────────────────────────────────────────────────
 
@@ -253,6 +265,19 @@ def put_release(release: Release, octets: bytes, *, books: bytes, after: int) ->
             "INSERT INTO figures_release (cube, cube_version, level, unit, version, release, "
             "books) VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*_key(release), octets, books),
+        )
+
+    return put
+
+
+def put_leaf(digest: bytes, leaf: bytes, *, leaf_from: int) -> Also:
+    """For the transaction of the leaf of a release: where it is found again."""
+
+    def put(connection: Connection) -> None:
+        connection.execute(
+            "INSERT INTO figures_leaf VALUES (?, ?, ?) ON CONFLICT (release_digest) DO UPDATE "
+            "SET leaf_from = excluded.leaf_from, leaf_hash = excluded.leaf_hash",
+            (digest, leaf_from, merkle.leaf_hash(leaf)),
         )
 
     return put
