@@ -233,6 +233,20 @@ async def test_nobody_is_left_out_of_figures_that_were_summed_with_it(town: Town
     assert month.participants == 8
 
 
+async def test_who_pauses_is_not_told_to_askers(town: Town) -> None:
+    """The owner that is missing is named as one that states no figures of this kind."""
+
+    def paused(_request: RoundRequest) -> None:
+        raise LegFailed(query_pb2.STATUS_INVALID, "OWNER_PAUSED")
+
+    await town.ask()
+    town.wire.faults["p07"] = paused
+    error = await refused(town, level=MONTHS, period=MONTH)
+    assert error.reasons == ("PARTICIPANT_MISSING", "NOT_REPORTED")
+    assert "p07 (invalid, NOT_REPORTED)" in error.remedy
+    assert "PAUSED" not in str(town.leaves()[-1])
+
+
 async def test_a_gateway_that_forgot_the_lists_is_told_by_the_nodes(
     world: World, tmp_path: Path
 ) -> None:

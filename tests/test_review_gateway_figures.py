@@ -14,6 +14,7 @@ import pytest
 
 from fairlead.cubes.period import parse_unit
 from fairlead.errors import FairleadError, Overloaded
+from fairlead.strategic.deciding import decide_unit
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import making, shelf, workshop
 from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt
@@ -65,7 +66,7 @@ async def test_an_asker_that_goes_away_leaves_no_audit_running(
 ) -> None:
     """Whoever asks, leaves and asks again has no two of them computed at once."""
     running, most, gate, free = 0, 0, Lock(), Event()
-    decide = making.decide_unit
+    decide = decide_unit
 
     def slow(*arguments: Any, **named: Any) -> Any:
         nonlocal running, most

@@ -174,7 +174,7 @@ class Maker:
                 found = await self._begun(sought, release, partners, partner, progress)
             except (LooksUsedUp, NoListLeft) as why:
                 for_good = isinstance(why, LooksUsedUp)
-                if for_good or await asyncio.to_thread(self._shows, total, release):
+                if for_good or await self._apart(self._shows, total, release):
                     return await self._frozen(release, total)
                 found = None
             if found is None:

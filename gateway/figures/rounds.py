@@ -67,7 +67,7 @@ class Said:
             )
         raise ParticipantMissing(
             "a participant of the list has not said its part of a round",
-            reasons=("PARTICIPANT_MISSING", *sorted({w.reason for w in self.failed.values()})),
+            reasons=("PARTICIPANT_MISSING", *sorted({_reason(w) for w in self.failed.values()})),
             remedy=f"ask again once these take part again: {names}",
         )
 
@@ -75,10 +75,16 @@ class Said:
 _LIES = frozenset({"SIGNATURE", "VECTORS"})
 
 
+def _reason(why: LegFailed) -> str:
+    """As askers hear it. That an owner has paused is its own affair: it is told as one that has no
+    figures of this kind."""
+    return "NOT_REPORTED" if why.reason == "OWNER_PAUSED" else why.reason
+
+
 def told(why: LegFailed) -> str:
     """A partner's state in words for a person: ``timeout, DEADLINE``."""
     status = query_pb2.Status.Name(why.status).removeprefix("STATUS_")  # type: ignore[arg-type]
-    return f"{status.lower()}, {why.reason}"
+    return f"{status.lower()}, {_reason(why)}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

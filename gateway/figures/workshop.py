@@ -42,9 +42,7 @@ class Workshop(Generic[T]):
 
     def __init__(self) -> None:
         self._works: dict[Release, _Work[T]] = {}
-
-    def __contains__(self, release: Release) -> bool:
-        return release in self._works
+        self._closed = False
 
     async def made(
         self,
@@ -74,6 +72,8 @@ class Workshop(Generic[T]):
     def _begin(
         self, release: Release, make: Callable[[Progress], Coroutine[Any, Any, T]], partner: str
     ) -> _Work[T]:
+        if self._closed:
+            raise _stopping()
         own = sum(work.partner == partner for work in self._works.values())
         if len(self._works) >= UNDER_WAY or own >= UNDER_WAY // 4:
             raise Overloaded(
@@ -95,7 +95,9 @@ class Workshop(Generic[T]):
             await asyncio.wait(tasks, timeout=within_s)
 
     async def drain(self) -> None:
-        """Abandon what is under way: what is durable of it lets it go on after a restart."""
+        """Begin nothing any more, and abandon what is under way: what is durable of it lets it go
+        on after a restart."""
+        self._closed = True
         while tasks := self._tasks():
             for task in tasks:
                 task.cancel()
