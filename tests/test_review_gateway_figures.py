@@ -34,6 +34,12 @@ def town(world: World, tmp_path: Path) -> Iterator[Town]:
     made.close()
 
 
+async def under_way(town: Town, count: int) -> None:
+    """Return when so many releases are being made."""
+    while len(town.maker._workshop._works) < count:
+        await asyncio.sleep(0.02)
+
+
 async def test_what_is_not_reported_costs_its_asker_nothing_and_every_node_a_call(
     world: World, tmp_path: Path
 ) -> None:
@@ -53,7 +59,7 @@ async def test_what_is_frozen_does_not_wait_for_a_stalling_node(town: Town) -> N
     await town.ask(period="2026-Q2")
     town.wire.stalled.add(town.nodes.ids[0])
     slow = asyncio.ensure_future(town.ask(period=UNIT))
-    await asyncio.sleep(0.2)
+    await under_way(town, 1)
     began = time.perf_counter()
     await town.ask(period="2026-Q2")
     taken = time.perf_counter() - began
@@ -104,9 +110,9 @@ async def test_a_partner_that_leaves_again_and_again_has_so_much_made(
     """What goes on without it counts as its own until it has ended."""
     monkeypatch.setattr(workshop, "UNDER_WAY", 8)
     town.wire.stalled.add(town.nodes.ids[0])
-    for unit in ("2026-Q1", "2026-Q2"):
+    for number, unit in enumerate(("2026-Q1", "2026-Q2")):
         asking = asyncio.ensure_future(town.ask(period=unit))
-        await asyncio.sleep(0.2)
+        await under_way(town, number + 1)
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
     with pytest.raises(Overloaded):
@@ -118,7 +124,7 @@ async def test_a_gateway_that_stops_abandons_what_is_being_made(town: Town) -> N
     """It waits as long as it may; then whoever asked is told to come again, and nothing runs on."""
     town.wire.stalled.add(town.nodes.ids[0])
     asking = asyncio.ensure_future(town.ask())
-    await asyncio.sleep(0.2)
+    await under_way(town, 1)
     began = time.perf_counter()
     await town.strategic.finish(0.1)
     await town.strategic.drain()

@@ -255,6 +255,7 @@ class Maker:
             with suppress(Overtaken):
                 listed = b"" if terms is None else terms.list_digest
                 await self._proofs.record(octets, list_digest=listed, also=put)
+                self._unreported.forget(release.cube)
                 if made.beyond:
                     await self._alarm(octets, sum(map(len, made.beyond.values())))
                 return octets

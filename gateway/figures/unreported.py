@@ -27,3 +27,7 @@ class Unreported:
         now = self._clock()
         self._said = {each: said for each, said in self._said.items() if now < said[0]}
         self._said[release] = now + UNREPORTED_S, octets
+
+    def forget(self, cube: str) -> None:
+        """Something of a cube is out since, of which totals may be made."""
+        self._said = {each: said for each, said in self._said.items() if each.cube != cube}
