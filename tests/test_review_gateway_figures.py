@@ -102,6 +102,10 @@ async def test_who_asks_for_what_is_being_made_joins_it(town: Town) -> None:
     assert len(town.leaves("figures-released")) == 1
     counted = [name for name, request in town.wire.seen if isinstance(request, pb.SumValuesRequest)]
     assert sorted(counted) == sorted(town.nodes.ids)
+    for name in town.nodes.ids[3:]:
+        town.wire.faults[name] = gone
+    await asyncio.gather(town.ask(period="2026-Q1"), town.ask(period="2026-Q1"))
+    assert town.log.read("SELECT sum(gathered) FROM figures_gathering") == [(2,)]
 
 
 async def test_a_partner_that_leaves_again_and_again_has_so_much_made(
