@@ -37,7 +37,7 @@ UV_LOCK = uv pip compile pyproject.toml --universal --python-version 3.11 --gene
 
 .PHONY: help doctor setup demo demo-up demo-down test attacks faults fuzz check proto policies tools \
 	test-opa certs bench-gateway bench-node bench-blind bench-publication bench-policy bench-audit \
-	lock clean
+	bench-statistics lock clean
 
 help: ## list every target
 	@echo "Fairlead: make TARGET"; echo
@@ -138,6 +138,9 @@ bench-policy: $(STAMP) ## what a decision costs, in both engines (QUICK=1: small
 
 bench-audit: $(STAMP) ## the audit log alone: commits, queries, proofs (QUICK=1: small); last line JSON
 	@$(PY) -m bench.audit $(ARGS)
+
+bench-statistics: $(STAMP) ## figures: attacks, sums, releases, a large source (QUICK=1: small); last line JSON
+	@$(PY) -m bench.statistics $(ARGS)
 
 lock: $(STAMP) ## refresh requirements/*.lock from pyproject.toml (UPGRADE=--upgrade for newer)
 	@$(UV_LOCK) --group dev --output-file requirements/dev.lock

@@ -1,4 +1,4 @@
-"""Statistics: masked sums of many nodes, and a large source counted at one.
+"""Statistics: attacks, masked sums of many nodes, releases, and a large source counted at one.
 
 ``make bench-statistics`` (``QUICK=1`` for the small form) prints a table and, as the last line, one
 JSON object; progress goes to standard error. docs/benchmarks.md says what is measured.
@@ -12,9 +12,9 @@ import os
 import sys
 from typing import Any
 
-from bench import cube_rows, masks
+from bench import cube_rows, masks, presence, strategic
 
-LIMITS = masks.LIMITS | cube_rows.LIMITS
+LIMITS = presence.LIMITS | masks.LIMITS | strategic.LIMITS | cube_rows.LIMITS
 """What ``ok`` demands of a full run; a quick one demands that every sum is right."""
 
 
@@ -25,7 +25,9 @@ def main() -> int:
     options = parser.parse_args()
     quick = options.quick or os.environ.get("QUICK", "") not in {"", "0"}
     scale = masks.QUICK if quick else masks.FULL
+    released = strategic.QUICK if quick else strategic.FULL
     rows = cube_rows.QUICK if quick else cube_rows.FULL
+    attacks = presence.QUICK if quick else presence.FULL
     figures: dict[str, Any] = {
         "schema": 1,
         "bench": "statistics",
@@ -34,11 +36,15 @@ def main() -> int:
             "nodes": scale.nodes,
             "cells": scale.cells,
             "rounds": scale.rounds,
+            "releases": released.releases,
             "rows": rows,
+            "trials": attacks.trials,
         },
     }
     figures |= masks.measure(scale, say)
+    figures |= strategic.measure(released, say)
     figures |= cube_rows.measure(rows, say)
+    figures |= presence.measure(attacks, say)
     figures["ok"] = quick or all(figures[name] <= most for name, most in LIMITS.items())
     print(table(figures))
     print(json.dumps(figures))

@@ -55,6 +55,7 @@ class Event(StrEnum):
     ENUMERATION_STOPPED = "enumeration-stopped"
     EXPOSURE_ACCEPTED = "exposure-accepted"
     EXPOSURE_PENDING = "exposure-pending"
+    FIGURES_BEYOND = "figures-beyond"
     FOREIGN_LOG = "foreign-log"
     FIGURES_NOT_STATED = "figures-not-stated"
     HISTORY_NOT_EXPIRED = "history-not-expired"

@@ -28,17 +28,21 @@ from fairlead.reconciling import FILE as LEDGER_FILE
 from fairlead.release import ReleaseDesk
 from fairlead.releases import SUBJECT, Releases
 from fairlead.server import Server
+from fairlead.strategic.deciding import RULES
 from fairlead.telemetry import Event, get_logger
 from fairlead.timestamping.stamper import Stamper
 from fairlead.v1 import query_pb2
 from gateway import feedback, manifests, reconciled, service, standing
 from gateway.abreast import keep_abreast
 from gateway.federation import Publishing, load_issuer
+from gateway.figures import shelf
+from gateway.figures.making import Maker
 from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.overdue import Overdue
 from gateway.publications import Publications
 from gateway.reconciliation import Reconciliations
 from gateway.releases import ReleaseExchange
+from gateway.strategic import Strategic
 from gateway.tactical import Tactical
 from gateway.walk import Exchange
 from gateway.witnesses import Witnesses
@@ -51,6 +55,7 @@ MIGRATIONS = (
     *manifests.MIGRATIONS,
     *standing.MIGRATIONS,
     *reconciled.MIGRATIONS,
+    *shelf.MIGRATIONS,
 )
 """Tables of the gateway in its log's file, in the order in which they were invented."""
 CLOSING_S = 2.0
@@ -121,8 +126,10 @@ class GatewayApp:
     log: AuditLog
     ledger: Ledger
     tactical: Tactical
+    strategic: Strategic
     publishing: Publishing
     transport: Transport
+    counting: Transport
     witnesses: Witnesses
     member: Membership
     releases: Releases
@@ -135,6 +142,7 @@ class GatewayApp:
     async def finish(self) -> None:
         """Refuse new queries; those under way end within their own deadline."""
         self.publishing.finish()
+        self.strategic.shut()
         await self.tactical.finish(self.drain_s)
 
     async def close(self) -> None:
@@ -142,6 +150,7 @@ class GatewayApp:
         await self.tasks.cancel()
         await self.tactical.drain()
         await self.transport.close()
+        await self.counting.close()
         await self.witnesses.close()
         self.ledger.close()
         await asyncio.to_thread(self.log.close)
@@ -186,14 +195,14 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         decisions.open_recorder(log, leaves, replay_key=config.replay_key, clock=clock)
     )
     material = process.material_of(config.keys_dir, member.directory)
-    transport, beside = (
+    transport, beside, counting = (
         UnaryTransport(
             _connector(member.directory, material),
             clock=time.monotonic,
             version=lambda partner: (_node(member.directory, partner), material()),
             places=config.limits.max_concurrent_queries,
         )
-        for _ in range(2)  # a witness in trouble stands in nobody's way as an owner
+        for _ in range(3)  # a witness in trouble, or one that counts long, is an owner all the same
     )
     stopping, known_heads = _Stopping(failed), dict[str, int]()
     try:
@@ -243,6 +252,7 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         clock=clock,
         deadline_s=exchange.deadline_s,
     )
+    strategic = _strategic(exchange, counting, member, releases)
     publications = Publications(
         log=log,
         leaves=leaves,
@@ -270,7 +280,9 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     overdue = Overdue(reconciliations.shelf, ledger, member.directory, clock=clock)
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     server = process.bind(
-        service.services(tactical, told, publications, publishing, exchanged, reconciliations),
+        service.services(
+            tactical, strategic, told, publications, publishing, exchanged, reconciliations
+        ),
         config=config,
         material=material,
         authorisation=service.AUTHORISATION,
@@ -286,8 +298,10 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
         log=log,
         ledger=ledger,
         tactical=tactical,
+        strategic=strategic,
         publishing=publishing,
         transport=transport,
+        counting=counting,
         witnesses=collector,
         member=member,
         releases=releases,
@@ -339,6 +353,41 @@ def _serials(member: Membership, releases: Releases) -> dict[str, int]:
         SUBJECT: releases.bundle.serial,
         **{f"deny-list/{issuer}": serial for issuer, serial in lists},
     }
+
+
+def _strategic(
+    exchange: Exchange, counting: Transport, member: Membership, releases: Releases
+) -> Strategic:
+    """What has figures summed, and releases them.
+
+    :param counting: the way to whoever counts.
+    """
+    maker = Maker(
+        log=exchange.log,
+        leaves=exchange.leaves,
+        directory=member.directory,
+        deny_lists=exchange.deny_lists,
+        transport=counting,
+        clock=exchange.clock,
+        rules=RULES,
+    )
+
+    def key() -> Ed25519PrivateKey:
+        now = member.directory.current.gateways[exchange.gateway]
+        return exchange.keys.signing(now.signing_key)
+
+    return Strategic(
+        maker,
+        gateway=exchange.gateway,
+        key=key,
+        log=exchange.log,
+        leaves=exchange.leaves,
+        directory=member.directory,
+        deny_lists=exchange.deny_lists,
+        policy=releases.live,
+        witnesses=exchange.witnesses,
+        clock=exchange.clock,
+    )
 
 
 def _reconciliations(

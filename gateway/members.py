@@ -5,20 +5,21 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import grpc
 from google.protobuf.message import DecodeError, Message
 
 from fairlead.door import REASON_KEY
 from fairlead.envelope.piece import PIECE_SIZE
-from fairlead.v1 import owner_pb2, query_pb2, witness_pb2
+from fairlead.v1 import owner_pb2, query_pb2, statistics_pb2, witness_pb2
 from gateway.breaker import Breaker, Passage
 
 ANSWER = "/fairlead.v1.OwnerService/Answer"
 FEEDBACK = "/fairlead.v1.OwnerService/Feedback"
 DELIVER = "/fairlead.v1.OwnerService/Deliver"
 ADD_CHECKPOINT = "/fairlead.v1.WitnessService/AddCheckpoint"
+FIGURES = "/fairlead.v1.FiguresService"
 PLACES = 256
 """Calls to one partner at a time, while it answers."""
 QUIET_S = 2.0
@@ -41,9 +42,43 @@ DELIVERY_PASSED_ON = frozenset(
 """The same, of an owner that delivers no piece."""
 WITNESS_PASSED_ON = frozenset({"NOT_A_WITNESS"})
 """The same, of a witness that cosigns nothing."""
+FIGURES_PASSED_ON = frozenset(
+    {
+        "BOUND_EXCEEDED",
+        "CUBE_VERSION",
+        "CUT_OFF",
+        "FIGURES_LOST",
+        "FIGURES_USED_UP",
+        "LIST_TOO_CLOSE",
+        "NOT_REPORTED",
+        "OWNER_PAUSED",
+        "PARTICIPANT_MISSING",
+        "QUARTER",
+        "RELEASE_VERSION",
+        "ROOT_UNPINNED",
+        "ROUND_DIFFERS",
+        "ROUND_ORDER",
+        "UNKNOWN_PARTNER",
+    }
+)
+"""The same, of a partner that takes no part in a round of figures."""
 
 
 M = TypeVar("M", bound=Message)
+RoundRequest = (
+    statistics_pb2.GetReadyRequest
+    | statistics_pb2.CountContributorsRequest
+    | statistics_pb2.SumValuesRequest
+)
+"""What a partner is asked in each of the three rounds of figures."""
+_ROUNDS: dict[type[Message], tuple[str, type[Message]]] = {
+    statistics_pb2.GetReadyRequest: ("GetReady", statistics_pb2.GetReadyResponse),
+    statistics_pb2.CountContributorsRequest: (
+        "CountContributors",
+        statistics_pb2.CountContributorsResponse,
+    ),
+    statistics_pb2.SumValuesRequest: ("SumValues", statistics_pb2.SumValuesResponse),
+}
 
 
 class LegFailed(Exception):
@@ -87,6 +122,15 @@ class Transport(Protocol):
     ) -> witness_pb2.AddCheckpointResponse:
         """Have one witness cosign.
 
+        :raises LegFailed: unreachable, timed out, overloaded, refused, or the reply is garbage.
+        """
+
+    async def take_round(
+        self, partner_id: str, request: RoundRequest, *, timeout_s: float, limit: int
+    ) -> statistics_pb2.RoundStatement:
+        """Have one partner take part in a round of figures.
+
+        :param limit: octets that its response may have.
         :raises LegFailed: unreachable, timed out, overloaded, refused, or the reply is garbage.
         """
 
@@ -225,6 +269,23 @@ class UnaryTransport:
         )
         reply = await self._asked(member, take, request, timeout_s, WITNESS_PASSED_ON)
         return _parse(witness_pb2.AddCheckpointResponse, reply, MAX_WITNESSED)
+
+    async def take_round(
+        self, partner_id: str, request: RoundRequest, *, timeout_s: float, limit: int
+    ) -> statistics_pb2.RoundStatement:
+        """See :class:`Transport`."""
+        member = self._member(partner_id)
+        name, kind = _ROUNDS[type(request)]
+        take: _Call = member.channel.unary_unary(
+            f"{FIGURES}/{name}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=None,
+        )
+        reply = await self._asked(member, take, request, timeout_s, FIGURES_PASSED_ON)
+        response: Any = _parse(kind, reply, limit)
+        if not response.HasField("statement"):
+            raise LegFailed(query_pb2.STATUS_INVALID, "GARBAGE")
+        return response.statement  # type: ignore[no-any-return]
 
     async def _asked(
         self,

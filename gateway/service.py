@@ -22,12 +22,15 @@ from fairlead.v1 import (
     gateway_pb2_grpc,
     reconcile_pb2,
     reconcile_pb2_grpc,
+    statistics_pb2,
+    statistics_pb2_grpc,
 )
 from gateway.federation import Publishing
 from gateway.feedback import FeedbackDesk
 from gateway.publications import Publications
 from gateway.reconciliation import Reconciliations
 from gateway.releases import ReleaseExchange
+from gateway.strategic import Strategic
 from gateway.tactical import Tactical
 
 AUTHORISATION: Authorisation = {
@@ -45,6 +48,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.FederationService/ListPolicies": NODES,
     "/fairlead.v1.ReconcileService/Reconcile": NODES,
     "/fairlead.v1.ReconcileService/Conclude": NODES,
+    "/fairlead.v1.StatisticsService/QueryFigures": NODES,
 }
 
 
@@ -195,8 +199,26 @@ class ReconcileServicer(reconcile_pb2_grpc.ReconcileServiceServicer):
         return reconcile_pb2.ConcludeResponse(incidents=codes)
 
 
+class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
+    """Hands the nodes' questions about figures to what answers them."""
+
+    def __init__(self, strategic: Strategic) -> None:
+        self._strategic = strategic
+
+    async def QueryFigures(  # noqa: N802
+        self,
+        request: statistics_pb2.QueryFiguresRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> AsyncGenerator[statistics_pb2.QueryFiguresResponse, None]:
+        """See :meth:`Strategic.query`."""
+        async with aclosing(self._strategic.query(request, current_identity())) as events:
+            async for event in events:
+                yield event
+
+
 def services(
     tactical: Tactical,
+    strategic: Strategic,
     feedback: FeedbackDesk,
     publications: Publications,
     publishing: Publishing,
@@ -207,6 +229,7 @@ def services(
     query = gateway_pb2_grpc.add_GatewayServiceServicer_to_server
     federation = federation_pb2_grpc.add_FederationServiceServicer_to_server
     reconcile = reconcile_pb2_grpc.add_ReconcileServiceServicer_to_server
+    statistics = statistics_pb2_grpc.add_StatisticsServiceServicer_to_server
     return [
         Service(
             descriptor=gateway_pb2.DESCRIPTOR.services_by_name["GatewayService"],
@@ -219,5 +242,9 @@ def services(
         Service(
             descriptor=reconcile_pb2.DESCRIPTOR.services_by_name["ReconcileService"],
             register=partial(reconcile, ReconcileServicer(reconciliations)),
+        ),
+        Service(
+            descriptor=statistics_pb2.DESCRIPTOR.services_by_name["StatisticsService"],
+            register=partial(statistics, StatisticsServicer(strategic)),
         ),
     ]

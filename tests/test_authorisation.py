@@ -45,6 +45,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.FederationService/ListPolicies": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Reconcile": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Conclude": frozenset({"node"}),
+    "/fairlead.v1.StatisticsService/QueryFigures": frozenset({"node"}),
     "/fairlead.v1.PolicyService/GetPolicy": frozenset({"user:security-officer", "user:auditor"}),
     "/fairlead.v1.PolicyService/PublishPolicy": frozenset({"user:security-officer"}),
     "/fairlead.v1.PolicyService/PolicyStatus": frozenset(
@@ -94,6 +95,7 @@ SERVICES = [
     for file, name in (
         (gateway_pb2, "GatewayService"),
         (reconcile_pb2, "ReconcileService"),
+        (statistics_pb2, "StatisticsService"),
         (federation_pb2, "FederationService"),
         (owner_pb2, "OwnerService"),
         (asking_pb2, "AskingService"),
@@ -130,6 +132,7 @@ def test_every_service_of_the_contract_is_listed_here() -> None:
             audit_reading_pb2,
             witness_pb2,
             reconcile_pb2,
+            statistics_pb2,
         )
         for service in file.DESCRIPTOR.services_by_name.values()
         for method in service.methods

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fairlead.v1 import owner_pb2, query_pb2
+from fairlead.v1 import statistics_pb2 as pb
 from gateway import breaker, members
 from gateway.members import MAX_RESPONSE, LegFailed, UnaryTransport, _parse
 
@@ -82,6 +83,27 @@ async def owner(
     )
     try:
         yield transport, clock
+    finally:
+        await transport.close()
+        await server.stop(0)
+
+
+@asynccontextmanager
+async def counting(behaviour: Behaviour) -> AsyncIterator[UnaryTransport]:
+    """One partner that takes part in rounds of figures, and the gateway's transport to it."""
+    server = grpc.aio.server()
+    handler = grpc.unary_unary_rpc_method_handler(behaviour)
+    methods = dict.fromkeys(("GetReady", "CountContributors", "SumValues"), handler)
+    server.add_generic_rpc_handlers(
+        (grpc.method_handlers_generic_handler("fairlead.v1.FiguresService", methods),)
+    )
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    transport = UnaryTransport(
+        lambda _: grpc.aio.insecure_channel(f"127.0.0.1:{port}"), clock=Clock()
+    )
+    try:
+        yield transport
     finally:
         await transport.close()
         await server.stop(0)
@@ -283,3 +305,63 @@ async def test_nobody_there_is_unreachable() -> None:
     transport = UnaryTransport(lambda _: grpc.aio.insecure_channel("127.0.0.1:1"), clock=Clock())
     assert await ask(transport, 20) == (query_pb2.STATUS_UNREACHABLE, "UNREACHABLE")
     await transport.close()
+
+
+# ── Rounds of figures ────────────────────────────────────────────────────────────────────────
+
+STATED = pb.RoundStatement(partner_id="police", vector=bytes(160), signature=bytes(64))
+
+
+@pytest.mark.parametrize(
+    ("request_", "response"),
+    [
+        (pb.GetReadyRequest(), pb.GetReadyResponse(statement=STATED)),
+        (pb.CountContributorsRequest(), pb.CountContributorsResponse(statement=STATED)),
+        (pb.SumValuesRequest(), pb.SumValuesResponse(statement=STATED)),
+    ],
+)
+async def test_a_partner_takes_part_in_each_round(request_: Any, response: Any) -> None:
+    """What it states arrives; more octets than the round may have do not."""
+
+    async def state(_request: bytes, _context: Context) -> bytes:
+        return bytes(response.SerializeToString())
+
+    async with counting(state) as transport:
+        said = await transport.take_round("police", request_, timeout_s=30, limit=1_000)
+        assert said == STATED
+        with pytest.raises(LegFailed) as caught:
+            await transport.take_round("police", request_, timeout_s=30, limit=100)
+        assert (caught.value.status, caught.value.reason) == (query_pb2.STATUS_INVALID, "TOO_LARGE")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"\x12\x00"])
+async def test_what_is_no_statement_is_garbage(data: bytes) -> None:
+    """Nothing, no message, or one without a statement."""
+
+    async def state(_request: bytes, _context: Context) -> bytes:
+        return data
+
+    async with counting(state) as transport:
+        with pytest.raises(LegFailed) as caught:
+            await transport.take_round("police", pb.GetReadyRequest(), timeout_s=30, limit=1_000)
+    assert (caught.value.status, caught.value.reason) == (query_pb2.STATUS_INVALID, "GARBAGE")
+
+
+async def test_why_a_partner_takes_no_part_is_passed_on() -> None:
+    """A known reason reaches who asks; any other is a fixed code."""
+
+    async def decline(request: bytes, context: Context) -> bytes:
+        reason = "LIST_TOO_CLOSE" if request else "WORDS_OF_ITS_OWN"
+        await context.abort(
+            grpc.StatusCode.PERMISSION_DENIED, "words", ((members.REASON_KEY, reason),)
+        )
+        return b""
+
+    async with counting(decline) as transport:
+        for request, reason in (
+            (pb.GetReadyRequest(terms=pb.RoundTerms(cube="reports")), "LIST_TOO_CLOSE"),
+            (pb.GetReadyRequest(), "OWNER_REFUSED_CALL"),
+        ):
+            with pytest.raises(LegFailed) as caught:
+                await transport.take_round("police", request, timeout_s=30, limit=1_000)
+            assert caught.value.reason == reason

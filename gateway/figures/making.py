@@ -1,0 +1,254 @@
+"""A release: the frozen one, or one that is made now, once, by all who take part."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
+
+from fairlead.auditlog import AuditLog
+from fairlead.cubes.cube import Cube
+from fairlead.cubes.level import Level
+from fairlead.cubes.period import Unit
+from fairlead.cubes.registry import Registry
+from fairlead.disclosure.rules import Rules
+from fairlead.leaves import LeafWriter
+from fairlead.partners import DenyLists, Directories
+from fairlead.published import Published
+from fairlead.strategic.books import Books
+from fairlead.strategic.deciding import Made, decide_unit, needs_rounds, not_reported, total_unit
+from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
+from fairlead.summing import Combined, LooksUsedUp, Release, Terms
+from fairlead.telemetry import Event, get_logger
+from fairlead.v1 import audit_pb2
+from gateway.figures.lists import Gathered, Gathering, seeds_at
+from gateway.figures.rounds import ROUND_S, Partners, Progress
+from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
+from gateway.members import Transport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sought:
+    """One cube at one level for one unit of time."""
+
+    registry: Registry
+    cube: Cube
+    level: Level
+    unit: Unit
+
+
+class Maker:
+    """Gives releases, and makes those that are not out yet: one of a cube at a time.
+
+    :param rules: by which it is decided what is shown.
+    :param round_s: seconds that partners have in a round.
+    """
+
+    def __init__(
+        self,
+        *,
+        log: AuditLog,
+        leaves: LeafWriter,
+        directory: Directories,
+        deny_lists: DenyLists,
+        transport: Transport,
+        clock: Callable[[], float],
+        rules: Rules,
+        round_s: float = ROUND_S,
+    ) -> None:
+        self._log = log
+        self._leaves = leaves
+        self._directory = directory
+        self._deny_lists = deny_lists
+        self._transport = transport
+        self._clock = clock
+        self._rules = rules
+        self._round_s = round_s
+        self._shelf = FiguresShelf(log)
+        self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    def due(self, sought: Sought) -> tuple[Release, bytes | None]:
+        """The release that the clock says is to be given, and its octets where it is out.
+
+        :raises InvalidInput: PERIOD_OPEN.
+        """
+        release = Release(
+            cube=sought.cube.id,
+            cube_version=sought.cube.version,
+            level=sought.level.name,
+            period=sought.unit.spelling,
+            version=version_at(sought.unit, self._clock()),
+        )
+        return release, self._shelf.frozen(release)
+
+    async def new(self, units: Iterable[Sought]) -> int:
+        """How many of some units are not out yet."""
+        return await asyncio.to_thread(lambda: sum(self.due(sought)[1] is None for sought in units))
+
+    async def released(self, sought: Sought, *, partner: str, progress: Progress) -> bytes:
+        """The octets of a release.
+
+        1. What is frozen is given again.
+        2. Where all figures are totals of what is out, nobody is asked.
+        3. Everybody of one list is ready; too few, and it is not reported, for now. Nodes that
+           state no further sums of these months leave what totals there are.
+        4. List, quarter and cut-off are durable: whoever goes on says the same.
+        5. The rounds: no sum is made of less than everybody's part.
+        6. It is decided what may be shown, over everything that is out.
+        7. It is frozen in the transaction of its leaf, unless another gateway of the log released
+           something of this cube meanwhile: then step 6 again.
+
+        :param partner: on whose account it is made.
+        :raises FairleadError: it was not made; nothing of it is kept but step 4.
+        """
+        async with self._making[sought.cube.id]:
+            # 1
+            release, frozen = self.due(sought)
+            if frozen is not None:
+                return frozen
+            partners = self._partners()
+            expected = len(partners.directory.listed)
+            # 2
+            total = partial(self._totalled, sought, release, expected)
+            if not await asyncio.to_thread(self._needs_rounds, sought, release):
+                return await self._frozen(release, total)
+            # 3 and 4
+            try:
+                found = await self._begun(sought, release, partners, partner, progress)
+            except LooksUsedUp:
+                return await self._frozen(release, total)
+            if found is None:
+                return self._not_reported(sought, expected).to_bytes()
+            # 5
+            combined = await partners.sums(found.terms, found.wire, found.ready, progress)
+            # 6 and 7
+            return await self._frozen(
+                release,
+                partial(self._decided, sought, found.terms, combined, expected),
+                found.terms,
+            )
+
+    def _partners(self) -> Partners:
+        return Partners(
+            transport=self._transport,
+            directory=self._directory.current,
+            deny_lists=self._deny_lists,
+            clock=self._clock,
+            round_s=self._round_s,
+        )
+
+    async def _begun(
+        self,
+        sought: Sought,
+        release: Release,
+        partners: Partners,
+        partner: str,
+        progress: Progress,
+    ) -> Gathered | None:
+        """Steps 3 and 4; None: too few."""
+        while True:
+            found = await self._gathered(sought, release, partners, progress)
+            if found is None:
+                return None
+            now = self._clock()
+            put = put_attempt(
+                Attempt.of(found.terms), partner=partner, seeds=seeds_at(now), now=now
+            )
+            with suppress(Overtaken):
+                await self._log.keep(put)
+                return found
+
+    async def _gathered(
+        self, sought: Sought, release: Release, partners: Partners, progress: Progress
+    ) -> Gathered | None:
+        return await Gathering(
+            partners,
+            release,
+            self._shelf.attempts(release.cube),
+            draft=partial(_terms, sought),
+            to_wire=lambda terms: terms_to_wire(terms, sought.cube, sought.registry.digest),
+            progress=progress,
+        ).gathered()
+
+    async def _frozen(
+        self, release: Release, decide: Callable[[list[bytes]], Made], terms: Terms | None = None
+    ) -> bytes:
+        """Decide over what is out, and freeze it.
+
+        :param decide: given what the cube's releases added to its books; takes a moment.
+        :param terms: of the rounds, where there were any.
+        """
+        while True:
+            after, rows = await asyncio.to_thread(self._shelf.books, release)
+            if (frozen := self._shelf.frozen(release)) is not None:
+                return frozen
+            made = await asyncio.to_thread(decide, rows)
+            octets = made.published.to_bytes()
+            put = put_release(release, octets, books=made.row, after=after)
+            with suppress(Overtaken):
+                await self._log.append(self._leaf(release, made.published, terms), also=put)
+                if made.beyond:
+                    await self._alarm(sum(map(len, made.beyond.values())))
+                return octets
+
+    async def _alarm(self, cells: int) -> None:
+        """Withheld cells that nothing protects any more: what is out cannot be taken back."""
+        get_logger().error(Event.FIGURES_BEYOND, count=cells)
+        await self._log.append(self._leaves.alarm(["FIGURES_BEYOND"], subject="figures-released"))
+
+    def _needs_rounds(self, sought: Sought, release: Release) -> bool:
+        books = Books.of(self._shelf.books(release)[1])
+        return needs_rounds(
+            sought.cube, sought.level, sought.unit, release.version, books, self._rules
+        )
+
+    def _decided(
+        self, sought: Sought, terms: Terms, combined: Combined, expected: int, rows: list[bytes]
+    ) -> Made:
+        return decide_unit(
+            terms, sought.cube, sought.level, sought.unit, combined, Books.of(rows),
+            self._rules, registry_digest=sought.registry.digest, expected=expected,
+            released_at=int(self._clock()),
+        )  # fmt: skip
+
+    def _totalled(self, sought: Sought, release: Release, expected: int, rows: list[bytes]) -> Made:
+        return total_unit(
+            sought.cube, sought.level, sought.unit, Books.of(rows), self._rules,
+            version=release.version, registry_digest=sought.registry.digest, expected=expected,
+            released_at=int(self._clock()),
+        )  # fmt: skip
+
+    def _leaf(self, release: Release, published: Published, terms: Terms | None) -> bytes:
+        return self._leaves.figures(
+            "figures-released",
+            audit_pb2.FiguresLeaf(
+                cube=release.cube,
+                cube_version=release.cube_version,
+                level=release.level,
+                period=release.period,
+                version=release.version,
+                list_digest=b"" if terms is None else terms.list_digest,
+                participants=0 if terms is None else len(terms.participants),
+                statement_digest=published.digest,
+            ),
+        )
+
+    def _not_reported(self, sought: Sought, expected: int) -> Published:
+        return not_reported(
+            sought.cube, sought.level, sought.unit,
+            registry_digest=sought.registry.digest, expected=expected,
+            released_at=int(self._clock()),
+        )  # fmt: skip
+
+
+def _terms(sought: Sought, attempt: Attempt) -> Terms:
+    return terms_of(
+        sought.cube, sought.level, sought.unit,
+        version=attempt.release.version,
+        participants=attempt.participants,
+        quarter=attempt.quarter,
+        cut_off=attempt.cut_off,
+    )  # fmt: skip
