@@ -7,6 +7,7 @@ that shares a month with it, for there the same figures are summed.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,11 +19,16 @@ from fairlead.v1 import query_pb2
 from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures.rounds import Partners, Progress, Said
 from gateway.figures.shelf import Attempt
+from gateway.members import LegFailed
 
 KNOWN_LISTS = 3
 """Lists served before that are asked at most ..."""
 NEW_LISTS = 3
-"""... and lists of those who are left: once with everybody, and twice without who dropped out."""
+"""... and lists of those who are left: once with everybody, and twice without who dropped out. Who
+did not answer the first time is asked a second time, for whoever is left out of a list is left out
+of all figures of these months."""
+FINAL_REASONS = frozenset({"BREAKER_OPEN", "NOT_LISTED", "ROOT_UNPINNED", "SUSPENDED"})
+"""Of partners that a moment later will not answer either."""
 TOO_CLOSE = "LIST_TOO_CLOSE"
 USED_UP = "FIGURES_USED_UP"
 STRANGER = frozenset({"ROOT_UNPINNED", "UNKNOWN_PARTNER"})
@@ -91,7 +97,7 @@ class Gathering:
             self._failed = self._failed or found
         # 2
         listed: tuple[str, ...] = tuple(sorted(self._partners.directory.listed))
-        for _ in range(NEW_LISTS):
+        for turn in range(NEW_LISTS):
             new = self._attempt(listed)
             try:
                 found = await self._asked(new)
@@ -99,7 +105,10 @@ class Gathering:
                 break
             if isinstance(found, Gathered):
                 return found
-            listed = self._left(found)
+            silent = set() if turn else {n for n, why in found.failed.items() if _silent(why)}
+            if silent:
+                await asyncio.sleep(self._partners.round_s / 10)
+            listed = self._left(found, silent)
             if not listed:
                 break
         # 3
@@ -144,10 +153,11 @@ class Gathering:
             return said
         return Gathered(terms=terms, wire=wire, ready=said.statements)
 
-    def _left(self, said: Said) -> tuple[str, ...]:
+    def _left(self, said: Said, silent: set[str]) -> tuple[str, ...]:
         """Who is left of a list: without those who take no part; and once all of them do, without
         those who know somebody of it not, for who that is they do not say.
 
+        :param silent: those who are asked once more.
         :raises ParticipantMissing, ListTooClose: see :meth:`gathered`.
         """
         asked = {*said.statements, *said.failed}
@@ -157,8 +167,10 @@ class Gathering:
             if why.reason in STRANGER and why.status == query_pb2.STATUS_INVALID
         }
         objecting = {name for name, why in said.failed.items() if why.reason == TOO_CLOSE}
-        gone = said.failed.keys() - objecting - strangers or strangers
-        if gone:
+        gone = said.failed.keys() - objecting - strangers - silent
+        if not gone and not silent:
+            gone = strangers
+        if gone or silent:
             return tuple(sorted(asked - gone))
         if self._failed is not None:
             self._failed.complete()
@@ -167,6 +179,10 @@ class Gathering:
             "a list of participants differs by too few from one that was served",
             remedy=f"wait for the release's next version; these partners refuse: {names}",
         )
+
+
+def _silent(why: LegFailed) -> bool:
+    return why.status != query_pb2.STATUS_INVALID and why.reason not in FINAL_REASONS
 
 
 def seeds_at(now: float) -> set[str]:
