@@ -38,9 +38,9 @@ MIGRATIONS = (
     CREATE TABLE figures_release (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         cube TEXT NOT NULL, cube_version INTEGER NOT NULL, level TEXT NOT NULL,
-        unit TEXT NOT NULL, version INTEGER NOT NULL,
+        unit TEXT NOT NULL, version INTEGER NOT NULL, layout TEXT NOT NULL,
         release BLOB NOT NULL, books BLOB NOT NULL,
-        UNIQUE (cube, cube_version, level, unit, version)
+        UNIQUE (cube, layout, level, unit, version)
     ) STRICT
     """,
 )
@@ -115,11 +115,13 @@ class FiguresShelf:
 
     # ── Releases ─────────────────────────────────────────────────────────────────────────────
 
-    def frozen(self, release: Release) -> bytes | None:
-        """The octets of a release that is out."""
+    def frozen(self, release: Release, layout: str) -> bytes | None:
+        """The octets of a release that is out, of whichever version of the cube that had this
+        layout: a raised one goes on with it."""
         rows = self._log.read(
-            f"SELECT release FROM figures_release WHERE {_KEY}",  # noqa: S608
-            _key(release),
+            "SELECT release FROM figures_release "
+            "WHERE cube = ? AND layout = ? AND level = ? AND unit = ? AND version = ?",
+            (release.cube, layout, release.level, release.period, release.version),
         )
         return bytes(rows[0][0]) if rows else None
 
@@ -205,9 +207,12 @@ def put_attempt(attempt: Attempt, *, partner: str, seeds: Collection[str], now: 
     return put
 
 
-def put_release(release: Release, octets: bytes, *, books: bytes, after: int) -> Also:
+def put_release(
+    release: Release, octets: bytes, *, layout: str, books: bytes, after: int
+) -> Also:
     """For the transaction of its leaf: it is out, for good.
 
+    :param layout: of its cube (:mod:`fairlead.strategic.layout`).
     :param books: what it adds to the cube's. :param after: the place of the last release that it
         was judged by; see :meth:`FiguresShelf.books`.
     :raises Overtaken: there is a later one.
@@ -222,9 +227,9 @@ def put_release(release: Release, octets: bytes, *, books: bytes, after: int) ->
         if last != after:
             raise Overtaken
         connection.execute(
-            "INSERT INTO figures_release (cube, cube_version, level, unit, version, release, "
-            "books) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*_key(release), octets, books),
+            "INSERT INTO figures_release (cube, cube_version, level, unit, version, layout, "
+            "release, books) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+            (*_key(release), layout, octets, books),
         )
 
     return put
