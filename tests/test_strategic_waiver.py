@@ -14,7 +14,7 @@ from fairlead.published import Shown
 from fairlead.strategic.books import Books
 from fairlead.strategic.layout import layout_of
 from fairlead.strategic.waiver import Waiver, in_force, known, shares, sign_waiver, verify_waiver
-from tests.strategic import REGISTRY, federation, months_of
+from tests.strategic import REGISTRY, Record, federation, months_of
 from tests.walks import ASKER, NOW, OWNER, World, make_world
 
 REPORTS = REGISTRY.cube("reports-received")
@@ -131,3 +131,34 @@ def test_of_several_waivers_of_a_share_the_version_at_hand_counts() -> None:
     assert in_force([final], layout, 1) == [final]
     other = waived("test", partner=OWNER)
     assert len(in_force([first, other, first], layout, 1)) == 2
+
+
+def test_what_a_published_share_leaves_of_a_withheld_cell_is_protected() -> None:
+    """Two contribute to a cell, and the one with most of it publishes that. The cell is bounded
+    from below then, so that one more is withheld beside it than without."""
+    outcomes = REGISTRY.cube("enquiry-outcomes")
+    month, place = months_of("2026-Q1")[0], "NLRTM-oth"
+
+    def of(outcome: str, count: int) -> list[Record]:
+        words = (1, *(0,) * (sum(each.words for each in outcomes.measures) - 1))
+        return [Record(month, (place, outcome), words)] * count
+
+    shown = {}
+    for published in (False, True):
+        pool = federation(outcomes, partners=8, months=[], each=0)
+        for at, name in enumerate(pool.ids):
+            few = {0: 290, 1: 10}.get(at, 0)
+            pool.records[name] = of("open", few) + of("unsubstantiated", 10) + of("seizure", 13)
+        pool.noise = False
+        waiver = waived(
+            "test", partner=pool.ids[0], cube=outcomes.id, measure="enquiries",
+            level="quarter,outcome-group", cell="2026-Q1/pending", value=290,
+            layout=layout_of(outcomes),
+        )  # fmt: skip
+        pool.books = Books(waivers=(waiver,) if published else ())
+        pool.release("quarter", "2026-Q1")
+        made = pool.release("quarter,outcome-group", "2026-Q1")
+        shown[published] = [cell.shown for cell in made.published.of("enquiries")]
+        assert not made.beyond
+    withheld, value = Shown.SUPPRESSED, Shown.VALUE
+    assert shown == {False: [withheld, withheld, value], True: [withheld] * 3}

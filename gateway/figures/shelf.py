@@ -207,9 +207,7 @@ def put_attempt(attempt: Attempt, *, partner: str, seeds: Collection[str], now: 
     return put
 
 
-def put_release(
-    release: Release, octets: bytes, *, layout: str, books: bytes, after: int
-) -> Also:
+def put_release(release: Release, octets: bytes, *, layout: str, books: bytes, after: int) -> Also:
     """For the transaction of its leaf: it is out, for good.
 
     :param layout: of its cube (:mod:`fairlead.strategic.layout`).

@@ -145,9 +145,7 @@ class WaiverDesk:
         unit = cube.level(waiver.level).cell(waiver.cell).unit
         Period(unit, unit).check_closed(now)
         if waiver.version > version_at(unit, now):
-            raise InvalidInput(
-                "figures of this version are not due", reasons=("RELEASE_VERSION",)
-            )
+            raise InvalidInput("figures of this version are not due", reasons=("RELEASE_VERSION",))
         if waiver.issued_at > now + SKEW_S:
             raise InvalidInput(
                 "a waiver was not signed in the future",

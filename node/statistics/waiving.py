@@ -153,7 +153,7 @@ class Waiving:
         self, cube: str, level: str, cell: str, measure: str, version: int
     ) -> _Wanted:
         """:raises InvalidInput: CUBE_UNKNOWN, LEVEL_UNKNOWN, CELL_UNKNOWN, MEASURE_UNKNOWN,
-            WAIVER_MEASURE, PERIOD_OPEN, RELEASE_VERSION. :raises Refused: FIRST_NODE.
+        WAIVER_MEASURE, PERIOD_OPEN, RELEASE_VERSION. :raises Refused: FIRST_NODE.
         """
         registry = await self.taking.cubes()
         found = registry.cube(cube)
