@@ -253,8 +253,8 @@ async def test_octets_that_are_no_waiver_are_refused(town: Town) -> None:
 async def test_what_is_out_goes_on_under_a_raised_version_of_the_same_layout(
     town: Town, same: bool
 ) -> None:
-    """With another title nobody is asked, and the octets are those that are frozen. With a code
-    more the cells are others, and everything of those months is withheld."""
+    """With another title the octets are those that are frozen; with a code more the cells are
+    others, and everything of those months is withheld."""
     first = (await town.ask())[-1].released.release
     raise_version(town, same=same)
     town.wire.seen.clear()

@@ -226,8 +226,8 @@ def test_whatever_is_refused_looks_like_what_is_suppressed() -> None:
 
 
 def test_a_raised_version_of_the_same_layout_goes_on_with_what_is_out() -> None:
-    """Another title is another version of the cube. What is frozen stays frozen, its totals need no
-    node, and the next version of the figures is the next one of the same series."""
+    """Another title is another version of the cube: what is frozen stays frozen, and the next
+    version of the figures is the next one of the same series."""
     pool = federation(REPORTS, months=months_of("2026-Q1"), each=60)
     before = pool.release("quarter,country", "2026-Q1").published
     pool.cube = replace(REPORTS, version=REPORTS.version + 1, title="Reports that came in")

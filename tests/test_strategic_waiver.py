@@ -134,8 +134,8 @@ def test_of_several_waivers_of_a_share_the_version_at_hand_counts() -> None:
 
 
 def test_what_a_published_share_leaves_of_a_withheld_cell_is_protected() -> None:
-    """Two contribute to a cell, and the one with most of it publishes that. The cell is bounded
-    from below then, so that one more is withheld beside it than without."""
+    """Of two that contribute to a cell the one with most of it publishes that: the cell is bounded
+    from below then, and one more is withheld beside it than without."""
     outcomes = REGISTRY.cube("enquiry-outcomes")
     month, place = months_of("2026-Q1")[0], "NLRTM-oth"
 

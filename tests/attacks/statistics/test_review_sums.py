@@ -58,9 +58,8 @@ def test_four_said_to_have_dropped_out_leave_the_figure_of_the_one_that_contribu
 
 @pytest.mark.parametrize("defended", [True, False])
 def test_a_partners_second_node_says_something_else_under_the_same_masks(defended: bool) -> None:
-    """Both nodes of p03 have its keys, each a store of its own, and the second one became the
-    first. Where seeds do not say by which node a partner takes part, the difference is exact; where
-    they do, it is as wide as a mask, and nothing is made of what the second one says."""
+    """Both have p03's keys, each a store of its own; the second became the first. The difference is
+    exact where seeds do not say which node takes part; where they do, it is as wide as a mask."""
     nodes = Nodes(8)
     terms = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
     own = {name: count_figures([20]) for name in nodes.ids}
