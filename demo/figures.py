@@ -149,7 +149,7 @@ def _outcome(random: Random, name: str, on: dt.date, enquiry: str) -> Entry:
     if code != "seizure":
         return made
     exchange = random.choices(("linked", "unlinked"), (6, 4))[0]
-    kilograms = min(900, 5 + int(random.expovariate(1 / 90)))
+    kilograms = min(9_000, 40 + int(random.expovariate(1 / 900)))
     return replace(made, kg=kilograms, codes={"outcome": code, "exchange": exchange})
 
 

@@ -5,9 +5,9 @@ beside the running process (SQLite's online backup), every other small file as i
 manifest with sizes and SHA-256 digests. Left out: the index (it is rebuilt from its sources),
 what is published for blind queries with the seeds behind it (an old seed in a backup would open
 what its epoch kept closed), the key of what watches look up again, the mark by which a witness
-knows that it lost nothing, what was said about figures, locks and sockets. Private keys of the identity are not in it: they are
-kept in ``keys_dir``, which is backed up once, offline. The archive holds secrets all the same (the
-keys of answers and of the index), so it is written with mode 0600.
+knows that it lost nothing, what was said about figures, locks and sockets. Private keys of the
+identity are not in it: they are kept in ``keys_dir``, which is backed up once, offline. The archive
+holds secrets all the same (the keys of answers and of the index), so it is written with mode 0600.
 
 Bodies and details of the log's leaves are sealed in it, under the key of their class and month:
 once a period is over and erased, no archive tells what it held (docs/adr/0037).

@@ -1,13 +1,9 @@
-"""The user's side of a query: check the draft against one's own terms, sign it, read answers.
-
-The client believes its node about nothing it signs: it recomputes every commitment of the
-mandate from what the user typed.
-"""
+"""The user's side: have a question drafted and check it, sign it, read what comes back."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -21,22 +17,15 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from fairlead import signing
 from fairlead.approving import Waiting, check_pending, check_terms
 from fairlead.certificates import SpiffeId
+from fairlead.drafted import Draft, check_draft
 from fairlead.envelope.approval import sign_approval
-from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, Cutter, chunk_count, root_of
-from fairlead.envelope.query import (
-    MANDATE_LIFETIME_S,
-    NONCE_SEED,
-    WINDOW_S,
-    Committed,
-    Scope,
-    partner_digest,
-    term_leaf,
-    term_nonce,
-)
-from fairlead.errors import Forged
+from fairlead.envelope.chunk import MAX_BLIND_CHUNKS, chunk_count
+from fairlead.kpi.signature import Statement
 from fairlead.packed import PackedTerms
 from fairlead.partners import Directory
 from fairlead.profile import Profile
+from fairlead.strategic.question import draft_question, sign_question
+from fairlead.strategic.received import Request
 from fairlead.v1 import asking_pb2 as pb
 from fairlead.v1 import (
     asking_pb2_grpc,
@@ -46,125 +35,15 @@ from fairlead.v1 import (
     evidence_pb2,
     evidence_pb2_grpc,
     policy_pb2_grpc,
-    query_pb2,
 )
 
 CHUNK_TIMEOUT_S = 60.0
+UNIT_TIMEOUT_S = 60.0
+"""Seconds that the rounds of one unit of time may take, with those that others want first."""
 PREPARE_TIMEOUT_S = 10.0
 EVIDENCE_TIMEOUT_S = 600.0
 PAGE = 1024
 """Terms, and rows, of one message."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Draft:
-    """A draft that agrees with what the user typed, ready to be signed."""
-
-    request: pb.PrepareRequest
-    response: pb.PrepareResponse
-    legal_basis: str
-    mode: int
-    term_count: int
-
-    @property
-    def blind(self) -> bool:
-        """Whether partners would learn the number of terms and not the terms."""
-        return self.mode == query_pb2.MODE_BLIND
-
-    @property
-    def exposures(self) -> Sequence[pb.Exposure]:
-        """Who will learn what."""
-        return self.response.exposures
-
-
-def check_draft(
-    request: pb.PrepareRequest,
-    response: pb.PrepareResponse,
-    *,
-    terms: Iterable[tuple[str, str]] | None = None,
-    certificate: bytes,
-    directory: Directory,
-    partner_id: str,
-    now: float,
-) -> Draft:
-    """Recompute a drafted mandate from the user's own input.
-
-    1. It names this user's certificate, partner and federation, begins now and lives at most
-       24 hours.
-    2. Purpose and mode are those asked for; a mode that the user left open is what the draft says,
-       for the user to see.
-    3. Its terms, period, events and handling are exactly the user's; handling that the user left
-       to the case is what the draft says, for the user to see.
-    4. Its case is the user's.
-    5. Every partner's digest opens: as asked for those announced, as not asked for all others.
-       A digest opens to one partner only, so the node's newer list of partners may be believed.
-
-    :param terms: scheme and value of each term in order; None for those of the request.
-    :param certificate: the user's own, DER. :param partner_id: the user's own.
-    :param now: unix seconds.
-    :raises Forged: the node drafted something else.
-    """
-    mandate = signing.parse_canonical(query_pb2.Mandate, response.mandate)
-    # 1
-    lifetime = mandate.expires_at - mandate.issued_at
-    mine = mandate.user_certificate_digest == signing.digest(certificate) and (
-        mandate.partner_id,
-        mandate.federation,
-    ) == (partner_id, directory.federation)
-    begins_now = abs(mandate.issued_at - now) <= WINDOW_S
-    if not mine or not begins_now or not 0 < lifetime <= MANDATE_LIFETIME_S:
-        raise _differs("USER")
-    # 2
-    mode = request.mode or mandate.mode
-    if (mandate.purpose, mandate.mode) != (request.purpose, mode):
-        raise _differs("PURPOSE")
-    # 3
-    if terms is None:
-        terms = ((term.scheme, term.value) for term in request.terms)
-    for wanted, drafted in ((request.tlp, response.tlp), (request.pap, response.pap)):
-        if wanted and drafted != wanted:
-            raise _differs("HANDLING")
-    scope = Scope(
-        since=request.since,
-        until=request.until,
-        events=tuple(sorted(set(request.events))),
-        tlp=response.tlp,
-        pap=response.pap,
-    )
-    if committed(terms, response.nonce_seed, scope, mode) != Committed(
-        schemes=list(mandate.schemes), count=mandate.term_count, root=mandate.terms_root
-    ):
-        raise _differs("TERMS")
-    # 4
-    if mandate.case_commitment != signing.commit(response.case_nonce, request.case_id.encode()):
-        raise _differs("CASE")
-    # 5
-    _check_partners(request, response, mandate)
-    return Draft(
-        request=request,
-        response=response,
-        legal_basis=mandate.legal_basis,
-        mode=mandate.mode,
-        term_count=mandate.term_count,
-    )
-
-
-def committed(
-    terms: Iterable[tuple[str, str]], nonce_seed: bytes, scope: Scope, mode: int
-) -> Committed:
-    """What a mandate must say of these terms; 32 octets a chunk are held, and no term.
-
-    :raises Forged: the seed is none, so that the nonces are not what they should be.
-    """
-    if len(nonce_seed) != NONCE_SEED:
-        raise _differs("TERMS")
-    schemes: set[str] = set()
-    cutter, count = Cutter(mode), 0
-    for scheme, value in terms:
-        schemes.add(scheme)
-        cutter.add(term_leaf(scheme, value, term_nonce(nonce_seed, count), scope))
-        count += 1
-    return Committed(schemes=sorted(schemes), count=count, root=root_of(cutter.roots()))
 
 
 async def _paged(
@@ -181,31 +60,6 @@ async def _paged(
         message = pb.PrepareRequest()
 
 
-def _check_partners(
-    request: pb.PrepareRequest, response: pb.PrepareResponse, mandate: query_pb2.Mandate
-) -> None:
-    asked = {exposure.partner_id for exposure in response.exposures}
-    listed = list(response.directory_partners)
-    beyond = request.partners and not asked <= set(request.partners)
-    shape = len(mandate.partner_digests) == len(response.partner_salts) == len(listed)
-    if beyond or not asked <= set(listed) or len(set(listed)) != len(listed) or not shape:
-        raise _differs("PARTNERS")
-    for partner_id, salt, digest in zip(
-        listed, response.partner_salts, mandate.partner_digests, strict=True
-    ):
-        opened = partner_digest(salt, partner_id, mandate.mandate_id, asked=partner_id in asked)
-        if opened != digest:
-            raise _differs("PARTNERS")
-
-
-def _differs(what: str) -> Forged:
-    return Forged(
-        "your node drafted something other than what you asked; nothing was signed or sent",
-        reasons=("DRAFT_DIFFERS", what),
-        remedy="tell your security officer",
-    )
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Standing:
     """A query that stands until then (unix seconds), in place of a watch that is renewed."""
@@ -219,8 +73,8 @@ class NodeClient:
 
     def __init__(self, profile: Profile, directory: Directory) -> None:
         node = SpiffeId.parse(profile.node_id)
-        self._directory = directory
-        self._partner_id = node.partner_id or ""
+        self.directory = directory
+        self.partner_id = node.partner_id or ""
         material = tls.KeyMaterial.load(
             Path(profile.certificate), Path(profile.key), [directory.federation_ca]
         )
@@ -264,8 +118,8 @@ class NodeClient:
             response,
             terms=terms.pairs(),
             certificate=self.certificate,
-            directory=self._directory,
-            partner_id=self._partner_id,
+            directory=self.directory,
+            partner_id=self.partner_id,
             now=time.time(),
         )
 
@@ -343,6 +197,56 @@ class NodeClient:
         call = self._files.CollectEvidence(request, timeout=EVIDENCE_TIMEOUT_S)
         return b"".join([piece.octets async for piece in call])
 
+    # ── Figures ──────────────────────────────────────────────────────────────────────────────────
+
+    async def list_cubes(self, *, timeout_s: float = 30) -> pb.ListCubesResponse:
+        """The cubes in force, and what the user may ask of them.
+
+        :raises grpc.RpcError: refused.
+        """
+        listed: pb.ListCubesResponse = await self.stub.ListCubes(
+            pb.ListCubesRequest(), timeout=timeout_s
+        )
+        return listed
+
+    async def ask_figures(
+        self, request: Request, *, timeout_s: float | None = None
+    ) -> AsyncIterator[pb.AskFiguresResponse]:
+        """Sign a question about figures and send it; yields events as figures are released.
+
+        :param timeout_s: of the whole; by default a minute for every unit of time.
+        :raises grpc.RpcError: refused at home or by the gateway.
+        """
+        question = draft_question(
+            federation=self.directory.federation,
+            partner_id=self.partner_id,
+            user_certificate=self.certificate,
+            purpose=request.purpose,
+            cube=request.cube,
+            registry_digest=request.registry.digest,
+            level=request.level,
+            period=request.period,
+            now=time.time(),
+        )
+        call = self.stub.AskFigures(
+            pb.AskFiguresRequest(question=question, signature=sign_question(question, self._key)),
+            timeout=timeout_s or UNIT_TIMEOUT_S * (1 + len(request.units)),
+        )
+        try:
+            async for event in call:
+                yield event
+        finally:
+            call.cancel()
+
+    async def sign_pack(self, statement: Statement) -> bytes:
+        """The partner's signature over the statement of a KPI pack.
+
+        :raises grpc.RpcError: refused.
+        """
+        request = pb.SignPackRequest(statement=statement.to_bytes())
+        signed: pb.SignPackResponse = await self.stub.SignPack(request, timeout=30)
+        return signed.signature
+
     # ── The second person ────────────────────────────────────────────────────────────────────
 
     async def pending(self, *, timeout_s: float = 30) -> list[Waiting]:
@@ -353,7 +257,7 @@ class NodeClient:
         listed = await self.stub.ListApprovals(pb.ListApprovalsRequest(), timeout=timeout_s)
         return [
             check_pending(
-                shown, directory=self._directory, partner_id=self._partner_id, now=time.time()
+                shown, directory=self.directory, partner_id=self.partner_id, now=time.time()
             )
             for shown in listed.pending
         ]

@@ -169,16 +169,22 @@ class Published:
         _require((self.version == 0) == (shown == {Shown.NOT_REPORTED}))
 
     @classmethod
-    def parse(cls, data: bytes, registries: Iterable[Registry]) -> Published:
+    def parse(
+        cls, data: bytes, registries: Iterable[Registry], *, same: Cube | None = None
+    ) -> Published:
         """Read a release's octets. Total.
 
         :param registries: those that it may be of, known by their digests.
+        :param same: a cube that a release of any other registry may be of, in this very version: no
+            later registry has another cube under it (:mod:`fairlead.cubes.succession`).
         :raises InvalidInput: not one (PUBLISHED_FORM or why it is not canonical), or of a registry,
             a cube or a level that is not there (PUBLISHED_REGISTRY, CUBE_UNKNOWN, LEVEL_UNKNOWN).
         """
         said = signing.parse_canonical(pb.PublishedRelease, data)
-        registry = _named(said.registry_digest, registries)
-        cube = registry.cube(said.cube)
+        if same is not None and (said.cube, said.cube_version) == (same.id, same.version):
+            cube = same
+        else:
+            cube = _named(said.registry_digest, registries).cube(said.cube)
         level, unit = cube.level(said.level), parse_unit(said.unit)
         _require(cube.version == said.cube_version and unit.step is level.time)
         codes = codes_of(level, unit)

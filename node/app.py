@@ -47,6 +47,7 @@ from node.exchange import GatewayExchange
 from node.exposure import acceptance
 from node.exposure.gate import accepts
 from node.feedback import FeedbackBook
+from node.figuring import Figuring
 from node.following import Following
 from node.heads import HeadKeeper
 from node.index import Index
@@ -88,6 +89,7 @@ class NodeApp:
     ledger: Ledger
     reconciler: Reconciler
     asking: Asking
+    figuring: Figuring
     approvals: Approvals
     answering: Answering
     cases: cases.CaseRegister
@@ -212,6 +214,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
         ledger=ledger,
         reconciler=reconciler,
         asking=asker.asking,
+        figuring=asker.figuring,
         approvals=asker.approvals,
         answering=answering,
         cases=asker.cases,
@@ -443,6 +446,8 @@ def _bind(
                 asker.watches,
                 asker.telling,
                 asker.cases,
+                asker.figuring,
+                asker.packs,
                 directory,
                 offering.delivery,
                 follower,

@@ -11,18 +11,26 @@ from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
 import grpc.aio
 
 from fairlead.release import ReleaseDesk
-from fairlead.v1 import gateway_pb2, gateway_pb2_grpc, query_pb2
+from fairlead.v1 import (
+    gateway_pb2,
+    gateway_pb2_grpc,
+    query_pb2,
+    statistics_pb2,
+    statistics_pb2_grpc,
+)
 from node import cases, feedback, history
 from node.approvals import Approvals
 from node.asking import Asking
 from node.blinded import Library
 from node.casefile import CaseFiles, Shelves
 from node.drafting import Drafter
+from node.figuring import Figuring, GatewayFigures
 from node.following import Following
 from node.guard import MEMORY_S, Guard
 from node.held import Held
 from node.line import GatewayLine
-from node.opening import open_vault, watch_key, words_of
+from node.opening import cubes_of, open_vault, watch_key, words_of
+from node.packing import PackDesk
 from node.parts import Parts
 from node.reviews import Reviews
 from node.sealer import Sealer
@@ -31,6 +39,9 @@ from node.snapshots import Exchange, Snapshots
 from node.spending import AskerBudgets
 from node.vault import Cipher, Vault
 from node.watches import Watches, WatchShelf
+
+FIGURES_TIMEOUT_S = 2 * 3600.0
+"""Seconds that a question of the most units of time may take, each in rounds of its own."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +57,8 @@ class Asker:
     snapshots: Snapshots
     watches: Watches
     files: CaseFiles
+    figuring: Figuring
+    packs: PackDesk
 
 
 def open_snapshots(parts: Parts, exchange: Exchange) -> Snapshots:
@@ -124,7 +137,35 @@ def open_asker(
         asking=asking, approvals=_approvals(parts, kept, held, reviews),
         telling=_telling(parts, line, kept, book), book=book, cases=register, vault=vault,
         snapshots=snapshots, watches=watching, files=_files(parts, kept, held, register),
+        figuring=_figuring(parts, line, following), packs=_packs(parts),
     )  # fmt: skip
+
+
+def _packs(parts: Parts) -> PackDesk:
+    return PackDesk(
+        partner_id=parts.config.partner,
+        keys=parts.keys,
+        directory=parts.directory,
+        log=parts.log,
+        leaves=parts.leaves,
+    )
+
+
+def _figuring(parts: Parts, line: GatewayLine, following: Following) -> Figuring:
+    return Figuring(
+        partner_id=parts.config.partner,
+        keys=parts.keys,
+        log=parts.log,
+        leaves=parts.leaves,
+        directory=parts.directory,
+        deny_lists=parts.member.deny_lists,
+        policy=parts.policy,
+        heads=parts.heads,
+        registry=cubes_of,
+        check_clock=following.check_clock,
+        send=_figures_sender(line),
+        clock=parts.clock,
+    )
 
 
 def _files(
@@ -232,6 +273,23 @@ def _sender(line: GatewayLine, deadline_s: float) -> GatewayQuery:
     ) -> AsyncIterator[gateway_pb2.QueryResponse]:
         stub = gateway_pb2_grpc.GatewayServiceStub(line.channel())
         call = stub.Query(request, timeout=2 * deadline_s)
+        try:
+            async for response in call:
+                yield response
+        finally:
+            call.cancel()
+
+    return send
+
+
+def _figures_sender(line: GatewayLine) -> GatewayFigures:
+    """Streams one question about figures through the gateway; leaving early cancels the call."""
+
+    async def send(
+        request: statistics_pb2.QueryFiguresRequest,
+    ) -> AsyncIterator[statistics_pb2.QueryFiguresResponse]:
+        stub = statistics_pb2_grpc.StatisticsServiceStub(line.channel())
+        call = stub.QueryFigures(request, timeout=FIGURES_TIMEOUT_S)
         try:
             async for response in call:
                 yield response

@@ -26,8 +26,9 @@ from certs.dev.policies import local_policy as own_policy
 from certs.dev.policies import publish
 from demo.accepting import accept_records
 from fairlead import identifiers
-from fairlead.client import Draft, NodeClient
+from fairlead.client import NodeClient
 from fairlead.config import GatewayConfig, Limits, LocalPolicy, NodeConfig
+from fairlead.drafted import Draft
 from fairlead.partners import Directory
 from fairlead.policy.issuing import Wishes
 from fairlead.profile import Profile

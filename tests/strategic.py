@@ -96,15 +96,34 @@ class Federation:
             return self.nodes.run(terms, figures)
         counted = [sum(f.contributes[at] for f in figures.values()) for at in range(level.width)]
         sums: dict[str, dict[str, int]] = {}
+        by = {
+            group: {
+                spelt: sum(
+                    any(
+                        f.values[at][word]
+                        for word, m in enumerate(terms.measures)
+                        if m.group == group
+                    )
+                    for f in figures.values()
+                )
+                for at, spelt in enumerate(terms.cells)
+            }
+            for group in terms.groups
+        }
         for at, spelt in enumerate(terms.cells):
             if counted[at] < terms.needed:
                 continue
             row = sums[spelt] = {}
             for word, measure in enumerate(words_of(self.cube)):
+                if measure.group and by[measure.group][spelt] < terms.needed:
+                    row |= {each.name: 0 for each in measure.words}
+                    continue
                 for power, each in enumerate(measure.words, start=1):
                     total = sum(f.values[at][word] ** power for f in figures.values())
                     row[each.name] = total + self._noise(float(each.scale))
-        return Combined(contributors=dict(zip(terms.cells, counted, strict=True)), sums=sums)
+        return Combined(
+            contributors=dict(zip(terms.cells, counted, strict=True)), sums=sums, groups=by
+        )
 
     def _noise(self, scale: float) -> int:
         if not self.noise:

@@ -29,6 +29,9 @@ from node.service import AUTHORISATION as NODE
 EVERYBODY_AT_HOME = frozenset(
     f"user:{role}" for role in ("analyst", "approver", "security-officer", "auditor", "operator")
 )
+ASKING_FIGURES = frozenset(
+    f"user:{role}" for role in ("analyst", "approver", "security-officer", "auditor")
+)
 EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AuthorityService/Enrol": frozenset({"stranger"}),
     "/fairlead.v1.AuthorityService/RenewCertificate": frozenset({"stranger"}),
@@ -75,6 +78,9 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.AskingService/ListWatches": frozenset({"user:analyst", "user:auditor"}),
     "/fairlead.v1.AskingService/ShowWatch": frozenset({"user:analyst"}),
     "/fairlead.v1.AskingService/RemoveWatch": frozenset({"user:analyst"}),
+    "/fairlead.v1.AskingService/ListCubes": ASKING_FIGURES,
+    "/fairlead.v1.AskingService/AskFigures": ASKING_FIGURES,
+    "/fairlead.v1.AskingService/SignPack": ASKING_FIGURES,
     "/fairlead.v1.DecisionService/ReadDecisions": frozenset({"user:security-officer"}),
     "/fairlead.v1.AuditReadingService/ListLeaves": frozenset({"user:auditor"}),
     "/fairlead.v1.AuditReadingService/ShowLeaf": frozenset({"user:auditor"}),

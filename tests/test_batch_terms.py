@@ -12,7 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fairlead.client import _paged, committed
+from fairlead.client import _paged
+from fairlead.drafted import committed
 from fairlead.envelope.chunk import (
     Cutter,
     check_chunk,

@@ -5,15 +5,17 @@ from __future__ import annotations
 import csv
 import io
 import json
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
 
 from fairlead.cli.output import RowFormat
 from fairlead.cli.stats.showing import Answer, as_chart, as_csv, document, notes, show, table
-from fairlead.cubes.period import parse_period
+from fairlead.cubes.period import TimeStep, parse_period
 from fairlead.errors import InvalidInput
-from tests.released import METHOD, RULES, every_kind, release, small
+from fairlead.published import PublishedCell, Shown
+from tests.released import METHOD, RULES, defaults, every_kind, release, small
 
 LEVEL = "quarter,country,kind"
 
@@ -40,7 +42,46 @@ def test_the_table_tells_every_kind_apart() -> None:
         ["Netherlands · Anonymous", "suppressed", "not reported"],
         ["Netherlands · Named", "not reported", "not reported"],
         ["participants", "12 of 14", "none"],
+        ["figures", "first", "none"],
     ]
+
+
+def test_many_rows_without_a_figure_are_one() -> None:
+    """In a table alone: whoever reads 26 countries sees those that have figures; a few stay."""
+    registry = defaults()
+    cube, level = registry.cube("reports-received"), "quarter,country"
+
+    def only(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 120 if codes == ("NL",) else None, 15)
+
+    made = Answer(
+        cube=cube, level=cube.level(level), units=parse_period("2026-Q1").units(TimeStep.QUARTER),
+        releases=(release(registry, cube.id, level, "2026-Q1", only, version=2),),
+    )  # fmt: skip
+    _, rows = table(made.grid(cube.measures[0]))
+    assert rows == [
+        ["Netherlands", "120 ± 15"], ["25 more", "suppressed"], ["participants", "12 of 14"],
+        ["figures", "final"],
+    ]  # fmt: skip
+    assert len(as_csv(made).splitlines()) == 1 + 26
+
+
+def test_too_few_partners_are_told_from_none_asked() -> None:
+    """Where too few took part, it is not reported, with how many they were."""
+    cube = small().cube("reports")
+
+    def none(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell(codes=codes, shown=Shown.NOT_REPORTED)
+
+    made = Answer(
+        cube=cube, level=cube.level(LEVEL), units=parse_period("2026-Q1").units(TimeStep.QUARTER),
+        releases=(release(small(), "reports", LEVEL, "2026-Q1", none, version=0, participants=2),),
+    )  # fmt: skip
+    _, rows = table(made.grid(cube.measures[0]))
+    assert rows[-2:] == [["participants", "2 of 14"], ["figures", "none"]]
+    (told,) = document(made)["releases"]  # type: ignore[misc]
+    assert (told["reported"], told["participants"], told["expected"]) == (False, 2, 14)
+    assert "not reported: 2026-Q1" in list(notes(made))
 
 
 def test_json_has_null_and_never_nought_for_what_is_not_shown() -> None:

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead import signing
-from fairlead.client import Draft, check_draft
+from fairlead.drafted import Draft, check_draft
 from fairlead.envelope.query import (
     MANDATE_LIFETIME_S,
     WINDOW_S,

@@ -12,8 +12,8 @@ import pytest
 
 from fairlead import identifiers
 from fairlead.cli import cover
-from fairlead.client import Draft
 from fairlead.cover import MAX_WAITING, Lane, invented
+from fairlead.drafted import Draft
 from fairlead.errors import FairleadError, InvalidInput, Refused, Unreachable
 from fairlead.v1 import asking_pb2, query_pb2
 

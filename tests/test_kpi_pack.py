@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import zipfile
+from collections.abc import Sequence
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,7 +23,7 @@ from fairlead import signing
 from fairlead.errors import Conflict, FairleadError, Forged, InvalidInput
 from fairlead.kpi.bundle import bundle
 from fairlead.kpi.contents import Contents
-from fairlead.kpi.figures import displacement, modus
+from fairlead.kpi.figures import displacement, glance, modus
 from fairlead.kpi.pack import kpi_page, make_pack
 from fairlead.kpi.page import POLICY
 from fairlead.kpi.pending import pending
@@ -312,24 +313,78 @@ def test_a_growing_way_of_abuse_is_seen(big: Contents) -> None:
     assert rows["PIN-code fraud"] == "more"
 
 
-def test_a_missing_quarter_is_no_smaller_year() -> None:
-    """A year with a quarter that is not shown has no sum, and no change is claimed."""
-
-    def figure(_: Any, codes: tuple[str, ...]) -> PublishedCell:
-        return PublishedCell.of(codes, 500, 5)
-
-    quarters = [f"{year}-Q{n}" for year in (2025, 2026) for n in (1, 2, 3, 4)][:-1]
-    given_level = ("displacement", "quarter,shore")
+def displaced(quarters: Sequence[str], figure: Any) -> str:
+    """The page on displacement, of these quarters."""
     made = Contents.of(
         2026,
         federation="example",
         registry=defaults(),
         priorities=Priorities(),
-        releases=[release(defaults(), *given_level, quarter, figure) for quarter in quarters],
+        releases=[
+            release(defaults(), "displacement", "quarter,shore", quarter, figure)
+            for quarter in quarters
+        ],
     )
-    text = "".join(displacement(made))
-    assert "is not known" in text
-    assert "2,000 ± 20" in text
+    return "".join(displacement(made))
+
+
+QUARTERS = [f"{year}-Q{n}" for year in (2025, 2026) for n in (1, 2, 3, 4)]
+
+
+def test_a_missing_quarter_is_no_smaller_year() -> None:
+    """Years are compared by the quarters that both have, which are named; with none in common, or
+    one that is not shown in full, no change is claimed."""
+
+    def same(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 500, 5)
+
+    def hidden(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 500 if codes == ("sea",) else None, 5)
+
+    text = displaced(QUARTERS[:-1], same)
+    assert "did not change" in text
+    assert text.count("1,500 ± 15") == 4
+    assert "2025 Q1 Q2 Q3" in text
+    assert "2026 Q1 Q2 Q3" in text
+    assert displaced(QUARTERS, same).count("2,000 ± 20") == 4
+    assert "is not known" in displaced(["2025-Q1", "2026-Q2"], same)
+    assert "is not known" in displaced(QUARTERS, hidden)
+
+
+def test_a_year_that_is_not_over_is_seen_by_its_quarters() -> None:
+    """At a glance: sums of the quarters that both years have, named; a rate has no sum."""
+
+    def same(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, 500, 5)
+
+    made = Contents.of(
+        2026,
+        federation="example",
+        registry=defaults(),
+        priorities=Priorities(),
+        releases=[
+            release(defaults(), cube, "quarter", quarter, same)
+            for cube in ("reports-received", "report-feedback")
+            for quarter in QUARTERS[:-1]
+        ],
+    )
+    text = "".join(glance(made))
+    row = text[text.index("Reports received: Reports") :].partition("</tr>")[0]
+    assert row.count("1,500 ± 15 (Q1 Q2 Q3)") == 2
+    assert "12 of 14" in row
+    row = text[text.index("Days from report to feedback") :].partition("</tr>")[0]
+    assert row.count("not reported") == 2
+
+    def hidden(_: Any, codes: tuple[str, ...]) -> PublishedCell:
+        return PublishedCell.of(codes, None)
+
+    cube = "reports-received"
+    made = replace(
+        made,
+        shelf=Shelf.of(release(defaults(), cube, "quarter", q, hidden) for q in QUARTERS[:-1]),
+    )
+    row = "".join(glance(made)).partition("Reports received: Reports")[2].partition("</tr>")[0]
+    assert row.count("suppressed (Q1 Q2 Q3)") == 2
 
 
 # ── Trends ───────────────────────────────────────────────────────────────────────────────────

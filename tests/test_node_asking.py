@@ -16,7 +16,7 @@ import pytest_asyncio
 
 from fairlead import sealing, signing
 from fairlead.certificates import Identity
-from fairlead.client import check_draft
+from fairlead.drafted import check_draft
 from fairlead.envelope.chunk import MAX_CHUNKS
 from fairlead.errors import (
     FairleadError,

@@ -317,6 +317,22 @@ def test_what_one_contributor_could_make_up_is_withheld() -> None:
     assert made.of("weight")[0].shown is Shown.SUPPRESSED
 
 
+def test_what_one_partner_alone_has_is_withheld() -> None:
+    """Everybody has reports in the cell, one partner alone gives feedback: to the second figure one
+    contributes, and neither it, nor its rate, nor its median is shown; real nodes do not sum it."""
+    pool = federation(FEEDBACK, months=months_of("2026-Q1"), each=30, real=True)
+    for name in pool.ids[1:]:
+        quiet = [replace(one, words=(1, *[0] * (len(one.words) - 1))) for one in pool.records[name]]
+        pool.records[name] = quiet
+    level, unit = FEEDBACK.level("quarter"), parse_unit("2026-Q1")
+    combined = pool.combined(pool.terms(level, unit), level, unit)
+    assert combined.sums["2026-Q1"]["m1"] == 0
+    made = pool.release("quarter", "2026-Q1").published
+    assert made.of("due")[0].shown is Shown.VALUE
+    for measure in ("given", "share", "days"):
+        assert made.of(measure)[0].shown is Shown.SUPPRESSED
+
+
 def test_words_have_names_of_their_own() -> None:
     """By place: no measure's name makes two words one."""
     registry = Registry.parse(written(small()))

@@ -60,6 +60,7 @@ def test_terms_say_what_is_summed_of_each_cell() -> None:
         ("m1", 100_000, 50),
         ("m1^2", 100_000**2, 2 * 100_000 * 50),
     ]
+    assert terms.groups == ("m0", "m1")
     assert terms.cells == ("2026-Q1/linked", "2026-Q1/unlinked")
     assert terms.readers == terms.participants
     assert terms.needed == 4

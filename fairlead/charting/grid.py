@@ -30,7 +30,7 @@ class Column:
     @property
     def coverage(self) -> str:
         """Participants of those expected, in words."""
-        return f"{self.participants} of {self.expected}" if self.version else "none"
+        return f"{self.participants} of {self.expected}" if self.expected else "none"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,8 @@ _FIELDS = {
     "rate": {"numerator", "denominator"},
 }
 _DEMANDED = {**_FIELDS, "sum": {"bound"}}
+MAX_ADDED = 9
+"""Measures with contributors of their own: see :mod:`fairlead.summing.indicators`."""
 PER_CENT = "per cent"
 LEVEL = (
     "month, quarter or year is expected, then at most one step of each of the cube's dimensions, "
@@ -124,6 +126,8 @@ def _listed(path: Path, names: Sequence[str]) -> Iterator[Problem]:
 
 def _measures(path: Path, cube: CubeRow) -> Iterator[Problem]:
     path = (*path, "measures")
+    if sum(row.kind != "rate" for row in cube.measures) > MAX_ADDED:
+        yield path, f"at most {MAX_ADDED} that are no rates are expected"
     yield from _twice(path, "id", [row.id for row in cube.measures])
     additive = {row.id for row in cube.measures if row.kind in ("count", "sum")}
     for place, row in enumerate(cube.measures):

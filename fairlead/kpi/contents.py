@@ -44,22 +44,17 @@ class Contents:
         :param registry: the cubes that are expected to be there.
         :raises InvalidInput: PACK_YEAR. :raises Conflict: PUBLISHED_TWICE.
         """
-        if not FIRST_YEAR < year <= LAST_YEAR:
-            raise InvalidInput(
-                "a pack is of no such year",
-                reasons=("PACK_YEAR",),
-                remedy=f"name a year from {FIRST_YEAR + 1} to {LAST_YEAR}",
-            )
+        check_year(year)
         near = (release for release in releases if year_of(release.unit) in {year - 1, year})
         shelf = Shelf.of(near, registry.cubes)
-        newest = max((release.released_at for release in shelf.releases), default=0)
+        newest = max((release.released_at for release in shelf.releases), default=None)
         return cls(
             year=year,
             federation=federation,
             registry=registry,
             shelf=shelf,
             priorities=priorities,
-            day=max(dt.date(year, 12, 31), day_of(newest)),
+            day=dt.date(year, 12, 31) if newest is None else day_of(newest),
         )
 
     @property
@@ -89,6 +84,16 @@ class Contents:
         for level in cube.levels:
             if any(year_of(r.unit) == self.year for r in self.shelf.of_level(cube, level)):
                 yield level
+
+
+def check_year(year: int) -> None:
+    """:raises InvalidInput: PACK_YEAR: there are no packs of it."""
+    if not FIRST_YEAR < year <= LAST_YEAR:
+        raise InvalidInput(
+            "a pack is of no such year",
+            reasons=("PACK_YEAR",),
+            remedy=f"name a year from {FIRST_YEAR + 1} to {LAST_YEAR}",
+        )
 
 
 def day_of(seconds: int) -> dt.date:

@@ -10,7 +10,7 @@ from fairlead.cubes.cube import Cube, Measure, MeasureKind
 from fairlead.cubes.level import Level
 from fairlead.kpi.contents import Contents
 from fairlead.kpi.page import heading, paragraph, rows_table
-from fairlead.kpi.trends import UNKNOWN, change, share_of, year_sum
+from fairlead.kpi.trends import UNKNOWN, change, quarters_of, share_of, told_sum, year_sum
 from fairlead.published import spoken
 
 MAX_ROWS = 60
@@ -22,7 +22,12 @@ def glance(contents: Contents) -> Iterator[str]:
     yield heading(2, "The year at a glance", "glance")
     rows = [row for cube in contents.cubes for row in _whole_year(contents, cube)]
     columns = ("figure", "unit", str(contents.year - 1), str(contents.year), "participants")
-    yield rows_table("Figures of the whole year, ± the error at 95 %", columns, rows)
+    yield rows_table(
+        "Figures of the whole year, ± the error at 95 %; of a year that is not over, sums of the "
+        "quarters that both years have",
+        columns,
+        rows,
+    )
 
 
 def _whole_year(contents: Contents, cube: Cube) -> Iterator[tuple[object, ...]]:
@@ -31,10 +36,32 @@ def _whole_year(contents: Contents, cube: Cube) -> Iterator[tuple[object, ...]]:
         return
     for measure in cube.measures:
         grid = contents.grid(cube, level, measure)
+        title = f"{contents.name(cube)}: {measure.title}"
+        if not grid.columns[-1].version and (so_far := _so_far(contents, cube, measure)):
+            yield title, measure.unit, *so_far
+            continue
         said = [cell.said(grid.places) for cell in grid.rows[0].cells]
         before = said[0] if len(said) > 1 else "not reported"
-        title = f"{contents.name(cube)}: {measure.title}"
         yield title, measure.unit, before, said[-1], grid.columns[-1].coverage
+
+
+def _so_far(contents: Contents, cube: Cube, measure: Measure) -> tuple[str, str, str] | None:
+    """What both years have in the same quarters, of a figure that may be added up; the participants
+    of the last quarter. None where there is nothing of it."""
+    level = next((found for found in cube.levels if found.name == "quarter"), None)
+    if level is None or measure.kind not in {MeasureKind.COUNT, MeasureKind.SUM}:
+        return None
+    grid = contents.grid(cube, level, measure)
+    quarters = quarters_of(grid.columns, contents.year)
+    if not quarters:
+        return None
+    named = " ".join(f"Q{number}" for number in quarters)
+    before, after = (
+        f"{told_sum(grid.rows[0], grid.columns, year, quarters)} ({named})"
+        for year in (contents.year - 1, contents.year)
+    )
+    last = next(column for column in reversed(grid.columns) if column.version)
+    return before, after, last.coverage
 
 
 def displacement(contents: Contents) -> Iterator[str]:
@@ -47,19 +74,21 @@ def displacement(contents: Contents) -> Iterator[str]:
     yield from figure(grid, "displacement-chart")
     shares = {}
     rows: list[Sequence[object]] = []
+    quarters = quarters_of(grid.columns, contents.year)
     for year in (contents.year - 1, contents.year):
-        sums = {row.codes: year_sum(row, grid.columns, year) for row in grid.rows}
+        sums = {row.codes: year_sum(row, grid.columns, year, quarters) for row in grid.rows}
         sea, inland = sums.get(("sea",)), sums.get(("inland",))
         shares[year] = share_of(inland, sea)
-        rows.append((year, *(str(said or UNKNOWN) for said in (sea, inland, shares[year]))))
+        told = (str(said or UNKNOWN) for said in (sea, inland, shares[year]))
+        rows.append((_span(year, quarters), *told))
     before, after = shares[contents.year - 1], shares[contents.year]
     moved = {
-        "more": f"In {contents.year} a larger share of events was at inland ports than in the "
-        "year before, by more than the error of the figures.",
-        "less": f"In {contents.year} a smaller share of events was at inland ports than in the "
-        "year before, by more than the error of the figures.",
-        UNKNOWN: "Whether the share of inland ports changed is not known: not every quarter of "
-        "both years is shown in full.",
+        "more": f"In {_span(contents.year, quarters)} a larger share of events was at inland "
+        "ports than a year before, by more than the error of the figures.",
+        "less": f"In {_span(contents.year, quarters)} a smaller share of events was at inland "
+        "ports than a year before, by more than the error of the figures.",
+        UNKNOWN: "Whether the share of inland ports changed is not known: the same quarters of "
+        "both years are not shown in full.",
     }
     plain = "The share of inland ports did not change by more than the error of the figures."
     yield paragraph(moved.get(change(before, after), plain), "told")
@@ -80,14 +109,26 @@ def modus(contents: Contents) -> Iterator[str]:
         return
     yield from figure(grid, "modus-chart")
     rows = []
+    quarters = quarters_of(grid.columns, contents.year)
     for row in grid.rows:
         before, after = (
-            year_sum(row, grid.columns, year) for year in (contents.year - 1, contents.year)
+            year_sum(row, grid.columns, year, quarters)
+            for year in (contents.year - 1, contents.year)
         )
         said = (str(before or UNKNOWN), str(after or UNKNOWN))
         rows.append((row.title, *said, change(before, after)))
-    columns = (grid.by, str(contents.year - 1), str(contents.year), "change")
+    spans = (_span(year, quarters) for year in (contents.year - 1, contents.year))
+    columns = (grid.by, *spans, "change")
     yield rows_table("Sums of the quarters with the sums of their errors", columns, rows)
+
+
+def _span(year: int, quarters: Sequence[int]) -> str:
+    """A year, or which of its quarters: ``2026 Q1 Q2``."""
+    return (
+        str(year)
+        if len(quarters) in {0, 4}
+        else " ".join([str(year), *(f"Q{n}" for n in quarters)])
+    )
 
 
 def _found(contents: Contents, cube: str, level: str) -> Grid | None:

@@ -1,17 +1,18 @@
 """What moved from one year to the next, said only where it is more than the error.
 
-A year's figure is the sum of its quarters, with the sum of their errors: more than it may be off,
-because errors seldom all point one way.
+Years are compared by the quarters that both have, so that one which is not over yet is no smaller.
+Their figure is the sum of those, with the sum of their errors: more than it may be off, because
+errors seldom all point one way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from fairlead.charting.grid import Column, Row
 from fairlead.kpi.shelf import year_of
-from fairlead.published import Shown, spoken
+from fairlead.published import PublishedCell, Shown, spoken
 
 UNKNOWN = "not known"
 
@@ -50,16 +51,42 @@ class Share:
         return f"{spoken(self.value, 1)} % ({ends})"
 
 
-def year_sum(row: Row, columns: Sequence[Column], year: int) -> Span | None:
-    """A row's figure for a year; None unless every part of it is known in full."""
-    parts = [
-        cell
-        for cell, column in zip(row.cells, columns, strict=True)
-        if year_of(column.unit) == year
-    ]
+def quarters_of(columns: Sequence[Column], year: int) -> tuple[int, ...]:
+    """Which quarters (1 to 4) of a year, and of the year before, were both released: by these two
+    years are compared, whatever is not over yet."""
+    there = {
+        (year_of(column.unit), column.unit.number % 4 + 1) for column in columns if column.version
+    }
+    return tuple(n for n in (1, 2, 3, 4) if {(year - 1, n), (year, n)} <= there)
+
+
+def year_sum(
+    row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]
+) -> Span | None:
+    """A row's figure for some quarters of a year; None unless each of them is known in full."""
+    parts = _parts(row, columns, year, quarters)
     if not parts or not all(cell.shown in {Shown.VALUE, Shown.ZERO} for cell in parts):
         return None
     return Span(sum(cell.value for cell in parts), sum(cell.error for cell in parts))
+
+
+def told_sum(row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]) -> str:
+    """The same in words: a figure, else what all the parts are, else that it is not known."""
+    found = year_sum(row, columns, year, quarters)
+    if found is not None:
+        return str(found)
+    kinds = {cell.shown for cell in _parts(row, columns, year, quarters)}
+    return "suppressed" if kinds == {Shown.SUPPRESSED} else UNKNOWN
+
+
+def _parts(
+    row: Row, columns: Sequence[Column], year: int, quarters: Collection[int]
+) -> list[PublishedCell]:
+    return [
+        cell
+        for cell, column in zip(row.cells, columns, strict=True)
+        if year_of(column.unit) == year and column.unit.number % 4 + 1 in quarters
+    ]
 
 
 def share_of(one: Span | None, other: Span | None) -> Share | None:

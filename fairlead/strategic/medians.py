@@ -24,6 +24,7 @@ def cells_of(
     measure: Measure,
     codes: Sequence[tuple[str, ...]],
     bars: Sequence[Sequence[int] | None],
+    contributors: Sequence[int],
     first: Sequence[PublishedCell] | None,
     rules: Rules,
 ) -> tuple[PublishedCell, ...]:
@@ -34,6 +35,7 @@ def cells_of(
     found = []
     for at, (code, row) in enumerate(zip(codes, bars, strict=True)):
         shown = first is not None and first[at].shown is Shown.VALUE
+        shown = shown and contributors[at] > rules.contributors
         said = _median(measure, row, rules) if shown and row is not None else None
         figure, error = said or (None, 0)
         found.append(PublishedCell.of(code, figure, error))

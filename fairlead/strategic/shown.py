@@ -24,8 +24,8 @@ def figures_of(case: Case, kept: Mapping[str, Kept]) -> tuple[Figures, ...]:
             case MeasureKind.RATE:
                 cells = rates.cells_of(measure, shown)
             case MeasureKind.MEDIAN:
-                bars = case.words.bars(measure)
-                cells = medians.cells_of(measure, codes, bars, first, case.rules)
+                bars, by = case.words.bars(measure), case.words.contributing(measure)
+                cells = medians.cells_of(measure, codes, bars, by, first, case.rules)
             case _:
                 cells = shown[measure.id]
         found.append(Figures(measure=measure, cells=cells))

@@ -11,7 +11,7 @@ from fairlead.cubes.cube import Cube, Measure, MeasureKind
 from fairlead.cubes.level import Level
 from fairlead.cubes.period import Period, Unit
 from fairlead.disclosure.release import Sums
-from fairlead.strategic.terms import RECORDS, word_names, words_of
+from fairlead.strategic.terms import RECORDS, group_name, word_names, words_of
 
 ONE_SIDED = math.log(10)
 """Noise is above so many scales with a chance of one in twenty."""
@@ -23,7 +23,8 @@ class Words:
     and of none where no node was asked."""
 
     cube: Cube
-    contributors: tuple[int, ...]
+    contributors: tuple[tuple[int, ...], ...]
+    """To each measure, by its place in the cube."""
     rows: tuple[Mapping[str, int] | None, ...]
 
     @classmethod
@@ -32,14 +33,24 @@ class Words:
         spelt = [cell.spelling for cell in level.cells(Period(unit, unit))]
         return cls(
             cube=cube,
-            contributors=tuple(combined.contributors.get(cell, 0) for cell in spelt),
+            contributors=tuple(
+                tuple(combined.groups.get(group_name(at), {}).get(cell, 0) for cell in spelt)
+                for at, _ in enumerate(cube.measures)
+            ),
             rows=tuple(combined.sums.get(cell) for cell in spelt),
         )
 
     @classmethod
     def none(cls, cube: Cube, level: Level) -> Words:
         """Where no node was asked."""
-        return cls(cube=cube, contributors=(0,) * level.width, rows=(None,) * level.width)
+        nobody = (0,) * level.width
+        return cls(
+            cube=cube, contributors=(nobody,) * len(cube.measures), rows=(None,) * level.width
+        )
+
+    def contributing(self, measure: Measure) -> tuple[int, ...]:
+        """How many contribute to a measure in each cell."""
+        return self.contributors[self.cube.measures.index(measure)]
 
     def sums(self, measure: Measure) -> Sums:
         """One measure in steps, for :func:`fairlead.disclosure.release.decide`; cells are left to
@@ -52,13 +63,13 @@ class Words:
         return Sums(
             cells=(),
             values=tuple((value + measure.step // 2) // measure.step for value in values),
-            indicators=self.contributors,
+            indicators=self.contributing(measure),
             counts=tuple(counts),
             squares=self._squares(name) if measure.dominance else None,
         )
 
     def bars(self, measure: Measure) -> list[tuple[int, ...] | None]:
-        """The histogram of each cell, with noise; None of one that did not survive."""
+        """The histogram of each cell, with noise; None of one that was not summed."""
         names = self._names(measure)
         return [None if row is None else tuple(row[name] for name in names) for row in self.rows]
 

@@ -2,7 +2,8 @@
 
 Words of a cell: its records, then a word for each count and sum and, of a sum that one partner may
 make up most of, its square; of a median a word for each bar. They are named by their places, as no
-measure's name is.
+measure's name is. A measure is summed where enough have more than nought of it; that they have
+records in the cell is not enough.
 """
 
 from __future__ import annotations
@@ -89,13 +90,22 @@ def word_names(place: int, measure: Measure) -> tuple[str, ...]:
     return () if measure.kind is MeasureKind.RATE else (f"m{place}",)
 
 
+def group_name(place: int) -> str:
+    """The name under which a measure has contributors of its own, by its place in the cube."""
+    return f"m{place}"
+
+
 def _words(place: int, measure: Measure) -> Iterator[summing.Measure]:
     scale = Fraction(scale_of(measure))
     # One step more or less changes a square by at most this much.
     square = 2 * measure.bound * scale if measure.dominance else None
     for name in word_names(place, measure):
         yield summing.Measure(
-            measure_id=name, bound=measure.bound, scale=scale, square_scale=square
+            measure_id=name,
+            bound=measure.bound,
+            scale=scale,
+            square_scale=square,
+            group=group_name(place),
         )
 
 

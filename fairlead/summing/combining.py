@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from fairlead.errors import Forged
 from fairlead.summing.figures import Word
+from fairlead.summing.indicators import Contributors, counted, not_cancelled
 from fairlead.summing.masking import sum_of
 from fairlead.summing.terms import Terms
 
@@ -16,22 +16,34 @@ _TAIL = 128
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Combined:
-    """Sums with noise: by cell, by word. Not yet what is released: see disclosure control."""
+    """Sums with noise: by cell, by word. Not yet what is released: see disclosure control.
+
+    ``groups``: contributors by group of measures, by cell; where they are too few its words are 0.
+    """
 
     contributors: Mapping[str, int]
     sums: Mapping[str, Mapping[str, int]]
+    groups: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
 
-def contributors(vectors: Mapping[str, bytes], terms: Terms) -> tuple[int, ...]:
-    """How many nodes contribute to each cell.
+def contributors(vectors: Mapping[str, bytes], terms: Terms) -> tuple[Contributors, ...]:
+    """How many nodes contribute to each cell, and to each group of measures in it.
 
     :raises ParticipantMissing: PARTICIPANT_MISSING.
     :raises Forged: VECTORS; MASKS: more than there are nodes, so masks did not cancel.
     """
     found = sum_of(vectors, len(terms.cells), terms.participants)
-    if not all(0 <= count <= len(terms.participants) for count in found):
-        raise _not_cancelled()
-    return found
+    return tuple(counted(word, terms.groups, len(terms.participants)) for word in found)
+
+
+def summed(count: int, group: str, terms: Terms) -> bool:
+    """Whether a group's figures are summed in a cell of so many contributors."""
+    return (of_group(count, group) if group else count) >= terms.needed
+
+
+def of_group(count: int, group: str) -> int:
+    """How many contribute to a group; nobody, where only the cell's contributors are known."""
+    return count.groups.get(group, 0) if isinstance(count, Contributors) else 0
 
 
 def surviving(counted: Sequence[int], terms: Terms) -> tuple[int, ...]:
@@ -39,30 +51,34 @@ def surviving(counted: Sequence[int], terms: Terms) -> tuple[int, ...]:
     return tuple(place for place, count in enumerate(counted) if count >= terms.needed)
 
 
-def totals(vectors: Mapping[str, bytes], counted: Sequence[int], terms: Terms) -> Combined:
+def totals(vectors: Mapping[str, bytes], said: Sequence[int], terms: Terms) -> Combined:
     """The sums of the cells that survived.
 
     :raises ParticipantMissing: PARTICIPANT_MISSING.
     :raises Forged: VECTORS; MASKS: a sum that the bounds and the noise do not allow.
     """
-    cells, words = surviving(counted, terms), terms.words
+    cells, words = surviving(said, terms), terms.words
     found = sum_of(vectors, len(cells) * len(words), terms.participants)
     rows: dict[str, dict[str, int]] = {}
     for row, place in enumerate(cells):
         own = found[row * len(words) : (row + 1) * len(words)]
         for word, value in zip(words, own, strict=True):
-            _check_range(word, value, len(terms.participants))
+            is_summed = summed(said[place], word.group, terms)
+            _check_range(word, value, len(terms.participants) if is_summed else 0)
         rows[terms.cells[place]] = {w.name: value for w, value in zip(words, own, strict=True)}
-    return Combined(contributors=dict(zip(terms.cells, counted, strict=True)), sums=rows)
+    groups = {
+        group: {cell: of_group(count, group) for cell, count in zip(terms.cells, said, strict=True)}
+        for group in terms.groups
+    }
+    return Combined(
+        contributors={cell: int(count) for cell, count in zip(terms.cells, said, strict=True)},
+        groups=groups,
+        sums=rows,
+    )
 
 
 def _check_range(word: Word, value: int, nodes: int) -> None:
-    if not -_TAIL * word.scale <= value <= nodes * word.bound + _TAIL * word.scale:
-        raise _not_cancelled()
-
-
-def _not_cancelled() -> Forged:
-    return Forged(
-        "the masked vectors do not add up: a node lied, or was shown something else",
-        reasons=("MASKS",),
-    )
+    """:param nodes: that have a figure; none where too few contribute, and then there is none."""
+    off = _TAIL * word.scale if nodes else 0
+    if not -off <= value <= nodes * word.bound + off:
+        raise not_cancelled()

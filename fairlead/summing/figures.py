@@ -28,6 +28,7 @@ class Word:
     name: str
     bound: int
     scale: Fraction
+    group: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +37,8 @@ class Measure:
 
     ``scale`` is that of the noise (1/ε for what one record counts); with a ``square_scale`` the
     squares are summed too, for the test of dominance. One more record changes a square by up to
-    twice the bound.
+    twice the bound. Measures of one ``group`` have contributors of their own: those with a figure
+    above nought in one of them. Of a cell in which these are too few they are not summed.
 
     :raises InvalidInput: CODE; MEASURE: a bound that is not from 1 to 2⁵⁶.
     """
@@ -45,6 +47,7 @@ class Measure:
     bound: int
     scale: Fraction
     square_scale: Fraction | None = None
+    group: str = ""
 
     def __post_init__(self) -> None:
         check_code(self.measure_id)
@@ -54,11 +57,12 @@ class Measure:
     @property
     def words(self) -> tuple[Word, ...]:
         """The figure, and its square."""
-        plain = Word(name=self.measure_id, bound=self.bound, scale=self.scale)
+        plain = Word(name=self.measure_id, bound=self.bound, scale=self.scale, group=self.group)
         if self.square_scale is None:
             return (plain,)
         name, bound = f"{self.measure_id}^2", self.bound**2
-        return plain, Word(name=name, bound=bound, scale=self.square_scale)
+        square = Word(name=name, bound=bound, scale=self.square_scale, group=self.group)
+        return plain, square
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

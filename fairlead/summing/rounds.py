@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from fairlead.errors import Forged, InvalidInput, Stale
 from fairlead.summing.binding import Binding, Round
-from fairlead.summing.combining import contributors, surviving
+from fairlead.summing.combining import contributors, summed, surviving
 from fairlead.summing.figures import Figures
+from fairlead.summing.indicators import indicator_words
 from fairlead.summing.keeper import ListKeeper, Served
 from fairlead.summing.masking import mask
 from fairlead.summing.noise import Noise
@@ -95,7 +96,7 @@ class Rounds:
         self.keeper.serve(_served(terms))
         # 5
         binding = terms.binding(Round.INDICATORS)
-        said = [int(contributes) for contributes in own.contributes]
+        said = indicator_words(own, terms.measures)
         return self._say(terms, _INDICATORS, binding, lambda: self._masked(terms, said, binding))
 
     def values(self, terms: Terms, indicators: Statements) -> Statement:
@@ -121,12 +122,12 @@ class Rounds:
         if seen[self.own] != self._say(terms, _INDICATORS, binding, _unsaid).vector:
             raise Forged("this node's own vector is not what it said", reasons=("VECTORS",))
         # 3
-        cells = surviving(contributors(seen, terms), terms)
+        counted = contributors(seen, terms)
         # 4
         binding = terms.values_binding(seen)
         return self._say(
             terms, _VALUES, binding,
-            lambda: self._masked(terms, self._noised(terms, own, cells), binding),
+            lambda: self._masked(terms, self._noised(terms, own, counted), binding),
         )  # fmt: skip
 
     def _figures(self, terms: Terms, make: Callable[[], Figures]) -> Figures:
@@ -140,15 +141,20 @@ class Rounds:
         own.check(terms.measures, len(terms.cells))
         return own
 
-    def _noised(self, terms: Terms, own: Figures, cells: tuple[int, ...]) -> list[int]:
+    def _noised(self, terms: Terms, own: Figures, counted: tuple[int, ...]) -> list[int]:
+        """Nought, and no noise, where a group of measures has too few contributors."""
         nodes = len(terms.participants)
         noise = Noise(self.secret, terms.release, terms.list_digest, nodes)
         found = []
-        for place in cells:
+        for place in surviving(counted, terms):
             for measure, value in zip(terms.measures, own.values[place], strict=True):
+                is_summed = summed(counted[place], measure.group, terms)
                 for power, word in enumerate(measure.words, start=1):
-                    share = noise.share(terms.cells[place], word.name, word.scale)
-                    found.append(value**power + share)
+                    if is_summed:
+                        share = noise.share(terms.cells[place], word.name, word.scale)
+                        found.append(value**power + share)
+                    else:
+                        found.append(0)
         return found
 
     def _masked(self, terms: Terms, values: list[int], binding: Binding) -> bytes:

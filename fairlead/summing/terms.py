@@ -11,6 +11,7 @@ from fairlead.errors import InvalidInput
 from fairlead.names import check_partner_id
 from fairlead.summing.binding import Binding, Round
 from fairlead.summing.figures import Measure, Word
+from fairlead.summing.indicators import MAX_GROUPS, groups_of
 from fairlead.summing.masking import MAX_WORDS
 from fairlead.summing.participants import (
     TooFewParticipants,
@@ -63,6 +64,8 @@ class Terms:
         fits = len(self.cells) <= MAX_CELLS and len(self.cells) * len(self.words) <= MAX_WORDS
         if not names or len(names) != len(self.measures) or not spelled or not fits:
             raise InvalidInput("cells or measures are none or too many", reasons=("TERMS_LAYOUT",))
+        if len(groups_of(self.measures)) > MAX_GROUPS:
+            raise InvalidInput("measures are of too many groups", reasons=("TERMS_LAYOUT",))
         if len(spelled) != len(self.cells) or not all(map(self._belongs, spelled)):
             raise InvalidInput("a cell is spelled once, in its unit", reasons=("TERMS_LAYOUT",))
         if len(self.participants) < self.needed:
@@ -87,14 +90,21 @@ class Terms:
         return tuple(word for measure in self.measures for word in measure.words)
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """Groups of measures that have contributors of their own."""
+        return groups_of(self.measures)
+
+    @property
     def list_digest(self) -> bytes:
         """Of the participants."""
         return list_digest(self.participants)
 
     def digest(self) -> bytes:
         """SHA-256 of what release and list do not say: readers, quarter, cut-off, layout."""
-        words = (framed(w.name.encode(), str(w.bound).encode(), str(w.scale).encode())
-                 for w in self.words)  # fmt: skip
+        words = (
+            framed(*(str(part).encode() for part in (w.name, w.bound, w.scale, w.group)))
+            for w in self.words
+        )
         parts = (
             framed(*(name.encode() for name in self.readers)),
             self.quarter.encode(),

@@ -2028,6 +2028,8 @@ Global___RemoveWatchResponse: _TypeAlias = RemoveWatchResponse  # noqa: Y015
 
 @_typing.final
 class ListCubesRequest(_message.Message):
+    """Asks which figures there are."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
@@ -2043,6 +2045,8 @@ Global___ListCubesRequest: _TypeAlias = ListCubesRequest  # noqa: Y015
 
 @_typing.final
 class ListCubesResponse(_message.Message):
+    """The registry of cubes, and what of it the caller may ask for."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     REGISTRY_FIELD_NUMBER: _builtins.int
@@ -2075,6 +2079,8 @@ Global___ListCubesResponse: _TypeAlias = ListCubesResponse  # noqa: Y015
 
 @_typing.final
 class FiguresPurpose(_message.Message):
+    """A purpose, and the cubes that may be asked for it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     PURPOSE_FIELD_NUMBER: _builtins.int
@@ -2098,6 +2104,8 @@ Global___FiguresPurpose: _TypeAlias = FiguresPurpose  # noqa: Y015
 
 @_typing.final
 class AskFiguresRequest(_message.Message):
+    """A question about figures under its user's signature."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     QUESTION_FIELD_NUMBER: _builtins.int
@@ -2121,6 +2129,8 @@ Global___AskFiguresRequest: _TypeAlias = AskFiguresRequest  # noqa: Y015
 
 @_typing.final
 class AskFiguresResponse(_message.Message):
+    """What comes back of it, as from the gateway, and checked by the node."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     ACCEPTED_FIELD_NUMBER: _builtins.int
@@ -2148,3 +2158,46 @@ class AskFiguresResponse(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType_event) -> _WhichOneofReturnType_event | None: ...
 
 Global___AskFiguresResponse: _TypeAlias = AskFiguresResponse  # noqa: Y015
+
+@_typing.final
+class SignPackRequest(_message.Message):
+    """What is to be signed: year, partner, and the digests of the pack's files."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATEMENT_FIELD_NUMBER: _builtins.int
+    statement: _builtins.bytes
+    """JSON, in its one spelling."""
+    def __init__(
+        self,
+        *,
+        statement: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["statement", b"statement"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignPackRequest: _TypeAlias = SignPackRequest  # noqa: Y015
+
+@_typing.final
+class SignPackResponse(_message.Message):
+    """The partner's signature (Ed25519, domain "kpi-pack")."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    signature: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignPackResponse: _TypeAlias = SignPackResponse  # noqa: Y015

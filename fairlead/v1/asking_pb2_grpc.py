@@ -145,6 +145,11 @@ class AskingServiceStub:
                 request_serializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresResponse.FromString,
                 _registered_method=True)
+        self.SignPack = channel.unary_unary(
+                '/fairlead.v1.AskingService/SignPack',
+                request_serializer=fairlead_dot_v1_dot_asking__pb2.SignPackRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_asking__pb2.SignPackResponse.FromString,
+                _registered_method=True)
 
 
 class AskingServiceServicer:
@@ -307,6 +312,13 @@ class AskingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SignPack(self, request, context):
+        """Signs a KPI pack in the partner's name; who had it signed is on the record.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AskingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -419,6 +431,11 @@ def add_AskingServiceServicer_to_server(servicer, server):
                     servicer.AskFigures,
                     request_deserializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_asking__pb2.AskFiguresResponse.SerializeToString,
+            ),
+            'SignPack': grpc.unary_unary_rpc_method_handler(
+                    servicer.SignPack,
+                    request_deserializer=fairlead_dot_v1_dot_asking__pb2.SignPackRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_asking__pb2.SignPackResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1016,6 +1033,33 @@ class AskingService:
             '/fairlead.v1.AskingService/AskFigures',
             fairlead_dot_v1_dot_asking__pb2.AskFiguresRequest.SerializeToString,
             fairlead_dot_v1_dot_asking__pb2.AskFiguresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SignPack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.AskingService/SignPack',
+            fairlead_dot_v1_dot_asking__pb2.SignPackRequest.SerializeToString,
+            fairlead_dot_v1_dot_asking__pb2.SignPackResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -81,6 +81,8 @@ class AskingServiceStub:
     """The cubes in force, and what a question about figures must name."""
     AskFigures: _grpc.UnaryStreamMultiCallable[_asking_pb2.AskFiguresRequest, _asking_pb2.AskFiguresResponse]
     """Sends a question about figures under the user's signature; releases arrive as they are made."""
+    SignPack: _grpc.UnaryUnaryMultiCallable[_asking_pb2.SignPackRequest, _asking_pb2.SignPackResponse]
+    """Signs a KPI pack in the partner's name; who had it signed is on the record."""
 
 @_typing.type_check_only
 class AskingServiceAsyncStub(AskingServiceStub):
@@ -135,6 +137,8 @@ class AskingServiceAsyncStub(AskingServiceStub):
     """The cubes in force, and what a question about figures must name."""
     AskFigures: _aio.UnaryStreamMultiCallable[_asking_pb2.AskFiguresRequest, _asking_pb2.AskFiguresResponse]  # type: ignore[assignment]
     """Sends a question about figures under the user's signature; releases arrive as they are made."""
+    SignPack: _aio.UnaryUnaryMultiCallable[_asking_pb2.SignPackRequest, _asking_pb2.SignPackResponse]  # type: ignore[assignment]
+    """Signs a KPI pack in the partner's name; who had it signed is on the record."""
 
 class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
     """The analyst's own node, which asks on the analyst's behalf."""
@@ -318,5 +322,13 @@ class AskingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_asking_pb2.AskFiguresResponse], _abc.AsyncIterator[_asking_pb2.AskFiguresResponse]]:
         """Sends a question about figures under the user's signature; releases arrive as they are made."""
+
+    @_abc_1.abstractmethod
+    def SignPack(
+        self,
+        request: _asking_pb2.SignPackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_asking_pb2.SignPackResponse, _abc.Awaitable[_asking_pb2.SignPackResponse]]:
+        """Signs a KPI pack in the partner's name; who had it signed is on the record."""
 
 def add_AskingServiceServicer_to_server(servicer: AskingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

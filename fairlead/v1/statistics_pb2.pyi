@@ -342,6 +342,8 @@ Global___PublishWaiverResponse: _TypeAlias = PublishWaiverResponse  # noqa: Y015
 
 @_typing.final
 class QueryFiguresRequest(_message.Message):
+    """A question about figures, as the asker's node sends it."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     QUESTION_FIELD_NUMBER: _builtins.int
@@ -366,6 +368,8 @@ Global___QueryFiguresRequest: _TypeAlias = QueryFiguresRequest  # noqa: Y015
 
 @_typing.final
 class QueryFiguresResponse(_message.Message):
+    """What comes back of it; the first event is that it is on the record."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     @_typing.final
@@ -558,6 +562,8 @@ Global___RoundStatement: _TypeAlias = RoundStatement  # noqa: Y015
 
 @_typing.final
 class GetReadyRequest(_message.Message):
+    """What is to be summed, and by whom."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TERMS_FIELD_NUMBER: _builtins.int
@@ -578,6 +584,8 @@ Global___GetReadyRequest: _TypeAlias = GetReadyRequest  # noqa: Y015
 
 @_typing.final
 class GetReadyResponse(_message.Message):
+    """This node takes part."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATEMENT_FIELD_NUMBER: _builtins.int
@@ -598,6 +606,8 @@ Global___GetReadyResponse: _TypeAlias = GetReadyResponse  # noqa: Y015
 
 @_typing.final
 class CountContributorsRequest(_message.Message):
+    """Everybody is ready."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TERMS_FIELD_NUMBER: _builtins.int
@@ -624,6 +634,8 @@ Global___CountContributorsRequest: _TypeAlias = CountContributorsRequest  # noqa
 
 @_typing.final
 class CountContributorsResponse(_message.Message):
+    """Where this node contributes, masked."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATEMENT_FIELD_NUMBER: _builtins.int
@@ -644,6 +656,8 @@ Global___CountContributorsResponse: _TypeAlias = CountContributorsResponse  # no
 
 @_typing.final
 class SumValuesRequest(_message.Message):
+    """Everybody has said where it contributes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     TERMS_FIELD_NUMBER: _builtins.int
@@ -670,6 +684,8 @@ Global___SumValuesRequest: _TypeAlias = SumValuesRequest  # noqa: Y015
 
 @_typing.final
 class SumValuesResponse(_message.Message):
+    """What this node has, masked and with noise."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     STATEMENT_FIELD_NUMBER: _builtins.int

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fairlead import signing
-from fairlead.client import check_draft
+from fairlead.drafted import check_draft
 from fairlead.envelope.query import partner_digest
 from fairlead.errors import Forged
 from fairlead.v1 import asking_pb2, query_pb2

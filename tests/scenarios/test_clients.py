@@ -24,8 +24,10 @@ from tests.owners import impostor
 PATIENCE_S = 30
 
 
-GATEWAYS = {f"fairlead.v1.{name}Service" for name in ("Federation", "Gateway", "Reconcile")}
-NODES = ("Asking", "AuditReading", "Decision", "Evidence", "Owner", "Policy", "Witness")
+GATEWAYS = {
+    f"fairlead.v1.{name}Service" for name in ("Federation", "Gateway", "Reconcile", "Statistics")
+}
+NODES = ("Asking", "AuditReading", "Decision", "Evidence", "Figures", "Owner", "Policy", "Witness")
 """What a gateway offers beside the standard services."""
 
 

@@ -34,8 +34,8 @@ def add(
     """Enter a priority into the register."""
     from fairlead.priorities import parse_day
 
-    path = _path(register, profile)
-    changed = _loaded(path).added(title, owner, parse_day(due))
+    path = register_path(register, profile)
+    changed = loaded(path).added(title, owner, parse_day(due))
     changed.save(path)
     say(f"entered as number {len(changed.entries)}\nnext: fairlead stats priorities list")
 
@@ -47,7 +47,7 @@ def list_priorities(
     output: RowsOption = RowFormat.TABLE,
 ) -> None:
     """List the priorities with their owners, due dates and status."""
-    found = _loaded(_path(register, profile))
+    found = loaded(register_path(register, profile))
     if not found.entries:
         say("the register is empty\nnext: fairlead stats priorities add --help")
     emit_rows(records(found, _today()), columns=COLUMNS, output=output)
@@ -65,9 +65,9 @@ def close(
     """Close a priority: done, or dropped."""
     from fairlead.priorities import State
 
-    path = _path(register, profile)
+    path = register_path(register, profile)
     state = State.DROPPED if dropped else State.DONE
-    _loaded(path).closed(number, state, _today()).save(path)
+    loaded(path).closed(number, state, _today()).save(path)
     say(f"closed: {state.value}")
 
 
@@ -86,14 +86,19 @@ def records(found: Priorities, day: dt.date) -> Sequence[dict[str, object]]:
     ]
 
 
-def _path(register: Path | None, profile: Path | None) -> Path:
+def register_path(register: Path | None, profile: Path | None) -> Path:
+    """Where the register is: as named, or beside the profile."""
     from fairlead.priorities import FILE
     from fairlead.profile import profile_path
 
     return register or profile_path(profile).parent / FILE
 
 
-def _loaded(path: Path) -> Priorities:
+def loaded(path: Path) -> Priorities:
+    """The register; an empty one where there is no file.
+
+    :raises Misconfigured: it cannot be read.
+    """
     from fairlead.priorities import Priorities
 
     return Priorities.load(path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -15,6 +16,11 @@ from fairlead.cubes.period import Unit
 from fairlead.escaping import sheet
 from fairlead.kpi.rows import COLUMNS, figure_rows
 from fairlead.published import Figures, Published, PublishedCell, decimals
+
+FEW = 5
+"""Rows without a figure that a table still names one by one; JSON and CSV always do."""
+VERSIONS = {0: "none", 1: "first", 2: "final"}
+"""What a release's version means; see :data:`fairlead.strategic.terms.FINAL_AFTER_S`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +53,23 @@ def document(answer: Answer) -> dict[str, object]:
 
 
 def table(grid: Grid) -> tuple[list[str], list[list[str]]]:
-    """Columns and rows of one measure; who took part is the last row."""
+    """Columns and rows of one measure; rows that say the same of nothing but what is not shown
+    stand in one, and below are who took part and whether figures are first or final ones."""
     columns = [grid.by or "cell", *(column.unit.spelling for column in grid.columns)]
     rows = [[row.title, *(cell.said(grid.places) for cell in row.cells)] for row in grid.rows]
-    return columns, [*rows, ["participants", *(column.coverage for column in grid.columns)]]
+    bare = Counter(
+        tuple(said)
+        for row, (_, *said) in zip(grid.rows, rows, strict=True)
+        if not any(cell.shown.is_number for cell in row.cells)
+    )
+    many = {said: count for said, count in bare.items() if count > FEW}
+    told = [row for row in rows if tuple(row[1:]) not in many]
+    told += [[f"{count} more", *said] for said, count in many.items()]
+    below = [
+        ["participants", *(column.coverage for column in grid.columns)],
+        ["figures", *(VERSIONS.get(column.version, "later") for column in grid.columns)],
+    ]
+    return columns, [*told, *below]
 
 
 def as_csv(answer: Answer) -> str:
@@ -73,7 +92,7 @@ def notes(answer: Answer) -> Iterator[str]:
     yield from dict.fromkeys(release.method for release in answer.releases)
     rules = dict.fromkeys(release.rules_digest.hex() for release in answer.releases)
     yield from (f"rules: {digest}" for digest in rules)
-    missing = [unit.spelling for unit in answer.units if answer.release(unit) is None]
+    missing = [unit.spelling for unit in answer.units if not _reported(answer.release(unit))]
     if missing:
         yield f"not reported: {', '.join(missing)}"
 
@@ -103,7 +122,7 @@ def _release(answer: Answer, unit: Unit) -> dict[str, object]:
         return {"period": unit.spelling, "reported": False}
     return {
         "period": unit.spelling,
-        "reported": True,
+        "reported": _reported(found),
         "version": found.version,
         "participants": found.participants,
         "expected": found.expected,
@@ -114,6 +133,11 @@ def _release(answer: Answer, unit: Unit) -> dict[str, object]:
         "method": found.method,
         "figures": [_figures(answer, unit, each) for each in found.figures],
     }
+
+
+def _reported(found: Published | None) -> bool:
+    """Whether anything was released: not where too few took part."""
+    return found is not None and found.version > 0
 
 
 def _figures(answer: Answer, unit: Unit, figures: Figures) -> dict[str, object]:

@@ -54,7 +54,6 @@ def test_a_total_of_another_cube_gives_away_the_country_that_is_withheld() -> No
     assert RULES.wide(left - off, left + off), (left, off)
 
 
-@pytest.mark.xfail(strict=True, reason="review A, finding 1: not mended")
 def test_a_measure_to_which_one_partner_contributes_is_withheld() -> None:
     """Eight have reports, one gives feedback: ``given`` and ``days`` are its own figures."""
     rows: Rows = [(name, "NL", feedback(1, 0)) for name in IDS for _ in range(60)]

@@ -58,8 +58,8 @@ def test_four_said_to_have_dropped_out_leave_the_figure_of_the_one_that_contribu
 
 @pytest.mark.parametrize("defended", [True, False])
 def test_a_partners_second_node_says_something_else_under_the_same_masks(defended: bool) -> None:
-    """Both have p03's keys, each a store of its own; the second became the first. The difference is
-    exact where seeds do not say which node takes part; where they do, it is as wide as a mask."""
+    """Both have p03's keys, each a store of its own, and the second one became the first: the
+    difference is exact where seeds do not say by which node it takes part, and else a mask."""
     nodes = Nodes(8)
     terms = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
     own = {name: count_figures([20]) for name in nodes.ids}
