@@ -675,6 +675,7 @@ async def test_a_release_that_leaves_too_little_unknown_is_an_alarm(
         return replace(decide_unit(*arguments, **named), beyond={"due": (None, None)})  # type: ignore[arg-type]
 
     monkeypatch.setattr("gateway.figures.making.decide_unit", beyond)
-    await town.ask()
+    released = (await town.ask())[-1].released.release
     (alarm,) = (leaf for leaf in town.leaves() if leaf.type == audit_pb2.LEAF_TYPE_ALARM)
     assert alarm.reasons == ["FIGURES_BEYOND"]
+    assert alarm.detail_digest == signing.digest(released)

@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.cubes.cube import Cube
 from fairlead.cubes.level import Level
@@ -200,13 +201,16 @@ class Maker:
             with suppress(Overtaken):
                 await self._log.append(self._leaf(release, made.published, terms), also=put)
                 if made.beyond:
-                    await self._alarm(sum(map(len, made.beyond.values())))
+                    await self._alarm(octets, sum(map(len, made.beyond.values())))
                 return octets
 
-    async def _alarm(self, cells: int) -> None:
+    async def _alarm(self, octets: bytes, cells: int) -> None:
         """Withheld cells that nothing protects any more: what is out cannot be taken back."""
         get_logger().error(Event.FIGURES_BEYOND, count=cells)
-        await self._log.append(self._leaves.alarm(["FIGURES_BEYOND"], subject="figures-released"))
+        leaf = self._leaves.alarm(
+            ["FIGURES_BEYOND"], subject="figures-released", detail_digest=signing.digest(octets)
+        )
+        await self._log.append(leaf, detail=octets)
 
     def _books(self, release: Release) -> tuple[int, Books]:
         """The place of the last release of a cube in a release's calendar year, and the books of

@@ -9,9 +9,10 @@ from collections.abc import Generator, Iterator
 from contextlib import closing
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from demo.memory import holds
+from demo.memory import holds, writable
 from fairlead.strategic.statements import statement_to_wire
 from fairlead.summing import Figures, Terms
 from fairlead.summing.masking import pack
@@ -29,12 +30,15 @@ ALONE = 77_123_457
 """What one partner has in the second cell, where no other has anything."""
 
 
+SOUGHT = {name: PLANTED[name] for name in ("p01", "p05")} | {"alone": ALONE}
+"""Of two partners: when all but one have stated theirs, one of these has."""
+
+
 def spellings(value: int) -> Iterator[bytes]:
-    """The ways a number can stand in memory or in a file."""
+    """Ways in which a number can stand in a file."""
     yield str(value).encode()
     yield value.to_bytes(8, "little")
     yield value.to_bytes(8, "big")
-    yield (1).to_bytes(8, "little") + value.to_bytes(4, "little")  # Python's own
     varint, rest = bytearray(), value
     while rest:
         varint.append(rest & 0x7F | (0x80 if rest > 0x7F else 0))
@@ -42,10 +46,24 @@ def spellings(value: int) -> Iterator[bytes]:
     yield b"\x08" + bytes(varint)  # a protobuf field
 
 
-FORMS = {name: [*spellings(PLANTED[name])] for name in ("p01", "p05")}
-FORMS["alone"] = [*spellings(ALONE)]
-CONTROL = {"control": [b"quarter,country"]}
-"""What the gateway knows, lest the search read the wrong memory."""
+FORMS = {name: [*spellings(value)] for name, value in SOUGHT.items()}
+DECIMAL = {name: forms[:1] for name, forms in FORMS.items()} | {"control": [b"quarter,country"]}
+"""With what the gateway knows, lest the search read the wrong memory."""
+
+
+def in_memory(pid: int) -> set[str]:
+    """Whose figures a process holds: in decimal digits, as a word of a vector at whatever place,
+    or as one of Python's own numbers."""
+    found = holds(pid, DECIMAL)
+    for chunk in writable(pid):
+        for shift in range(4):
+            words = np.frombuffer(chunk, "<u4", count=(len(chunk) - shift) // 4, offset=shift)
+            for name, value in SOUGHT.items():
+                for at in np.flatnonzero(words == value):
+                    word = words[at + 1 : at + 2].tolist() == [0]
+                    if word or words[max(0, at - 2) : at].tolist() == [1, 0]:
+                        found.add(name)
+    return found
 
 
 def planted(partner: str, terms: Terms) -> Figures:
@@ -80,10 +98,10 @@ def searched(folder: Path) -> Generator[set[str], None, None]:
                 continue
             asked += isinstance(request, pb.SumValuesRequest)
             if asked == len(PLANTED):
-                yield holds(gateway.pid, FORMS | CONTROL)
+                yield in_memory(gateway.pid)
             put(gateway.stdin, said.SerializeToString())
         assert partner == OUT
-        yield holds(gateway.pid, FORMS | CONTROL)
+        yield in_memory(gateway.pid)
     yield in_files(folder / "state")
 
 
