@@ -27,6 +27,7 @@ from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
 from fairlead.v1 import audit_pb2
 from gateway.figures.lists import Gathered, Gathering, seeds_at
+from gateway.figures.restating import restated
 from gateway.figures.rounds import ROUND_S, Partners, Progress
 from gateway.figures.shelf import Attempt, FiguresShelf, Overtaken, put_attempt, put_release
 from gateway.figures.waivers import WaiverShelf
@@ -86,7 +87,11 @@ class Maker:
             period=sought.unit.spelling,
             version=version_at(sought.unit, self._clock()),
         )
-        return release, self._shelf.frozen(release, layout_of(sought.cube))
+        return release, self._out(sought, release)
+
+    def _out(self, sought: Sought, release: Release) -> bytes | None:
+        found = self._shelf.frozen(release, layout_of(sought.cube))
+        return found and restated(*found, sought.cube, sought.registry.digest)
 
     async def new(self, units: Iterable[Sought]) -> int:
         """How many of some units are not out yet."""
@@ -190,14 +195,13 @@ class Maker:
         :param decide: given the books of the cube; takes a moment.
         :param terms: of the rounds, where there were any.
         """
-        layout = layout_of(sought.cube)
         while True:
             after, books = await asyncio.to_thread(self._books, release)
-            if (frozen := self._shelf.frozen(release, layout)) is not None:
+            if (frozen := self._out(sought, release)) is not None:
                 return frozen
             made = await asyncio.to_thread(decide, books)
             octets = made.published.to_bytes()
-            put = put_release(release, octets, layout=layout, books=made.row, after=after)
+            put = put_release(release, octets, cube=sought.cube, books=made.row, after=after)
             with suppress(Overtaken):
                 await self._log.append(self._leaf(release, made.published, terms), also=put)
                 if made.beyond:
