@@ -27,10 +27,12 @@ def restated(octets: bytes, shape: str, cube: Cube, registry_digest: bytes) -> b
     }
     width = len(found.figures[0].shown)
     figures = [out.get(each.id) or _nothing(each.id, width) for each in cube.measures]
-    del found.figures[:]
-    found.figures.extend(figures)
-    found.cube_version, found.registry_digest = cube.version, registry_digest
-    return signing.canonical(found)
+    made = pb.PublishedRelease()
+    made.CopyFrom(found)
+    made.ClearField("figures")
+    made.figures.extend(figures)
+    made.cube_version, made.registry_digest = cube.version, registry_digest
+    return signing.canonical(made)
 
 
 def _nothing(measure: str, width: int) -> pb.PublishedFigures:
