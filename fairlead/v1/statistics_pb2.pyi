@@ -307,6 +307,8 @@ Global___SignedWaiver: _TypeAlias = SignedWaiver  # noqa: Y015
 
 @_typing.final
 class PublishWaiverRequest(_message.Message):
+    """What an owner publishes."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     WAIVER_FIELD_NUMBER: _builtins.int
@@ -327,6 +329,8 @@ Global___PublishWaiverRequest: _TypeAlias = PublishWaiverRequest  # noqa: Y015
 
 @_typing.final
 class PublishWaiverResponse(_message.Message):
+    """It is kept, and on the record."""
+
     DESCRIPTOR: _descriptor.Descriptor
 
     def __init__(
