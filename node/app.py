@@ -67,6 +67,7 @@ from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
 from node.statistics import TakingPart
 from node.statistics.service import offered
+from node.statistics.waiving import Waiving, handing_over
 from node.steering import Steering
 from node.vault import Vault
 from node.watches import Watches
@@ -203,6 +204,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     steering.reconcile = reconciler.reconcile
     taking = await open_taking(parts, steering, own_node(config, partner))
+    steering.waive = Waiving(taking=taking, hand_over=handing_over(line)).waive
     server = _bind(parts, answering, asker, offering, follower, witness, taking)
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()
