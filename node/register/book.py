@@ -200,6 +200,11 @@ class Register:
         rows = self._log.read("SELECT sealed FROM register_reporter WHERE entry = ?", (name,))
         return self._cipher.unseal(rows[0][0], b"reporter", name).decode() if rows else ""
 
+    def has_reporter(self, report_id: str) -> bool:
+        """Whether anybody is kept beside a report; nothing is said of who."""
+        name = self._name(Noun.REPORT, report_id)
+        return bool(self._log.read("SELECT 1 FROM register_reporter WHERE entry = ?", (name,)))
+
     async def forget(self, report_id: str, *, by: str) -> None:
         """Delete who made a report; the report, and every figure, stays."""
         name = self._name(Noun.REPORT, report_id)
