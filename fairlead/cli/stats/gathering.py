@@ -6,7 +6,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead.cli.output import say
+from fairlead.cli.output import printable, say
 from fairlead.cli.stats.keeping import Kept
 from fairlead.published import Published
 from fairlead.strategic.received import Received, Request
@@ -38,7 +38,7 @@ class Telling:
     def passing(self, text: str) -> None:
         """What the next line replaces; nothing where lines cannot be replaced."""
         if self.live:
-            sys.stderr.write(f"{_CLEAR}{text}")
+            sys.stderr.write(f"{_CLEAR}{printable(text)}")
             sys.stderr.flush()
             self._written = True
 
