@@ -85,7 +85,8 @@ async def test_a_gateway_does_not_write_to_the_terminal(
     await gather(_Writing(), wanted, kept=kept(tmp_path), telling=Telling(live=True))
     told = capsys.readouterr().err
     assert "owned" in told
-    assert "\x1b]" not in told and "\x07" not in told
+    assert "\x1b]" not in told
+    assert "\x07" not in told
 
 
 @pytest.mark.parametrize("text", ['Gates;=HYPERLINK("http://x")', 'a;"=1+1";b', "a; @x", "'=1"])

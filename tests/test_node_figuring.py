@@ -190,6 +190,11 @@ async def test_a_node_passes_on_only_what_it_asked_for_and_can_prove(tmp_path: P
                 assert reason_of(caught.value) == code
             figuring._send = honest
             assert len(await asked(client, request)) >= 3
+            told = [leaf for leaf in leaves(node.log) if leaf.reasons]
+            assert [leaf.reasons[0] for leaf in told if leaf.user] == [
+                "FIGURES_LEAF", "FIGURES_MISSING", "FIGURES_OTHER", "SIGNATURE", "GATEWAY_UNKNOWN",
+                "INCLUSION_PROOF", "FIGURES_MISSING", "FIGURES_LEAF",
+            ], "what a gateway did is on the record"  # fmt: skip
 
 
 async def _of_this_question(
