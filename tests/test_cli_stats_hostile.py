@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -102,7 +103,7 @@ def test_a_link_in_the_way_is_not_written_through(tmp_path: Path) -> None:
     out, mine = tmp_path / "pack", tmp_path / "mine"
     out.mkdir()
     mine.write_text("mine")
-    for name in (".kpi-2026.html.fresh", "kpi-2026.html"):
+    for name in (f".kpi-2026.html.{os.getpid()}", "kpi-2026.html"):
         (out / name).symlink_to(mine)
     write_files(out, {"kpi-2026.html": b"page"})
     assert (out / "kpi-2026.html").read_bytes() == b"page"

@@ -3,6 +3,7 @@ not asked for again when a pack is made, and cannot become another figure unseen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -121,7 +122,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
     :raises OSError: it cannot be written.
     """
-    fresh = path.with_name(f".{path.name}.fresh")
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
     fresh.unlink(missing_ok=True)
     with fresh.open("xb") as file:  # x: never through a link
         file.write(data)
