@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from fairlead.errors import FairleadError
+from fairlead.errors import FairleadError, Stale
+from tests.federation import federation
 from tests.figures import NOW, desk_of, open_log
 from tests.small_log import Clock
 from tests.test_register import REPORTER, Place, enquiry, outcome, report
@@ -21,6 +22,24 @@ def place(tmp_path: Path) -> Iterator[Place]:
     log = open_log(tmp_path, clock)
     yield Place(tmp_path, log, clock, desk_of(log, clock))
     log.close()
+
+
+async def test_nothing_is_entered_by_a_clock_that_is_wrong(place: Place) -> None:
+    """A row of a clock that is ahead, and every later one, would count nowhere until then."""
+
+    def check() -> None:
+        if place.clock.now > NOW:
+            raise Stale("the clocks differ", reasons=("CLOCK_SKEW",))
+
+    place.desk.register.check_clock = check
+    place.clock.now = NOW + 400 * 86_400
+    with pytest.raises(Stale):
+        await report(place)
+    place.clock.now = NOW
+    assert place.leaves() == []
+    await report(place)
+    place.clock.now = NOW - 1
+    assert await place.figure("reports-received", "quarter,country", "2026-Q1/NL") == (1,)
 
 
 async def both(*acts: Any) -> list[str]:
@@ -75,3 +94,19 @@ async def test_a_report_that_is_corrected_to_anonymous_names_nobody(place: Place
     assert subjects[-3:] == ["register-corrected", "reporter-forgotten", "reporter-read"]
     await report(place, modus="", event="", correct=True)
     assert place.leaves()[-1].subject == "register-corrected"
+
+
+async def test_a_running_node_compares_its_clock_with_the_gateways(tmp_path: Path) -> None:
+    """Before anything is entered; a node that hears no gateway takes its own."""
+    async with federation(tmp_path, partners=("customs",), records={}, start=False) as made:
+        node = await made.start_node("customs")
+        desk = node.steering.register
+        assert (await desk.listed(noun="report"))["entries"] == []
+        node.following.skew_s = 200
+        with pytest.raises(Stale) as caught:
+            await desk.add_report(
+                entry="R-1", by="u-t01", on="2026-02-16", place="NLRTM", event="seal-broken",
+                shore="sea", modus="rip-off",
+            )  # fmt: skip
+        assert caught.value.code == "CLOCK_SKEW"
+        assert (await desk.listed(noun="report"))["entries"] == []
