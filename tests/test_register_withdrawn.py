@@ -110,3 +110,18 @@ async def test_a_running_node_compares_its_clock_with_the_gateways(tmp_path: Pat
             )  # fmt: skip
         assert caught.value.code == "CLOCK_SKEW"
         assert (await desk.listed(noun="report"))["entries"] == []
+
+
+async def test_an_outcome_that_an_enquiry_was_closed_with_does_not_move(place: Place) -> None:
+    """A closed enquiry says what came of it, also after a correction; with a second one it may."""
+    await report(place)
+    for entry in ("E-1", "E-2"):
+        await enquiry(place, entry)
+    await outcome(place)
+    await place.desk.close_enquiry(entry="E-1", by="u-t01", on="2026-03-20")
+    with pytest.raises(FairleadError) as caught:
+        await outcome(place, enquiry="E-2", correct=True)
+    assert caught.value.code == "REGISTER_FOLLOWED"
+    await outcome(place, kg=130, correct=True)
+    await outcome(place, "O-2")
+    assert (await outcome(place, enquiry="E-2", correct=True))["changed"]

@@ -270,6 +270,8 @@ class RegisterDesk:
             if now.done is not None and now.done < made.on:
                 raise before_it()
             _check_above(known, made)
+            if made.of != now.of and made.noun is Noun.OUTCOME and _rests_on(known, now):
+                raise _followed(Noun.ENQUIRY)
             return (replace(made, done=now.done),)
 
         subject = "register-corrected" if correct else "register-recorded"
