@@ -208,7 +208,7 @@ class Figuring:
             request=statistics_pb2.QueryFiguresRequest(
                 question=question, head_size=self._heads.size
             ),
-            received=Received(request=sought, directory=directory),
+            received=Received(request=sought, directory=directory, clock=self._clock),
         )
 
     def _leaf(self, asked: Asked, decision: Decision) -> bytes:

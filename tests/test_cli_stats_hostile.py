@@ -18,7 +18,7 @@ from fairlead import signing
 from fairlead.cli.stats.gathering import Telling, gather
 from fairlead.cli.stats.keeping import Kept, draw
 from fairlead.cli.stats.packing import write_files
-from fairlead.errors import Conflict, Misconfigured
+from fairlead.errors import Conflict, Forged, Misconfigured
 from fairlead.escaping import sheet
 from fairlead.strategic.received import Request
 from fairlead.strategic.terms import FINAL_AFTER_S
@@ -65,6 +65,23 @@ async def test_first_figures_under_the_name_of_final_ones_are_none(tmp_path: Pat
     path.with_name(path.name.replace("-1.", "-2.")).write_bytes(path.read_bytes())
     assert not list(shelf.find(only, only.units[0].ends + FINAL_AFTER_S))
     assert len(list(shelf.find(only, only.units[0].ends))) == 1
+
+
+@pytest.mark.parametrize(
+    "changed", [{"version": 2}, {"version": 3}, {"version": 9, "released_at": 2**40},
+                {"released_at": 2**40}],
+)  # fmt: skip
+async def test_no_version_makes_another_figure_of_one_that_is_out(
+    tmp_path: Path, changed: dict[str, int]
+) -> None:
+    """Final figures before they are due, a version that there is none of, and a release from the
+    future, as of whose day a pack would be."""
+    node = Node(releases=lambda wanted, unit: replace(made(wanted, unit), **changed))  # type: ignore[arg-type]
+    only = request(period="2026-Q1")
+    with pytest.raises(Forged) as caught:
+        await gather(node, only, kept=kept(tmp_path), telling=Telling())
+    assert caught.value.code == "FIGURES_OTHER"
+    assert not list(tmp_path.rglob("*.release"))
 
 
 class _Writing(Node):

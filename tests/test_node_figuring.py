@@ -155,7 +155,7 @@ async def test_a_node_passes_on_only_what_it_asked_for_and_can_prove(tmp_path: P
             request = await wanted(client)
             events = await asked(client, request)
             assert events[0].accepted.units == 2
-            received = Received(request=request, directory=made.directory)
+            received = Received(request=request, directory=made.directory, clock=time.time)
             for event in events:
                 if event.HasField("released"):
                     assert received.take(event.released).version == 0, "three are too few"

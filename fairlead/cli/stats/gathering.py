@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,7 +58,7 @@ async def gather(
 
     :raises grpc.RpcError: refused. :raises FairleadError: what came back does not hold.
     """
-    received = Received(request=wanted, directory=kept.directory)
+    received = Received(request=wanted, directory=kept.directory, clock=time.time)
     try:
         async for event in client.ask_figures(wanted):
             _told(event, received, kept, telling)
