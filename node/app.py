@@ -188,6 +188,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     asker.watches.on_hits = partial(_tell_oversight, parts, outbox)
     carrier = _carrier(parts, asker, outbox)
     answering, steering = _owner(parts, line, index, outbox, asker.book)
+    steering.register.register.check_clock = following.check_clock
     await asyncio.to_thread(steering.mapped.check, steering.own_cells.registry)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
