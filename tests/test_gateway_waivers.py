@@ -23,9 +23,10 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.figures import making, waivers
 from gateway.figures.waivers import WaiverDesk, WaiverShelf
 from tests.audited import shelf as logs
-from tests.cubes import SMALL, written
+from tests.cubes import written
 from tests.postgres import Postgres
-from tests.tallying import CUBE, LEVEL, UNIT, Town
+from tests.summed import figures_of
+from tests.tallying import CUBE, LARGER, LEVEL, UNIT, Town
 from tests.walks import World, make_world
 
 CELL = f"{UNIT}/NL"
@@ -46,8 +47,7 @@ def town_of(world: World, folder: Path, **changes: Any) -> Town:
 
 
 def much(_partner: str, terms: Terms) -> Figures:
-    rows = tuple((9,) * len(terms.measures) for _ in terms.cells)
-    return Figures(contributes=(True,) * len(rows), values=rows)
+    return figures_of(terms.measures, [(900,) * len(terms.measures) for _ in terms.cells])
 
 
 @pytest.fixture
@@ -63,7 +63,7 @@ def peer(town: Town, partner: str) -> Identity:
 
 
 def waived(town: Town, partner: str = "p00", **changes: Any) -> Waiver:
-    """What a partner publishes: its nine of a cell."""
+    """What a partner publishes: its nine hundred of a cell."""
     usual: dict[str, Any] = {
         "federation": town.directory.federation,
         "partner": partner,
@@ -73,7 +73,7 @@ def waived(town: Town, partner: str = "p00", **changes: Any) -> Waiver:
         "cell": CELL,
         "version": 1,
         "layout": layout_of(CUBE),
-        "value": 9,
+        "value": 900,
         "issued_at": int(town.now),
     }
     return Waiver(**(usual | changes))
@@ -121,8 +121,8 @@ async def shown(town: Town) -> list[Shown]:
 async def test_who_publishes_its_share_covers_nobody(
     town: Town, monkeypatch: pytest.MonkeyPatch, defended: bool
 ) -> None:
-    """Of four one publishes its nine: the other three are too few to be shown. A gateway that does
-    not take that as known shows what they have together, but for noise."""
+    """Of four one publishes its share: the other three are too few to be shown, and a gateway that
+    does not take that as known shows what they have together, but for noise."""
     await publish(town, waived(town))
     if not defended:
         monkeypatch.setattr(WaiverShelf, "of_year", lambda *_: [])
@@ -212,7 +212,7 @@ async def test_nobody_publishes_anothers_figure(
         ({"cell": f"{UNIT}/XX"}, "CELL_UNKNOWN"),
         ({"cell": "2027-Q3/NL"}, "PERIOD_OPEN"),
         ({"version": 2}, "RELEASE_VERSION"),
-        ({"value": 10}, "MEASURE_BOUND"),
+        ({"value": 100_001}, "MEASURE_BOUND"),
         ({"layout": "0" * 64}, "CUBE_VERSION"),
         ({"issued_at": 2**39}, "WAIVER_TIME"),
     ],
@@ -264,7 +264,7 @@ async def test_what_is_out_goes_on_under_a_raised_version_of_the_same_layout(tow
 async def test_a_measure_that_is_new_or_another_is_not_shown_of_what_is_out(town: Town) -> None:
     """A rate of other parts is another one, a new one was not there, and the others go on."""
     (first,) = await town.released()
-    *kept, share = SMALL["cubes"][0]["measures"]
+    *kept, share = LARGER["cubes"][0]["measures"]
     other = share | {"numerator": "due", "denominator": "done"}
     raise_version(town, measures=[*kept, other, share | {"id": "fresh"}])
     again = await raised(town)
@@ -277,7 +277,7 @@ async def test_a_measure_that_is_new_or_another_is_not_shown_of_what_is_out(town
 async def test_what_is_out_of_another_layout_does_not_go_on(town: Town) -> None:
     """With a code more the cells are others, and everything of those months is withheld."""
     await town.ask()
-    place, kind = SMALL["dimensions"]
+    place, kind = LARGER["dimensions"]
     port, country = place["steps"]
     codes = [*port["codes"], {"code": "NLMOE", "title": "Moerdijk", "parent": "NL"}]
     raise_version(town, dimensions=[place | {"steps": [port | {"codes": codes}, country]}, kind])
@@ -296,10 +296,10 @@ def raise_version(
     town: Town, *, dimensions: list[Any] | None = None, measures: list[Any] | None = None
 ) -> None:
     """Put another registry in force."""
-    (cube, *others) = SMALL["cubes"]
-    content = SMALL | {
-        "version": SMALL["version"] + 1,
-        "dimensions": dimensions or SMALL["dimensions"],
+    (cube, *others) = LARGER["cubes"]
+    content = LARGER | {
+        "version": LARGER["version"] + 1,
+        "dimensions": dimensions or LARGER["dimensions"],
         "cubes": [
             cube
             | {
