@@ -95,7 +95,12 @@ def _seeds(ids: list[str]) -> dict[str, dict[str, bytes]]:
     return {
         own: {
             other: pair_seed(
-                keys[own], public[other], quarter="2026-Q4", federation="bench", ids=(own, other)
+                keys[own],
+                public[other],
+                quarter="2026-Q4",
+                federation="bench",
+                ids=(own, other),
+                nodes=(own, other),
             )
             for other in ids
             if other != own

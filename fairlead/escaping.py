@@ -5,13 +5,15 @@ from __future__ import annotations
 import csv
 import html
 import io
+import re
 from collections.abc import Iterable, Sequence
 
 REPLACED = "\N{REPLACEMENT CHARACTER}"
 MAX_TEXT = 2_000
 """Characters of one text."""
-_OBEYED = ("=", "+", "-", "@")
-"""How a cell begins that a spreadsheet takes for a formula."""
+_OBEYED = re.compile(r"(^|;)([\s\"']*)(?=[=+\-@])")
+"""Where a spreadsheet takes a cell for a formula: where it begins, and, for programs of countries
+with a decimal comma, behind a semicolon, which is where they begin the next one."""
 
 
 def visible(text: object) -> str:
@@ -27,8 +29,8 @@ def marked_up(text: object) -> str:
 def sheet(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
     """Rows as CSV (RFC 4180, but lines end in a line feed) under their columns' names.
 
-    A cell that a spreadsheet would take for a formula gets an apostrophe before it, also when only
-    blanks come first.
+    What a spreadsheet would take for a formula gets an apostrophe before it, also when only blanks
+    or quotation marks come first, and behind a semicolon within a text.
     """
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
@@ -40,4 +42,4 @@ def sheet(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
 
 def _harmless(cell: object) -> str:
     text = "" if cell is None else visible(cell)
-    return f"'{text}" if text.lstrip().startswith(_OBEYED) else text
+    return _OBEYED.sub(r"\1'\2", text)

@@ -243,8 +243,8 @@ class LeafWriter:
             ``bundle-made``, ``blind-published``, ``blind-withdrawn``, ``blind-adopted``,
             ``blind-recovered``, ``decoys-added``, ``decoys-removed``, ``policy-published``,
             ``register-recorded``, ``register-corrected``, ``register-withdrawn``,
-            ``reporter-kept``, ``reporter-read``, ``reporter-forgotten`` or ``pack-signed``; in an
-            oversight's log ``alert-acknowledged``.
+            ``reporter-kept``, ``reporter-read``, ``reporter-forgotten``, ``pack-signed`` or
+            ``figure-waived``; in an oversight's log ``alert-acknowledged``.
         :param user: who did it, as the command was told; nobody verified it.
         :param digest: of what was accepted, published or entered, which the owner keeps elsewhere.
         """
@@ -368,12 +368,13 @@ class LeafWriter:
         rules: Iterable[str] = (),
         signatures: Sequence[bytes] = (),
     ) -> bytes:
-        """The leaf of figures asked for, released, or said in a round.
+        """The leaf of figures asked for, released, waived, or said in a round.
 
         :param subject: ``figures-asked`` (asker's node and gateway; the one with the other fields),
-            ``figures-released`` (gateway), ``figures-counted`` or ``figures-summed`` (node).
+            ``figures-released`` or ``figures-waived`` (gateway), ``figures-counted`` or
+            ``figures-summed`` (node).
         :param about: which figures, without one of them.
-        :param query_id: the question's id. :param partner_id: who asks.
+        :param query_id: the question's id. :param partner_id: who asks, or waives.
         :param signatures: the user's on the question, the asker's node's on its statement.
         """
         leaf = self._leaf(

@@ -35,7 +35,7 @@ from fairlead.v1 import query_pb2
 from gateway import feedback, manifests, reconciled, service, standing
 from gateway.abreast import keep_abreast
 from gateway.federation import Publishing, load_issuer
-from gateway.figures import shelf
+from gateway.figures import shelf, waivers
 from gateway.figures.making import Maker
 from gateway.members import LegFailed, Transport, UnaryTransport
 from gateway.overdue import Overdue
@@ -56,6 +56,7 @@ MIGRATIONS = (
     *standing.MIGRATIONS,
     *reconciled.MIGRATIONS,
     *shelf.MIGRATIONS,
+    *waivers.MIGRATIONS,
 )
 """Tables of the gateway in its log's file, in the order in which they were invented."""
 CLOSING_S = 2.0
@@ -283,7 +284,20 @@ async def assemble(config: GatewayConfig, *, clock: Callable[[], float] = time.t
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     server = process.bind(
         service.services(
-            tactical, strategic, told, publications, publishing, exchanged, reconciliations
+            tactical,
+            strategic,
+            waivers.WaiverDesk(
+                log=log,
+                leaves=leaves,
+                directory=member.directory,
+                policy=releases.live,
+                clock=clock,
+            ),
+            told,
+            publications,
+            publishing,
+            exchanged,
+            reconciliations,
         ),
         config=config,
         material=material,

@@ -27,6 +27,7 @@ from fairlead.v1 import (
 )
 from gateway.federation import Publishing
 from gateway.feedback import FeedbackDesk
+from gateway.figures.waivers import WaiverDesk
 from gateway.publications import Publications
 from gateway.reconciliation import Reconciliations
 from gateway.releases import ReleaseExchange
@@ -49,6 +50,7 @@ AUTHORISATION: Authorisation = {
     "/fairlead.v1.ReconcileService/Reconcile": NODES,
     "/fairlead.v1.ReconcileService/Conclude": NODES,
     "/fairlead.v1.StatisticsService/QueryFigures": NODES,
+    "/fairlead.v1.StatisticsService/PublishWaiver": NODES,
 }
 
 
@@ -202,8 +204,9 @@ class ReconcileServicer(reconcile_pb2_grpc.ReconcileServiceServicer):
 class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
     """Hands the nodes' questions about figures to what answers them."""
 
-    def __init__(self, strategic: Strategic) -> None:
+    def __init__(self, strategic: Strategic, waivers: WaiverDesk) -> None:
         self._strategic = strategic
+        self._waivers = waivers
 
     async def QueryFigures(  # noqa: N802
         self,
@@ -215,10 +218,19 @@ class StatisticsServicer(statistics_pb2_grpc.StatisticsServiceServicer):
             async for event in events:
                 yield event
 
+    async def PublishWaiver(  # noqa: N802
+        self,
+        request: statistics_pb2.PublishWaiverRequest,
+        _context: grpc.aio.ServicerContext[Any, Any],
+    ) -> statistics_pb2.PublishWaiverResponse:
+        """See :meth:`WaiverDesk.publish`."""
+        return await self._waivers.publish(request, current_identity())
+
 
 def services(
     tactical: Tactical,
     strategic: Strategic,
+    waivers: WaiverDesk,
     feedback: FeedbackDesk,
     publications: Publications,
     publishing: Publishing,
@@ -245,6 +257,6 @@ def services(
         ),
         Service(
             descriptor=statistics_pb2.DESCRIPTOR.services_by_name["StatisticsService"],
-            register=partial(statistics, StatisticsServicer(strategic)),
+            register=partial(statistics, StatisticsServicer(strategic, waivers)),
         ),
     ]

@@ -18,6 +18,7 @@ from fairlead import decisions, published, signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.cubes.registry import Registry
+from fairlead.envelope.query import check_member
 from fairlead.errors import FairleadError, Forged, Overloaded
 from fairlead.facts import party_facts, refusal_of, user_facts
 from fairlead.leaves import LeafWriter
@@ -137,6 +138,7 @@ class Strategic:
             accepted, known = self._accepted(admitted, request.head_size)
             yield accepted
             for sought in admitted.units:
+                self._check_still(admitted.asked)
                 async with aclosing(self._unit(sought, admitted.asked, known)) as events:
                     async for event in events:
                         yield event
@@ -155,6 +157,16 @@ class Strategic:
         if full:
             raise Overloaded("this server is busy", remedy="ask again in a few seconds")
         self._inside[partner] += 1
+
+    def _check_still(self, asked: Asked) -> None:
+        """A question of many units is under way for long, and its asker may be denied meanwhile.
+
+        :raises Unauthenticated: the user is, or every node of the asker. :raises NotFound: the
+            asker is no partner any more.
+        """
+        now = self._clock()
+        self._deny_lists.check(asked.user.spiffe_id, now)
+        check_member(self._directory.current.partner(asked.asker.partner_id), self._deny_lists, now)
 
     def _check_open(self) -> None:
         if self._shut:

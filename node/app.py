@@ -67,6 +67,7 @@ from node.snapshots import HeldShelf, Snapshots
 from node.spending import OwnerBudgets
 from node.statistics import TakingPart
 from node.statistics.service import offered
+from node.statistics.waiving import Waiving, handing_over
 from node.steering import Steering
 from node.vault import Vault
 from node.watches import Watches
@@ -187,6 +188,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     asker.watches.on_hits = partial(_tell_oversight, parts, outbox)
     carrier = _carrier(parts, asker, outbox)
     answering, steering = _owner(parts, line, index, outbox, asker.book)
+    steering.register.register.check_clock = following.check_clock
     await asyncio.to_thread(steering.mapped.check, steering.own_cells.registry)
     refresher = _refresher(parts, index)
     steering.status.sources = refresher.lines
@@ -203,6 +205,7 @@ async def assemble(config: NodeConfig, *, clock: Callable[[], float] = time.time
     )
     steering.reconcile = reconciler.reconcile
     taking = await open_taking(parts, steering, own_node(config, partner))
+    steering.waive = Waiving(taking=taking, hand_over=handing_over(line)).waive
     server = _bind(parts, answering, asker, offering, follower, witness, taking)
     stamper = Stamper(config.timestamps, log, leaves, clock=clock)
     refresher.start()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from dataclasses import dataclass
 
 from fairlead import tls  # noqa: F401  before grpc: it sets the TLS floor
@@ -142,12 +142,17 @@ def open_asker(
 
 
 def _packs(parts: Parts) -> PackDesk:
+    def roles() -> Collection[str]:
+        words = parts.policy.current.registry
+        return () if words is None else words.figure_roles
+
     return PackDesk(
         partner_id=parts.config.partner,
         keys=parts.keys,
         directory=parts.directory,
         log=parts.log,
         leaves=parts.leaves,
+        roles=roles,
     )
 
 

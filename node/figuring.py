@@ -147,7 +147,7 @@ class Figuring:
         4. The question is durable in the own log.
         5. The gateway's receipts extend the heads seen before; every release is one that was asked
            for, signed by a gateway of the directory and on its record. What came back is on the
-           own record.
+           own record, and so is that something did which does not hold.
 
         :param certificate: the user's certificate as TLS presented it (DER).
         :raises FairleadError: refused at home or by the gateway, or it does not verify.
@@ -160,6 +160,10 @@ class Figuring:
         try:
             async for event in self._collect(under_way):
                 yield event
+        except FairleadError as error:
+            if not isinstance(error, _OWN_RECORD):
+                await self._refuse(error, "AskFigures", user)
+            raise
         finally:
             await asyncio.shield(self._end(under_way))
 
@@ -206,7 +210,7 @@ class Figuring:
             request=statistics_pb2.QueryFiguresRequest(
                 question=question, head_size=self._heads.size
             ),
-            received=Received(request=sought, directory=directory),
+            received=Received(request=sought, directory=directory, clock=self._clock),
         )
 
     def _leaf(self, asked: Asked, decision: Decision) -> bytes:
@@ -327,6 +331,8 @@ def _error(error: grpc.aio.AioRpcError) -> FairleadError:
     )
 
 
+_OWN_RECORD = (CheckpointFork, Refused, Unreachable)
+"""What has its alarm already, or stands in the gateway's log."""
 _SILENT = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,

@@ -40,6 +40,7 @@ from node.exposure import acceptance
 from node.index import Index
 from node.indexing import INDEX_FILE, index_keys
 from node.publication import shelf
+from node.statistics import waiving
 from node.vault import Vault
 
 UNKNOWN = "UNKNOWN_PARTNER"
@@ -59,6 +60,7 @@ MIGRATIONS = (
     *reconciling.MIGRATIONS,
     *register.MIGRATIONS,
     *statistics.MIGRATIONS,
+    *waiving.MIGRATIONS,
 )
 """Tables of the node in its log's file, in the order in which they were invented."""
 VAULT_MIGRATIONS = (

@@ -39,6 +39,15 @@ async def not_running() -> Json:
     )
 
 
+async def not_waiving(**_wanted: Any) -> Json:
+    """:raises Unreachable: NODE_STOPPED."""
+    raise Unreachable(
+        "this node does not run, so it publishes no figure",
+        reasons=("NODE_STOPPED",),
+        remedy="fairlead-node serve, then this command again",
+    )
+
+
 @dataclass(slots=True, kw_only=True)
 class Steering:
     """Every act of the owner on one node; :attr:`handlers` is what the socket offers."""
@@ -58,6 +67,8 @@ class Steering:
     """Tells what of others' publications is held."""
     reconcile: Callable[[], Awaitable[Json]] = not_running
     """Holds this log against the gateway's now; only a running node can."""
+    waive: Callable[..., Awaitable[Json]] = not_waiving
+    """Publishes an own figure; only a running node can."""
 
     @property
     def handlers(self) -> dict[str, Handler]:
@@ -74,6 +85,7 @@ class Steering:
             "blind-status": self.publishing.status,
             "snapshots": self._snapshots,
             "reconcile": self._reconcile,
+            "statistics-waive": self._waive,
             "decoys-add": self._add_decoys,
             "decoys-list": self._list_decoys,
             "decoys-remove": self._remove_decoy,
@@ -93,6 +105,9 @@ class Steering:
 
     async def _reconcile(self) -> Json:
         return await self.reconcile()
+
+    async def _waive(self, **wanted: Any) -> Json:
+        return await self.waive(**wanted)
 
     async def _pause(self, *, reason: str, for_s: int = 0) -> Json:
         paused = await self.pause.begin(reason, for_s=for_s)

@@ -110,19 +110,17 @@ class Nodes:
 
     def __post_init__(self) -> None:
         self.ids = names(self.count)
-        masks = {n: X25519PrivateKey.from_private_bytes(octets("mask", n)) for n in self.ids}
-        public = {n: key.public_key().public_bytes_raw() for n, key in masks.items()}
         signers = {n: Ed25519PrivateKey.from_private_bytes(octets("sign", n)) for n in self.ids}
         self.public = {n: signing.public_bytes(key) for n, key in signers.items()}
         self.signers = signers
-        self.pairs: dict[tuple[str, str, str], bytes] = {}
+        self.pairs: dict[tuple[str, ...], bytes] = {}
         for own in self.ids:
             self.stores[own] = MemoryStore()
             self.rounds[own] = Rounds(
                 own=own,
                 signing_key=signers[own],
                 keys=self.key,
-                seeds=self._seeds(own, masks[own], public),
+                seeds=self.seeds(own),
                 secret=octets("noise", own),
                 keeper=ListKeeper(self.stores[own]),
             )
@@ -134,17 +132,18 @@ class Nodes:
         except KeyError:
             raise NotFound("no such partner", reasons=("UNKNOWN_PARTNER",)) from None
 
-    def _seeds(
-        self, own: str, private: X25519PrivateKey, public: Mapping[str, bytes]
-    ) -> Callable[[str, str], bytes]:
+    def seeds(self, own: str, node: str = "a") -> Callable[[str, str], bytes]:
+        """A partner's seeds, where it takes part by one of its nodes, and the others by ``a``."""
+        private = _mask_key(own)
+
         def seed(other: str, quarter: str) -> bytes:
-            pair = (*sorted((own, other)), quarter)
+            pair = (*sorted((own, other)), quarter, node)
             if pair not in self.pairs:
-                self.pairs[pair] = pair_seed(  # type: ignore[index]
-                    private, public[other],
-                    quarter=quarter, federation="test", ids=(own, other),
+                self.pairs[pair] = pair_seed(
+                    private, _mask_key(other).public_key().public_bytes_raw(), quarter=quarter,
+                    federation="test", ids=(own, other), nodes=(f"{own}/{node}", f"{other}/a"),
                 )  # fmt: skip
-            return self.pairs[pair]  # type: ignore[index]
+            return self.pairs[pair]
 
         return seed
 
@@ -194,3 +193,7 @@ class Nodes:
         """All three rounds."""
         said = self.indicators(terms, figures)
         return self.combined(terms, said, self.values(terms, said))
+
+
+def _mask_key(name: str) -> X25519PrivateKey:
+    return X25519PrivateKey.from_private_bytes(octets("mask", name))

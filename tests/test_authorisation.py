@@ -49,6 +49,7 @@ EXPECTED: dict[str, frozenset[str]] = {
     "/fairlead.v1.ReconcileService/Reconcile": frozenset({"node"}),
     "/fairlead.v1.ReconcileService/Conclude": frozenset({"node"}),
     "/fairlead.v1.StatisticsService/QueryFigures": frozenset({"node"}),
+    "/fairlead.v1.StatisticsService/PublishWaiver": frozenset({"node"}),
     "/fairlead.v1.PolicyService/GetPolicy": frozenset({"user:security-officer", "user:auditor"}),
     "/fairlead.v1.PolicyService/PublishPolicy": frozenset({"user:security-officer"}),
     "/fairlead.v1.PolicyService/PolicyStatus": frozenset(

@@ -151,6 +151,6 @@ def test_data_go_to_stdout_and_notes_to_stderr(
     if output is RowFormat.JSON:
         assert json.loads(printed.out)["cube"] == "reports"
     if output is RowFormat.NDJSON:
-        assert [json.loads(row)["period"] for row in printed.out.splitlines()] == [
-            "2026-Q1", "2026-Q2",
-        ]  # fmt: skip
+        rows = [json.loads(row) for row in printed.out.splitlines()]
+        assert [row["period"] for row in rows] == ["2026-Q1", "2026-Q2"]
+        assert {(row["cube"], row["level"]) for row in rows} == {("reports", LEVEL)}

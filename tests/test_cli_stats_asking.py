@@ -253,7 +253,7 @@ async def test_first_figures_are_kept_until_final_ones_are_due(tmp_path: Path) -
     await gather(Node(), only, kept=shelf, telling=Telling())
     assert [found.version for found in shelf.find(only, due - 1)] == [1]
     assert not list(shelf.find(only, due))
-    final = Node(releases=lambda wanted, at: replace(made(wanted, at), version=2))
+    final = Node(releases=lambda wanted, at: replace(made(wanted, at), version=2, released_at=due))
     await gather(final, only, kept=shelf, telling=Telling())
     assert [found.version for found in shelf.find(only, due)] == [2]
     (path,) = tmp_path.rglob("*-2.release")

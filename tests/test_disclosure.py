@@ -18,7 +18,6 @@ from fairlead.disclosure.release import (
     Decided,
     ReleaseRefused,
     Sums,
-    coarser,
     decide,
     needs_sums,
 )
@@ -374,13 +373,6 @@ def test_a_refusal_and_a_release_without_figures_are_the_same() -> None:
     made = released(ASKED, sums(PARTS, [1, 2, 3, 4], few=PARTS)).release
     assert made == Release.refused(ASKED, PARTS)
     assert repr(made) == repr(Release.refused(ASKED, PARTS))
-
-
-def test_what_is_withheld_is_asked_for_at_the_coarser_level() -> None:
-    """Each coarser cell that holds a withheld one, and no other."""
-    made = released(ASKED, sums(PARTS, [1, 50, 50, 50], few=PARTS[:1])).release
-    roll = [Sum(whole="h1", parts=PARTS[:2]), Sum(whole="h2", parts=PARTS[2:])]
-    assert coarser(made, roll) == ("h1",)
 
 
 def test_a_release_whose_figures_are_not_its_cells_cannot_be_made() -> None:

@@ -161,7 +161,7 @@ async def test_a_node_passes_on_only_what_it_asked_for_and_can_prove(tmp_path: P
             request = await wanted(client)
             events = await asked(client, request)
             assert events[0].accepted.units == 2
-            received = Received(request=request, directory=made.directory)
+            received = Received(request=request, directory=made.directory, clock=time.time)
             for event in events:
                 if event.HasField("released"):
                     assert received.take(event.released).version == 0, "three are too few"
@@ -197,6 +197,11 @@ async def test_a_node_passes_on_only_what_it_asked_for_and_can_prove(tmp_path: P
                 assert reason_of(caught.value) == code
             figuring._send = honest
             assert len(await asked(client, request)) >= 3
+            told = [leaf for leaf in leaves(node.log) if leaf.reasons]
+            assert [leaf.reasons[0] for leaf in told if leaf.user] == [
+                "FIGURES_LEAF", "FIGURES_MISSING", "FIGURES_OTHER", "SIGNATURE", "GATEWAY_UNKNOWN",
+                "INCLUSION_PROOF", "LOG_BEHIND", "FIGURES_MISSING", "FIGURES_LEAF",
+            ], "what a gateway did is on the record"  # fmt: skip
 
 
 async def _of_this_question(

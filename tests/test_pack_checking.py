@@ -19,7 +19,7 @@ from fairlead import signing
 from fairlead.auditlog import AuditLog
 from fairlead.certificates import Identity
 from fairlead.cli.stats import app
-from fairlead.errors import Forged, InvalidInput, NotFound, Overloaded
+from fairlead.errors import Forged, InvalidInput, NotFound, Overloaded, Refused
 from fairlead.keyring import KeyRing
 from fairlead.kpi.checking import check_pack
 from fairlead.kpi.pack import make_pack, pack_files
@@ -119,6 +119,7 @@ def desk(world: Opened, tmp_path: Path) -> Iterator[PackDesk]:
         directory=world.directory,
         log=log,
         leaves=LeafWriter(log="partner/customs", clock=time.time),
+        roles=lambda: {"analyst"},
     )
     log.close()
 
@@ -129,7 +130,13 @@ def last(desk: PackDesk) -> audit_pb2.AuditLeaf:
     return audit_pb2.AuditLeaf.FromString(body)
 
 
-ANALYST = cast("Identity", SimpleNamespace(spiffe_id="spiffe://f/partner/customs/user/u-c01"))
+def user(role: str) -> Identity:
+    """A person of the customs'."""
+    spiffe_id = f"spiffe://f/partner/customs/user/{role}"
+    return cast("Identity", SimpleNamespace(spiffe_id=spiffe_id, roles=frozenset({role})))
+
+
+ANALYST = user("analyst")
 
 
 @pytest.mark.asyncio
@@ -163,6 +170,18 @@ async def test_a_node_signs_nothing_else(desk: PackDesk, signer: str, code: str)
     assert caught.value.code == code
     leaf = last(desk)
     assert (leaf.type, list(leaf.reasons)) == (audit_pb2.LEAF_TYPE_REFUSAL, [code])
+
+
+@pytest.mark.asyncio
+async def test_who_may_ask_for_no_figures_has_none_signed(desk: PackDesk) -> None:
+    """The partner's key is not an operator's to have used, and that somebody tried is on record."""
+    files = pack_files(small_contents())
+    statement = Statement.of(files, year=2026, signer="customs").to_bytes()
+    with pytest.raises(Refused) as caught:
+        await desk.sign(statement, user("operator"))
+    assert caught.value.code == "FIGURES_ROLE"
+    leaf = last(desk)
+    assert (leaf.type, leaf.user) == (audit_pb2.LEAF_TYPE_REFUSAL, user("operator").spiffe_id)
 
 
 @pytest.mark.asyncio

@@ -13,8 +13,9 @@ from fairlead.disclosure.rules import Rules
 from fairlead.errors import Conflict, InvalidInput, Stale
 from fairlead.published import Published, PublishedCell, Shown
 from fairlead.strategic import case
-from fairlead.strategic.books import Books, layout_of
+from fairlead.strategic.books import Books
 from fairlead.strategic.deciding import decide_unit, needs_rounds, not_reported, total_unit
+from fairlead.strategic.layout import layout_of
 from fairlead.strategic.terms import word_names
 from fairlead.summing import noise, rounds
 from tests.cubes import small, written
@@ -222,6 +223,28 @@ def test_whatever_is_refused_looks_like_what_is_suppressed() -> None:
     assert not needs_rounds(REPORTS, level, unit, 2, rich.books)
     nobody.books = Books()
     assert by_rules(nobody, 2, few) == by_rules(rich, 2, few)
+
+
+def test_a_raised_version_of_the_same_layout_goes_on_with_what_is_out() -> None:
+    """Another title is another version of the cube: what is frozen stays frozen, and the next
+    version of the figures is the next one of the same series."""
+    pool = federation(REPORTS, months=months_of("2026-Q1"), each=60)
+    before = pool.release("quarter,country", "2026-Q1").published
+    pool.cube = replace(REPORTS, version=REPORTS.version + 1, title="Reports that came in")
+    level, unit = REPORTS.level("quarter,country"), parse_unit("2026-Q1")
+    with pytest.raises(Conflict) as caught:
+        pool.release("quarter,country", "2026-Q1")
+    assert caught.value.reasons == ("RELEASE_FROZEN",)
+    assert pool.books.found(pool.cube, (level.name, unit), 1)
+    later = pool.release("quarter,country", "2026-Q1", version=2).published
+    assert Shown.VALUE in {cell.shown for cell in later.of("reports")}
+    assert later.cube.version == before.cube.version + 1
+    with pytest.raises(Stale):
+        decide_unit(
+            pool.terms(level, unit), REPORTS, level, unit,
+            pool.combined(pool.terms(level, unit), level, unit),
+            replace(pool.books, rows=pool.books.rows[1:]), **ANSWER,
+        )  # fmt: skip
 
 
 def test_an_audit_without_end_withholds_everything(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,11 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fairlead.cubes.period import parse_unit
-from fairlead.errors import FairleadError, Forged, InvalidInput
+from fairlead.errors import FairleadError, Forged, InvalidInput, Stale
 from fairlead.published import Shown
 from fairlead.strategic.books import Books
-from fairlead.strategic.waiver import Waiver, known, shares, sign_waiver, verify_waiver
-from tests.strategic import REGISTRY, federation, months_of
+from fairlead.strategic.layout import layout_of
+from fairlead.strategic.waiver import Waiver, in_force, known, shares, sign_waiver, verify_waiver
+from tests.strategic import REGISTRY, Record, federation, months_of
 from tests.walks import ASKER, NOW, OWNER, World, make_world
 
 REPORTS = REGISTRY.cube("reports-received")
@@ -34,6 +35,8 @@ def waived(federation: str, partner: str = ASKER, **changes: object) -> Waiver:
         "level": "quarter,country",
         "cell": "2026-Q1/NL",
         "value": 40,
+        "version": 1,
+        "layout": layout_of(REPORTS),
         "issued_at": int(NOW),
     }
     return Waiver(**(usual | changes))  # type: ignore[arg-type]
@@ -106,3 +109,56 @@ def test_who_waives_covers_nobody() -> None:
     assert waiver.share in shares([waiver], measure)[0].parts
     heavy = replace(SEIZURES.measure("weight"), id="reports")
     assert known([waiver], heavy)[waiver.share].high == 0.1
+
+
+def test_of_another_layout_a_waiver_is_refused_and_says_nothing(world: World) -> None:
+    """A cell that is spelled the same may be another one once codes have moved."""
+    waiver = waived(world.directory.federation, layout="0" * 64)
+    signature = sign_waiver(waiver, world.signing_key(ASKER))
+    with pytest.raises(Stale):
+        verify_waiver(waiver.to_bytes(), signature, directory=world.directory, cube=REPORTS)
+    assert in_force([waiver], layout_of(REPORTS), 1) == []
+
+
+def test_of_several_waivers_of_a_share_the_version_at_hand_counts() -> None:
+    """One for each version; where there is none of it, the one before, and failing that the next.
+    A share is never counted twice."""
+    first, final = waived("test", value=10), waived("test", version=2, value=12)
+    layout = layout_of(REPORTS)
+    assert in_force([final, first], layout, 1) == [first]
+    assert in_force([first, final], layout, 2) == [final]
+    assert in_force([first], layout, 2) == [first]
+    assert in_force([final], layout, 1) == [final]
+    other = waived("test", partner=OWNER)
+    assert len(in_force([first, other, first], layout, 1)) == 2
+
+
+def test_what_a_published_share_leaves_of_a_withheld_cell_is_protected() -> None:
+    """Of two that contribute to a cell the one with most of it publishes that: the cell is bounded
+    from below then, and one more is withheld beside it than without."""
+    outcomes = REGISTRY.cube("enquiry-outcomes")
+    month, place = months_of("2026-Q1")[0], "NLRTM-oth"
+
+    def of(outcome: str, count: int) -> list[Record]:
+        words = (1, *(0,) * (sum(each.words for each in outcomes.measures) - 1))
+        return [Record(month, (place, outcome), words)] * count
+
+    shown = {}
+    for published in (False, True):
+        pool = federation(outcomes, partners=8, months=[], each=0)
+        for at, name in enumerate(pool.ids):
+            few = {0: 290, 1: 10}.get(at, 0)
+            pool.records[name] = of("open", few) + of("unsubstantiated", 10) + of("seizure", 13)
+        pool.noise = False
+        waiver = waived(
+            "test", partner=pool.ids[0], cube=outcomes.id, measure="enquiries",
+            level="quarter,outcome-group", cell="2026-Q1/pending", value=290,
+            layout=layout_of(outcomes),
+        )  # fmt: skip
+        pool.books = Books(waivers=(waiver,) if published else ())
+        pool.release("quarter", "2026-Q1")
+        made = pool.release("quarter,outcome-group", "2026-Q1")
+        shown[published] = [cell.shown for cell in made.published.of("enquiries")]
+        assert not made.beyond
+    withheld, value = Shown.SUPPRESSED, Shown.VALUE
+    assert shown == {False: [withheld, withheld, value], True: [withheld] * 3}

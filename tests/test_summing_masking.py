@@ -163,20 +163,22 @@ def key(name: str) -> X25519PrivateKey:
     return X25519PrivateKey.from_private_bytes(octets(name))
 
 
-def seed_of(own: str = "a1", other: str = "b1", **changes: str) -> bytes:
+def seed_of(own: str = "a1", other: str = "b1", node: str = "", **changes: str) -> bytes:
     told = {"quarter": "2026-Q4", "federation": "test"} | changes
     public = key(other).public_key().public_bytes_raw()
-    return pair_seed(key(own), public, ids=(own, other), **told)  # type: ignore[arg-type]
+    return pair_seed(key(own), public, ids=(own, other), nodes=(own, node or other), **told)  # type: ignore[arg-type]
 
 
 def test_both_ends_of_a_pair_have_one_seed() -> None:
-    """And another in each quarter, in each federation, and with each other partner."""
+    """And another in each quarter, in each federation, with each other partner, and once another
+    node of a partner is the first."""
     assert seed_of("a1", "b1") == seed_of("b1", "a1")
     changed = [seed_of(), seed_of(quarter="2027-Q1"), seed_of(federation="b"), seed_of(other="c1")]
-    assert len({*changed}) == 4
+    assert len({*changed, seed_of(node="b1/two")}) == 5
     swapped = pair_seed(
         key("a1"), key("b1").public_key().public_bytes_raw(),
         quarter="2026-Q4", federation="test", ids=("b1", "a1"),
+        nodes=("b1", "a1"),
     )  # fmt: skip
     assert swapped != seed_of()
 
@@ -185,7 +187,10 @@ def test_both_ends_of_a_pair_have_one_seed() -> None:
 def test_a_mask_key_of_small_order_gives_no_seed(public: bytes) -> None:
     """A seed that everybody knows, because a point makes zero of every key, is refused."""
     with pytest.raises(InvalidInput, match="mask key"):
-        pair_seed(key("a1"), public, quarter="2026-Q4", federation="t", ids=("a1", "b1"))
+        pair_seed(
+            key("a1"), public, quarter="2026-Q4", federation="t", ids=("a1", "b1"),
+            nodes=("a1", "b1"),
+        )  # fmt: skip
 
 
 def test_a_pair_is_of_two_nodes() -> None:

@@ -1,7 +1,7 @@
 """One release: from noised sums to what anybody may see, in numbered steps. Pure.
 
 A security procedure in one function, :func:`decide`. Wanting more than it shows is asking for a
-coarser level (:func:`coarser`), which is another release, judged in the same way: no threshold is
+coarser level, which is another release, judged in the same way: no threshold is
 ever lowered.
 """
 
@@ -145,15 +145,6 @@ def needs_sums(
         return False
     parts = totals(relations, cells, ledger, asked.version, rules.round_to)
     return not all(cell in parts and parts[cell].whole for cell in cells)
-
-
-def coarser(made: Release, roll: Iterable[Sum]) -> tuple[Cell, ...]:
-    """The coarser cells that hold what is withheld: to be asked for at the level that rolls up.
-
-    :param roll: how that level's cells are sums of this one's.
-    """
-    withheld = {*made.withheld}
-    return tuple(each.whole for each in roll if withheld.intersection(each.parts))
 
 
 def _check(asked: Asked, sums: Sums, ledger: Ledger, rules: Rules) -> None:

@@ -95,8 +95,11 @@ def _keys(signer: str, directories: Sequence[Directory]) -> Iterator[tuple[Direc
 
 def _content(path: Path, most: int) -> bytes:
     """At most one octet more than ``most``, which then is no file of a pack."""
+    missing = NotFound("a file of the pack is missing", reasons=("PACK_MISSING",))
+    if not path.is_file():  # a pipe would be waited for
+        raise missing
     try:
         with path.open("rb") as file:
             return file.read(most + 1)
     except OSError:
-        raise NotFound("a file of the pack is missing", reasons=("PACK_MISSING",)) from None
+        raise missing from None

@@ -13,14 +13,14 @@ from typing import Annotated
 
 from pydantic import BaseModel, Field, ValidationError
 
-from fairlead import signing
-from fairlead.cubes.cube import Cube, Measure, MeasureKind
+from fairlead.cubes.cube import Cube, Measure
 from fairlead.cubes.period import TimeStep, Unit, parse_unit
 from fairlead.disclosure.ledger import Asked, Ledger, Release
 from fairlead.disclosure.system import Cell, Interval
 from fairlead.errors import InvalidInput
 from fairlead.forms import STRICT
 from fairlead.strategic.lattice import Place, level_named, references
+from fairlead.strategic.layout import layout_of
 from fairlead.strategic.looks import Look
 from fairlead.strategic.waiver import Waiver
 
@@ -49,7 +49,7 @@ class Row(BaseModel):
     unit: str
     version: Count
     layout: str
-    """Of the cube as it then was (:func:`layout_of`), in hexadecimal digits."""
+    """Of the cube as it then was (:mod:`.layout`)."""
     participants: Count
     measures: dict[str, Kept]
 
@@ -98,9 +98,9 @@ class Books:
         return replace(self, rows=(*self.rows, row))
 
     def found(self, cube: Cube, place: Place, version: int) -> bool:
-        """Whether there is such a release of this version of the cube."""
-        wanted = (cube.version, *place, version)
-        return any((row.cube_version, *row.place, row.version) == wanted for row in self.rows)
+        """Whether there is such a release of the cube, in whatever version it had this layout."""
+        wanted = (layout_of(cube), *place, version)
+        return any((row.layout, *row.place, row.version) == wanted for row in self.rows)
 
     def foreign(self, cube: Cube, unit: Unit) -> bool:
         """Whether something is out of a unit's months by another layout: how its cells add up to
@@ -121,24 +121,6 @@ class Books:
         """Those of a version whose time a unit shares."""
         rows = self.near(cube, unit)
         return [row for row in rows if row.version == version and _overlap(row.place[1], unit)]
-
-
-def layout_of(cube: Cube) -> str:
-    """SHA-256 of all that says how a cube's cells add up and in what its figures are."""
-    said = {
-        "dimensions": [
-            [d.id, [[step.step, [[c.code, c.parent] for c in step.codes]] for step in d.steps]]
-            for d in cube.dimensions
-        ],
-        "measures": [[m.id, m.kind, m.step] for m in additive(cube)],
-    }
-    octets = json.dumps(said, sort_keys=True, separators=(",", ":")).encode()
-    return signing.digest(signing.preimage("figures-layout", octets)).hex()
-
-
-def additive(cube: Cube) -> tuple[Measure, ...]:
-    """The measures that add up; the others are made of them, or of histograms."""
-    return tuple(m for m in cube.measures if m.kind in {MeasureKind.COUNT, MeasureKind.SUM})
 
 
 def _overlap(one: Unit, other: Unit) -> bool:
@@ -180,10 +162,11 @@ def account(
 
 
 def asked_of(cube: Cube, measure: Measure, row: Row) -> Asked:
-    """The name of a row's release in a measure's ledger."""
+    """The name of a row's release in a measure's ledger. All rows are of the cube's layout, and
+    what is out goes on when its version is raised."""
     return Asked(
         cube=cube.id,
-        cube_version=row.cube_version,
+        cube_version=cube.version,
         measure=measure.id,
         level=row.level,
         period=row.unit,

@@ -20,11 +20,12 @@ from fairlead.disclosure.rules import Rules
 from fairlead.disclosure.system import Cell, Sum
 from fairlead.errors import Conflict
 from fairlead.strategic import errors
-from fairlead.strategic.books import Account, Books, Kept, Row, account, additive, kept_of
+from fairlead.strategic.books import Account, Books, Kept, Row, account, kept_of
 from fairlead.strategic.lattice import Lattice, Place, lattice, references
+from fairlead.strategic.layout import additive, layout_of
 from fairlead.strategic.looks import Look, most_looks
 from fairlead.strategic.summed import Words
-from fairlead.strategic.waiver import Waiver, known, shares
+from fairlead.strategic.waiver import Waiver, in_force, known, shares
 
 EFFORT = 20_000_000
 """Columns and entries of programmes for one release, over all measures: about 40 s of one core. A
@@ -128,11 +129,12 @@ def _account(case: Case, measure: Measure, sums: Sequence[Sum]) -> Account:
 
 
 def _waived(case: Case, sums: Sequence[Sum]) -> list[Waiver]:
-    """Waivers of this release's cells, and of those in its sums."""
+    """Waivers of this release's cells, and of those in its sums, one of each share."""
     if not case.books.waivers:
         return []
     cells = {*case.cells}.union(*(each.cells for each in sums))
-    return [waiver for waiver in case.books.waivers if waiver.reference in cells]
+    near = (waiver for waiver in case.books.waivers if waiver.reference in cells)
+    return in_force(near, layout_of(case.cube), case.version)
 
 
 def _decide(case: Case, measure: Measure, sums: tuple[Sum, ...], own: Account) -> Decided | None:

@@ -18,8 +18,9 @@ from fairlead.disclosure.rules import Rules
 from fairlead.errors import Conflict
 from fairlead.published import Figures, Published, PublishedCell, Shown, codes_of
 from fairlead.strategic import method
-from fairlead.strategic.books import Books, Row, layout_of
+from fairlead.strategic.books import Books, Row
 from fairlead.strategic.case import Case, decided_of
+from fairlead.strategic.layout import layout_of
 from fairlead.strategic.shown import figures_of
 from fairlead.strategic.summed import Words
 

@@ -6,7 +6,7 @@ words of the registry that both know, and a gateway of the directory signed it.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from fairlead import signing
@@ -15,10 +15,11 @@ from fairlead.cubes.level import Level
 from fairlead.cubes.period import Period, Unit
 from fairlead.cubes.registry import Registry
 from fairlead.errors import Forged
-from fairlead.partners import Directory
+from fairlead.partners import SKEW_S, Directory
 from fairlead.published import DOMAIN, Published
 from fairlead.receipts import verify_receipt
 from fairlead.strategic.question import Signed
+from fairlead.strategic.terms import version_at
 from fairlead.v1 import audit_pb2
 from fairlead.v1 import statistics_pb2 as pb
 
@@ -47,10 +48,12 @@ class Request:
 
 @dataclass(slots=True, kw_only=True)
 class Received:
-    """What has come back so far. ``releases``: by unit of time, each once."""
+    """What has come back so far. ``releases``: by unit of time, each once. Nothing can have
+    been released later than ``clock`` says (Unix seconds) when it arrives."""
 
     request: Request
     directory: Directory
+    clock: Callable[[], float]
     releases: dict[Unit, Published] = field(default_factory=dict)
 
     def take(self, found: pb.ReleasedFigures) -> Published:
@@ -61,7 +64,9 @@ class Received:
            earlier one, of the same version of the cube.
         3. It is of the cube and the level, and of one of the units that were asked for; of each,
            once.
-        4. The leaf of exactly this release is in that gateway's log. Of what is not reported
+        4. It is not from the future, and of a version that could be due when it was released: else
+           a figure that is out could become another one by a higher version.
+        5. The leaf of exactly this release is in that gateway's log. Of what is not reported
            there is none.
 
         :raises Forged: not so. :raises InvalidInput: malformed.
@@ -73,13 +78,17 @@ class Received:
         # 3
         request = self.request
         asked = release.cube == request.cube and release.level == request.level
-        if not asked or release.unit not in request.units or release.unit in self.releases:
+        other = release.unit not in request.units or release.unit in self.releases
+        # 4
+        due = version_at(release.unit, release.released_at)
+        late = release.released_at > self.clock() + SKEW_S or release.version > due
+        if not asked or other or late:
             raise Forged(
                 "the gateway released other figures than those asked for",
                 reasons=("FIGURES_OTHER",),
                 remedy=_REMEDY,
             )
-        # 4
+        # 5
         if release.version:
             check_released_leaf(found, release, self.directory)
         self.releases[release.unit] = release

@@ -7,9 +7,10 @@ from collections.abc import Mapping, Sequence
 from fairlead.cubes.cube import Measure, MeasureKind
 from fairlead.published import Figures, PublishedCell, codes_of
 from fairlead.strategic import medians, rates
-from fairlead.strategic.books import Kept, additive
+from fairlead.strategic.books import Kept
 from fairlead.strategic.case import Case
 from fairlead.strategic.errors import noise_of
+from fairlead.strategic.layout import additive
 
 
 def figures_of(case: Case, kept: Mapping[str, Kept]) -> tuple[Figures, ...]:

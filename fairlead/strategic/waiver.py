@@ -16,9 +16,10 @@ from pydantic import BaseModel, Field, ValidationError
 from fairlead import signing
 from fairlead.cubes.cube import Cube, Measure, MeasureKind
 from fairlead.disclosure.system import Cell, Interval, Sum
-from fairlead.errors import FairleadError, InvalidInput
+from fairlead.errors import FairleadError, InvalidInput, Stale
 from fairlead.forms import STRICT
 from fairlead.partners import Directory
+from fairlead.strategic.layout import SIZE, layout_of
 
 DOMAIN = "figures-waiver"
 _LIMIT = 4096
@@ -37,6 +38,10 @@ class Waiver(BaseModel):
     level: str
     cell: str
     """As the level spells it, with its unit of time."""
+    version: Annotated[int, Field(ge=1, le=99)]
+    """Of the release whose figures these are; of a later one they are what was known before."""
+    layout: Annotated[str, Field(min_length=SIZE, max_length=SIZE)]
+    """Of the cube (:mod:`.layout`): of another one the cell may be another."""
     value: Annotated[int, Field(ge=0, le=2**56)]
     issued_at: Annotated[int, Field(ge=0, le=2**40)]
 
@@ -66,18 +71,26 @@ def verify_waiver(data: bytes, signature: bytes, *, directory: Directory, cube: 
 
     1. It is canonical, and of this federation and cube.
     2. Its partner signed it.
-    3. The cube has the measure, the level and the cell, and one partner may state so much.
+    3. The cube has this layout, the measure, the level and the cell, and one partner may state so
+       much.
 
+    :raises Stale: CUBE_VERSION: of another layout.
     :raises InvalidInput: WAIVER; MEASURE_UNKNOWN, LEVEL_UNKNOWN, CELL_UNKNOWN, MEASURE_BOUND.
     :raises Forged: SIGNATURE. :raises NotFound: UNKNOWN_PARTNER, ROOT_UNPINNED.
     """
     # 1
-    waiver = _read(data)
+    waiver = read_waiver(data)
     if (waiver.federation, waiver.cube) != (directory.federation, cube.id):
         raise _no_waiver()
     # 2
     signing.verify(directory.partner(waiver.partner).signing_key, DOMAIN, data, signature)
     # 3
+    if waiver.layout != layout_of(cube):
+        raise Stale(
+            "the cells of this cube were others when the figure was published",
+            reasons=("CUBE_VERSION",),
+            remedy="fairlead-node policy status: gateway and node may be under different policies",
+        )
     measure = cube.measure(waiver.measure)
     if measure.kind not in {MeasureKind.COUNT, MeasureKind.SUM}:
         raise _no_waiver()
@@ -86,7 +99,11 @@ def verify_waiver(data: bytes, signature: bytes, *, directory: Directory, cube: 
     return waiver
 
 
-def _read(data: bytes) -> Waiver:
+def read_waiver(data: bytes) -> Waiver:
+    """What a waiver says, whoever signed it.
+
+    :raises InvalidInput: WAIVER.
+    """
     try:
         waiver = Waiver.model_validate_json(data) if len(data) <= _LIMIT else None
     except ValidationError:
@@ -98,6 +115,17 @@ def _read(data: bytes) -> Waiver:
 
 def _no_waiver() -> FairleadError:
     return InvalidInput("this is no waiver of a figure", reasons=("WAIVER",))
+
+
+def in_force(waivers: Iterable[Waiver], layout: str, version: int) -> list[Waiver]:
+    """What is known of each share when a version is released, with cells as they are laid out: of
+    several the last one that is no later, or failing that the first."""
+    found: dict[tuple[Cell, str], Waiver] = {}
+    for waiver in sorted(waivers, key=lambda each: each.version):
+        key = waiver.share, waiver.measure
+        if waiver.layout == layout and (key not in found or waiver.version <= version):
+            found[key] = waiver
+    return list(found.values())
 
 
 def known(waivers: Iterable[Waiver], measure: Measure) -> dict[Cell, Interval]:

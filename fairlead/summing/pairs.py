@@ -2,7 +2,9 @@
 
 Not post-quantum: who records masked vectors and later breaks X25519 reads what each node sent. The
 quarter gives other seeds every quarter; what makes older ones safe from a stolen key is a new mask
-key in the directory, and the two public keys are bound in too.
+key in the directory, and the two public keys are bound in too. So is the node by which each partner
+takes part: another node of a partner has its keys, but not what the first one said, and would say
+something else under the same masks.
 """
 
 from __future__ import annotations
@@ -19,13 +21,20 @@ SEED_SIZE = 32
 
 
 def pair_seed(
-    own: X25519PrivateKey, other: bytes, *, quarter: str, federation: str, ids: tuple[str, str]
+    own: X25519PrivateKey,
+    other: bytes,
+    *,
+    quarter: str,
+    federation: str,
+    ids: tuple[str, str],
+    nodes: tuple[str, str],
 ) -> bytes:
     """The 32 octets that both nodes of a pair derive and nobody else (RFC 5869, SHA-256).
 
     :param other: the other node's mask key, 32 octets.
     :param quarter: the calendar quarter of the seeds' use, as ``2026-Q4``.
-    :param ids: own partner id, the other's.
+    :param ids: own partner id, the other's. :param nodes: SPIFFE ids of the nodes by which these
+        take part, the first ones that the directory lists.
     :raises InvalidInput: MASK_KEY: not a point, or one of small order; PARTICIPANTS: not two.
     """
     if ids[0] == ids[1]:
@@ -35,7 +44,8 @@ def pair_seed(
     except ValueError:
         raise InvalidInput("a mask key is not usable", reasons=("MASK_KEY",)) from None
     keys = (own.public_key().public_bytes_raw(), other)
-    ends = sorted(zip((check_partner_id(name).encode() for name in ids), keys, strict=True))
+    names = (check_partner_id(name).encode() for name in ids)
+    ends = sorted(zip(names, (node.encode() for node in nodes), keys, strict=True))
     parts = (federation.encode(), quarter.encode(), *(part for end in ends for part in end))
     info = b"fairlead/v1/statistics-pair\x00" + framed(*parts)
     return HKDF(algorithm=SHA256(), length=SEED_SIZE, salt=None, info=info).derive(shared)

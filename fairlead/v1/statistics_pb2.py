@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from fairlead.v1 import audit_pb2 as fairlead_dot_v1_dot_audit__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61irlead/v1/statistics.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\"f\n\x10PublishedFigures\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12!\n\x05shown\x18\x02 \x03(\x0e\x32\x12.fairlead.v1.Shown\x12\x0e\n\x06values\x18\x03 \x03(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x03(\x04\"\x90\x02\n\x10PublishedRelease\x12\x0c\n\x04\x63ube\x18\x01 \x01(\t\x12\x14\n\x0c\x63ube_version\x18\x02 \x01(\r\x12\x17\n\x0fregistry_digest\x18\x03 \x01(\x0c\x12\r\n\x05level\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\r\x12\x14\n\x0cparticipants\x18\x07 \x01(\r\x12\x10\n\x08\x65xpected\x18\x08 \x01(\r\x12.\n\x07\x66igures\x18\t \x03(\x0b\x32\x1d.fairlead.v1.PublishedFigures\x12\x13\n\x0breleased_at\x18\n \x01(\x03\x12\x14\n\x0crules_digest\x18\x0b \x01(\x0c\x12\x0e\n\x06method\x18\x0c \x01(\t\"\xef\x01\n\x0f\x46iguresQuestion\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\x0c\x12\x12\n\npartner_id\x18\x03 \x01(\t\x12\x1f\n\x17user_certificate_digest\x18\x04 \x01(\x0c\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x0c\n\x04\x63ube\x18\x06 \x01(\t\x12\x14\n\x0c\x63ube_version\x18\x07 \x01(\r\x12\x17\n\x0fregistry_digest\x18\x08 \x01(\x0c\x12\r\n\x05level\x18\t \x01(\t\x12\x0e\n\x06period\x18\n \x01(\t\x12\x11\n\tissued_at\x18\x0b \x01(\x03\"\x83\x01\n\x10\x46iguresStatement\x12\x17\n\x0fquestion_digest\x18\x01 \x01(\x0c\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x15\n\rpolicy_serial\x18\x03 \x01(\x04\x12\x18\n\x10\x64irectory_serial\x18\x04 \x01(\x04\x12\x11\n\tissued_at\x18\x05 \x01(\x03\"\x86\x01\n\x15SignedFiguresQuestion\x12\x10\n\x08question\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x18\n\x10user_certificate\x18\x03 \x01(\x0c\x12\x11\n\tstatement\x18\x04 \x01(\x0c\x12\x1b\n\x13statement_signature\x18\x05 \x01(\x0c\"^\n\x13QueryFiguresRequest\x12\x34\n\x08question\x18\x01 \x01(\x0b\x32\".fairlead.v1.SignedFiguresQuestion\x12\x11\n\thead_size\x18\x02 \x01(\x04\"\xe2\x02\n\x14QueryFiguresResponse\x12>\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32*.fairlead.v1.QueryFiguresResponse.AcceptedH\x00\x12>\n\x08progress\x18\x02 \x01(\x0b\x32*.fairlead.v1.QueryFiguresResponse.ProgressH\x00\x12\x30\n\x08released\x18\x03 \x01(\x0b\x32\x1c.fairlead.v1.ReleasedFiguresH\x00\x1a>\n\x08\x41\x63\x63\x65pted\x12#\n\x05\x61sked\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12\r\n\x05units\x18\x02 \x01(\r\x1aO\n\x08Progress\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x10\n\x08\x61nswered\x18\x03 \x01(\r\x12\x14\n\x0cparticipants\x18\x04 \x01(\rB\x07\n\x05\x65vent\"m\n\x0fReleasedFigures\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07gateway\x18\x03 \x01(\t\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"\xaf\x01\n\nRoundTerms\x12\x0c\n\x04\x63ube\x18\x01 \x01(\t\x12\x14\n\x0c\x63ube_version\x18\x02 \x01(\r\x12\x17\n\x0fregistry_digest\x18\x03 \x01(\x0c\x12\r\n\x05level\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\r\x12\x14\n\x0cparticipants\x18\x07 \x03(\t\x12\x0f\n\x07quarter\x18\x08 \x01(\t\x12\x0f\n\x07\x63ut_off\x18\t \x01(\x03\"G\n\x0eRoundStatement\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"9\n\x0fGetReadyRequest\x12&\n\x05terms\x18\x01 \x01(\x0b\x32\x17.fairlead.v1.RoundTerms\"B\n\x10GetReadyResponse\x12.\n\tstatement\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.RoundStatement\"n\n\x18\x43ountContributorsRequest\x12&\n\x05terms\x18\x01 \x01(\x0b\x32\x17.fairlead.v1.RoundTerms\x12*\n\x05ready\x18\x02 \x03(\x0b\x32\x1b.fairlead.v1.RoundStatement\"K\n\x19\x43ountContributorsResponse\x12.\n\tstatement\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.RoundStatement\"k\n\x10SumValuesRequest\x12&\n\x05terms\x18\x01 \x01(\x0b\x32\x17.fairlead.v1.RoundTerms\x12/\n\nindicators\x18\x02 \x03(\x0b\x32\x1b.fairlead.v1.RoundStatement\"C\n\x11SumValuesResponse\x12.\n\tstatement\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.RoundStatement*\x80\x01\n\x05Shown\x12\x15\n\x11SHOWN_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSHOWN_VALUE\x10\x01\x12\x0e\n\nSHOWN_ZERO\x10\x02\x12\x11\n\rSHOWN_PARTIAL\x10\x03\x12\x14\n\x10SHOWN_SUPPRESSED\x10\x04\x12\x16\n\x12SHOWN_NOT_REPORTED\x10\x05\x32j\n\x11StatisticsService\x12U\n\x0cQueryFigures\x12 .fairlead.v1.QueryFiguresRequest\x1a!.fairlead.v1.QueryFiguresResponse0\x01\x32\x89\x02\n\x0e\x46iguresService\x12G\n\x08GetReady\x12\x1c.fairlead.v1.GetReadyRequest\x1a\x1d.fairlead.v1.GetReadyResponse\x12\x62\n\x11\x43ountContributors\x12%.fairlead.v1.CountContributorsRequest\x1a&.fairlead.v1.CountContributorsResponse\x12J\n\tSumValues\x12\x1d.fairlead.v1.SumValuesRequest\x1a\x1e.fairlead.v1.SumValuesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x66\x61irlead/v1/statistics.proto\x12\x0b\x66\x61irlead.v1\x1a\x17\x66\x61irlead/v1/audit.proto\"f\n\x10PublishedFigures\x12\x0f\n\x07measure\x18\x01 \x01(\t\x12!\n\x05shown\x18\x02 \x03(\x0e\x32\x12.fairlead.v1.Shown\x12\x0e\n\x06values\x18\x03 \x03(\x04\x12\x0e\n\x06\x65rrors\x18\x04 \x03(\x04\"\x90\x02\n\x10PublishedRelease\x12\x0c\n\x04\x63ube\x18\x01 \x01(\t\x12\x14\n\x0c\x63ube_version\x18\x02 \x01(\r\x12\x17\n\x0fregistry_digest\x18\x03 \x01(\x0c\x12\r\n\x05level\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\r\x12\x14\n\x0cparticipants\x18\x07 \x01(\r\x12\x10\n\x08\x65xpected\x18\x08 \x01(\r\x12.\n\x07\x66igures\x18\t \x03(\x0b\x32\x1d.fairlead.v1.PublishedFigures\x12\x13\n\x0breleased_at\x18\n \x01(\x03\x12\x14\n\x0crules_digest\x18\x0b \x01(\x0c\x12\x0e\n\x06method\x18\x0c \x01(\t\"\xef\x01\n\x0f\x46iguresQuestion\x12\x12\n\nfederation\x18\x01 \x01(\t\x12\x13\n\x0bquestion_id\x18\x02 \x01(\x0c\x12\x12\n\npartner_id\x18\x03 \x01(\t\x12\x1f\n\x17user_certificate_digest\x18\x04 \x01(\x0c\x12\x0f\n\x07purpose\x18\x05 \x01(\t\x12\x0c\n\x04\x63ube\x18\x06 \x01(\t\x12\x14\n\x0c\x63ube_version\x18\x07 \x01(\r\x12\x17\n\x0fregistry_digest\x18\x08 \x01(\x0c\x12\r\n\x05level\x18\t \x01(\t\x12\x0e\n\x06period\x18\n \x01(\t\x12\x11\n\tissued_at\x18\x0b \x01(\x03\"\x83\x01\n\x10\x46iguresStatement\x12\x17\n\x0fquestion_digest\x18\x01 \x01(\x0c\x12\x12\n\npartner_id\x18\x02 \x01(\t\x12\x15\n\rpolicy_serial\x18\x03 \x01(\x04\x12\x18\n\x10\x64irectory_serial\x18\x04 \x01(\x04\x12\x11\n\tissued_at\x18\x05 \x01(\x03\"\x86\x01\n\x15SignedFiguresQuestion\x12\x10\n\x08question\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x18\n\x10user_certificate\x18\x03 \x01(\x0c\x12\x11\n\tstatement\x18\x04 \x01(\x0c\x12\x1b\n\x13statement_signature\x18\x05 \x01(\x0c\"1\n\x0cSignedWaiver\x12\x0e\n\x06waiver\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\"A\n\x14PublishWaiverRequest\x12)\n\x06waiver\x18\x01 \x01(\x0b\x32\x19.fairlead.v1.SignedWaiver\"\x17\n\x15PublishWaiverResponse\"^\n\x13QueryFiguresRequest\x12\x34\n\x08question\x18\x01 \x01(\x0b\x32\".fairlead.v1.SignedFiguresQuestion\x12\x11\n\thead_size\x18\x02 \x01(\x04\"\xe2\x02\n\x14QueryFiguresResponse\x12>\n\x08\x61\x63\x63\x65pted\x18\x01 \x01(\x0b\x32*.fairlead.v1.QueryFiguresResponse.AcceptedH\x00\x12>\n\x08progress\x18\x02 \x01(\x0b\x32*.fairlead.v1.QueryFiguresResponse.ProgressH\x00\x12\x30\n\x08released\x18\x03 \x01(\x0b\x32\x1c.fairlead.v1.ReleasedFiguresH\x00\x1a>\n\x08\x41\x63\x63\x65pted\x12#\n\x05\x61sked\x18\x01 \x01(\x0b\x32\x14.fairlead.v1.Receipt\x12\r\n\x05units\x18\x02 \x01(\r\x1aO\n\x08Progress\x12\x0c\n\x04unit\x18\x01 \x01(\t\x12\r\n\x05round\x18\x02 \x01(\r\x12\x10\n\x08\x61nswered\x18\x03 \x01(\r\x12\x14\n\x0cparticipants\x18\x04 \x01(\rB\x07\n\x05\x65vent\"m\n\x0fReleasedFigures\x12\x0f\n\x07release\x18\x01 \x01(\x0c\x12\x11\n\tsignature\x18\x02 \x01(\x0c\x12\x0f\n\x07gateway\x18\x03 \x01(\t\x12%\n\x07receipt\x18\x04 \x01(\x0b\x32\x14.fairlead.v1.Receipt\"\xaf\x01\n\nRoundTerms\x12\x0c\n\x04\x63ube\x18\x01 \x01(\t\x12\x14\n\x0c\x63ube_version\x18\x02 \x01(\r\x12\x17\n\x0fregistry_digest\x18\x03 \x01(\x0c\x12\r\n\x05level\x18\x04 \x01(\t\x12\x0c\n\x04unit\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\r\x12\x14\n\x0cparticipants\x18\x07 \x03(\t\x12\x0f\n\x07quarter\x18\x08 \x01(\t\x12\x0f\n\x07\x63ut_off\x18\t \x01(\x03\"G\n\x0eRoundStatement\x12\x12\n\npartner_id\x18\x01 \x01(\t\x12\x0e\n\x06vector\x18\x02 \x01(\x0c\x12\x11\n\tsignature\x18\x03 \x01(\x0c\"9\n\x0fGetReadyRequest\x12&\n\x05terms\x18\x01 \x01(\x0b\x32\x17.fairlead.v1.RoundTerms\"B\n\x10GetReadyResponse\x12.\n\tstatement\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.RoundStatement\"n\n\x18\x43ountContributorsRequest\x12&\n\x05terms\x18\x01 \x01(\x0b\x32\x17.fairlead.v1.RoundTerms\x12*\n\x05ready\x18\x02 \x03(\x0b\x32\x1b.fairlead.v1.RoundStatement\"K\n\x19\x43ountContributorsResponse\x12.\n\tstatement\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.RoundStatement\"k\n\x10SumValuesRequest\x12&\n\x05terms\x18\x01 \x01(\x0b\x32\x17.fairlead.v1.RoundTerms\x12/\n\nindicators\x18\x02 \x03(\x0b\x32\x1b.fairlead.v1.RoundStatement\"C\n\x11SumValuesResponse\x12.\n\tstatement\x18\x01 \x01(\x0b\x32\x1b.fairlead.v1.RoundStatement*\x80\x01\n\x05Shown\x12\x15\n\x11SHOWN_UNSPECIFIED\x10\x00\x12\x0f\n\x0bSHOWN_VALUE\x10\x01\x12\x0e\n\nSHOWN_ZERO\x10\x02\x12\x11\n\rSHOWN_PARTIAL\x10\x03\x12\x14\n\x10SHOWN_SUPPRESSED\x10\x04\x12\x16\n\x12SHOWN_NOT_REPORTED\x10\x05\x32\xc2\x01\n\x11StatisticsService\x12U\n\x0cQueryFigures\x12 .fairlead.v1.QueryFiguresRequest\x1a!.fairlead.v1.QueryFiguresResponse0\x01\x12V\n\rPublishWaiver\x12!.fairlead.v1.PublishWaiverRequest\x1a\".fairlead.v1.PublishWaiverResponse2\x89\x02\n\x0e\x46iguresService\x12G\n\x08GetReady\x12\x1c.fairlead.v1.GetReadyRequest\x1a\x1d.fairlead.v1.GetReadyResponse\x12\x62\n\x11\x43ountContributors\x12%.fairlead.v1.CountContributorsRequest\x1a&.fairlead.v1.CountContributorsResponse\x12J\n\tSumValues\x12\x1d.fairlead.v1.SumValuesRequest\x1a\x1e.fairlead.v1.SumValuesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'fairlead.v1.statistics_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SHOWN']._serialized_start=2272
-  _globals['_SHOWN']._serialized_end=2400
+  _globals['_SHOWN']._serialized_start=2415
+  _globals['_SHOWN']._serialized_end=2543
   _globals['_PUBLISHEDFIGURES']._serialized_start=70
   _globals['_PUBLISHEDFIGURES']._serialized_end=172
   _globals['_PUBLISHEDRELEASE']._serialized_start=175
@@ -44,34 +44,40 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FIGURESSTATEMENT']._serialized_end=823
   _globals['_SIGNEDFIGURESQUESTION']._serialized_start=826
   _globals['_SIGNEDFIGURESQUESTION']._serialized_end=960
-  _globals['_QUERYFIGURESREQUEST']._serialized_start=962
-  _globals['_QUERYFIGURESREQUEST']._serialized_end=1056
-  _globals['_QUERYFIGURESRESPONSE']._serialized_start=1059
-  _globals['_QUERYFIGURESRESPONSE']._serialized_end=1413
-  _globals['_QUERYFIGURESRESPONSE_ACCEPTED']._serialized_start=1261
-  _globals['_QUERYFIGURESRESPONSE_ACCEPTED']._serialized_end=1323
-  _globals['_QUERYFIGURESRESPONSE_PROGRESS']._serialized_start=1325
-  _globals['_QUERYFIGURESRESPONSE_PROGRESS']._serialized_end=1404
-  _globals['_RELEASEDFIGURES']._serialized_start=1415
-  _globals['_RELEASEDFIGURES']._serialized_end=1524
-  _globals['_ROUNDTERMS']._serialized_start=1527
-  _globals['_ROUNDTERMS']._serialized_end=1702
-  _globals['_ROUNDSTATEMENT']._serialized_start=1704
-  _globals['_ROUNDSTATEMENT']._serialized_end=1775
-  _globals['_GETREADYREQUEST']._serialized_start=1777
-  _globals['_GETREADYREQUEST']._serialized_end=1834
-  _globals['_GETREADYRESPONSE']._serialized_start=1836
-  _globals['_GETREADYRESPONSE']._serialized_end=1902
-  _globals['_COUNTCONTRIBUTORSREQUEST']._serialized_start=1904
-  _globals['_COUNTCONTRIBUTORSREQUEST']._serialized_end=2014
-  _globals['_COUNTCONTRIBUTORSRESPONSE']._serialized_start=2016
-  _globals['_COUNTCONTRIBUTORSRESPONSE']._serialized_end=2091
-  _globals['_SUMVALUESREQUEST']._serialized_start=2093
-  _globals['_SUMVALUESREQUEST']._serialized_end=2200
-  _globals['_SUMVALUESRESPONSE']._serialized_start=2202
-  _globals['_SUMVALUESRESPONSE']._serialized_end=2269
-  _globals['_STATISTICSSERVICE']._serialized_start=2402
-  _globals['_STATISTICSSERVICE']._serialized_end=2508
-  _globals['_FIGURESSERVICE']._serialized_start=2511
-  _globals['_FIGURESSERVICE']._serialized_end=2776
+  _globals['_SIGNEDWAIVER']._serialized_start=962
+  _globals['_SIGNEDWAIVER']._serialized_end=1011
+  _globals['_PUBLISHWAIVERREQUEST']._serialized_start=1013
+  _globals['_PUBLISHWAIVERREQUEST']._serialized_end=1078
+  _globals['_PUBLISHWAIVERRESPONSE']._serialized_start=1080
+  _globals['_PUBLISHWAIVERRESPONSE']._serialized_end=1103
+  _globals['_QUERYFIGURESREQUEST']._serialized_start=1105
+  _globals['_QUERYFIGURESREQUEST']._serialized_end=1199
+  _globals['_QUERYFIGURESRESPONSE']._serialized_start=1202
+  _globals['_QUERYFIGURESRESPONSE']._serialized_end=1556
+  _globals['_QUERYFIGURESRESPONSE_ACCEPTED']._serialized_start=1404
+  _globals['_QUERYFIGURESRESPONSE_ACCEPTED']._serialized_end=1466
+  _globals['_QUERYFIGURESRESPONSE_PROGRESS']._serialized_start=1468
+  _globals['_QUERYFIGURESRESPONSE_PROGRESS']._serialized_end=1547
+  _globals['_RELEASEDFIGURES']._serialized_start=1558
+  _globals['_RELEASEDFIGURES']._serialized_end=1667
+  _globals['_ROUNDTERMS']._serialized_start=1670
+  _globals['_ROUNDTERMS']._serialized_end=1845
+  _globals['_ROUNDSTATEMENT']._serialized_start=1847
+  _globals['_ROUNDSTATEMENT']._serialized_end=1918
+  _globals['_GETREADYREQUEST']._serialized_start=1920
+  _globals['_GETREADYREQUEST']._serialized_end=1977
+  _globals['_GETREADYRESPONSE']._serialized_start=1979
+  _globals['_GETREADYRESPONSE']._serialized_end=2045
+  _globals['_COUNTCONTRIBUTORSREQUEST']._serialized_start=2047
+  _globals['_COUNTCONTRIBUTORSREQUEST']._serialized_end=2157
+  _globals['_COUNTCONTRIBUTORSRESPONSE']._serialized_start=2159
+  _globals['_COUNTCONTRIBUTORSRESPONSE']._serialized_end=2234
+  _globals['_SUMVALUESREQUEST']._serialized_start=2236
+  _globals['_SUMVALUESREQUEST']._serialized_end=2343
+  _globals['_SUMVALUESRESPONSE']._serialized_start=2345
+  _globals['_SUMVALUESRESPONSE']._serialized_end=2412
+  _globals['_STATISTICSSERVICE']._serialized_start=2546
+  _globals['_STATISTICSSERVICE']._serialized_end=2740
+  _globals['_FIGURESSERVICE']._serialized_start=2743
+  _globals['_FIGURESSERVICE']._serialized_end=3008
 # @@protoc_insertion_point(module_scope)

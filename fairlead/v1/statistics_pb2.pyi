@@ -278,6 +278,73 @@ class SignedFiguresQuestion(_message.Message):
 Global___SignedFiguresQuestion: _TypeAlias = SignedFiguresQuestion  # noqa: Y015
 
 @_typing.final
+class SignedWaiver(_message.Message):
+    """An owner's own share of one cell, as its owner publishes it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAIVER_FIELD_NUMBER: _builtins.int
+    SIGNATURE_FIELD_NUMBER: _builtins.int
+    waiver: _builtins.bytes
+    """JSON with sorted keys and without white space: cell, cube, federation, issued_at, layout, level,
+    measure, partner, schema, value, version.
+    """
+    signature: _builtins.bytes
+    """The partner's (Ed25519, domain "figures-waiver")."""
+    def __init__(
+        self,
+        *,
+        waiver: _builtins.bytes = ...,
+        signature: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signature", b"signature", "waiver", b"waiver"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignedWaiver: _TypeAlias = SignedWaiver  # noqa: Y015
+
+@_typing.final
+class PublishWaiverRequest(_message.Message):
+    """What an owner publishes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WAIVER_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def waiver(self) -> Global___SignedWaiver: ...
+    def __init__(
+        self,
+        *,
+        waiver: Global___SignedWaiver | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["waiver", b"waiver"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["waiver", b"waiver"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishWaiverRequest: _TypeAlias = PublishWaiverRequest  # noqa: Y015
+
+@_typing.final
+class PublishWaiverResponse(_message.Message):
+    """It is kept, and on the record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PublishWaiverResponse: _TypeAlias = PublishWaiverResponse  # noqa: Y015
+
+@_typing.final
 class QueryFiguresRequest(_message.Message):
     """A question about figures, as the asker's node sends it."""
 

@@ -40,6 +40,11 @@ class StatisticsServiceStub:
                 request_serializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresRequest.SerializeToString,
                 response_deserializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresResponse.FromString,
                 _registered_method=True)
+        self.PublishWaiver = channel.unary_unary(
+                '/fairlead.v1.StatisticsService/PublishWaiver',
+                request_serializer=fairlead_dot_v1_dot_statistics__pb2.PublishWaiverRequest.SerializeToString,
+                response_deserializer=fairlead_dot_v1_dot_statistics__pb2.PublishWaiverResponse.FromString,
+                _registered_method=True)
 
 
 class StatisticsServiceServicer:
@@ -53,6 +58,13 @@ class StatisticsServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def PublishWaiver(self, request, context):
+        """Takes what an owner publishes of its own figures, from its own node; the same again changes nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_StatisticsServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -60,6 +72,11 @@ def add_StatisticsServiceServicer_to_server(servicer, server):
                     servicer.QueryFigures,
                     request_deserializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresRequest.FromString,
                     response_serializer=fairlead_dot_v1_dot_statistics__pb2.QueryFiguresResponse.SerializeToString,
+            ),
+            'PublishWaiver': grpc.unary_unary_rpc_method_handler(
+                    servicer.PublishWaiver,
+                    request_deserializer=fairlead_dot_v1_dot_statistics__pb2.PublishWaiverRequest.FromString,
+                    response_serializer=fairlead_dot_v1_dot_statistics__pb2.PublishWaiverResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -90,6 +107,33 @@ class StatisticsService:
             '/fairlead.v1.StatisticsService/QueryFigures',
             fairlead_dot_v1_dot_statistics__pb2.QueryFiguresRequest.SerializeToString,
             fairlead_dot_v1_dot_statistics__pb2.QueryFiguresResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PublishWaiver(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/fairlead.v1.StatisticsService/PublishWaiver',
+            fairlead_dot_v1_dot_statistics__pb2.PublishWaiverRequest.SerializeToString,
+            fairlead_dot_v1_dot_statistics__pb2.PublishWaiverResponse.FromString,
             options,
             channel_credentials,
             insecure,

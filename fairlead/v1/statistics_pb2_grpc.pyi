@@ -35,6 +35,8 @@ class StatisticsServiceStub:
     def __new__(cls, channel: _aio.Channel) -> StatisticsServiceAsyncStub: ...
     QueryFigures: _grpc.UnaryStreamMultiCallable[_statistics_pb2.QueryFiguresRequest, _statistics_pb2.QueryFiguresResponse]
     """Answers with one release for each unit of the period, the frozen one where there is one."""
+    PublishWaiver: _grpc.UnaryUnaryMultiCallable[_statistics_pb2.PublishWaiverRequest, _statistics_pb2.PublishWaiverResponse]
+    """Takes what an owner publishes of its own figures, from its own node; the same again changes nothing."""
 
 @_typing.type_check_only
 class StatisticsServiceAsyncStub(StatisticsServiceStub):
@@ -43,6 +45,8 @@ class StatisticsServiceAsyncStub(StatisticsServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     QueryFigures: _aio.UnaryStreamMultiCallable[_statistics_pb2.QueryFiguresRequest, _statistics_pb2.QueryFiguresResponse]  # type: ignore[assignment]
     """Answers with one release for each unit of the period, the frozen one where there is one."""
+    PublishWaiver: _aio.UnaryUnaryMultiCallable[_statistics_pb2.PublishWaiverRequest, _statistics_pb2.PublishWaiverResponse]  # type: ignore[assignment]
+    """Takes what an owner publishes of its own figures, from its own node; the same again changes nothing."""
 
 class StatisticsServiceServicer(metaclass=_abc_1.ABCMeta):
     """Strategic queries, at the gateway."""
@@ -54,6 +58,14 @@ class StatisticsServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_statistics_pb2.QueryFiguresResponse], _abc.AsyncIterator[_statistics_pb2.QueryFiguresResponse]]:
         """Answers with one release for each unit of the period, the frozen one where there is one."""
+
+    @_abc_1.abstractmethod
+    def PublishWaiver(
+        self,
+        request: _statistics_pb2.PublishWaiverRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_statistics_pb2.PublishWaiverResponse, _abc.Awaitable[_statistics_pb2.PublishWaiverResponse]]:
+        """Takes what an owner publishes of its own figures, from its own node; the same again changes nothing."""
 
 def add_StatisticsServiceServicer_to_server(servicer: StatisticsServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
 

@@ -23,11 +23,13 @@ from fairlead.partners import DenyLists, Directories
 from fairlead.published import Published
 from fairlead.strategic.books import Books
 from fairlead.strategic.deciding import Made, decide_unit, needs_rounds, not_reported, total_unit
+from fairlead.strategic.layout import layout_of
 from fairlead.strategic.terms import terms_of, terms_to_wire, version_at
 from fairlead.summing import Combined, LooksUsedUp, Release, Terms
 from fairlead.telemetry import Event, get_logger
 from gateway.figures.lists import Gathered, Gathering, NoListLeft, seeds_at
 from gateway.figures.proving import Proofs
+from gateway.figures.restating import restated
 from gateway.figures.rounds import ROUND_S, Partners, Progress
 from gateway.figures.shelf import (
     Attempt,
@@ -38,6 +40,7 @@ from gateway.figures.shelf import (
     put_release,
 )
 from gateway.figures.unreported import Unreported
+from gateway.figures.waivers import WaiverShelf
 from gateway.figures.workshop import Workshop
 from gateway.members import Transport
 
@@ -85,6 +88,7 @@ class Maker:
         self._round_s = round_s
         self._shelf = FiguresShelf(log)
         self._proofs = Proofs(log, leaves)
+        self._waivers = WaiverShelf(log)
         self._making: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._workshop: Workshop[bytes] = Workshop()
         self._unreported = Unreported(clock)
@@ -111,7 +115,11 @@ class Maker:
             period=sought.unit.spelling,
             version=version_at(sought.unit, self._clock()),
         )
-        return release, self._shelf.frozen(release)
+        return release, self._out(sought, release)
+
+    def _out(self, sought: Sought, release: Release) -> bytes | None:
+        found = self._shelf.frozen(release, layout_of(sought.cube))
+        return found and restated(*found, sought.cube, sought.registry.digest)
 
     async def new(self, units: Iterable[Sought]) -> int:
         """How many of some units are to be made."""
@@ -168,14 +176,14 @@ class Maker:
             # 2
             total = partial(self._totalled, sought, release, expected)
             if not await self._apart(self._needs_rounds, sought, release):
-                return await self._frozen(release, total)
+                return await self._frozen(sought, release, total)
             # 3 and 4
             try:
                 found = await self._begun(sought, release, partners, partner, progress)
             except (LooksUsedUp, NoListLeft) as why:
                 for_good = isinstance(why, LooksUsedUp)
                 if for_good or await self._apart(self._shows, total, release):
-                    return await self._frozen(release, total)
+                    return await self._frozen(sought, release, total)
                 found = None
             if found is None:
                 octets = self._not_reported(sought, expected).to_bytes()
@@ -185,6 +193,7 @@ class Maker:
             combined = await partners.sums(found.terms, found.wire, found.ready, progress)
             # 6 and 7
             return await self._frozen(
+                sought,
                 release,
                 partial(self._decided, sought, found.terms, combined, expected),
                 found.terms,
@@ -238,20 +247,24 @@ class Maker:
         ).gathered()
 
     async def _frozen(
-        self, release: Release, decide: Callable[[list[bytes]], Made], terms: Terms | None = None
+        self,
+        sought: Sought,
+        release: Release,
+        decide: Callable[[Books], Made],
+        terms: Terms | None = None,
     ) -> bytes:
         """Decide over what is out, and freeze it.
 
-        :param decide: given what the cube's releases added to its books; takes a moment.
+        :param decide: given the books of the cube; takes a moment.
         :param terms: of the rounds, where there were any.
         """
         while True:
-            after, rows = await asyncio.to_thread(self._shelf.books, release)
-            if (frozen := self._shelf.frozen(release)) is not None:
+            after, books = await asyncio.to_thread(self._books, release)
+            if (frozen := self._out(sought, release)) is not None:
                 return frozen
-            made = await self._apart(decide, rows)
+            made = await self._apart(decide, books)
             octets = made.published.to_bytes()
-            put = put_release(release, octets, books=made.row, after=after)
+            put = put_release(release, octets, cube=sought.cube, books=made.row, after=after)
             with suppress(Overtaken):
                 listed = b"" if terms is None else terms.list_digest
                 await self._proofs.record(octets, list_digest=listed, also=put)
@@ -268,29 +281,38 @@ class Maker:
         )
         await self._log.append(leaf, detail=octets)
 
-    def _shows(self, decide: Callable[[list[bytes]], Made], release: Release) -> bool:
+    def _shows(self, decide: Callable[[Books], Made], release: Release) -> bool:
         """Whether any figure would be shown."""
-        figures = decide(self._shelf.books(release)[1]).published.figures
+        figures = decide(self._books(release)[1]).published.figures
         return any(cell.shown.is_number for each in figures for cell in each.cells)
 
+    def _books(self, release: Release) -> tuple[int, Books]:
+        """The place of the last release of a cube in a release's calendar year, and the books of
+        that year: what is out, and what owners waived.
+
+        :raises InvalidInput: BOOKS: what is kept is unreadable.
+        """
+        after, rows = self._shelf.books(release)
+        return after, Books.of(rows, self._waivers.of_year(release.cube, release.period[:4]))
+
     def _needs_rounds(self, sought: Sought, release: Release) -> bool:
-        books = Books.of(self._shelf.books(release)[1])
+        _, books = self._books(release)
         return needs_rounds(
             sought.cube, sought.level, sought.unit, release.version, books, self._rules
         )
 
     def _decided(
-        self, sought: Sought, terms: Terms, combined: Combined, expected: int, rows: list[bytes]
+        self, sought: Sought, terms: Terms, combined: Combined, expected: int, books: Books
     ) -> Made:
         return decide_unit(
-            terms, sought.cube, sought.level, sought.unit, combined, Books.of(rows),
+            terms, sought.cube, sought.level, sought.unit, combined, books,
             self._rules, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip
 
-    def _totalled(self, sought: Sought, release: Release, expected: int, rows: list[bytes]) -> Made:
+    def _totalled(self, sought: Sought, release: Release, expected: int, books: Books) -> Made:
         return total_unit(
-            sought.cube, sought.level, sought.unit, Books.of(rows), self._rules,
+            sought.cube, sought.level, sought.unit, books, self._rules,
             version=release.version, registry_digest=sought.registry.digest, expected=expected,
             released_at=int(self._clock()),
         )  # fmt: skip

@@ -15,7 +15,9 @@ from typing import Any
 from fairlead import merkle
 from fairlead.auditlog import Also, AuditLog, Connection
 from fairlead.budgets import DAY_S, moment
+from fairlead.cubes.cube import Cube
 from fairlead.errors import Conflict, NotFound, Refused
+from fairlead.strategic.layout import layout_of, shape_of
 from fairlead.summing import Release, Terms
 
 MIGRATIONS = (
@@ -43,9 +45,9 @@ MIGRATIONS = (
     CREATE TABLE figures_release (
         position INTEGER PRIMARY KEY AUTOINCREMENT,
         cube TEXT NOT NULL, cube_version INTEGER NOT NULL, level TEXT NOT NULL,
-        unit TEXT NOT NULL, version INTEGER NOT NULL,
-        release BLOB NOT NULL, books BLOB NOT NULL,
-        UNIQUE (cube, cube_version, level, unit, version)
+        unit TEXT NOT NULL, version INTEGER NOT NULL, layout TEXT NOT NULL,
+        shape TEXT NOT NULL, release BLOB NOT NULL, books BLOB NOT NULL,
+        UNIQUE (cube, layout, level, unit, version)
     ) STRICT
     """,
 )
@@ -121,13 +123,15 @@ class FiguresShelf:
 
     # ── Releases ─────────────────────────────────────────────────────────────────────────────
 
-    def frozen(self, release: Release) -> bytes | None:
-        """The octets of a release that is out."""
+    def frozen(self, release: Release, layout: str) -> tuple[bytes, str] | None:
+        """The octets of a release that is out, and the shape of its cube: of whichever version had
+        this layout, for a raised one goes on with it."""
         rows = self._log.read(
-            f"SELECT release FROM figures_release WHERE {_KEY}",  # noqa: S608
-            _key(release),
+            "SELECT release, shape FROM figures_release "
+            "WHERE cube = ? AND layout = ? AND level = ? AND unit = ? AND version = ?",
+            (release.cube, layout, release.level, release.period, release.version),
         )
-        return bytes(rows[0][0]) if rows else None
+        return (bytes(rows[0][0]), str(rows[0][1])) if rows else None
 
     def books(self, release: Release) -> tuple[int, list[bytes]]:
         """The place of the last release of a cube in a release's calendar year, whatever version
@@ -245,7 +249,7 @@ def put_attempt(attempt: Attempt, *, seeds: Collection[str], after: int) -> Also
     return put
 
 
-def put_release(release: Release, octets: bytes, *, books: bytes, after: int) -> Also:
+def put_release(release: Release, octets: bytes, *, cube: Cube, books: bytes, after: int) -> Also:
     """For the transaction of its leaf: it is out, for good.
 
     :param books: what it adds to the cube's. :param after: the place of the last release that it
@@ -262,9 +266,9 @@ def put_release(release: Release, octets: bytes, *, books: bytes, after: int) ->
         if last != after:
             raise Overtaken
         connection.execute(
-            "INSERT INTO figures_release (cube, cube_version, level, unit, version, release, "
-            "books) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*_key(release), octets, books),
+            "INSERT INTO figures_release (cube, cube_version, level, unit, version, layout, "
+            "shape, release, books) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*_key(release), layout_of(cube), shape_of(cube), octets, books),
         )
 
     return put

@@ -1,4 +1,5 @@
-"""``fairlead-node statistics``: whether mapped sources can be counted, and the own figures."""
+"""``fairlead-node statistics``: whether mapped sources can be counted, the own figures, and one of
+them published."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from fairlead.cli.confirming import confirm
 from fairlead.cli.output import Exit, Format, emit, emit_json, say
 from node.cli.act import CONFIG, ConfigOption, act
 
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
     from fairlead.cubes.registry import Registry
 
 app = typer.Typer(
-    help="What this node counts: check its mappings, see its own figures.",
+    help="What this node counts: check its mappings, see its own figures, publish one.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -23,6 +25,7 @@ app = typer.Typer(
 OutputOption = Annotated[Format, typer.Option("--output", help="How to print the data.")]
 CHECK = "fairlead-node statistics check"
 CHECKED = ("mapping", "cube", "rows", "state")
+WAIVED = ("cube", "level", "cell", "measure", "version", "value", "unit", "state")
 CELLS = ("unit", "codes", "records", "figures", "needs of others")
 
 
@@ -70,6 +73,42 @@ def preview(
     say(f"shown is the sum of all who take part, with noise, in steps of {found['round_to']};")
     say("and only where no cell that is not shown could be worked out from it")
     say("nothing left this node")
+
+
+@app.command("waive")
+def waive(
+    cube: Annotated[str, typer.Argument(help="A cube's id, as the registry spells it.")],
+    cell: Annotated[str, typer.Option("--cell", help="As in 2026-Q1/NL; see preview.")],
+    level: Annotated[str, typer.Option("--level", help="As in quarter,country.")],
+    measure: Annotated[str, typer.Option("--measure", help="A count or a sum of the cube.")],
+    version: Annotated[
+        int, typer.Option("--version", help="Of the figures: 1 the first, 2 the final ones.")
+    ],
+    by: Annotated[str, typer.Option("--by", help="Pseudonym of who publishes, such as u-t01.")],
+    yes: Annotated[bool, typer.Option("--yes", help="Publish without being asked.")] = False,
+    config: ConfigOption = CONFIG,
+    output: OutputOption = Format.TABLE,
+) -> None:
+    """Publish this node's own figure of one cell: exact, signed, and never taken back."""
+    wanted = {"cube": cube, "cell": cell, "level": level, "measure": measure, "version": version}
+    found = act(config, "statistics-waive", by=by, **wanted)
+    again = found["state"] == "published"
+    if not again:
+        say(f"{found['measure']} in {found['cell']}: {found['value']} {found['unit']}, exactly")
+        say("as frozen for the release" if found["frozen"] else "as it counts now: not frozen yet")
+        say("whoever reads figures may know it, for good; and this node covers no other partner in")
+        say("this cell any more: what others have there may have to be withheld")
+        if not yes:
+            confirm("Publish it?", what="what is published", otherwise="nothing was published")
+    found = act(config, "statistics-waive", by=by, value=found["value"], **wanted)
+    if output is Format.JSON:
+        emit_json(found)
+    else:
+        emit([found], columns=WAIVED, output=output)
+    if again:
+        say("nothing changed: it is published")
+    else:
+        say("published; a leaf of this node's log says so")
 
 
 def _never(cell: dict[str, Any]) -> list[str]:

@@ -89,6 +89,15 @@ COMMANDS: Mapping[str, Fields] = MappingProxyType(
         "decoys-list": {},
         "decoys-remove": {"decoy": (str, True)},
         "statistics-preview": {"cube": (str, True), "level": (str, True), "period": (str, True)},
+        "statistics-waive": {
+            "cube": (str, True),
+            "level": (str, True),
+            "cell": (str, True),
+            "measure": (str, True),
+            "version": (int, True),
+            "by": (str, True),
+            "value": (int, False),
+        },
         **REGISTER,
     }
 )

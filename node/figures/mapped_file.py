@@ -118,7 +118,7 @@ def _state(path: Path) -> tuple[int, ...]:
 def _parquet(
     connection: duckdb.DuckDBPyConnection, path: Path, columns: Mapping[str, str], _: str
 ) -> Shape:
-    relation, values = "read_parquet($path)", {"path": str(path)}
+    relation, values = "read_parquet($path, hive_partitioning = false)", {"path": str(path)}
     query = f"SELECT * FROM {relation} LIMIT 0"  # noqa: S608  (a constant)
     described = connection.execute(query, values).description or []
     kinds = {str(column[0]): str(column[1]) for column in described}
@@ -136,7 +136,7 @@ def _csv(
     relation = (
         f"read_csv($path, columns = {{{kinds}}}, header = true, delim = $delimiter, quote = '\"',"
         " escape = '\"', auto_detect = false, compression = 'none', ignore_errors = true,"
-        " store_rejects = true, max_line_size = $max_row)"
+        " store_rejects = true, max_line_size = $max_row, hive_partitioning = false)"
     )
     values = {"path": str(path), "delimiter": delimiter, "max_row": MAX_ROW}
     cells = {column: (f"c{header.index(column)}", "VARCHAR") for column in columns.values()}

@@ -91,6 +91,9 @@ class Register:
         self._writing = asyncio.Lock()
         self._reading = threading.Lock()
         self._rows: list[Row] = []
+        self.check_clock: Callable[[], None] = lambda: None
+        """Raises where the clock is known to be wrong: one row from a clock that is ahead, and no
+        row after it counts until then."""
 
     def rows(self) -> Sequence[Row]:
         """Every row, in the order in which they were recorded; only new ones are read.
@@ -133,8 +136,9 @@ class Register:
         :param decide: told what the register says now, gives the entries as they are to be, and
             raises where something forbids it; it runs beside the event loop. Nobody else writes
             meanwhile.
-        :raises LogUnavailable: not durable, and nothing was added.
+        :raises Stale: CLOCK_SKEW. :raises LogUnavailable: not durable, and nothing was added.
         """
+        self.check_clock()
         async with self._writing:
             known = await asyncio.to_thread(self.as_of)
             entries = await asyncio.to_thread(decide, known)
@@ -199,6 +203,11 @@ class Register:
         name = self._name(Noun.REPORT, report_id)
         rows = self._log.read("SELECT sealed FROM register_reporter WHERE entry = ?", (name,))
         return self._cipher.unseal(rows[0][0], b"reporter", name).decode() if rows else ""
+
+    def has_reporter(self, report_id: str) -> bool:
+        """Whether anybody is kept beside a report; nothing is said of who."""
+        name = self._name(Noun.REPORT, report_id)
+        return bool(self._log.read("SELECT 1 FROM register_reporter WHERE entry = ?", (name,)))
 
     async def forget(self, report_id: str, *, by: str) -> None:
         """Delete who made a report; the report, and every figure, stays."""

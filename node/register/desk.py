@@ -90,6 +90,8 @@ class RegisterDesk:
         put = await self._put(made, by=by, correct=correct)
         if reporter:
             await self.register.remember(made.id, reporter, by=by)
+        elif kind == ANONYMOUS and put["changed"] and self.register.has_reporter(made.id):
+            await self.register.forget(made.id, by=by)
         return put
 
     async def give_feedback(self, *, entry: str, by: str, on: str, correct: bool = False) -> Json:
@@ -106,10 +108,10 @@ class RegisterDesk:
         """
         check_code(by)
         known = await asyncio.to_thread(self.register.as_of)
-        _found(known, Noun.REPORT, check_id(entry))
-        if forget:
+        if forget and (Noun.REPORT, check_id(entry)) in known:  # also of one that was withdrawn
             await self.register.forget(entry, by=by)
             return {"id": entry, "reporter": None}
+        _found(known, Noun.REPORT, check_id(entry))
         return {"id": entry, "reporter": await self.register.reporter(entry, by=by) or None}
 
     # ── Enquiries ────────────────────────────────────────────────────────────────────────────
@@ -145,14 +147,6 @@ class RegisterDesk:
 
         :raises NotFound: REGISTER_UNKNOWN. :raises Stale: REGISTER_NO_OUTCOME.
         """
-        known = await asyncio.to_thread(self.register.as_of)
-        if not _following(known, Noun.OUTCOME, check_id(entry)):
-            raise Stale(
-                "an enquiry is closed once it says what came of it",
-                reasons=("REGISTER_NO_OUTCOME",),
-                remedy="fairlead-node outcomes add ID --enquiry ID --outcome CODE --on DAY"
-                " --by USER",
-            )
         return await self._done(Noun.ENQUIRY, entry, by=by, on=on, correct=correct)
 
     # ── Outcomes ─────────────────────────────────────────────────────────────────────────────
@@ -266,6 +260,7 @@ class RegisterDesk:
         def decide(known: Known) -> Sequence[Entry]:
             row = known.get((made.noun, made.id))
             if row is None:
+                _check_above(known, made)
                 return (made,)
             now = row.entry
             if not now.withdrawn and (now.began == made or (made in before and not correct)):
@@ -274,6 +269,9 @@ class RegisterDesk:
                 raise _taken(made)
             if now.done is not None and now.done < made.on:
                 raise before_it()
+            _check_above(known, made)
+            if made.of != now.of and made.noun is Noun.OUTCOME and _rests_on(known, now):
+                raise _followed(Noun.ENQUIRY)
             return (replace(made, done=now.done),)
 
         subject = "register-corrected" if correct else "register-recorded"
@@ -285,6 +283,8 @@ class RegisterDesk:
         check_id(entry)
 
         def decide(known: Known) -> Sequence[Entry]:
+            if noun is Noun.ENQUIRY and not _following(known, Noun.OUTCOME, entry):
+                raise _nothing_came()
             found = _found(known, noun, entry)
             date = day(on, now=self.clock(), after=found.on)
             if found.done == date:
@@ -319,6 +319,12 @@ def _found(known: Known, noun: Noun, entry: str) -> Entry:
     return row.entry
 
 
+def _check_above(known: Known, made: Entry) -> None:
+    """What an entry follows may have been withdrawn while it was typed."""
+    if made.of:
+        _found(known, ABOVE[made.noun], made.of)
+
+
 def _following(known: Known, noun: Noun, entry: str) -> list[Entry]:
     """What follows from an entry and is not withdrawn."""
     return [
@@ -333,6 +339,14 @@ def _rests_on(known: Known, outcome: Entry) -> bool:
     enquiry = known.get((Noun.ENQUIRY, outcome.of))
     alone = len(_following(known, Noun.OUTCOME, outcome.of)) == 1
     return alone and enquiry is not None and enquiry.entry.done is not None
+
+
+def _nothing_came() -> Stale:
+    return Stale(
+        "an enquiry is closed once it says what came of it",
+        reasons=("REGISTER_NO_OUTCOME",),
+        remedy="fairlead-node outcomes add ID --enquiry ID --outcome CODE --on DAY --by USER",
+    )
 
 
 def _followed(by: Noun) -> Conflict:

@@ -235,7 +235,7 @@ class TakingPart:
         :raises OwnerError: it cannot be counted.
         """
         try:
-            self._rounds().keeper.frozen(about.terms.release, _not_frozen)
+            self._rounds().keeper.frozen(about.terms.release, not_frozen)
         except Stale:
             self._counted(about, loop)
 
@@ -319,7 +319,8 @@ class TakingPart:
             await self.log.append(self.leaves.figures(subject, figures), also=_noted(key))
 
 
-def _not_frozen() -> bytes:
+def not_frozen() -> bytes:
+    """In the place of what would freeze figures. :raises Stale: ROUND_ORDER."""
     raise Stale("nothing is frozen yet", reasons=("ROUND_ORDER",))
 
 

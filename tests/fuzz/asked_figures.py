@@ -9,6 +9,7 @@ from fairlead import signing
 from fairlead.published import Published
 from fairlead.strategic import question
 from fairlead.strategic.books import Books
+from fairlead.strategic.layout import layout_of
 from fairlead.strategic.statements import statements_from_wire, statements_to_wire
 from fairlead.strategic.terms import terms_from_wire, terms_to_wire
 from fairlead.strategic.waiver import DOMAIN, Waiver, verify_waiver
@@ -67,7 +68,8 @@ def targets(folder: Path) -> Iterator[Target]:
     yield from _rounds()
     waiver = Waiver(
         federation=world.directory.federation, partner=ASKER, cube=CUBE.id, measure="seizures",
-        level=level.name, cell="2026-Q1/linked", value=4, issued_at=int(NOW),
+        level=level.name, cell="2026-Q1/linked", version=1,
+        layout=layout_of(CUBE), value=4, issued_at=int(NOW),
     )  # fmt: skip
     yield Target(
         name="figures-waiver",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from fairlead.cli.confirming import confirm
 from fairlead.cli.options import ProfileOption, when
 from fairlead.cli.output import say
 from fairlead.cli.policy.publishing import current, fetched
@@ -158,7 +159,7 @@ def _sign(folder: Path, key: Path, desk: Desk, terms: Terms, *, yes: bool) -> No
     for line in _described(desk, signed):
         say(line)
     if not yes:
-        _ask()
+        confirm("Sign this?", what="what is signed", otherwise="not signed; nothing was changed")
     write_signed(folder, signed)
     officer = desk.officer(private)
     say(f"signed as {officer.person} of {officer.organisation}")
@@ -214,17 +215,3 @@ def _reports(manifest: Manifest) -> list[str]:
         return [tests, "  NOT REPLAYED: nobody has seen what this changes of past decisions"]
     replays = ", ".join(manifest.replays)
     return [tests, f"  replay reports: {replays}; every widening in them is justified"]
-
-
-def _ask() -> None:
-    """:raises InvalidInput: nobody is there to be asked. :raises Refused: they said no."""
-    import sys
-
-    from fairlead.errors import InvalidInput, Refused
-
-    if not sys.stdin.isatty():
-        raise InvalidInput(
-            "nobody is there to confirm what is signed", reasons=("CONFIRM",), remedy="add --yes"
-        )
-    if not typer.confirm("Sign this?", err=True):
-        raise Refused("not signed; nothing was changed", reasons=("NOT_CONFIRMED",))

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
+import time
 from dataclasses import dataclass
 from typing import Any
 
-from fairlead.cli.output import say
+from fairlead.cli.output import printable, say
 from fairlead.cli.stats.keeping import Kept
 from fairlead.published import Published
 from fairlead.strategic.received import Received, Request
@@ -38,7 +39,7 @@ class Telling:
     def passing(self, text: str) -> None:
         """What the next line replaces; nothing where lines cannot be replaced."""
         if self.live:
-            sys.stderr.write(f"{_CLEAR}{text}")
+            sys.stderr.write(f"{_CLEAR}{printable(text)}")
             sys.stderr.flush()
             self._written = True
 
@@ -57,7 +58,7 @@ async def gather(
 
     :raises grpc.RpcError: refused. :raises FairleadError: what came back does not hold.
     """
-    received = Received(request=wanted, directory=kept.directory)
+    received = Received(request=wanted, directory=kept.directory, clock=time.time)
     try:
         async for event in client.ask_figures(wanted):
             _told(event, received, kept, telling)

@@ -3,8 +3,10 @@ not asked for again when a pack is made, and cannot become another figure unseen
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
+from math import inf
 from pathlib import Path
 
 from google.protobuf.message import DecodeError
@@ -33,7 +35,8 @@ class Kept:
     def put(
         self, found: statistics_pb2.ReleasedFigures, release: Published, wanted: Request
     ) -> None:
-        """Keep a release; one that says only that nothing was reported is none.
+        """Keep a release; one that says only that nothing was reported is none. What lies there is
+        compared also where nobody's key of today signed it: keys are replaced, figures are not.
 
         :raises Conflict: PUBLISHED_TWICE: another one is kept that says it is the same.
         :raises Misconfigured: FIGURES_FOLDER: the folder cannot be written.
@@ -41,14 +44,14 @@ class Kept:
         if not release.version:
             return
         path = self._path(wanted, release.unit, release.version)
-        before = self._read(path, wanted)
-        if before is not None and before != release:
+        before = _octets(path)
+        if before not in {None, found.release}:
             raise Conflict(
                 "the gateway released other figures under this version before",
                 reasons=("PUBLISHED_TWICE",),
                 remedy=f"keep {path} and tell the operators: one of the two is wrong",
             )
-        if before is None:
+        if self._read(path, wanted, release.version) is None:
             _write(path, found.SerializeToString(deterministic=True))
 
     def find(self, wanted: Request, now: float) -> Iterator[Published]:
@@ -60,7 +63,7 @@ class Kept:
         for unit in wanted.units:
             due = now >= unit.ends + FINAL_AFTER_S
             for version in VERSIONS[:1] if due else VERSIONS:
-                found = self._read(self._path(wanted, unit, version), wanted)
+                found = self._read(self._path(wanted, unit, version), wanted, version)
                 if found is not None:
                     yield found
                     break
@@ -70,13 +73,22 @@ class Kept:
         level = wanted.level.name.replace(",", "+")
         return self.folder / cube / level / f"{unit.spelling}-{version}.release"
 
-    def _read(self, path: Path, wanted: Request) -> Published | None:
-        """A kept release of a question; None where there is none that verifies."""
+    def _read(self, path: Path, wanted: Request, version: int) -> Published | None:
+        """A kept release of a question; None where there is none of this version that verifies."""
         try:
-            found = statistics_pb2.ReleasedFigures.FromString(path.read_bytes())
-            return Received(request=wanted, directory=self.directory).take(found)
+            kept = statistics_pb2.ReleasedFigures.FromString(path.read_bytes())
+            found = Received(request=wanted, directory=self.directory, clock=lambda: inf).take(kept)
         except (OSError, DecodeError, FairleadError):
             return None
+        return found if found.version == version else None
+
+
+def _octets(path: Path) -> bytes | None:
+    """What a kept file says was released, whoever signed it; None where there is none to read."""
+    try:
+        return statistics_pb2.ReleasedFigures.FromString(path.read_bytes()).release or None
+    except (OSError, DecodeError):
+        return None
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -103,3 +115,31 @@ def check_folder(path: Path) -> Path:
             remedy=f"mkdir -p {path.absolute().parent}",
         )
     return path
+
+
+def write_whole(path: Path, data: bytes) -> None:
+    """Put a file for others in its place in one step; nothing that lies in the way is written
+    through, for the folder may be one where others write too.
+
+    :raises OSError: it cannot be written.
+    """
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    fresh.unlink(missing_ok=True)
+    with fresh.open("xb") as file:  # x: never through a link
+        file.write(data)
+    fresh.replace(path)
+
+
+def draw(path: Path, chart: str) -> None:
+    """Write a chart.
+
+    :raises Misconfigured: EXPORT_FILE.
+    """
+    try:
+        write_whole(path, chart.encode())
+    except OSError:
+        raise Misconfigured(
+            "the chart cannot be written; what was released is kept",
+            reasons=("EXPORT_FILE",),
+            remedy=f"name a file that you may write instead of {path}: --chart FILE",
+        ) from None

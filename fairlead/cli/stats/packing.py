@@ -170,12 +170,12 @@ def write_files(out: Path, files: Mapping[str, bytes]) -> None:
 
     :raises Misconfigured: PACK_FOLDER.
     """
+    from fairlead.cli.stats.keeping import write_whole
+
     try:
         out.mkdir(parents=True, exist_ok=True)
         for name, data in files.items():
-            fresh = out / f".{name}.fresh"
-            fresh.write_bytes(data)
-            fresh.replace(out / name)
+            write_whole(out / name, data)
     except OSError:
         raise _no_folder(out) from None
 

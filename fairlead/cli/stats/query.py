@@ -46,7 +46,7 @@ def query(
     Exit codes: 0 answered (also where nothing may be shown), 2 usage, 5 refused by policy or
     budget, 7 the gateway cannot be reached, 8 a check failed.
     """
-    from fairlead.cli.stats.keeping import check_folder
+    from fairlead.cli.stats.keeping import check_folder, draw
     from fairlead.cli.stats.showing import as_chart, show
 
     if chart is not None:
@@ -54,7 +54,7 @@ def query(
     answer = awaited(_ask(cube, level, period, purpose, measure, profile))
     show(answer, output)
     if chart is not None:
-        chart.write_text(as_chart(answer, measure))
+        draw(chart, as_chart(answer, measure))
         say(f"chart: {chart}")
 
 

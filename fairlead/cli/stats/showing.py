@@ -43,13 +43,7 @@ class Answer:
 
 def document(answer: Answer) -> dict[str, object]:
     """The answer as JSON: ``value`` and ``error`` are null where no number is shown."""
-    return {
-        "schema": 1,
-        "cube": answer.cube.id,
-        "cube_version": answer.cube.version,
-        "level": answer.level.name,
-        "releases": [_release(answer, unit) for unit in answer.units],
-    }
+    return {**_head(answer), "releases": [_release(answer, unit) for unit in answer.units]}
 
 
 def table(grid: Grid) -> tuple[list[str], list[list[str]]]:
@@ -108,7 +102,7 @@ def show(answer: Answer, output: RowFormat) -> None:
             emit_json(document(answer))
         case RowFormat.NDJSON:
             for unit in answer.units:
-                emit_json(_release(answer, unit))
+                emit_json({**_head(answer), **_release(answer, unit)})
         case RowFormat.CSV:
             sys.stdout.write(as_csv(answer))
         case RowFormat.TABLE:
@@ -118,6 +112,15 @@ def show(answer: Answer, output: RowFormat) -> None:
                 emit_table(*table(grid))
     for note in notes(answer):
         say(note)
+
+
+def _head(answer: Answer) -> dict[str, object]:
+    return {
+        "schema": 1,
+        "cube": answer.cube.id,
+        "cube_version": answer.cube.version,
+        "level": answer.level.name,
+    }
 
 
 def _release(answer: Answer, unit: Unit) -> dict[str, object]:

@@ -95,19 +95,33 @@ def test_two_nodes_that_withhold_their_noise_change_nothing(kept: int) -> None:
     assert (abs(variance / promised - 1) < off) == bool(kept), float(variance / promised)
 
 
-def test_a_partners_second_node_says_something_else_under_the_same_masks() -> None:
-    """Both nodes of p03 have its keys, each a store of its own: the difference is exact."""
+@pytest.mark.parametrize("defended", [True, False])
+def test_a_partners_second_node_says_something_else_under_the_same_masks(defended: bool) -> None:
+    """Both have p03's keys, each a store of its own, and the second one became the first: the
+    difference is exact where seeds do not say by which node it takes part, and else a mask."""
     nodes = Nodes(8)
     terms = nodes.terms(1, readers=nodes.ids, measures=(NOISED,))
     own = {name: count_figures([20]) for name in nodes.ids}
     own["p03"] = count_figures([777])
     said = nodes.indicators(terms, own)
+    seen = {name: each.vector for name, each in said.items()}
     first = nodes.values(terms, said)["p03"]
-    second = replace(nodes.rounds["p03"], keeper=ListKeeper(MemoryStore()))
-    second.indicators(terms, nodes.ready(terms), lambda: count_figures([5]))
-    again = second.values(terms, said)
-    (one,), (other,) = unpack(first.vector), unpack(again.vector)
-    assert (one - other) % 2**128 == 777 - 5
+    seeds = nodes.seeds("p03", node="b" if defended else "a")
+    second = replace(nodes.rounds["p03"], keeper=ListKeeper(MemoryStore()), seeds=seeds)
+    again = second.indicators(terms, nodes.ready(terms), lambda: count_figures([5]))
+    if not defended:
+        (one,), (other,) = unpack(first.vector), unpack(second.values(terms, said).vector)
+        assert (one - other) % 2**128 == 777 - 5
+        return
+    for said_then in (said, said | {"p03": again}):
+        with pytest.raises(Forged):
+            second.values(terms, said_then)
+    others = [name for name in nodes.ids if name != "p03"]
+    masks = {name: seeds(name, terms.quarter) for name in others}
+    forced = mask([5], "p03", others, masks, terms.values_binding(seen))
+    for one_vector, other_vector in ((first.vector, forced), (said["p03"].vector, again.vector)):
+        (one,), (other,) = unpack(one_vector), unpack(other_vector)
+        assert min((one - other) % 2**128, (other - one) % 2**128) > 2**64
 
 
 def test_two_gateways_with_two_cut_offs_stop_a_release_for_good() -> None:
