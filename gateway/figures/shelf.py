@@ -51,8 +51,8 @@ MIGRATIONS = (
     ) STRICT
     """,
 )
-QUESTIONS_AN_HOUR = 60
-"""Questions that one user may ask."""
+QUESTIONS_AN_HOUR = 120
+"""Questions that one user may ask: a yearly pack is some thirty, and may be made again."""
 NEW_A_DAY = 400
 """Times that the nodes are asked for a release on account of one partner in a UTC day, whether one
 is made or not."""
