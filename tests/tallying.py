@@ -42,7 +42,7 @@ LARGER = deepcopy(SMALL)
 """With room for figures that noise does not hide."""
 for measure in LARGER["cubes"][0]["measures"]:
     if "bound" in measure:
-        measure["bound"] = 100_000
+        measure["bound"] = 100_000_000
 REGISTRY = Registry.parse(written(LARGER))
 CUBE = REGISTRY.cube("reports")
 LEVEL, UNIT = "quarter,country", "2026-Q3"

@@ -113,7 +113,7 @@ async def test_what_is_in_the_registers_sums_up(tmp_path: Path) -> None:
             assert await each(asked, "SumValues", second) == values
             found = totals(vectors(values), counted, terms)
         (sums,) = found.sums.values()
-        assert abs(sums["records"] - sum(COUNTS.values())) < FIGURES
+        assert abs(sums["m0"] - sum(COUNTS.values())) < FIGURES
         for app in made.nodes.values():
             assert told(app.log, 60) == ["figures-counted", "figures-summed"]
         async with stubs(made, made.layout.node("customs")) as others:

@@ -212,7 +212,7 @@ async def test_nobody_publishes_anothers_figure(
         ({"cell": f"{UNIT}/XX"}, "CELL_UNKNOWN"),
         ({"cell": "2027-Q3/NL"}, "PERIOD_OPEN"),
         ({"version": 2}, "RELEASE_VERSION"),
-        ({"value": 100_001}, "MEASURE_BOUND"),
+        ({"value": 100_000_001}, "MEASURE_BOUND"),
         ({"layout": "0" * 64}, "CUBE_VERSION"),
         ({"issued_at": 2**39}, "WAIVER_TIME"),
     ],

@@ -89,7 +89,7 @@ def verify_waiver(data: bytes, signature: bytes, *, directory: Directory, cube: 
         raise Stale(
             "the cells of this cube were others when the figure was published",
             reasons=("CUBE_VERSION",),
-            remedy="fairlead-node policy status: gateway and node may be under different policies",
+            remedy="gateway and node may be under different policies: fairlead policy status",
         )
     measure = cube.measure(waiver.measure)
     if measure.kind not in {MeasureKind.COUNT, MeasureKind.SUM}:

@@ -99,7 +99,7 @@ def waive(
         say("whoever reads figures may know it, for good; and this node covers no other partner in")
         say("this cell any more: what others have there may have to be withheld")
         if not yes:
-            confirm("Publish it?", what="what is published", otherwise="nothing was published")
+            confirm("Publish it?")
     found = act(config, "statistics-waive", by=by, value=found["value"], **wanted)
     if output is Format.JSON:
         emit_json(found)

@@ -169,7 +169,7 @@ class Waiving:
             raise InvalidInput(
                 "only counts and sums are published by themselves",
                 reasons=("WAIVER_MEASURE",),
-                remedy="name a count or a sum: fairlead-node statistics preview",
+                remedy="name a count or a sum: fairlead-node statistics preview --help",
             )
         if not 1 <= version <= version_at(wanted.cell.unit, self.taking.clock()):
             raise InvalidInput(

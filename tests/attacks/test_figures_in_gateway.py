@@ -20,7 +20,7 @@ from fairlead.v1 import statistics_pb2 as pb
 from gateway.members import LegFailed
 from tests.counting import KINDS, OUT, put, take
 from tests.federation import ROOT
-from tests.summed import Nodes, names
+from tests.summed import Nodes, figures_of, names
 from tests.tallying import Wire
 from tests.walks import make_world
 
@@ -70,10 +70,8 @@ def planted(partner: str, terms: Terms) -> Figures:
     """A partner's figures."""
     words = (1,) * (len(terms.measures) - 1)
     second = ALONE if partner == "p00" else 0
-    return Figures(
-        contributes=(True, second > 0),
-        values=((PLANTED[partner], *words), (second, *(words if second else (0,) * len(words)))),
-    )
+    rows = ((PLANTED[partner], *words), (second, *(words if second else (0,) * len(words))))
+    return figures_of(terms.measures, rows)
 
 
 def searched(folder: Path) -> Generator[set[str], None, None]:

@@ -58,6 +58,8 @@ async def test_the_service_behind_the_door_refuses_another_partners_user_too(
             app.watches,
             None,  # type: ignore[arg-type]  # not reached
             app.cases,
+            None,  # type: ignore[arg-type]  # not reached
+            None,  # type: ignore[arg-type]  # not reached
             made.directory,
         )
         token = _identity.set(stranger)

@@ -159,7 +159,7 @@ def _sign(folder: Path, key: Path, desk: Desk, terms: Terms, *, yes: bool) -> No
     for line in _described(desk, signed):
         say(line)
     if not yes:
-        confirm("Sign this?", what="what is signed", otherwise="not signed; nothing was changed")
+        confirm("Sign this?")
     write_signed(folder, signed)
     officer = desk.officer(private)
     say(f"signed as {officer.person} of {officer.organisation}")

@@ -122,7 +122,7 @@ def check_over(period: Period, now: float) -> None:
     last = last_over(period.step, now)
     over = Period(min(period.first, last, key=lambda unit: unit.number), last)
     raise InvalidInput(
-        f"{period.last.spelling} is not over yet; nothing was sent",
+        "the period is not over yet; nothing was sent",
         reasons=("PERIOD_OPEN",),
         remedy=f"what is over of it, or the last before: --period {over.spelling}",
     )
