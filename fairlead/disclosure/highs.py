@@ -1,6 +1,6 @@
 """HiGHS, through scipy: the largest and the least that a system allows a cell to be.
 
-Importing it loads scipy; nothing but :mod:`fairlead.disclosure.exposure` does.
+scipy is loaded with the first programme: no process that decides nothing waits for it.
 """
 
 from __future__ import annotations
@@ -9,14 +9,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import linprog
-from scipy.sparse import csr_array, hstack
 
 from fairlead.disclosure.system import Cell, Interval, System
 from fairlead.errors import OperatorError
+
+if TYPE_CHECKING:
+    from scipy.sparse import csr_array
 
 _OPTIMAL = 0
 _EACH = 1_000
@@ -94,6 +96,8 @@ class Programme:
 
     def _rows(self, system: System) -> csr_array:
         """One row a sum: its whole, less its parts."""
+        from scipy.sparse import csr_array
+
         row, column, factor = [], [], []
         for at, each in enumerate(system.sums):
             for cell in each.cells:
@@ -119,6 +123,8 @@ class Programme:
 
         :raises Unsolved: HiGHS found none.
         """
+        from scipy.sparse import csr_array, hstack
+
         count, places = len(self.cells), [self.place[cell] for cell in up]
         # What counts of each of ``up`` is a variable of its own, at most the cell and ``enough``.
         rows, ones = np.arange(len(up)), np.ones(len(up))
@@ -154,7 +160,7 @@ class Programme:
         """
         self._take(1)
         some = self._matrix.shape[0] > 0
-        found = linprog(
+        found = _linprog(
             aim, A_eq=self._matrix if some else None, b_eq=self._zeros if some else None,
             bounds=self._bounds(), method="highs",
         )  # fmt: skip
@@ -174,7 +180,7 @@ class Programme:
         self._take(2)
         rows = least.shape[0]
         bounds = np.vstack([self._bounds(), np.tile([0.0, enough], (rows, 1))])
-        found = linprog(
+        found = _linprog(
             aim, A_ub=least, b_ub=np.zeros(rows), A_eq=whole, b_eq=self._zeros,
             bounds=bounds, method="highs",
         )  # fmt: skip
@@ -190,6 +196,8 @@ class Programme:
 
         :raises Unsolved: no such widening was found.
         """
+        from scipy.sparse import hstack
+
         self._take(3)
         count, rows = len(self.cells), self._matrix.shape[0]
         # x = kept + over - under, with kept in its interval: the excess is what is to be least.
@@ -199,9 +207,15 @@ class Programme:
         downward = np.column_stack([np.zeros(count), self._low])
         bounds = np.vstack([kept, upward, downward])
         aim = np.concatenate([np.zeros(count), np.ones(2 * count)])
-        found = linprog(aim, A_eq=wide, b_eq=np.zeros(rows), bounds=bounds, method="highs")
+        found = _linprog(aim, A_eq=wide, b_eq=np.zeros(rows), bounds=bounds, method="highs")
         if found.status != _OPTIMAL:
             raise Unsolved
         over, under = found.x[count : 2 * count], found.x[2 * count :]
         self._high = self._high + np.where(over > 0, over + _MARGIN, 0.0)
         self._low = np.maximum(0.0, self._low - np.where(under > 0, under + _MARGIN, 0.0))
+
+
+def _linprog(aim: NDArray[np.float64], **more: Any) -> Any:
+    from scipy.optimize import linprog
+
+    return linprog(aim, **more)

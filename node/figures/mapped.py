@@ -15,11 +15,9 @@ from fairlead.cubes.level import Level
 from fairlead.cubes.period import FIRST_YEAR, LAST_YEAR, TimeStep, Unit
 from fairlead.cubes.registry import Registry
 from node.figures.mapped_fault import Fault, Uncountable
-from node.figures.mapped_file import count_file
 from node.figures.mapped_fit import check_fits, problems_of
 from node.figures.mapped_form import FiguresMapping, load_figures
 from node.figures.mapped_plan import Group, Plan, Window, plan
-from node.figures.mapped_sql import count_database
 from node.figures.port import Counted, FiguresUnusable
 from node.sources.opening import format_by
 
@@ -88,11 +86,15 @@ def groups(
         :func:`~node.figures.mapped_sql.count_database`.
     """
     file, columns = mapping.file, mapping.file.columns()
-    if file.database is not None:
+    if file.database is not None:  # its engine is loaded where there is one
+        from node.figures.mapped_sql import count_database
+
         yield from count_database(
             file.database, asked, window, base=mapping.base, environ=environ, columns=columns
         )
         return
+    from node.figures.mapped_file import count_file
+
     kind = format_by(file.format, file.files)
     for path in mapping.data_files():
         yield from count_file(
