@@ -109,11 +109,11 @@ def next_version(nodes: Federation) -> int | None:
 
 
 def asked_again(nodes: Federation) -> int | None:
-    """The middle of the same sum of three nodes, many times, less what is known of the others."""
-    few, found = IDS[3:6], list[int]()
+    """The middle of the same sum of all nodes, many times, less what is known of the others."""
+    found = list[int]()
     while len(found) < AGAIN and (len(found) < SEEN or len({*found}) > 1):
-        found.append(nodes.sum(few) or 0)
-    return median_low(found) - nodes.known(few)
+        found.append(nodes.sum(IDS) or 0)
+    return median_low(found) - nodes.known(IDS)
 
 
 class Fresh(dict[str, bytes]):
