@@ -181,11 +181,11 @@ class Strategic:
 
         1. Every signature, binding and time of it verifies, and a node brings its own partner's.
         2. It is about a cube, a level and a closed period of the registry in force here.
-        3. The same octets again have the leaf they had, and nothing is decided or counted; another
-           question under the same id is QUERY_ID_REUSED.
-        4. Policy permits it, and the log is cosigned as a query of its purpose wants it.
+        3. Policy permits it now, and the log is cosigned as a query of its purpose wants it.
+        4. The same octets again have the leaf they had, and nothing is counted; another question
+           under the same id is QUERY_ID_REUSED.
         5. User and partner keep within their budgets.
-        6. A leaf, durable in one transaction with the record of step 3.
+        6. A leaf, durable in one transaction with the record of step 4.
 
         :raises FairleadError: refused.
         """
@@ -211,11 +211,11 @@ class Strategic:
             sensitive=policy.highly_sensitive(asked.purpose),
         )
         # 3
-        if self._shelf.was_asked(asked.question_id, asked.digest):
-            return self._repeated(found)
-        # 4
         decision = self._decided(policy, asked)
         self._witnesses.check(sensitive=found.sensitive)
+        # 4
+        if self._shelf.was_asked(asked.question_id, asked.digest):
+            return self._repeated(found)
         # 5
         new = await self._maker.new(found.units)
         self._shelf.check_budgets(asked.asker.partner_id, asked.user.spiffe_id, new=new, now=now)

@@ -488,7 +488,7 @@ async def test_an_asker_that_goes_away_leaves_nothing_by_halves(town: Town) -> N
 
 
 async def test_the_same_question_again_has_the_leaf_it_had(town: Town) -> None:
-    """And the releases it had: nothing is decided, counted or written anew."""
+    """And the releases it had: nothing is counted or written anew."""
     signed = town.question()
     first = await town.ask(signed)
     size = town.log.head.size
@@ -496,7 +496,18 @@ async def test_the_same_question_again_has_the_leaf_it_had(town: Town) -> None:
     assert again[-1].released.release == first[-1].released.release
     assert again[0].accepted.asked.leaf == first[0].accepted.asked.leaf
     assert town.log.head.size == size
-    assert len(town.policy.asked) == 1
+    assert len(town.policy.asked) == 2
+
+
+async def test_the_same_question_is_refused_once_policy_no_longer_permits_it(town: Town) -> None:
+    """What was permitted a minute ago is decided again, on the record."""
+    signed = town.question()
+    await town.ask(signed)
+    reason = Reason(code="FIGURES_NOT_AGREED", audience=Audience.REQUESTER)
+    town.policy.decision = denial(reason, policy_serial=2)
+    size = town.log.head.size
+    assert (await refused(town, Refused, signed=signed)).code == "FIGURES_NOT_AGREED"
+    assert town.log.head.size == size + 1
 
 
 async def test_another_question_under_the_same_id_is_refused(town: Town) -> None:

@@ -341,6 +341,20 @@ async def test_a_register_is_read_again_and_by_its_key_alone(place: Place) -> No
         Register(place.log, leaves, key=bytes([1]) * 32, clock=place.clock).rows()
 
 
+async def test_who_made_a_report_is_replaced_by_a_correction_alone(place: Place) -> None:
+    """Another name under the same id is refused, and each comparison is on the record: whoever
+    guesses reads."""
+    await report(place, "R-2026-017", kind="named", reporter=REPORTER)
+    other = report(place, "R-2026-017", kind="named", reporter="somebody else")
+    assert (await refused(other)).code == "REGISTER_TAKEN"
+    assert place.leaves()[-1].subject == "reporter-read"
+    await report(place, "R-2026-017", kind="named", reporter=REPORTER)
+    assert place.leaves()[-1].subject == "reporter-read"
+    await report(place, "R-2026-017", kind="named", reporter="somebody else", correct=True)
+    looked = await place.desk.reporter(entry="R-2026-017", by="u-t03")
+    assert looked["reporter"] == "somebody else"
+
+
 async def test_who_made_a_report_is_in_no_file_in_clear_and_can_be_forgotten(
     place: Place,
 ) -> None:

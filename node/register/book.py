@@ -182,10 +182,16 @@ class Register:
 
     # ── Reporters ────────────────────────────────────────────────────────────────────────────
 
-    async def remember(self, report_id: str, text: str, *, by: str) -> None:
-        """Keep who made a report beside it; saying the same again changes nothing."""
-        if self._reporter(report_id) == text:
-            return
+    async def remember(self, report_id: str, text: str, *, by: str, correct: bool) -> bool:
+        """Keep who made a report beside it. Where somebody is known already, that it was held
+        against what is typed is a leaf first: whoever may guess could ask.
+
+        :returns: False: somebody else is known, and ``correct`` does not say to replace them.
+        """
+        if self.has_reporter(report_id):
+            known = await self.reporter(report_id, by=by)
+            if known == text or not correct:
+                return known == text
         name = self._name(Noun.REPORT, report_id)
         row = name, self._cipher.seal(text.encode(), b"reporter", name)
 
@@ -193,6 +199,7 @@ class Register:
             connection.execute("INSERT OR REPLACE INTO register_reporter VALUES (?, ?)", row)
 
         await self._log.append(self._leaves.owner("reporter-kept", user=by), also=also)
+        return True
 
     async def reporter(self, report_id: str, *, by: str) -> str:
         """Who made a report, empty where nobody is known; that somebody looked is a leaf first."""

@@ -89,7 +89,8 @@ class RegisterDesk:
         )
         put = await self._put(made, by=by, correct=correct)
         if reporter:
-            await self.register.remember(made.id, reporter, by=by)
+            if not await self.register.remember(made.id, reporter, by=by, correct=correct):
+                raise _taken(made)
         elif kind == ANONYMOUS and put["changed"] and self.register.has_reporter(made.id):
             await self.register.forget(made.id, by=by)
         return put
